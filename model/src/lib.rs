@@ -1,0 +1,36 @@
+//! The vocabulary of Homeward: the words that every other crate speaks.
+//!
+//! | module | words |
+//! |---|---|
+//! | [`address`] | [`Mac`], [`Ssid`], [`Rssi`] |
+//! | [`secret`] | [`Secret`], [`Passphrase`], [`Psk`], [`DeviceKey`] |
+//! | [`service`] | [`ClassOfService`] and what it is made of |
+//! | [`record`] | [`Account`], [`Gateway`], [`Network`], [`Device`], and the [`RoamingRecord`] that joins them |
+//! | [`grant`] | [`Grant`] and [`Refusal`]: the two answers to a look-up |
+//! | [`time`] | [`Instant`], [`UnixTime`], [`Clock`], [`Entropy`] |
+//!
+//! The floor's promise: words and types only. No I/O, no async, no clock and no randomness of
+//! its own. Identifiers of subscribers print redacted; see [`Mac`].
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod grant;
+pub mod name;
+pub mod record;
+pub mod secret;
+pub mod service;
+pub mod time;
+
+pub use address::{Mac, Rssi, Ssid};
+pub use grant::{Grant, Refusal, RefusalReason};
+pub use name::{Name, Place};
+pub use record::{
+    Account, AccountId, ClassId, Device, DeviceId, Gateway, GatewayId, LookupForm, Network,
+    NetworkId, RoamingRecord, Security, Status,
+};
+pub use secret::{DeviceKey, Passphrase, Psk, Secret};
+pub use service::{
+    Bandwidth, BondingModes, ClassOfService, Coverage, Encryption, Priority, Quota, QuotaPeriod,
+    Seconds, ServiceTerms,
+};
+pub use time::{Clock, Entropy, Instant, UnixTime};
