@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# setup.sh SET... : installs what is missing for the named sets, and says what.
+#   build           compiler and git, for crates that build C
+#   lab             the radio lab and the interop tests
+#   bench           the peers that benchmarks measure
+#   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
+#   fuzz DIR        cargo-fuzz, likewise
+# Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
+set -euo pipefail
+
+build=(gcc g++ make libc6-dev pkg-config)
+lab=(qemu-system-x86 busybox-static cpio kmod hostapd wpasupplicant iw iproute2 dnsmasq-base
+  iputils-ping tcpdump freeradius-utils python3)
+bench=(freeradius freeradius-utils)
+
+NEXTEST=0.9.143
+DENY=0.20.2
+FUZZ=0.13.2
+
+packages() {
+  local missing=() p
+  for p in "$@"; do
+    [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null)" = "ii " ] || missing+=("$p")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || {
+    echo "setup: no apt-get here; install these yourself: ${missing[*]}" >&2
+    exit 1
+  }
+  local root=()
+  [ "$(id -u)" = 0 ] || root=(sudo)
+  echo "setup: installing with apt: ${missing[*]}"
+  # A package's service must not start here: the lab and the tests start what they need themselves.
+  "${root[@]}" apt-get update -qq
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# tool NAME VERSION DIR: builds a cargo subcommand quickly rather than tightly; it runs for seconds.
+tool() {
+  local name=$1 version=$2 dir=$3
+  command -v "$name" >/dev/null && return
+  echo "setup: building $name $version into $dir (once)"
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 CARGO_PROFILE_RELEASE_DEBUG=false \
+    cargo install --quiet --locked --root "$dir" --target-dir "$dir/build" --version "$version" "$name"
+  rm -rf "$dir/build"
+}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    build) packages "${build[@]}" ;;
+    lab) packages "${lab[@]}" ;;
+    bench) packages "${bench[@]}" ;;
+    tools) tool cargo-nextest $NEXTEST "$2"; tool cargo-deny $DENY "$2"; shift ;;
+    fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
+    *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+  esac
+  shift
+done

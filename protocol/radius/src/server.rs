@@ -1,0 +1,331 @@
+//! The answering machine: verified requests in, signed answers out, duplicates answered alike.
+//!
+//! For each datagram from a known client, call [`Server::handle`]; send what
+//! [`Received::Reply`] holds, and answer a [`Received::Request`] with [`Server::respond`], at
+//! once or later. Clients that nobody knows are the caller's to drop.
+
+mod duplicates;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use homeward_model::{Entropy, Instant};
+
+use crate::auth::Signature;
+use crate::dictionary::standard::{EAP_MESSAGE, PROXY_STATE};
+use crate::packet::{Authenticator, Packet};
+use crate::{AuthError, Builder, Code, DecodeError, EncodeError, SharedSecret};
+use duplicates::{Duplicates, Seen};
+
+/// What a [`Server`] serves; each has a UDP port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// Access-Request and Status-Server; 1812.
+    Authentication,
+    /// Accounting-Request and Status-Server; 1813.
+    Accounting,
+    /// Disconnect-Request and CoA-Request (RFC 5176); 3799.
+    DynamicAuthorization,
+}
+
+impl Port {
+    /// Whether such requests are served here.
+    pub const fn serves(self, code: Code) -> bool {
+        match self {
+            Self::Authentication => matches!(code, Code::AccessRequest | Code::StatusServer),
+            Self::Accounting => matches!(code, Code::AccountingRequest | Code::StatusServer),
+            Self::DynamicAuthorization => {
+                matches!(code, Code::DisconnectRequest | Code::CoaRequest)
+            }
+        }
+    }
+}
+
+/// What a client's requests must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// A Message-Authenticator, on whatever has one defined: everything but Accounting.
+    #[default]
+    Required,
+    /// A Message-Authenticator where it is there, and for lack of it no Proxy-State, which is
+    /// what forging an answer needs (CVE-2024-3596), and no EAP-Message (RFC 3579 3.1). For
+    /// clients that cannot be made to sign.
+    Auto,
+}
+
+/// How a [`Server`] behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// How long a request is remembered (RFC 5080 2.2.2). 5 s unless set.
+    pub remember: Duration,
+    /// The most requests remembered; the oldest go first. 65,536 unless set.
+    pub remembered: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { remember: Duration::from_secs(5), remembered: 65_536 }
+    }
+}
+
+/// What a datagram turned out to be.
+#[derive(Debug)]
+pub enum Received<'s, 'd> {
+    /// A request to answer.
+    Request {
+        /// The request.
+        packet: Packet<'d>,
+        /// What [`Server::respond`] needs to answer it.
+        ticket: Ticket,
+        /// Whether it has a Message-Authenticator.
+        signature: Signature,
+    },
+    /// Nothing to decide: send these octets back.
+    Reply {
+        /// The answer.
+        octets: &'s [u8],
+        /// Why it is known already.
+        kind: ReplyKind,
+    },
+    /// A duplicate of a request that is being worked on; it will be answered once.
+    InProgress,
+    /// Nothing to answer.
+    Dropped(DropReason),
+}
+
+/// Why the machine answers by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// The request was answered before; the answer is the same (RFC 5080 2.2.2).
+    Duplicate,
+    /// It was Status-Server.
+    Status,
+}
+
+/// A request on its way to being answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    source: SocketAddr,
+    code: Code,
+    identifier: u8,
+    authenticator: Authenticator,
+    /// The request's Proxy-State attributes as they came, to be copied back (RFC 2865 5.33).
+    proxy_states: Vec<u8>,
+}
+
+impl Ticket {
+    /// Where the answer goes.
+    pub const fn source(&self) -> SocketAddr {
+        self.source
+    }
+
+    /// What is asked.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The request's authenticator.
+    pub const fn authenticator(&self) -> &Authenticator {
+        &self.authenticator
+    }
+}
+
+/// Why a datagram is dropped, silently as far as its sender is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DropReason {
+    /// No RADIUS packet.
+    #[error("malformed packet")]
+    Malformed(#[source] DecodeError),
+    /// A code that this port does not serve.
+    #[error("{code} is not served on the {port:?} port")]
+    WrongCode {
+        /// What came.
+        code: Code,
+        /// Where.
+        port: Port,
+    },
+    /// Not from who holds the secret.
+    #[error("a request that is not authentic")]
+    NotAuthentic(#[source] AuthError),
+    /// No Message-Authenticator, which the policy or the code demands.
+    #[error(
+        "no Message-Authenticator: have the client send it, or set its policy to auto (CVE-2024-3596)"
+    )]
+    NoMessageAuthenticator,
+    /// Proxy-State without Message-Authenticator.
+    #[error("Proxy-State without Message-Authenticator: answering could be abused (CVE-2024-3596)")]
+    UnsignedProxyState,
+    /// EAP-Message without Message-Authenticator (RFC 3579 3.1).
+    #[error("EAP-Message without Message-Authenticator")]
+    UnsignedEap,
+    /// A Status-Server whose answer would not fit a packet, for all its Proxy-States.
+    #[error("the answer to Status-Server has no room for its Proxy-States")]
+    NoRoom(#[source] EncodeError),
+}
+
+impl DropReason {
+    /// The word for metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::WrongCode { .. } => "wrong-code",
+            Self::NotAuthentic(AuthError::RequestAuthenticator) => "bad-request-authenticator",
+            Self::NotAuthentic(AuthError::RepeatedMessageAuthenticator) => {
+                "repeated-message-authenticator"
+            }
+            Self::NotAuthentic(_) => "bad-message-authenticator",
+            Self::NoMessageAuthenticator => "no-message-authenticator",
+            Self::UnsignedProxyState => "unsigned-proxy-state",
+            Self::UnsignedEap => "unsigned-eap",
+            Self::NoRoom(_) => "no-room",
+        }
+    }
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Server {
+    port: Port,
+    duplicates: Duplicates,
+    /// The last answer that is not remembered.
+    scratch: Vec<u8>,
+}
+
+impl Server {
+    /// A server on that port.
+    pub fn new(port: Port, settings: ServerSettings) -> Self {
+        Self { port, duplicates: Duplicates::new(settings), scratch: Vec::new() }
+    }
+
+    /// Takes a datagram from a client whose secret and policy are these.
+    pub fn handle<'d>(
+        &mut self,
+        source: SocketAddr,
+        secret: &SharedSecret,
+        policy: Policy,
+        datagram: &'d [u8],
+        now: Instant,
+    ) -> Received<'_, 'd> {
+        let (packet, signature) = match self.verify(secret, policy, datagram) {
+            Ok(verified) => verified,
+            Err(reason) => return Received::Dropped(reason),
+        };
+        let proxy_states = copy_proxy_states(&packet);
+        let ticket = Ticket {
+            source,
+            code: packet.code(),
+            identifier: packet.identifier(),
+            authenticator: *packet.authenticator(),
+            proxy_states,
+        };
+        // Not remembered: each is answered alike anyway (RFC 5997 4.5).
+        if packet.code() == Code::StatusServer {
+            return match self.answer_status(&ticket, secret) {
+                Ok(octets) => Received::Reply { octets, kind: ReplyKind::Status },
+                Err(error) => Received::Dropped(DropReason::NoRoom(error)),
+            };
+        }
+        match self.duplicates.see(source, packet.identifier(), packet.authenticator(), now) {
+            Seen::New => Received::Request { packet, ticket, signature },
+            Seen::InProgress => Received::InProgress,
+            Seen::Answered(octets) => Received::Reply { octets, kind: ReplyKind::Duplicate },
+        }
+    }
+
+    /// Answers a request: `fill` adds the attributes, the machine the Proxy-States, the signature
+    /// and its memory of it. Gives the datagram for [`Ticket::source`].
+    ///
+    /// # Errors
+    /// What `fill` says; that the code does not answer the request; that the packet is full. The
+    /// request can then still be answered otherwise.
+    pub fn respond<E: From<EncodeError>>(
+        &mut self,
+        ticket: &Ticket,
+        secret: &SharedSecret,
+        code: Code,
+        entropy: &mut impl Entropy,
+        fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
+    ) -> Result<&[u8], E> {
+        let salt = u16::from_be_bytes(entropy.octets());
+        self.write(ticket, secret, code, salt, fill)?;
+        let (source, id) = (ticket.source, ticket.identifier);
+        Ok(self.duplicates.answer(source, id, &ticket.authenticator, &mut self.scratch))
+    }
+
+    /// Gives a request up unanswered, so that its next retransmission counts as a new request.
+    pub fn abandon(&mut self, ticket: &Ticket) {
+        self.duplicates.forget(ticket.source, ticket.identifier, &ticket.authenticator);
+    }
+
+    fn verify<'d>(
+        &self,
+        secret: &SharedSecret,
+        policy: Policy,
+        datagram: &'d [u8],
+    ) -> Result<(Packet<'d>, Signature), DropReason> {
+        let packet = Packet::decode(datagram).map_err(DropReason::Malformed)?;
+        let code = packet.code();
+        if !self.port.serves(code) {
+            return Err(DropReason::WrongCode { code, port: self.port });
+        }
+        let signature = secret.verify_request(&packet).map_err(DropReason::NotAuthentic)?;
+        if signature == Signature::Present || !code.is_signed() {
+            return Ok((packet, signature));
+        }
+        // Status-Server has no other proof of origin (RFC 5997 3).
+        if policy == Policy::Required || code == Code::StatusServer {
+            return Err(DropReason::NoMessageAuthenticator);
+        }
+        if code == Code::AccessRequest && packet.find(PROXY_STATE).is_some() {
+            return Err(DropReason::UnsignedProxyState);
+        }
+        if packet.find(EAP_MESSAGE).is_some() {
+            return Err(DropReason::UnsignedEap);
+        }
+        Ok((packet, signature))
+    }
+
+    /// Encodes an answer into the scratch buffer.
+    fn write<E: From<EncodeError>>(
+        &mut self,
+        ticket: &Ticket,
+        secret: &SharedSecret,
+        code: Code,
+        salt: u16,
+        fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !code.answers(ticket.code) {
+            return Err(EncodeError::WrongAnswer { answer: code, request: ticket.code }.into());
+        }
+        let (id, authenticator) = (ticket.identifier, &ticket.authenticator);
+        let mut packet = Builder::answer(&mut self.scratch, secret, code, id, authenticator, salt);
+        fill(&mut packet)?;
+        packet.encoded(PROXY_STATE, &ticket.proxy_states)?;
+        packet.finish();
+        Ok(())
+    }
+
+    /// Answers a Status-Server: "alive", as the port says it (RFC 5997 3).
+    fn answer_status(
+        &mut self,
+        ticket: &Ticket,
+        secret: &SharedSecret,
+    ) -> Result<&[u8], EncodeError> {
+        let code = match self.port {
+            Port::Accounting => Code::AccountingResponse,
+            Port::Authentication | Port::DynamicAuthorization => Code::AccessAccept,
+        };
+        self.write(ticket, secret, code, 0, |_| Ok::<_, EncodeError>(()))?;
+        Ok(&self.scratch)
+    }
+}
+
+/// The Proxy-State attributes, type and length included.
+fn copy_proxy_states(packet: &Packet<'_>) -> Vec<u8> {
+    let mut copy = Vec::new();
+    for (at, value) in packet.offsets(PROXY_STATE) {
+        let whole = packet.as_bytes().get(at - 2..at + value.len());
+        copy.extend_from_slice(whole.unwrap_or_default());
+    }
+    copy
+}
