@@ -1,0 +1,6 @@
+//! The machine's behaviour, a sentence at a time.
+
+mod core;
+mod hostapd;
+mod lab;
+mod room;
