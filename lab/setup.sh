@@ -9,7 +9,7 @@
 set -euo pipefail
 
 build=(gcc g++ make libc6-dev pkg-config)
-lab=(qemu-system-x86 busybox-static cpio kmod hostapd wpasupplicant iw iproute2 dnsmasq-base
+lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
   iputils-ping tcpdump freeradius-utils python3)
 bench=(freeradius freeradius-utils)
 

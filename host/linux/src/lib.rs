@@ -1,0 +1,29 @@
+//! The kernel's side of a gateway: what it asks of Linux, and nothing else.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`nl80211`] | radios and their interfaces; makes and removes the monitor interface |
+//! | [`link`](mod@link) | interfaces of any kind: up, down, address, bridge |
+//! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
+//! | [`machine`] | what `doctor` asks: capabilities, file systems |
+//! | [`error`] | what the kernel refused, on which interface, and what to do about it |
+//!
+//! The floor's promise: all `unsafe` code and all netlink of the house are here. The unsafe calls
+//! are in `sys`, a handful, each with its reason.
+//!
+//! Netlink calls block, for microseconds mostly, but the kernel may hold its lock for longer when
+//! interfaces come and go: make them at start, or on a blocking thread. A netlink socket belongs
+//! to the network namespace of the thread that opened it.
+
+pub mod error;
+pub mod link;
+pub mod machine;
+mod netlink;
+pub mod nl80211;
+pub mod packet;
+mod sys;
+
+pub use error::{Error, Result};
+pub use link::{Link, Links};
+pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
+pub use packet::{Filter, PacketSocket, Received};

@@ -1,0 +1,48 @@
+//! The roaming datastore: traits, SQLite, an in-memory twin, sealed keys, the outbox.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`store`] | [`Store`] and the traits it is made of: what a datastore does |
+//! | [`change`] | `New*`, `*Change`, `*Filter`, [`Page`]: what the traits are asked with |
+//! | [`outbox`] | [`OutboxEntry`]: every mutation, in order, for those who keep a projection |
+//! | [`error`] | [`Error`]: what can go wrong, whose fault it is, and the repair |
+//! | [`sqlite`] | [`SqliteStore`]: one file, several processes |
+//! | [`memory`] | [`MemoryStore`]: the same semantics, nothing on disk |
+//! | [`keyring`] | [`KeyRing`]: the key file outside the database |
+//! | [`seal`] | [`Sealer`]: AES-256-GCM over the secrets in it |
+//!
+//! One rule for identifiers: they are given in rising order and never given again, so that a
+//! deleted record's identifier never comes to mean another record.
+//!
+//! A projection is loaded and kept fresh in this order: read [`Outbox::outbox_head`], load
+//! [`Roaming::roaming_records`] page by page, then follow [`Outbox::outbox_after`] from that head.
+//! An entry may then tell what the load saw already; taking it twice does no harm.
+#![forbid(unsafe_code)]
+
+pub mod change;
+mod check;
+pub mod error;
+pub mod keyring;
+pub mod memory;
+pub mod outbox;
+pub mod seal;
+pub mod sqlite;
+pub mod store;
+#[doc(hidden)]
+pub mod testing;
+
+pub use change::{
+    AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
+    GatewayFilter, NetworkChange, NetworkFilter, NewAccount, NewClass, NewDevice, NewGateway,
+    NewNetwork, Page,
+};
+pub use error::{Entity, Error, Invalid, OpenError, Result};
+pub use keyring::{KeyFileError, KeyId, KeyRing};
+pub use memory::MemoryStore;
+pub use outbox::{DeviceFacts, GatewayFacts, KeyKind, Operation, OutboxEntry, OutboxRecord, Seq};
+pub use seal::{SealError, Sealer};
+pub use sqlite::{SqliteOptions, SqliteStore};
+pub use store::{
+    Accounts, Classes, Dependents, Devices, Gateways, Keys, Networks, Outbox, Roaming, Rotation,
+    Scope, Store,
+};

@@ -1,0 +1,29 @@
+//! One function per behaviour, run on each datastore. A further datastore is one more module in
+//! the macro.
+
+mod accounts;
+mod classes;
+mod devices;
+mod gateways;
+mod networks;
+mod outbox;
+mod roaming;
+
+/// Runs each behaviour of a module on each datastore.
+macro_rules! on_each_store {
+    ($($behaviour:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                super::$behaviour($crate::world::World::sqlite().await).await;
+            })+
+        }
+        mod memory {
+            $(#[tokio::test]
+            async fn $behaviour() {
+                super::$behaviour($crate::world::World::memory()).await;
+            })+
+        }
+    };
+}
+use on_each_store;

@@ -1,0 +1,232 @@
+//! Any sequence of operations has the same answers in memory and on SQLite.
+
+use std::error::Error as _;
+use std::fmt::Debug;
+
+use homeward_model::{
+    AccountId, ClassId, DeviceId, GatewayId, NetworkId, Secret, Security, Status, UnixTime,
+};
+use homeward_store::{
+    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, NetworkChange, NewDevice,
+    NewGateway, NewNetwork, Page, Result, Scope, Seq, Store,
+};
+use proptest::prelude::*;
+
+use crate::world::{
+    NOON, World, mac, name, new_account, new_class, new_device, new_gateway, new_network,
+    passphrase, raw_psk, ssid,
+};
+
+/// An operation over few names, addresses and identifiers, so that they meet.
+#[derive(Debug, Clone)]
+enum Op {
+    CreateClass(u8),
+    RenameClass(i64, u8),
+    DeleteClass(i64),
+    CreateAccount(u8, i64),
+    ChangeAccount(i64, Option<u8>, Option<i64>, Option<bool>),
+    DeleteAccount(i64, bool),
+    CreateGateway(u8, u8, Option<u8>),
+    ChangeGateway(i64, Option<u8>, Option<Option<u8>>, Option<u8>),
+    DeleteGateway(i64),
+    CreateNetwork(i64, Option<i64>, u8, u8),
+    ChangeNetwork(i64, Option<Option<i64>>, Option<u8>, Option<u8>),
+    DeleteNetwork(i64, bool),
+    CreateDevices(Vec<(i64, u8, u8)>),
+    ChangeDevice(i64, Option<u8>, Option<u8>, Option<bool>),
+    DeleteDevice(i64),
+    Prune(i64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    use proptest::option::of;
+    let (id, few, key) = (1..4i64, 0..3u8, 0..3u8);
+    let device = (id.clone(), few.clone(), key.clone());
+    prop_oneof![
+        1 => few.clone().prop_map(Op::CreateClass),
+        1 => (id.clone(), few.clone()).prop_map(|(i, n)| Op::RenameClass(i, n)),
+        1 => id.clone().prop_map(Op::DeleteClass),
+        3 => (few.clone(), id.clone()).prop_map(|(n, c)| Op::CreateAccount(n, c)),
+        1 => (id.clone(), of(few.clone()), of(id.clone()), of(any::<bool>()))
+            .prop_map(|(i, n, c, s)| Op::ChangeAccount(i, n, c, s)),
+        1 => (id.clone(), any::<bool>()).prop_map(|(i, c)| Op::DeleteAccount(i, c)),
+        1 => (few.clone(), few.clone(), of(few.clone()))
+            .prop_map(|(n, m, a)| Op::CreateGateway(n, m, a)),
+        1 => (id.clone(), of(few.clone()), of(of(few.clone())), of(few.clone()))
+            .prop_map(|(i, m, a, s)| Op::ChangeGateway(i, m, a, s)),
+        1 => id.clone().prop_map(Op::DeleteGateway),
+        4 => (id.clone(), of(id.clone()), few.clone(), 0..4u8)
+            .prop_map(|(a, g, s, k)| Op::CreateNetwork(a, g, s, k)),
+        1 => (id.clone(), of(of(id.clone())), of(few.clone()), of(0..4u8))
+            .prop_map(|(i, g, s, k)| Op::ChangeNetwork(i, g, s, k)),
+        1 => (id.clone(), any::<bool>()).prop_map(|(i, c)| Op::DeleteNetwork(i, c)),
+        6 => proptest::collection::vec(device, 1..3).prop_map(Op::CreateDevices),
+        2 => (id.clone(), of(few), of(key), of(any::<bool>()))
+            .prop_map(|(i, m, k, s)| Op::ChangeDevice(i, m, k, s)),
+        1 => id.prop_map(Op::DeleteDevice),
+        1 => (0..40i64).prop_map(Op::Prune),
+    ]
+}
+
+/// The answer, for comparison: an error with its sources, a record in full.
+fn told<T: Debug>(result: Result<T>) -> String {
+    match result {
+        Ok(value) => format!("{value:?}"),
+        Err(error) => {
+            let source = error.source().map(ToString::to_string).unwrap_or_default();
+            format!("{error} {source}")
+        }
+    }
+}
+
+fn status(suspended: bool) -> Status {
+    if suspended { Status::Suspended } else { Status::Active }
+}
+
+fn security(n: u8) -> Security {
+    [Security::Wpa2Psk, Security::Wpa3Sae, Security::Wpa2Wpa3, Security::Enterprise][usize::from(n)]
+}
+
+fn letter(n: u8) -> String {
+    char::from(b'a' + n).to_string()
+}
+
+fn key(n: u8) -> Option<homeward_model::DeviceKey> {
+    [None, Some(passphrase("correct horse")), Some(raw_psk(1))][usize::from(n)].clone()
+}
+
+fn address(n: Option<u8>) -> Option<String> {
+    n.map(|n| format!("192.0.2.{n}"))
+}
+
+fn dependents(all: bool) -> Dependents {
+    if all { Dependents::Delete } else { Dependents::Refuse }
+}
+
+async fn run(store: &dyn Store, op: &Op) -> String {
+    match op.clone() {
+        Op::CreateClass(n) => told(store.create_class(&new_class(&letter(n))).await),
+        Op::RenameClass(id, n) => {
+            let change = ClassChange { name: Some(name(&letter(n))), ..Default::default() };
+            told(store.update_class(ClassId(id), &change).await)
+        }
+        Op::DeleteClass(id) => told(store.delete_class(ClassId(id)).await),
+        Op::CreateAccount(n, c) => {
+            told(store.create_account(&new_account(&letter(n), ClassId(c))).await)
+        }
+        Op::ChangeAccount(id, n, c, s) => {
+            let change = AccountChange {
+                name: n.map(|n| name(&letter(n))),
+                class: c.map(ClassId),
+                status: s.map(status),
+            };
+            told(store.update_account(AccountId(id), &change).await)
+        }
+        Op::DeleteAccount(id, all) => {
+            told(store.delete_account(AccountId(id), dependents(all)).await)
+        }
+        Op::CreateGateway(n, m, a) => {
+            let new = NewGateway { address: address(a), ..new_gateway(&letter(n), m) };
+            told(store.create_gateway(&new).await)
+        }
+        Op::ChangeGateway(id, m, a, s) => {
+            let change = GatewayChange {
+                mac: m.map(mac),
+                address: a.map(address),
+                radius_secret: s.map(|n| Secret::new(vec![n; usize::from(n)])),
+                ..Default::default()
+            };
+            told(store.update_gateway(GatewayId(id), &change).await)
+        }
+        Op::DeleteGateway(id) => told(store.delete_gateway(GatewayId(id)).await),
+        Op::CreateNetwork(a, g, s, k) => {
+            let gateway = g.map(GatewayId);
+            let new = new_network(AccountId(a), &letter(s), security(k));
+            told(store.create_network(&NewNetwork { gateway, ..new }).await)
+        }
+        Op::ChangeNetwork(id, g, s, k) => {
+            let change = NetworkChange {
+                gateway: g.map(|g| g.map(GatewayId)),
+                ssid: s.map(|s| ssid(&letter(s))),
+                security: k.map(security),
+                status: None,
+            };
+            told(store.update_network(NetworkId(id), &change).await)
+        }
+        Op::DeleteNetwork(id, all) => {
+            told(store.delete_network(NetworkId(id), dependents(all)).await)
+        }
+        Op::CreateDevices(devices) => {
+            let new: Vec<NewDevice> = devices
+                .into_iter()
+                .map(|(n, m, k)| NewDevice { key: key(k), ..new_device(NetworkId(n), m) })
+                .collect();
+            told(store.create_devices(&new).await)
+        }
+        Op::ChangeDevice(id, m, k, s) => {
+            let change = DeviceChange {
+                mac: m.map(mac),
+                key: k.map(key),
+                label: None,
+                status: s.map(status),
+            };
+            told(store.update_device(DeviceId(id), &change).await)
+        }
+        Op::DeleteDevice(id) => told(store.delete_device(DeviceId(id)).await),
+        Op::Prune(ms) => told(store.prune_outbox(UnixTime(NOON + ms)).await),
+    }
+}
+
+/// Everything the store holds. Keys and secrets print redacted, so they are compared apart.
+async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::RoamingRecord>) {
+    let all = 1000;
+    let mut lines = vec![
+        told(store.classes(Page::first(all)).await),
+        told(store.accounts(&Default::default(), Page::first(all)).await),
+        told(store.gateways(&Default::default(), Page::first(all)).await),
+        told(store.networks(&Default::default(), Page::first(all)).await),
+        told(store.devices(&Default::default(), Page::first(all)).await),
+        told(store.outbox_head().await),
+    ];
+    for seq in 0..=store.outbox_head().await.unwrap().0 {
+        lines.push(told(store.outbox_after(Seq(seq), 1).await));
+    }
+    for (mac, ssid) in (0..3).flat_map(|m| (0..3).map(move |s| (mac(m), ssid(&letter(s))))) {
+        lines.push(told(store.roaming_record(mac, ssid).await));
+        lines.push(told(store.devices_at(mac, ssid).await));
+    }
+    for id in 1..4 {
+        for scope in [
+            Scope::Class(ClassId(id)),
+            Scope::Account(AccountId(id)),
+            Scope::Gateway(GatewayId(id)),
+            Scope::Network(NetworkId(id)),
+        ] {
+            lines.push(told(store.roaming_records(scope, Page::first(all)).await));
+        }
+    }
+    (lines, store.roaming_records(Scope::All, Page::first(all)).await.unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sqlite_and_memory_give_the_same_answers(ops in proptest::collection::vec(op(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (sqlite, memory) = (World::sqlite().await, World::memory());
+            for (at, op) in (0..).zip(&ops) {
+                sqlite.clock.set(NOON + at);
+                memory.clock.set(NOON + at);
+                let (one, other) = (run(&*sqlite.store, op).await, run(&*memory.store, op).await);
+                prop_assert_eq!(one, other, "{:?}", op);
+            }
+            let (one, other) =
+                (everything(&*sqlite.store).await, everything(&*memory.store).await);
+            prop_assert_eq!(one.0, other.0);
+            prop_assert!(one.1 == other.1, "a key or secret differs");
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,230 @@
+//! One worker: a batch in, a batch out.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use homeward_model::{Clock, Instant};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
+    recvmmsg, sendmmsg,
+};
+use socket2::Socket;
+
+use super::replies::Slot;
+use super::{Datagram, Replies, Service, TICK};
+use crate::MAX_DATAGRAM;
+use crate::counters::{Tally, add};
+
+/// Datagrams per system call, at most.
+const BATCH: usize = 64;
+
+type Headers = MultiHeaders<SockaddrStorage>;
+
+/// Serves until `stop` is set.
+pub(super) fn run(
+    socket: &Socket,
+    address: SocketAddr,
+    tally: &Tally,
+    stop: &AtomicBool,
+    clock: &impl Clock,
+    mut service: impl Service,
+) {
+    let mut inbox = Inbox::new(socket, address);
+    let mut outbox = Outbox::new(socket, address);
+    let mut replies = Replies::default();
+    let mut ticked = clock.now();
+    while !stop.load(Ordering::Relaxed) {
+        let batch = inbox.take(tally, clock, |datagram| service.handle(datagram, &mut replies));
+        let now = match batch {
+            Ok(now) => now,
+            Err(Errno::EAGAIN | Errno::EINTR) => clock.now(),
+            Err(errno) => {
+                add(&tally.receive_errors, 1);
+                tracing::warn!(%address, error = %errno, "receiving failed");
+                // Whatever it is, it may last: to try again at once would spin.
+                std::thread::park_timeout(TICK);
+                clock.now()
+            }
+        };
+        outbox.send(&replies, tally);
+        replies.clear();
+        if now.since(ticked) >= TICK {
+            ticked = now;
+            service.idle(now);
+        }
+    }
+}
+
+/// Where datagrams are received to.
+struct Inbox<'s> {
+    socket: &'s Socket,
+    /// The address the socket is bound to, for the case that a datagram does not tell.
+    address: SocketAddr,
+    headers: Headers,
+    buffer: Vec<u8>,
+}
+
+impl<'s> Inbox<'s> {
+    fn new(socket: &'s Socket, address: SocketAddr) -> Self {
+        // Room for exactly one control message: headers that come back shorter stay shorter
+        // (nix does not reset them), so every datagram must bring the same ones.
+        let control = match address {
+            SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
+            SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
+        };
+        let headers = MultiHeaders::preallocate(BATCH, Some(control));
+        Self { socket, address, headers, buffer: vec![0; BATCH * MAX_DATAGRAM] }
+    }
+
+    /// Waits for datagrams, up to a tick, and hands over those that are there. Returns the time
+    /// they got.
+    fn take(
+        &mut self,
+        tally: &Tally,
+        clock: &impl Clock,
+        mut each: impl FnMut(&Datagram<'_>),
+    ) -> Result<Instant, Errno> {
+        let mut rooms = self.buffer.chunks_exact_mut(MAX_DATAGRAM);
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+            std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
+        let flags = MsgFlags::MSG_WAITFORONE;
+        let batch =
+            recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
+        let received = clock.now();
+        let (mut good, mut truncated) = (0, 0);
+        for message in batch {
+            if message.flags.contains(MsgFlags::MSG_TRUNC) {
+                truncated += 1;
+                continue;
+            }
+            let Some(source) = message.address.as_ref().and_then(socket_address) else { continue };
+            let local = destination(&message).unwrap_or_else(|| self.address.ip());
+            good += 1;
+            each(&Datagram {
+                bytes: message.iovs().next().unwrap_or_default(),
+                source,
+                local,
+                received,
+            });
+        }
+        add(&tally.received, good);
+        add(&tally.truncated, truncated);
+        Ok(received)
+    }
+}
+
+/// The address that a datagram was sent to.
+fn destination(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<IpAddr> {
+    message.cmsgs().ok()?.find_map(|control| match control {
+        // `ipi_spec_dst` is ours to send from; `ipi_addr` may be a broadcast (`ip(7)`).
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => Some(IpAddr::from(info.ipi6_addr.s6_addr)),
+        _ => None,
+    })
+}
+
+fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    match (storage.as_sockaddr_in(), storage.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(SocketAddr::V4(SocketAddrV4::from(*v4))),
+        (_, Some(v6)) => Some(SocketAddr::V6(SocketAddrV6::from(*v6))),
+        _ => None,
+    }
+}
+
+/// Where replies are sent from.
+struct Outbox<'s> {
+    socket: &'s Socket,
+    headers: Headers,
+}
+
+impl<'s> Outbox<'s> {
+    fn new(socket: &'s Socket, address: SocketAddr) -> Self {
+        // Exactly as much as is sent: the kernel refuses control room that it cannot read.
+        let control = match address {
+            SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
+            SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
+        };
+        Self { socket, headers: MultiHeaders::preallocate(BATCH, Some(control)) }
+    }
+
+    /// Sends all replies: in one call, where all leave from one address.
+    fn send(&mut self, replies: &Replies, tally: &Tally) {
+        let mut rest = replies.filled().peekable();
+        while let Some(first) = rest.peek() {
+            let from = (first.from, zone(&first.to));
+            let mut run: [Option<&Slot>; BATCH] = [None; BATCH];
+            let mut count = 0;
+            for room in &mut run {
+                *room = rest.next_if(|slot| (slot.from, zone(&slot.to)) == from);
+                if room.is_none() {
+                    break;
+                }
+                count += 1;
+            }
+            let mut pending = run.get(..count).unwrap_or_default();
+            while !pending.is_empty() {
+                match self.send_run(pending, from) {
+                    Ok(sent) => {
+                        add(&tally.sent, sent);
+                        pending = pending.get(sent..).unwrap_or_default();
+                    }
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => {
+                        // The error is the first one's; the others have their own chance.
+                        tally.send_failed(errno);
+                        tracing::debug!(error = %errno, "reply not sent");
+                        pending = pending.get(1..).unwrap_or_default();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends replies that leave from the same address; returns how many were sent, at least one.
+    fn send_run(&mut self, run: &[Option<&Slot>], from: (IpAddr, u32)) -> Result<usize, Errno> {
+        let mut slices: [[IoSlice<'_>; 1]; BATCH] = [[IoSlice::new(&[])]; BATCH];
+        let mut targets: [Option<SockaddrStorage>; BATCH] = [None; BATCH];
+        for ((slot, slice), target) in run.iter().flatten().zip(&mut slices).zip(&mut targets) {
+            *slice = [IoSlice::new(&slot.bytes)];
+            *target = Some(SockaddrStorage::from(slot.to));
+        }
+        let slices = slices.get(..run.len()).unwrap_or_default();
+        let fd = self.socket.as_raw_fd();
+        let (v4, v6);
+        let control = match from {
+            (IpAddr::V4(ip), _) => {
+                v4 = in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                    ipi_addr: in_addr {
+                        s_addr: u32::from_ne_bytes(Ipv4Addr::UNSPECIFIED.octets()),
+                    },
+                };
+                [ControlMessage::Ipv4PacketInfo(&v4)]
+            }
+            (IpAddr::V6(ip), zone) => {
+                let ipi6_addr = in6_addr { s6_addr: ip.octets() };
+                v6 = in6_pktinfo { ipi6_addr, ipi6_ifindex: zone };
+                [ControlMessage::Ipv6PacketInfo(&v6)]
+            }
+        };
+        let sent = sendmmsg(fd, &mut self.headers, slices, targets, control, MsgFlags::empty())?;
+        // As many as it tells of: it returns an error rather than none.
+        Ok(sent.count().clamp(1, run.len().max(1)))
+    }
+}
+
+/// The interface that a link-local client is on; 0 for all other addresses, which are routed.
+fn zone(address: &SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V6(v6) => v6.scope_id(),
+        SocketAddr::V4(_) => 0,
+    }
+}
