@@ -1,0 +1,148 @@
+//! What the AAA role counts. Counters that a look-up touches are made once, so that the hot path
+//! finds them without a table.
+
+use std::sync::Arc;
+
+use homeward_daemon::Metrics;
+use homeward_daemon::metrics::prometheus_client::encoding::EncodeLabelSet;
+use homeward_daemon::metrics::prometheus_client::metrics::counter::Counter;
+use homeward_daemon::metrics::prometheus_client::metrics::family::Family;
+use homeward_daemon::metrics::prometheus_client::metrics::gauge::Gauge;
+use homeward_model::RefusalReason;
+use serde::Serialize;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// The figures. Clones are one and the same.
+#[derive(Debug, Clone)]
+pub struct Figures(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    granted: Counter,
+    refused: [Counter; RefusalReason::ALL.len()],
+    duplicates: Counter,
+    status: Counter,
+    dropped: Family<Reason, Counter>,
+    disconnects: Family<Outcome, Counter>,
+    changes: Counter,
+    records: Family<Reason, Gauge>,
+}
+
+/// The counts of look-ups, for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lookups {
+    /// Answered with a grant.
+    pub granted: u64,
+    /// Answered with a refusal, by reason.
+    pub refused: std::collections::BTreeMap<&'static str, u64>,
+    /// Repeated questions, answered as before.
+    pub duplicates: u64,
+    /// Status-Server.
+    pub status_server: u64,
+}
+
+impl Figures {
+    /// Figures that appear in `metrics`.
+    pub fn new(metrics: &mut Metrics) -> Self {
+        let lookups = Family::<Outcome, Counter>::default();
+        let refusals = Family::<Reason, Counter>::default();
+        let made = |reason: RefusalReason| {
+            refusals.get_or_create(&Reason { reason: reason.as_str() }).clone()
+        };
+        let outcome = |outcome| lookups.get_or_create(&Outcome { outcome }).clone();
+        let inner = Inner {
+            granted: outcome("granted"),
+            refused: RefusalReason::ALL.map(|(reason, _)| made(reason)),
+            duplicates: outcome("duplicate"),
+            status: outcome("status-server"),
+            dropped: Family::default(),
+            disconnects: Family::default(),
+            changes: Counter::default(),
+            records: Family::default(),
+        };
+        let registry = metrics.registry().sub_registry_with_prefix("aaa");
+        registry.register("requests", "Requests answered, by outcome", lookups);
+        registry.register("refusals", "Look-ups refused, by reason", refusals);
+        registry.register("dropped", "Datagrams not answered, by reason", inner.dropped.clone());
+        registry.register(
+            "disconnects",
+            "Disconnect-Requests, by outcome",
+            inner.disconnects.clone(),
+        );
+        registry.register(
+            "store_changes",
+            "Batches of changes taken from the store",
+            inner.changes.clone(),
+        );
+        registry.register("records", "Records in memory, by kind", inner.records.clone());
+        Self(Arc::new(inner))
+    }
+
+    pub(crate) fn granted(&self) {
+        self.0.granted.inc();
+    }
+
+    pub(crate) fn refused(&self, reason: RefusalReason) {
+        if let Some(at) = RefusalReason::ALL.iter().position(|(r, _)| *r == reason)
+            && let Some(counter) = self.0.refused.get(at)
+        {
+            counter.inc();
+        }
+    }
+
+    pub(crate) fn duplicate(&self) {
+        self.0.duplicates.inc();
+    }
+
+    pub(crate) fn status_server(&self) {
+        self.0.status.inc();
+    }
+
+    pub(crate) fn dropped(&self, reason: &'static str) {
+        self.0.dropped.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn disconnect(&self, outcome: &'static str) {
+        self.0.disconnects.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn changed(&self, counts: crate::projection::Counts) {
+        self.0.changes.inc();
+        for (reason, count) in [
+            ("account", counts.accounts),
+            ("class", counts.classes),
+            ("gateway", counts.gateways),
+            ("network", counts.networks),
+            ("device", counts.devices),
+        ] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.0.records.get_or_create(&Reason { reason }).set(count);
+        }
+    }
+
+    /// The counts of look-ups now.
+    pub fn lookups(&self) -> Lookups {
+        let inner = &self.0;
+        let refused = RefusalReason::ALL
+            .iter()
+            .zip(&inner.refused)
+            .map(|((reason, _), counter)| (reason.as_str(), counter.get()))
+            .filter(|(_, n)| *n > 0)
+            .collect();
+        Lookups {
+            granted: inner.granted.get(),
+            refused,
+            duplicates: inner.duplicates.get(),
+            status_server: inner.status.get(),
+        }
+    }
+}

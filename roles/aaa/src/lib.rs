@@ -1,0 +1,29 @@
+//! The AAA role: answers look-ups from memory, and takes grants back when the records change.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`projection`] | the hot records, in memory |
+//! | [`watch`] | keeps the projection as the store is |
+//! | [`decision`] | the answer to a look-up: a pure function |
+//! | [`server`] | a worker: datagrams in, answers out |
+//! | [`grants`] | who was told to serve whom |
+//! | [`revoke`] | tells gateways to stop |
+//! | [`figures`] | metrics |
+//! | [`service`] | the loop around them: store, sockets, status, stop |
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod decision;
+pub mod figures;
+pub mod grants;
+pub mod projection;
+pub mod revoke;
+pub mod server;
+pub mod service;
+#[cfg(test)]
+mod testing;
+pub mod watch;
+
+pub use config::Config;
+pub use service::run;

@@ -1,0 +1,194 @@
+//! The hot records, in memory: what look-ups are answered from.
+//!
+//! Loaded once from the store, then kept fresh by its outbox. Records are kept as the store has
+//! them, joined at look-up time, so that one change (an account suspended, say) is one write
+//! here however many devices hang from it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use homeward_model::{
+    Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Mac,
+    Network, NetworkId,
+};
+use homeward_radius::SharedSecret;
+use ipnet::IpNet;
+
+/// A RADIUS client: a gateway with its secret made ready for use.
+#[derive(Debug)]
+pub struct Client {
+    /// The gateway's record.
+    pub gateway: Gateway,
+    /// Its secret, with the hash states that the hot path starts from.
+    pub secret: SharedSecret,
+}
+
+/// The hot records.
+#[derive(Debug, Default)]
+pub struct Projection {
+    accounts: HashMap<AccountId, Account>,
+    classes: HashMap<ClassId, ClassOfService>,
+    networks: HashMap<NetworkId, Network>,
+    gateways: HashMap<GatewayId, Arc<Client>>,
+    devices: HashMap<DeviceId, Mac>,
+    by_mac: HashMap<Mac, Vec<Device>>,
+    /// Clients by address, the most specific prefixes first.
+    by_address: BTreeMap<(u8, IpNet), GatewayId>,
+    exact: HashMap<IpAddr, GatewayId>,
+}
+
+impl Projection {
+    /// The devices with that MAC; several where it is at home in several networks.
+    pub fn devices(&self, mac: Mac) -> &[Device] {
+        self.by_mac.get(&mac).map_or(&[], Vec::as_slice)
+    }
+
+    /// The device with that id.
+    pub fn device(&self, id: DeviceId) -> Option<&Device> {
+        let mac = self.devices.get(&id)?;
+        self.devices(*mac).iter().find(|d| d.id == id)
+    }
+
+    /// The network with that id.
+    pub fn network(&self, id: NetworkId) -> Option<&Network> {
+        self.networks.get(&id)
+    }
+
+    /// The account with that id.
+    pub fn account(&self, id: AccountId) -> Option<&Account> {
+        self.accounts.get(&id)
+    }
+
+    /// The class of service with that id.
+    pub fn class(&self, id: ClassId) -> Option<&ClassOfService> {
+        self.classes.get(&id)
+    }
+
+    /// The gateway with that id.
+    pub fn gateway(&self, id: GatewayId) -> Option<&Gateway> {
+        self.gateways.get(&id).map(|c| &c.gateway)
+    }
+
+    /// The client with that gateway id.
+    pub fn client(&self, id: GatewayId) -> Option<&Arc<Client>> {
+        self.gateways.get(&id)
+    }
+
+    /// The client that sends from `address`: an exact match, else the longest prefix.
+    pub fn client_at(&self, address: IpAddr) -> Option<&Arc<Client>> {
+        // A v4 client of a v6 socket arrives as ::ffff:a.b.c.d.
+        let address = address.to_canonical();
+        let id = self.exact.get(&address).or_else(|| {
+            self.by_address.iter().find(|((_, net), _)| net.contains(&address)).map(|(_, id)| id)
+        })?;
+        self.gateways.get(id)
+    }
+
+    /// How many of each record there are.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            accounts: self.accounts.len(),
+            classes: self.classes.len(),
+            gateways: self.gateways.len(),
+            networks: self.networks.len(),
+            devices: self.devices.len(),
+        }
+    }
+
+    /// Adds or replaces an account.
+    pub fn put_account(&mut self, account: Account) {
+        self.accounts.insert(account.id, account);
+    }
+
+    /// Adds or replaces a class of service.
+    pub fn put_class(&mut self, class: ClassOfService) {
+        self.classes.insert(class.id, class);
+    }
+
+    /// Adds or replaces a network.
+    pub fn put_network(&mut self, network: Network) {
+        self.networks.insert(network.id, network);
+    }
+
+    /// Adds or replaces a device.
+    pub fn put_device(&mut self, device: Device) {
+        self.remove_device(device.id);
+        self.devices.insert(device.id, device.mac);
+        self.by_mac.entry(device.mac).or_default().push(device);
+    }
+
+    /// Adds or replaces a gateway.
+    pub fn put_gateway(&mut self, gateway: Gateway) {
+        self.remove_gateway(gateway.id);
+        let secret = match SharedSecret::new(&gateway.radius_secret) {
+            Ok(secret) => secret,
+            Err(error) => {
+                tracing::error!(gateway = %gateway.name, %error, "a gateway that cannot be served");
+                return;
+            }
+        };
+        if let Some(net) = gateway.address.as_deref().and_then(network_of) {
+            if net.prefix_len() == net.max_prefix_len() {
+                self.exact.insert(net.addr(), gateway.id);
+            } else {
+                self.by_address.insert((u8::MAX - net.prefix_len(), net), gateway.id);
+            }
+        }
+        self.gateways.insert(gateway.id, Arc::new(Client { gateway, secret }));
+    }
+
+    /// Forgets an account.
+    pub fn remove_account(&mut self, id: AccountId) {
+        self.accounts.remove(&id);
+    }
+
+    /// Forgets a class of service.
+    pub fn remove_class(&mut self, id: ClassId) {
+        self.classes.remove(&id);
+    }
+
+    /// Forgets a network.
+    pub fn remove_network(&mut self, id: NetworkId) {
+        self.networks.remove(&id);
+    }
+
+    /// Forgets a device.
+    pub fn remove_device(&mut self, id: DeviceId) {
+        if let Some(mac) = self.devices.remove(&id)
+            && let Some(of_mac) = self.by_mac.get_mut(&mac)
+        {
+            of_mac.retain(|d| d.id != id);
+            if of_mac.is_empty() {
+                self.by_mac.remove(&mac);
+            }
+        }
+    }
+
+    /// Forgets a gateway; nothing it sends is answered from then on.
+    pub fn remove_gateway(&mut self, id: GatewayId) {
+        if self.gateways.remove(&id).is_some() {
+            self.exact.retain(|_, at| *at != id);
+            self.by_address.retain(|_, at| *at != id);
+        }
+    }
+}
+
+/// How many records a projection holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[expect(missing_docs, reason = "each field counts the records of its name")]
+pub struct Counts {
+    pub accounts: usize,
+    pub classes: usize,
+    pub gateways: usize,
+    pub networks: usize,
+    pub devices: usize,
+}
+
+fn network_of(address: &str) -> Option<IpNet> {
+    address
+        .parse::<IpNet>()
+        .ok()
+        .or_else(|| address.parse::<IpAddr>().ok().map(IpNet::from))
+        .map(|n| n.trunc())
+}

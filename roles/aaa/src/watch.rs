@@ -1,0 +1,204 @@
+//! Keeps the projection as the store is: loads it, then follows the outbox.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use homeward_daemon::{Shutdown, SystemClock};
+use homeward_model::{AccountId, ClassId, Clock, DeviceId, GatewayId, NetworkId};
+use homeward_store::{
+    AccountFilter, DeviceFilter, Error, GatewayFilter, NetworkFilter, OutboxEntry, OutboxRecord,
+    Page, Seq, Store,
+};
+
+use crate::projection::{Counts, Projection};
+
+/// Records read at a time while loading.
+const PAGE: u32 = 10_000;
+/// Outbox entries applied at a time.
+const BATCH: u32 = 1_000;
+/// The pause after the store failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Follows the store for the life of the role.
+pub struct Watch {
+    store: Arc<dyn Store>,
+    projection: Arc<RwLock<Projection>>,
+    at: Seq,
+}
+
+/// One record that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Touched {
+    Class(ClassId),
+    Account(AccountId),
+    Gateway(GatewayId),
+    Network(NetworkId),
+    Device(DeviceId),
+}
+
+impl From<&OutboxEntry> for Touched {
+    fn from(entry: &OutboxEntry) -> Self {
+        match &entry.record {
+            OutboxRecord::Class(r) => Self::Class(r.id),
+            OutboxRecord::Account(r) => Self::Account(r.id),
+            OutboxRecord::Gateway(r) => Self::Gateway(r.id),
+            OutboxRecord::Network(r) => Self::Network(r.id),
+            OutboxRecord::Device(r) => Self::Device(r.id),
+        }
+    }
+}
+
+/// What a record is now: a change to carry out on the projection.
+type Fresh = Box<dyn FnOnce(&mut Projection) + Send>;
+
+impl Watch {
+    /// Loads the hot records into memory.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read, or a sealed value does not open.
+    pub async fn load(store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        let (projection, at) = load(&*store).await.context("cannot load the roaming records")?;
+        Ok(Self { store, projection: Arc::new(RwLock::new(projection)), at })
+    }
+
+    /// The projection, to read from.
+    pub fn projection(&self) -> Arc<RwLock<Projection>> {
+        Arc::clone(&self.projection)
+    }
+
+    /// How much is loaded.
+    pub fn counts(&self) -> Counts {
+        self.projection.read().unwrap_or_else(PoisonError::into_inner).counts()
+    }
+
+    /// Follows the outbox until shutdown; calls `changed` after each batch has been applied. A
+    /// store that fails is asked again; what is in memory stays good meanwhile.
+    pub async fn follow(mut self, shutdown: Shutdown, mut changed: impl FnMut(&Projection, Seq)) {
+        let mut failing = false;
+        loop {
+            let outcome = tokio::select! {
+                () = shutdown.requested() => return,
+                outcome = self.step() => outcome,
+            };
+            match outcome {
+                Ok(()) => {
+                    if std::mem::take(&mut failing) {
+                        tracing::info!("the store answers again");
+                    }
+                    let projection = self.projection.read().unwrap_or_else(PoisonError::into_inner);
+                    changed(&projection, self.at);
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::error!(
+                            error = format!("{error:#}"),
+                            "the store fails; answering from memory"
+                        );
+                    }
+                    let later = SystemClock.now() + PAUSE;
+                    tokio::select! {
+                        () = shutdown.requested() => return,
+                        () = SystemClock.until(Some(later)) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a change and applies it.
+    async fn step(&mut self) -> anyhow::Result<()> {
+        self.store.changed(self.at).await?;
+        let entries = match self.store.outbox_after(self.at, BATCH).await {
+            Err(Error::OutboxPruned { .. }) => {
+                tracing::warn!("the outbox was pruned beyond what was read; loading anew");
+                let (projection, at) = load(&*self.store).await?;
+                *self.projection.write().unwrap_or_else(PoisonError::into_inner) = projection;
+                self.at = at;
+                return Ok(());
+            }
+            entries => entries?,
+        };
+        let Some(last) = entries.last().map(|e| e.seq) else { return Ok(()) };
+        self.apply(&entries).await?;
+        tracing::debug!(entries = entries.len(), seq = %last, "applied changes of the store");
+        self.at = last;
+        Ok(())
+    }
+
+    /// Reads each record that the entries touch once, as it is now, and puts it in place.
+    async fn apply(&self, entries: &[OutboxEntry]) -> anyhow::Result<()> {
+        let touched: BTreeSet<Touched> = entries.iter().map(Touched::from).collect();
+        let mut fresh: Vec<Fresh> = Vec::with_capacity(touched.len());
+        for record in touched {
+            fresh.push(self.read(record).await?);
+        }
+        let mut projection = self.projection.write().unwrap_or_else(PoisonError::into_inner);
+        for put in fresh {
+            put(&mut projection);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, record: Touched) -> anyhow::Result<Fresh> {
+        let s = &*self.store;
+        Ok(match record {
+            Touched::Class(id) => match s.class(id).await? {
+                Some(class) => Box::new(move |p| p.put_class(class)),
+                None => Box::new(move |p| p.remove_class(id)),
+            },
+            Touched::Account(id) => match s.account(id).await? {
+                Some(account) => Box::new(move |p| p.put_account(account)),
+                None => Box::new(move |p| p.remove_account(id)),
+            },
+            Touched::Gateway(id) => match s.gateway(id).await? {
+                Some(gateway) => Box::new(move |p| p.put_gateway(gateway)),
+                None => Box::new(move |p| p.remove_gateway(id)),
+            },
+            Touched::Network(id) => match s.network(id).await? {
+                Some(network) => Box::new(move |p| p.put_network(network)),
+                None => Box::new(move |p| p.remove_network(id)),
+            },
+            Touched::Device(id) => match s.device(id).await? {
+                Some(device) => Box::new(move |p| p.put_device(device)),
+                None => Box::new(move |p| p.remove_device(id)),
+            },
+        })
+    }
+}
+
+/// Loads everything. The head is read first: what changes meanwhile is applied twice, which does
+/// no harm.
+async fn load(store: &dyn Store) -> anyhow::Result<(Projection, Seq)> {
+    let at = store.outbox_head().await?;
+    let mut p = Projection::default();
+    /// Reads all pages of one kind of record.
+    macro_rules! all {
+        ($read:expr, $put:expr) => {{
+            let mut after = None;
+            loop {
+                let page = $read(Page { after, limit: PAGE }).await?;
+                let full = page.len() as u64 >= u64::from(PAGE);
+                after = page.last().map(|record| record.id);
+                page.into_iter().for_each(|record| $put(record));
+                if !full {
+                    break;
+                }
+            }
+        }};
+    }
+    let (accounts, gateways, networks, devices) = (
+        AccountFilter::default(),
+        GatewayFilter::default(),
+        NetworkFilter::default(),
+        DeviceFilter::default(),
+    );
+    all!(|page| store.classes(page), |r| p.put_class(r));
+    all!(|page| store.accounts(&accounts, page), |r| p.put_account(r));
+    all!(|page| store.gateways(&gateways, page), |r| p.put_gateway(r));
+    all!(|page| store.networks(&networks, page), |r| p.put_network(r));
+    all!(|page| store.devices(&devices, page), |r| p.put_device(r));
+    Ok((p, at))
+}

@@ -1,0 +1,245 @@
+//! The gateway's configuration file.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use homeward_daemon::config::{self, ConfigError, Invalid, SecretSource};
+use homeward_daemon::log::LogConfig;
+use homeward_daemon::{Period, control};
+use homeward_model::{Name, Rssi};
+use serde::Deserialize;
+
+/// `/etc/homeward/gateway.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gateway's name in the operator's datastore: its NAS-Identifier.
+    pub name: Name,
+    /// The radio.
+    pub radio: Radio,
+    /// The core's servers, first choice first.
+    pub core: Vec<Core>,
+    /// How roamers are served.
+    #[serde(default)]
+    pub roam: Roam,
+    /// How the household's own roaming devices are served when they are at home.
+    #[serde(default)]
+    pub home: Home,
+    /// Where Disconnect-Requests arrive.
+    #[serde(default)]
+    pub disconnect: Disconnect,
+    /// The status socket.
+    #[serde(default)]
+    pub control: Control,
+    /// Metrics over HTTP.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The radio, and the hostapd that runs it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Radio {
+    /// hostapd's global control socket (`hostapd -g`).
+    pub hostapd: PathBuf,
+    /// The interface of the owner's access point.
+    pub interface: String,
+    /// The monitor interface that the agent makes on the same radio.
+    #[serde(default = "monitor")]
+    pub monitor: String,
+    /// What the interfaces of VAPs are called; a number follows.
+    #[serde(default = "prefix")]
+    pub vap_prefix: String,
+    /// Where the files live that hostapd reads keys from. On a tmpfs.
+    #[serde(default = "run_directory")]
+    pub run_directory: PathBuf,
+}
+
+/// One RADIUS server of the core.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Core {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// The secret shared with it.
+    pub secret: SecretSource,
+}
+
+/// How roamers are served. All but the bridge is as in [`homeward_vap::Settings`].
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the fields that override a default are documented there")]
+pub struct Roam {
+    /// The bridge that roamers are put on; unset: none, and a VAP's interface is on its own.
+    pub bridge: Option<String>,
+    pub max_vaps: Option<usize>,
+    pub max_devices: Option<usize>,
+    pub min_signal: Option<Rssi>,
+    pub lookups_per_second: Option<u32>,
+    pub lookup_burst: Option<u32>,
+    pub memory: Option<usize>,
+    pub refresh: Option<Period>,
+    pub stale: Option<Period>,
+    pub forget: Option<Period>,
+    pub negative: Option<Period>,
+    pub unreachable: Option<Period>,
+    pub idle: Option<Period>,
+}
+
+/// At home.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Home {
+    /// The file that the owner's hostapd has as `wpa_psk_file=`.
+    pub psk_file: Option<PathBuf>,
+}
+
+/// Where Disconnect-Requests arrive (RFC 5176).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disconnect {
+    /// Address and port; `None` listens nowhere, and a revocation waits for the next refresh.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Default for Disconnect {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3799)) }
+    }
+}
+
+/// The status socket.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Control {
+    /// Its path.
+    pub socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: control::default_path("gateway") }
+    }
+}
+
+/// Metrics over HTTP.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where; unset: through the status socket only.
+    pub listen: Option<SocketAddr>,
+}
+
+fn monitor() -> String {
+    "hwmon0".into()
+}
+
+fn prefix() -> String {
+    "vap".into()
+}
+
+fn run_directory() -> PathBuf {
+    Path::new(control::RUN_DIRECTORY).join("gateway")
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], naming file, line, column and key.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        config::load_with(path, Self::check)
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is not allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.core.is_empty() {
+            return Err(Invalid::new(
+                "core",
+                "at least one server is needed: add a [[core]] with address and secret",
+            ));
+        }
+        let interfaces = [
+            ("radio.interface", self.radio.interface.as_str(), 15),
+            ("radio.monitor", self.radio.monitor.as_str(), 15),
+            // Room for the number.
+            ("radio.vap_prefix", self.radio.vap_prefix.as_str(), 12),
+            ("roam.bridge", self.roam.bridge.as_deref().unwrap_or("-"), 15),
+        ];
+        for (key, name, longest) in interfaces {
+            let plain = name.bytes().all(|c| c.is_ascii_graphic() && c != b'/' && c != b':');
+            if name.is_empty() || name.len() > longest || !plain {
+                return Err(Invalid::new(
+                    key,
+                    format!(
+                        "{name:?} is no interface name: use 1 to {longest} visible characters without / and :"
+                    ),
+                ));
+            }
+        }
+        if self.radio.monitor == self.radio.interface {
+            return Err(Invalid::new(
+                "radio.monitor",
+                "must not be the owner's interface: the agent makes one of its own",
+            ));
+        }
+        if self.radio.interface.starts_with(&self.radio.vap_prefix) {
+            return Err(Invalid::new(
+                "radio.vap_prefix",
+                "the owner's interface begins with it: choose another, for whatever begins with it may be removed",
+            ));
+        }
+        let range = |key: &str, value: Option<usize>, least: usize, most: usize| match value {
+            Some(n) if !(least..=most).contains(&n) => {
+                Err(Invalid::new(key, format!("{n} is out of range: use {least} to {most}")))
+            }
+            _ => Ok(()),
+        };
+        range("roam.max_vaps", self.roam.max_vaps, 1, 64)?;
+        range("roam.max_devices", self.roam.max_devices, 1, 1000)?;
+        range("roam.memory", self.roam.memory, 16, 1_000_000)?;
+        range(
+            "roam.lookups_per_second",
+            self.roam.lookups_per_second.map(|n| n as usize),
+            1,
+            1_000_000,
+        )?;
+        Ok(())
+    }
+
+    /// The machine's settings: what the file says, and else the defaults.
+    pub fn vap_settings(&self) -> homeward_vap::Settings {
+        let mut s = homeward_vap::Settings::default();
+        let roam = &self.roam;
+        /// Overrides the settings that the file has.
+        macro_rules! set {
+            ($($field:ident <- $from:ident),+) => { $( if let Some(value) = roam.$from { s.$field = value.into(); } )+ };
+        }
+        set!(max_vaps <- max_vaps, max_devices_per_vap <- max_devices, lookups_per_second <- lookups_per_second,
+             lookup_burst <- lookup_burst, memory <- memory);
+        for (span, from) in [
+            (&mut s.refresh, roam.refresh),
+            (&mut s.stale, roam.stale),
+            (&mut s.forget, roam.forget),
+            (&mut s.negative, roam.negative),
+            (&mut s.unreachable, roam.unreachable),
+            (&mut s.vap_idle, roam.idle),
+        ] {
+            if let Some(Period(value)) = from {
+                *span = value;
+            }
+        }
+        if roam.min_signal.is_some() {
+            s.min_signal = roam.min_signal;
+        }
+        s
+    }
+}

@@ -1,0 +1,332 @@
+//! Has hostapd do things, one at a time, and tells what became of them.
+//!
+//! hostapd has one thread, so there is nothing to gain from asking it two things at once. When it
+//! goes away, all VAPs went with it: that is reported once, and orders meant for the one that was
+//! are dropped by their epoch.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homeward_daemon::{Shutdown, SystemClock};
+use homeward_hostapd::{
+    BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError, VapDevice,
+};
+use homeward_model::{Clock, DeviceKey, Mac, Seconds, Security, Ssid};
+use homeward_vap::{Bss, VapId};
+use tokio::sync::mpsc;
+
+/// How often hostapd is asked whether it lives.
+const PING: Duration = Duration::from_secs(2);
+/// The pause before hostapd is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Something for hostapd to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as the actions of homeward_vap, which say what they mean")]
+pub enum Order {
+    AddBss {
+        vap: VapId,
+        ssid: Ssid,
+        security: Security,
+        devices: Vec<(Mac, DeviceKey)>,
+        idle_timeout: Option<Seconds>,
+    },
+    SetDevices {
+        vap: VapId,
+        devices: Vec<(Mac, DeviceKey)>,
+    },
+    SetHomeDevices {
+        devices: Vec<(Mac, DeviceKey)>,
+    },
+    RemoveBss {
+        vap: VapId,
+    },
+    Deauthenticate {
+        bss: Bss,
+        mac: Mac,
+    },
+}
+
+/// The owner's access point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Its SSID, where it has one.
+    pub ssid: Option<Ssid>,
+    /// Its BSSID.
+    pub bssid: Mac,
+}
+
+/// What became of an [`Order`], or what hostapd did by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as the inputs of homeward_vap::Radio, which say what they mean")]
+pub enum Report {
+    /// hostapd is there and has no VAP of ours. Orders are to bear this epoch from now on.
+    Ready {
+        epoch: u64,
+        owner: Owner,
+    },
+    /// hostapd is gone.
+    Lost,
+    BssAdded(VapId, Result<(), String>),
+    BssRemoved(VapId, Result<(), String>),
+    DevicesSet(VapId, Result<(), String>),
+    HomeDevicesSet(Result<(), String>),
+    Connected(Bss, Mac),
+    Disconnected(Bss, Mac),
+    KeyMismatch(Bss, Mac),
+}
+
+/// What the hands need to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How to reach hostapd.
+    pub hostapd: homeward_hostapd::Settings,
+    /// The bridge that VAPs join.
+    pub bridge: Option<InterfaceName>,
+    /// The file for the household's devices.
+    pub home: Option<PathBuf>,
+    /// The most devices of a VAP.
+    pub max_devices: u16,
+}
+
+/// The hands.
+pub struct Hands {
+    settings: Settings,
+    radio: Radio,
+    vaps: BTreeMap<InterfaceName, VapId>,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+impl Hands {
+    /// Hands that report into `reports`. Its volume is bounded by the machine's own limits: one
+    /// operation a VAP.
+    ///
+    /// # Errors
+    ///
+    /// If the settings do not tell our interfaces from the owner's, or the run directory cannot
+    /// be used.
+    pub fn new(
+        settings: Settings,
+        reports: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self, RadioError> {
+        let radio = Radio::open(settings.hostapd.clone())?;
+        Ok(Self { settings, radio, vaps: BTreeMap::new(), reports })
+    }
+
+    /// Works until shutdown, then removes every VAP: without the agent nobody would revoke a key.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<(u64, Order)>,
+        shutdown: Shutdown,
+    ) {
+        let mut complained = false;
+        for epoch in 1.. {
+            let error = tokio::select! {
+                () = shutdown.requested() => break,
+                error = self.serve(epoch, &mut orders, &mut complained) => error,
+            };
+            if !std::mem::replace(&mut complained, true) {
+                tracing::error!(
+                    error = format!("{:#}", anyhow::Error::from(error)),
+                    "no hostapd; waiting for it"
+                );
+            }
+            let later = SystemClock.now() + PAUSE;
+            tokio::select! {
+                () = shutdown.requested() => break,
+                () = SystemClock.until(Some(later)) => {}
+            }
+        }
+        for interface in std::mem::take(&mut self.vaps).into_keys() {
+            if let Err(error) = self.radio.remove_bss(&interface).await {
+                tracing::warn!(%interface, %error, "VAP not removed at the end");
+            }
+        }
+    }
+
+    /// Serves one hostapd for as long as it lives; returns why that ended.
+    async fn serve(
+        &mut self,
+        epoch: u64,
+        orders: &mut mpsc::UnboundedReceiver<(u64, Order)>,
+        complained: &mut bool,
+    ) -> RadioError {
+        let (mut events, owner) = match self.greet().await {
+            Ok(greeted) => greeted,
+            Err(error) => return error,
+        };
+        *complained = false;
+        self.report(Report::Ready { epoch, owner });
+        let error = self.work(epoch, orders, &mut events).await;
+        self.radio.forget().await;
+        self.vaps.clear();
+        self.report(Report::Lost);
+        error
+    }
+
+    /// Meets hostapd: listens to it, and removes what a killed agent left.
+    async fn greet(&mut self) -> Result<(Events, Owner), RadioError> {
+        let status = self.radio.status().await?;
+        let own = status.bss.first();
+        if !status.enabled() {
+            let owner = self.settings.hostapd.owner.clone();
+            return Err(RadioError::NotReady { owner, state: status.state });
+        }
+        let owner = Owner {
+            ssid: own.and_then(|b| b.ssid),
+            bssid: own.map_or(Mac::new([0; 6]), |b| b.bssid),
+        };
+        let events = self.radio.events().await?;
+        for interface in self.radio.orphans().await? {
+            tracing::warn!(%interface, "removing a VAP that an earlier agent left");
+            self.radio.remove_bss(&interface).await?;
+        }
+        Ok((events, owner))
+    }
+
+    async fn work(
+        &mut self,
+        epoch: u64,
+        orders: &mut mpsc::UnboundedReceiver<(u64, Order)>,
+        events: &mut Events,
+    ) -> RadioError {
+        let mut ping = SystemClock.now() + PING;
+        loop {
+            let outcome = tokio::select! {
+                event = events.next() => event.map(|event| self.heard(event)).map_err(RadioError::from),
+                order = orders.recv() => match order {
+                    Some((meant_for, order)) if meant_for == epoch => self.carry_out(order).await,
+                    Some(_) => Ok(()),
+                    None => std::future::pending().await,
+                },
+                () = SystemClock.until(Some(ping)) => {
+                    ping = SystemClock.now() + PING;
+                    self.check(events).await
+                }
+            };
+            if let Err(error) = outcome {
+                return error;
+            }
+        }
+    }
+
+    /// Looks whether hostapd lives, still tells us its events, and has our VAPs. Its owner may
+    /// have had it read its configuration anew, which makes the radio without them.
+    async fn check(&mut self, events: &mut Events) -> Result<(), RadioError> {
+        events.check(self.settings.hostapd.command_timeout).await?;
+        match self.radio.vanished().await?.into_iter().next() {
+            Some(interface) => Err(RadioError::Unknown { interface }),
+            None => Ok(()),
+        }
+    }
+
+    fn heard(&mut self, event: BssEvent) {
+        let bss = match &event.interface {
+            Some(interface) if *interface == self.settings.hostapd.owner => Bss::Home,
+            Some(interface) => match self.vaps.get(interface) {
+                Some(vap) => Bss::Vap(*vap),
+                None => return,
+            },
+            None => return,
+        };
+        self.report(match event.event {
+            Event::StationConnected { mac, .. } => Report::Connected(bss, mac),
+            Event::StationDisconnected { mac } => Report::Disconnected(bss, mac),
+            Event::PskMismatch { mac } => Report::KeyMismatch(bss, mac),
+            _ => return,
+        });
+    }
+
+    /// Carries out an order and reports; an error is one that ends this hostapd.
+    async fn carry_out(&mut self, order: Order) -> Result<(), RadioError> {
+        match order {
+            Order::AddBss { vap, ssid, security, devices, idle_timeout } => {
+                let interface = self.interface(vap)?;
+                let mut config = BssConfig::new(interface.clone(), ssid, security);
+                config.bridge = self.settings.bridge.clone();
+                config.max_stations = self.settings.max_devices;
+                if let Some(Seconds(seconds)) = idle_timeout {
+                    config.max_inactivity = u16::try_from(seconds).unwrap_or(u16::MAX).max(1);
+                }
+                // Before the command: a station may be quicker than hostapd's answer.
+                self.vaps.insert(interface.clone(), vap);
+                let added = self.radio.add_bss(&config, &listed(devices)).await.map(|_| ());
+                let result = self.told(added)?;
+                if result.is_err() {
+                    self.vaps.remove(&interface);
+                }
+                self.report(Report::BssAdded(vap, result));
+            }
+            Order::SetDevices { vap, devices } => {
+                let set = self.radio.set_devices(&self.interface(vap)?, &listed(devices)).await;
+                let result = self.told(set)?;
+                self.report(Report::DevicesSet(vap, result));
+            }
+            Order::SetHomeDevices { devices } => {
+                let result = self.set_home(devices).await?;
+                self.report(Report::HomeDevicesSet(result));
+            }
+            Order::RemoveBss { vap } => {
+                let interface = self.interface(vap)?;
+                let removed = self.radio.remove_bss(&interface).await;
+                let result = self.told(removed)?;
+                if result.is_ok() {
+                    self.vaps.remove(&interface);
+                }
+                self.report(Report::BssRemoved(vap, result));
+            }
+            Order::Deauthenticate { bss, mac } => {
+                let interface = match bss {
+                    Bss::Home => self.settings.hostapd.owner.clone(),
+                    Bss::Vap(vap) => self.interface(vap)?,
+                };
+                let put_out = self.radio.deauthenticate(&interface, mac, true).await;
+                if let Err(error) = self.told(put_out)? {
+                    tracing::debug!(%bss, %mac, error, "station not put out; it may be gone");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn set_home(
+        &self,
+        devices: Vec<(Mac, DeviceKey)>,
+    ) -> Result<Result<(), String>, RadioError> {
+        let Some(path) = &self.settings.home else { return Ok(Ok(())) };
+        let set = self.radio.home_devices(path, &listed(devices)).await;
+        Ok(match set {
+            Ok(HomeKeys::Deferred { stations }) => Err(format!(
+                "loading them now would disconnect {stations} stations of the household"
+            )),
+            other => self.told(other.map(|_| ()))?,
+        })
+    }
+
+    /// Tells a failure that concerns one order from one that ends this hostapd.
+    fn told(&self, outcome: Result<(), RadioError>) -> Result<Result<(), String>, RadioError> {
+        match outcome {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if error.is_gone() => Err(error),
+            Err(error) => Ok(Err(format!("{:#}", anyhow::Error::from(error)))),
+        }
+    }
+
+    fn interface(&self, vap: VapId) -> Result<InterfaceName, RadioError> {
+        let name = format!("{}{}", self.settings.hostapd.prefix, vap.slot());
+        name.parse().map_err(|_| RadioError::Prefix {
+            prefix: self.settings.hostapd.prefix.clone(),
+            owner: self.settings.hostapd.owner.clone(),
+        })
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody listens any more: the agent is ending.
+        let _ = self.reports.send(report);
+    }
+}
+
+fn listed(devices: Vec<(Mac, DeviceKey)>) -> Vec<VapDevice> {
+    devices.into_iter().map(|(mac, key)| VapDevice { mac, key }).collect()
+}
