@@ -1,0 +1,237 @@
+//! `homeward admin class`.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use homeward_model::{
+    BondingModes, ClassOfService, Coverage, Encryption, Name, Priority, Quota, Rssi, Seconds,
+    ServiceTerms,
+};
+use homeward_store::{ClassChange, Entity, NewClass};
+
+use super::spelling::{self, OrNone, Rate, Spelled, cell};
+use super::{Context, all, cannot_delete, find, something};
+use crate::output::{Table, fields};
+
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = "Examples:
+  homeward admin class create gold --coverage national --bandwidth-down 50M
+  homeward admin class list")]
+pub(super) enum Verb {
+    /// Create a class of service
+    #[command(after_long_help = "Examples:
+  homeward admin class create basic
+  homeward admin class create gold --coverage everywhere --priority 5 --bandwidth-up 10M \\
+      --bandwidth-down 50M --quota 20GB/month --session-timeout 1h")]
+    Create(Create),
+    /// List classes of service
+    #[command(after_long_help = "Example:
+  homeward admin class list --json")]
+    List,
+    /// Show a class of service
+    #[command(after_long_help = "Example:
+  homeward admin class show gold")]
+    Show {
+        /// Its name
+        name: Name,
+    },
+    /// Change a class of service; what is not named stays
+    #[command(after_long_help = "Examples:
+  homeward admin class set gold --bandwidth-down 100M
+  homeward admin class set gold --quota none --rename platinum")]
+    Set(Set),
+    /// Delete a class of service that no account has
+    #[command(after_long_help = "Example:
+  homeward admin class delete basic")]
+    Delete {
+        /// Its name
+        name: Name,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Its name
+    name: Name,
+    /// Where it is valid, seen from home: local, national or everywhere [default: national]
+    #[arg(long)]
+    coverage: Option<Coverage>,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Its name
+    name: Name,
+    /// A new name
+    #[arg(long, value_name = "NAME")]
+    rename: Option<Name>,
+    /// Where it is valid, seen from home: local, national or everywhere
+    #[arg(long)]
+    coverage: Option<Coverage>,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+/// What is granted.
+#[derive(Debug, Default, Args)]
+struct Terms {
+    /// Rank under congestion: 0 (last) to 7 (first)
+    #[arg(long, value_parser = priority)]
+    priority: Option<Priority>,
+    /// The most a device may send, in bit/s, such as 10M; none is unlimited
+    #[arg(long, value_name = "RATE")]
+    bandwidth_up: Option<OrNone<Rate>>,
+    /// The most a device may receive, in bit/s, such as 50M; none is unlimited
+    #[arg(long, value_name = "RATE")]
+    bandwidth_down: Option<OrNone<Rate>>,
+    /// The most traffic per day, week or month, such as 20GB/month; none is unlimited
+    #[arg(long)]
+    quota: Option<OrNone<Quota>>,
+    /// Whether traffic between gateways is encrypted: required or off
+    #[arg(long)]
+    encryption: Option<Encryption>,
+    /// How two paths may be used at once: mirrored, striped, both with a comma, or none
+    #[arg(long, value_name = "MODES", value_parser = spelling::bonding)]
+    bonding: Option<BondingModes>,
+    /// The signal below which a device is handed on, in dBm, such as -75; none leaves it to the gateway
+    #[arg(long, value_name = "DBM", allow_hyphen_values = true)]
+    handoff_threshold: Option<OrNone<Rssi>>,
+    /// How long a session lasts before it is authorised anew, such as 1h; none is unlimited
+    #[arg(long, value_name = "SPAN")]
+    session_timeout: Option<OrNone<Seconds>>,
+    /// How long a device may be silent, such as 5m; none leaves it to the gateway
+    #[arg(long, value_name = "SPAN")]
+    idle_timeout: Option<OrNone<Seconds>>,
+}
+
+/// Reads a priority.
+pub(super) fn priority(text: &str) -> Result<Priority, String> {
+    let rank = text.parse::<u8>().map_err(|_| format!("{text:?} is no priority: write 0 to 7"))?;
+    Priority::try_from(rank)
+}
+
+impl Terms {
+    /// Overrides what was given.
+    fn apply(&self, terms: &mut ServiceTerms) {
+        let rate = |rate: OrNone<Rate>| rate.0.map(|Rate(bits)| bits);
+        terms.priority = self.priority.unwrap_or(terms.priority);
+        terms.bandwidth.up = self.bandwidth_up.map_or(terms.bandwidth.up, rate);
+        terms.bandwidth.down = self.bandwidth_down.map_or(terms.bandwidth.down, rate);
+        terms.quota = self.quota.map_or(terms.quota, |q| q.0);
+        terms.encryption = self.encryption.unwrap_or(terms.encryption);
+        terms.bonding = self.bonding.unwrap_or(terms.bonding);
+        terms.handoff_threshold = self.handoff_threshold.map_or(terms.handoff_threshold, |t| t.0);
+        terms.session_timeout = self.session_timeout.map_or(terms.session_timeout, |t| t.0);
+        terms.idle_timeout = self.idle_timeout.map_or(terms.idle_timeout, |t| t.0);
+    }
+}
+
+pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> {
+    match verb {
+        Verb::Create(new) => {
+            let mut terms = ServiceTerms::default();
+            new.terms.apply(&mut terms);
+            let coverage = new.coverage.unwrap_or_default();
+            let class =
+                cx.store.create_class(&NewClass { name: new.name, coverage, terms }).await?;
+            cx.show(&class, || format!("created class of service {}\n", class.name))
+        }
+        Verb::List => {
+            let classes = all!(cx, classes());
+            cx.show(&classes, || table(&classes))
+        }
+        Verb::Show { name } => {
+            let class = find::class(cx.store, &name).await?;
+            cx.show(&class, || show(&class))
+        }
+        Verb::Set(set) => {
+            let class = find::class(cx.store, &set.name).await?;
+            let mut terms = class.terms;
+            set.terms.apply(&mut terms);
+            let change = something(ClassChange {
+                name: set.rename,
+                coverage: set.coverage,
+                terms: Some(terms).filter(|terms| *terms != class.terms || set.terms.any()),
+            })?;
+            let class = cx.store.update_class(class.id, &change).await?;
+            cx.show(&class, || format!("changed class of service {}\n", class.name))
+        }
+        Verb::Delete { name } => {
+            let class = find::class(cx.store, &name).await?;
+            cx.store
+                .delete_class(class.id)
+                .await
+                .with_context(|| cannot_delete(Entity::Class, &class.name))?;
+            cx.deleted(Entity::Class, class.id.0, class.name.as_str())
+        }
+    }
+}
+
+impl Terms {
+    /// Whether anything was given at all, if only what is there already.
+    fn any(&self) -> bool {
+        self.priority.is_some()
+            || self.bandwidth_up.is_some()
+            || self.bandwidth_down.is_some()
+            || self.quota.is_some()
+            || self.encryption.is_some()
+            || self.bonding.is_some()
+            || self.handoff_threshold.is_some()
+            || self.session_timeout.is_some()
+            || self.idle_timeout.is_some()
+    }
+}
+
+fn table(classes: &[ClassOfService]) -> String {
+    let mut table = Table::new([
+        "name",
+        "coverage",
+        "priority",
+        "up",
+        "down",
+        "quota",
+        "encryption",
+        "bonding",
+    ]);
+    for class in classes {
+        let terms = &class.terms;
+        table.row([
+            class.name.to_string(),
+            class.coverage.to_string(),
+            u8::from(terms.priority).to_string(),
+            cell(terms.bandwidth.up.map(Rate).as_ref()),
+            cell(terms.bandwidth.down.map(Rate).as_ref()),
+            cell(terms.quota.as_ref()),
+            terms.encryption.to_string(),
+            spelling::show_bonding(terms.bonding).to_owned(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// A class of service in lines.
+pub(super) fn show(class: &ClassOfService) -> String {
+    let terms = &class.terms;
+    let or = |text: String, none: &str| if text.is_empty() { none.to_owned() } else { text };
+    let rate = |bits: Option<u32>| {
+        or(bits.map(|b| format!("{}bit/s", Rate(b).show())).unwrap_or_default(), "unlimited")
+    };
+    fields(&[
+        ("name", class.name.to_string()),
+        ("id", class.id.to_string()),
+        ("coverage", class.coverage.to_string()),
+        ("priority", u8::from(terms.priority).to_string()),
+        ("bandwidth up", rate(terms.bandwidth.up)),
+        ("bandwidth down", rate(terms.bandwidth.down)),
+        ("quota", or(cell(terms.quota.as_ref()), "unlimited")),
+        ("encryption", terms.encryption.to_string()),
+        ("bonding", spelling::show_bonding(terms.bonding).to_owned()),
+        (
+            "hand-off threshold",
+            or(terms.handoff_threshold.map(|t| t.to_string()).unwrap_or_default(), "the gateway's"),
+        ),
+        ("session timeout", or(cell(terms.session_timeout.as_ref()), "unlimited")),
+        ("idle timeout", or(cell(terms.idle_timeout.as_ref()), "the gateway's")),
+    ])
+}

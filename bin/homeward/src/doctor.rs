@@ -1,0 +1,169 @@
+//! `homeward doctor`: what is wrong on this machine, and the repair.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+use homeward_daemon::{Exit, ExitContext};
+use serde::Serialize;
+
+use crate::cli::Role;
+use crate::output;
+use crate::role::{LogArgs, default_config};
+
+#[cfg(feature = "core")]
+mod core;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  homeward doctor                               every role whose configuration is in /etc/homeward
+  homeward doctor gateway
+  homeward doctor core --config core.toml --json
+
+Run it as the user that runs the role, or as root. Exit status 1 if something fails; a warning is
+no failure.")]
+pub(crate) struct DoctorArgs {
+    /// Which role [default: every one that is configured]
+    role: Option<Role>,
+    /// Its configuration file [default: /etc/homeward/ROLE.toml]
+    #[arg(long, value_name = "FILE", requires = "role")]
+    config: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Finding {
+    role: &'static str,
+    severity: Severity,
+    /// What was looked at, and how it is.
+    what: String,
+    /// What to do about it.
+    repair: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Severity {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl Finding {
+    fn new(
+        role: Role,
+        severity: Severity,
+        what: impl Into<String>,
+        repair: Option<String>,
+    ) -> Self {
+        Self { role: role.as_str(), severity, what: what.into(), repair }
+    }
+}
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+pub(crate) fn run(args: &DoctorArgs, log: &LogArgs) -> anyhow::Result<Exit> {
+    log.begin_quietly()?;
+    let mut findings = Vec::new();
+    for (role, path) in patients(args)? {
+        findings.extend(examine(role, &path)?);
+    }
+    let ok = findings.iter().all(|f| f.severity != Severity::Fail);
+    if args.json {
+        output::json(&Report { ok, findings })?;
+    } else {
+        output::text(&show(&findings))?;
+    }
+    Ok(if ok { Exit::Ok } else { Exit::Failure })
+}
+
+/// The roles to look at, each with its configuration.
+fn patients(args: &DoctorArgs) -> anyhow::Result<Vec<(Role, PathBuf)>> {
+    if let Some(role) = args.role {
+        let path = args.config.clone().unwrap_or_else(|| default_config(role.as_str()));
+        return Ok(vec![(role, path)]);
+    }
+    let all = <Role as clap::ValueEnum>::value_variants().iter();
+    let all = all.map(|role| (*role, default_config(role.as_str())));
+    let found: Vec<_> = all.filter(|(_, path)| path.exists()).collect();
+    if found.is_empty() {
+        return Err(anyhow!(
+            "no role is configured in /etc/homeward: name one and its file, such as `homeward doctor gateway --config gateway.toml`"
+        ))
+        .exit(Exit::NoInput);
+    }
+    Ok(found)
+}
+
+fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Finding>> {
+    let configuration = |wrong: Option<String>| match wrong {
+        None => Finding::new(
+            role,
+            Severity::Ok,
+            format!("the configuration {} is sound", path.display()),
+            None,
+        ),
+        Some(error) => Finding::new(role, Severity::Fail, error, Some("correct the file".into())),
+    };
+    let chain = |error| format!("{:#}", anyhow::Error::new(error));
+    match role {
+        #[cfg(feature = "core")]
+        Role::Core => match homeward_aaa::Config::load(path) {
+            Ok(config) => {
+                let mut findings = vec![configuration(None)];
+                findings.extend(core::examine(&config)?);
+                Ok(findings)
+            }
+            Err(error) => Ok(vec![configuration(Some(chain(error)))]),
+        },
+        #[cfg(feature = "gateway")]
+        Role::Gateway => match homeward_gateway::Config::load(path) {
+            Ok(config) => {
+                use homeward_gateway::doctor;
+                let found = crate::role::small_runtime()?.block_on(doctor::examine(&config));
+                let mut findings = vec![configuration(None)];
+                findings.extend(found.into_iter().map(|found| {
+                    let severity = match found.severity {
+                        doctor::Severity::Ok => Severity::Ok,
+                        doctor::Severity::Warn => Severity::Warn,
+                        doctor::Severity::Fail => Severity::Fail,
+                    };
+                    Finding::new(role, severity, found.what, found.repair)
+                }));
+                Ok(findings)
+            }
+            Err(error) => Ok(vec![configuration(Some(chain(error)))]),
+        },
+    }
+}
+
+/// One line a finding, its repair below it.
+fn show(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let mark = match finding.severity {
+            Severity::Ok => "ok  ",
+            Severity::Warn => "warn",
+            Severity::Fail => "FAIL",
+        };
+        text.push_str(&format!("{mark}  {:<7}  {}\n", finding.role, finding.what));
+        if let Some(repair) = &finding.repair {
+            text.push_str(&format!("{:15}-> {repair}\n", ""));
+        }
+    }
+    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let (warnings, failures) = (count(Severity::Warn), count(Severity::Fail));
+    text.push_str(&match (failures, warnings) {
+        (0, 0) => "all is well\n".to_owned(),
+        _ => format!("{failures} failed, {warnings} to look at\n"),
+    });
+    text
+}

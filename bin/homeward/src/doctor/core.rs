@@ -1,0 +1,203 @@
+//! What the core needs of its machine.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use homeward_aaa::Config;
+use homeward_daemon::{Request, control};
+use homeward_model::Gateway;
+use homeward_store::{
+    AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, KeyRing, Page,
+    SqliteStore,
+};
+
+use super::{Finding, Severity};
+use crate::cli::Role;
+use crate::role::small_runtime;
+
+/// Records fetched at a time.
+const PAGE: u32 = 1000;
+
+pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
+    small_runtime()?.block_on(async {
+        let mut found = Found::default();
+        if key_file(config, &mut found) {
+            match homeward_aaa::service::open(config).await {
+                Ok(store) => {
+                    found.ok(format!("the datastore {} opens, its schema is current", config.store.path.display()));
+                    records(config, &store, &mut found).await;
+                    store.close().await;
+                }
+                Err(error) => found.fail(
+                    format!("the datastore does not open: {error:#}"),
+                    "do what the error says; a new datastore is made by the first `homeward admin class create`",
+                ),
+            }
+        }
+        addresses(config, &mut found).await;
+        Ok(found.0)
+    })
+}
+
+#[derive(Default)]
+struct Found(Vec<Finding>);
+
+impl Found {
+    fn ok(&mut self, what: String) {
+        self.0.push(Finding::new(Role::Core, Severity::Ok, what, None));
+    }
+
+    fn warn(&mut self, what: String, repair: &str) {
+        self.0.push(Finding::new(Role::Core, Severity::Warn, what, Some(repair.to_owned())));
+    }
+
+    fn fail(&mut self, what: String, repair: &str) {
+        self.0.push(Finding::new(Role::Core, Severity::Fail, what, Some(repair.to_owned())));
+    }
+}
+
+fn key_file(config: &Config, found: &mut Found) -> bool {
+    let path = &config.store.key_file;
+    match KeyRing::load(path) {
+        Ok(ring) => {
+            let keys = ring.ids().count();
+            found.ok(format!("the key file {} is private and holds {keys} key(s)", path.display()));
+            true
+        }
+        Err(error) => {
+            found.fail(
+                format!("{:#}", anyhow::Error::new(error)),
+                "restore the key file from its backup; for a new datastore, `homeward admin key create` makes one",
+            );
+            false
+        }
+    }
+}
+
+/// Reads every record: what is sealed is opened by that.
+async fn records(config: &Config, store: &SqliteStore, found: &mut Found) {
+    let result = async {
+        let mut gateways: Vec<Gateway> = Vec::new();
+        loop {
+            let after = gateways.last().map(|g| g.id);
+            let page =
+                store.gateways(&GatewayFilter::default(), Page { after, limit: PAGE }).await?;
+            let last = page.len() < PAGE as usize;
+            gateways.extend(page);
+            if last {
+                break;
+            }
+        }
+        let (mut devices, mut after) = (0u64, None);
+        loop {
+            let page = store.devices(&DeviceFilter::default(), Page { after, limit: PAGE }).await?;
+            devices += page.len() as u64;
+            after = page.last().map(|d| d.id).or(after);
+            if page.len() < PAGE as usize {
+                break;
+            }
+        }
+        let any = store.accounts(&AccountFilter::default(), Page::first(1)).await?;
+        Ok::<_, homeward_store::Error>((gateways, devices, any.is_empty()))
+    };
+    match result.await {
+        Ok((gateways, devices, no_accounts)) => {
+            found.ok(format!("the keys of {devices} device(s) and {} gateway(s) open", gateways.len()));
+            clients(config, &gateways, found);
+            if no_accounts {
+                found.warn(
+                    "there are no accounts: every look-up is refused".into(),
+                    "`homeward admin account create` makes one",
+                );
+            }
+        }
+        Err(error) => found.fail(
+            format!("a record cannot be read: {:#}", anyhow::Error::new(error)),
+            "restore the key file that belongs to this datastore, or delete the record and create it again",
+        ),
+    }
+}
+
+fn clients(config: &Config, gateways: &[Gateway], found: &mut Found) {
+    let clients: Vec<&Gateway> = gateways.iter().filter(|g| g.address.is_some()).collect();
+    if clients.is_empty() {
+        found.warn(
+            "no gateway may ask: none has an address".into(),
+            "`homeward admin gateway create … --address IP` makes one that may, `gateway set` gives one an address",
+        );
+    }
+    let beyond: BTreeSet<&str> = clients
+        .iter()
+        .filter(|g| !g.address.as_deref().is_some_and(is_loopback))
+        .map(|g| g.name.as_str())
+        .collect();
+    let mut first: Vec<&str> = beyond.iter().copied().take(3).collect();
+    if beyond.len() > first.len() {
+        first.push("…");
+    }
+    if !beyond.is_empty() {
+        found.warn(
+            format!(
+                "{} gateway(s) speak plain RADIUS from beyond loopback: {}",
+                beyond.len(),
+                first.join(", ")
+            ),
+            "keep their packets inside a tunnel (WireGuard, IPsec): plain RADIUS hides little",
+        );
+        if config.aaa.listen.iter().all(|at| at.ip().is_loopback()) {
+            found.warn(
+                "the core listens on loopback only, and will not hear them".into(),
+                "add the tunnel's address to aaa.listen",
+            );
+        }
+    }
+}
+
+/// Whether an address or prefix lies in loopback.
+fn is_loopback(address: &str) -> bool {
+    let host = address.split('/').next().unwrap_or(address);
+    host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// Each address is free, or held by the core that runs.
+async fn addresses(config: &Config, found: &mut Found) {
+    let running = control::ask(&config.control.socket, &Request::new("status")).await;
+    let held: Vec<SocketAddr> = running
+        .iter()
+        .flat_map(|status| status["listen"].as_array().into_iter().flatten())
+        .filter_map(|address| address.as_str()?.parse().ok())
+        .collect();
+    match &running {
+        Ok(_) => found
+            .ok(format!("a core is running and answers on {}", config.control.socket.display())),
+        Err(_) => found.ok(format!("no core is running on {}", config.control.socket.display())),
+    }
+    for address in &config.aaa.listen {
+        if held.contains(address) {
+            found.ok(format!("{address} is held by the running core"));
+            continue;
+        }
+        match UdpSocket::bind(address) {
+            Ok(_) => found.ok(format!("{address} is free")),
+            Err(error) => found.fail(
+                format!("the core cannot listen on {address}: {error}"),
+                "stop what listens there (`ss -ulpn`), or change aaa.listen",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_from_the_rest_in_every_form() {
+        for address in ["127.0.0.1", "127.0.0.0/8", "::1", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(address), "{address}");
+        }
+        for address in ["10.0.0.1", "10.0.0.0/8", "2001:db8::/32", "gw"] {
+            assert!(!is_loopback(address), "{address}");
+        }
+    }
+}

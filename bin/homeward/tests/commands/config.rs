@@ -1,0 +1,62 @@
+//! `check-config`, and the configurations that are shipped.
+
+use std::path::Path;
+
+use crate::bench::{Bench, homeward};
+
+#[test]
+fn the_shipped_configurations_are_sound() {
+    let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
+    for role in ["core", "gateway"] {
+        let file = packaging.join(format!("{role}.toml"));
+        assert_eq!(homeward(&["check-config", role, file.to_str().unwrap()]).ok(), "ok\n");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_named_by_file_line_column_and_key() {
+    let bench = Bench::new();
+    let mut errors = String::new();
+    for (role, text) in [
+        ("core", "[aaa]\nlisten = [\"localhost\"]\n"),
+        ("core", "[store]\npath = \"/x\"\nkeyfile = \"/y\"\n"),
+        ("core", "[aaa]\nlisten = []\n"),
+        ("gateway", "name = \"gw-17\"\n"),
+        ("gateway", "name = \"gw 17\"\n"),
+        (
+            "gateway",
+            "name = \"gw-17\"\n[radio]\nhostapd = \"/run/hostapd\"\ninterface = \"vap0\"\n\
+             [[core]]\naddress = \"127.0.0.1:1812\"\nsecret = { file = \"/x\" }\n",
+        ),
+        (
+            "gateway",
+            "name = \"gw-17\"\n[[core]]\naddress = \"127.0.0.1:1812\"\nsecret = \"hunter2\"\n",
+        ),
+    ] {
+        let file = bench.file(&format!("{role}.toml"), text);
+        let error = homeward(&["check-config", role, &file]).fails(78);
+        errors.push_str(&error.replace(&file, &format!("{role}.toml")));
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    insta::assert_snapshot!(errors);
+}
+
+#[test]
+fn a_role_does_not_start_on_a_wrong_configuration() {
+    let bench = Bench::new();
+    let file = bench.file("core.toml", "[aaa]\nlisten = []\n");
+    for role in ["core", "gateway"] {
+        let error = homeward(&[role, "--config", &file]).fails(78);
+        assert!(error.starts_with("error: ") && error.contains("core.toml:"), "{error}");
+        let error = homeward(&[role, "--config", "/nonexistent/role.toml"]).fails(78);
+        assert!(error.contains("/nonexistent/role.toml"), "{error}");
+    }
+}
+
+#[test]
+fn a_sound_configuration_is_said_in_json_too() {
+    let bench = Bench::new();
+    let file = bench.file("core.toml", "");
+    let checked = homeward(&["check-config", "core", &file, "--json"]).json();
+    assert_eq!((&checked["ok"], &checked["role"]), (&true.into(), &"core".into()));
+}

@@ -1,0 +1,11 @@
+//! The command as people and scripts use it: the real binary, in directories of its own.
+#![cfg(all(feature = "core", feature = "gateway"))]
+#![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
+
+mod admin;
+mod bench;
+mod config;
+mod csv;
+mod help;
+mod running;
+mod secrecy;

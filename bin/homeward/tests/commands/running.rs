@@ -1,0 +1,180 @@
+//! Roles that run, and what is asked of them.
+
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, command, homeward};
+
+/// A role that runs, and is killed if the test fails.
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Starts a role and waits until it says that it is ready, as a service manager does.
+    fn start(bench: &Bench, role: &str, config: &str) -> Self {
+        let path = bench.path("notify.sock");
+        let notify = UnixDatagram::bind(&path).unwrap();
+        notify.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let child = command()
+            .args([role, "--config", config, "--log-format", "json"])
+            .env("NOTIFY_SOCKET", &path)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut running = Self { child };
+        let mut room = [0; 1024];
+        loop {
+            let Ok(n) = notify.recv(&mut room) else {
+                panic!("{role} does not become ready: {}", running.stop());
+            };
+            if room[..n].starts_with(b"READY=1") {
+                std::fs::remove_file(path).unwrap();
+                return running;
+            }
+        }
+    }
+
+    /// Stops it in good order, and returns its log.
+    fn stop(&mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut log = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{log}");
+        log
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A configuration of the core in the bench, on a port that the kernel chooses.
+fn core_config(bench: &Bench) -> String {
+    let text = format!(
+        "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[control]\nsocket = {:?}\n",
+        bench.path("core.db"),
+        bench.path("core.keys"),
+        bench.path("core.sock"),
+    );
+    bench.file("core.toml", &text)
+}
+
+fn severities(report: &Value) -> Vec<(&str, &str)> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings.map(|f| (f["severity"].as_str().unwrap(), f["what"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_running_core_tells_its_status_and_metrics_and_stops_when_asked() {
+    let bench = Bench::furnished();
+    let config = core_config(&bench);
+    let mut core = Running::start(&bench, "core", &config);
+    let status = homeward(&["core", "status", "--json", "--config", &config]).json();
+    assert_eq!((&status["role"], &status["records"]["gateways"]), (&json!("core"), &json!(1)));
+    let text =
+        homeward(&["core", "status", "--socket", bench.path("core.sock").to_str().unwrap()]).ok();
+    assert!(text.contains("1 accounts, 1 classes, 1 gateways, 1 networks, 0 devices"), "{text}");
+    let metrics = homeward(&["core", "metrics", "--config", &config]).ok();
+    assert!(metrics.contains("homeward_") && metrics.ends_with("# EOF\n"), "{metrics}");
+    let log = core.stop();
+    for line in log.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+}
+
+#[test]
+fn a_role_that_does_not_run_is_unavailable() {
+    let bench = Bench::new();
+    let socket = bench.path("none.sock");
+    for words in
+        [["core", "status"], ["core", "metrics"], ["gateway", "status"], ["gateway", "reload"]]
+    {
+        let error = homeward(&[words[0], words[1], "--socket", socket.to_str().unwrap()]).fails(69);
+        assert!(error.contains("is listening on"), "{error}");
+    }
+}
+
+#[test]
+fn a_core_without_its_datastore_does_not_start() {
+    let bench = Bench::new();
+    let config = core_config(&bench);
+    assert!(homeward(&["core", "--config", &config]).fails(78).contains("no datastore at"));
+    std::fs::remove_file(bench.path("core.keys")).unwrap();
+    assert!(homeward(&["core", "--config", &config]).fails(78).contains("no key file at"));
+}
+
+#[test]
+fn the_doctor_finds_a_sound_core_sound_and_warns_of_radius_beyond_loopback() {
+    let bench = Bench::furnished();
+    let config = core_config(&bench);
+    let text = homeward(&["doctor", "core", "--config", &config]).ok();
+    assert!(text.ends_with("all is well\n"), "{text}");
+    bench.admin("gateway create far --mac 02:00:00:00:01:02 --place gb/leeds --operator op --address 192.0.2.7").ok();
+    let report = homeward(&["doctor", "core", "--config", &config, "--json"]).json();
+    let warnings: Vec<_> = severities(&report).into_iter().filter(|(s, _)| *s == "warn").collect();
+    assert!(warnings.iter().any(|(_, what)| what.contains("beyond loopback: far")), "{warnings:?}");
+    assert_eq!(report["ok"], true);
+}
+
+#[test]
+fn the_doctor_names_what_keeps_a_core_from_running() {
+    let bench = Bench::furnished();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let config = std::fs::read_to_string(core_config(&bench)).unwrap();
+    let config = bench.file("core.toml", &config.replace("127.0.0.1:0", &address));
+    bench.file("core.keys", "not a key file\n");
+    let done = homeward(&["doctor", "core", "--config", &config, "--json"]);
+    assert_eq!(done.code, 1);
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    let failures: Vec<_> = severities(&report).into_iter().filter(|(s, _)| *s == "fail").collect();
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert!(
+        failures.iter().any(|(_, what)| what.contains("line 1 is no part of a key file")),
+        "{failures:?}"
+    );
+    assert!(failures.iter().any(|(_, what)| what.contains(&address)), "{failures:?}");
+}
+
+#[test]
+fn a_gateway_without_hostapd_runs_and_says_so() {
+    let bench = Bench::new();
+    bench.file("secret", "a secret of a good length");
+    let directory = bench.path("");
+    let directory = directory.to_str().unwrap().trim_end_matches('/');
+    let config = bench.file(
+        "gateway.toml",
+        &format!(
+            "name = \"gw-17\"\n[radio]\nhostapd = \"{directory}/hostapd\"\ninterface = \"nosuch0\"\n\
+             run_directory = \"{directory}/run\"\n[[core]]\naddress = \"127.0.0.1:9\"\n\
+             secret = {{ file = \"{directory}/secret\" }}\n[disconnect]\nlisten = \"127.0.0.1:0\"\n\
+             [control]\nsocket = \"{directory}/gateway.sock\"\n"
+        ),
+    );
+    let mut gateway = Running::start(&bench, "gateway", &config);
+    let status = homeward(&["gateway", "status", "--json", "--config", &config]).json();
+    assert_eq!(
+        (&status["role"], &status["radio"]["hostapd_ready"]),
+        (&json!("gateway"), &json!(false))
+    );
+    let text = homeward(&["gateway", "status", "--config", &config]).ok();
+    assert!(text.contains("hostapd    away\n"), "{text}");
+    homeward(&["gateway", "reload", "--config", &config]).ok();
+    assert!(
+        homeward(&["gateway", "metrics", "--config", &config])
+            .ok()
+            .contains("homeward_gateway_lookup_seconds")
+    );
+    let done = homeward(&["doctor", "gateway", "--config", &config]);
+    assert_eq!(done.code, 1);
+    assert!(done.stdout.contains("nosuch0") && done.stdout.contains("-> "), "{}", done.stdout);
+    gateway.stop();
+}
