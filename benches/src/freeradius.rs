@@ -1,0 +1,85 @@
+//! FreeRADIUS as a peer: Debian's, with its users in a flat file, which it keeps in memory. Set up
+//! to be quick: no logging of requests, nothing in the way but what a look-up needs.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::load;
+use crate::world::{Process, SECRET, mac, ssid};
+
+pub(crate) struct FreeRadius {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+    pub(crate) name: String,
+    _folder: TempDir,
+}
+
+impl FreeRadius {
+    pub(crate) fn start(homes: u32) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = |file: &str| folder.path().join(file);
+        // A port that was free a moment ago.
+        let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        let mut users = String::new();
+        for n in 0..homes {
+            let name: String = mac(n).octets().iter().map(|o| format!("{o:02x}")).collect();
+            writeln!(
+                users,
+                "{name} Cleartext-Password := \"{}\"\n\tTunnel-Password = \"{}\"\n",
+                ssid(n),
+                "5c".repeat(32)
+            )?;
+        }
+        fs::write(at("users"), users)?;
+        let here = folder.path().display();
+        fs::write(
+            at("radiusd.conf"),
+            format!(
+                "prefix = /usr\nlogdir = {here}\nrun_dir = {here}\nname = freeradius\n\
+                 modconfdir = {here}\nlibdir = /usr/lib/freeradius\npidfile = {here}/pid\n\
+                 max_requests = 1048576\nmax_request_time = 30\ncleanup_delay = 2\n\
+                 hostname_lookups = no\n\
+                 log {{ destination = files\n file = {here}/log\n auth = no }}\n\
+                 security {{ max_attributes = 200\n reject_delay = 0\n status_server = yes }}\n\
+                 thread pool {{ start_servers = 2\n max_servers = 2\n min_spare_servers = 1\n \
+                 max_spare_servers = 2\n max_requests_per_server = 0 }}\n\
+                 client local {{ ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
+                 require_message_authenticator = yes }}\n\
+                 modules {{\n pap {{ }}\n files {{ usersfile = {here}/users }}\n}}\n\
+                 server default {{\n listen {{ type = auth\n ipaddr = 127.0.0.1\n port = {} }}\n \
+                 authorize {{ files\n pap }}\n authenticate {{ Auth-Type PAP {{ pap }} }}\n}}\n",
+                address.port()
+            ),
+        )?;
+        fs::write(at("dictionary"), "$INCLUDE /usr/share/freeradius/dictionary\n")?;
+        let child = Command::new("freeradius")
+            .arg("-f")
+            .arg("-d")
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot run freeradius; `make bench` installs it")?;
+        let mut process = Process(child);
+        // It answers when it has read its users.
+        let mut tries = 0;
+        while load::run(address, homes, Duration::ZERO).is_err() {
+            tries += 1;
+            if tries > 30 || process.0.try_wait()?.is_some() {
+                let log = fs::read_to_string(at("log")).unwrap_or_default();
+                bail!("FreeRADIUS does not answer: {log}");
+            }
+        }
+        let version = Command::new("freeradius").arg("-v").output()?;
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let version = version.split_whitespace().skip_while(|w| *w != "Version").nth(1);
+        let name = format!("FreeRADIUS {}", version.unwrap_or("?").trim_end_matches(','));
+        Ok(Self { address, process, name, _folder: folder })
+    }
+}

@@ -1,0 +1,59 @@
+//! `homeward-benches [NAME]`: measures, and appends one JSON object a figure to
+//! `target/bench/results.jsonl`: `name`, `unit`, `ours`, `peer`, `peer_name`, `ratio`, `runs`.
+//!
+//! | name | measures | peer, in the same run |
+//! |---|---|---|
+//! | `lookup` | look-ups per second, and server CPU per look-up | FreeRADIUS, PAP from a flat file |
+//! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
+//! | `gateway` | size and idle memory of the gateway-only binary | – |
+//! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
+//!
+//! Run by `make bench`, which builds the release binaries first.
+
+mod figures;
+mod freeradius;
+mod gateway;
+mod load;
+mod lookup;
+mod probe;
+mod radio;
+mod world;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+type Bench = fn() -> Result<()>;
+
+const BENCHES: [(&str, Bench); 4] = [
+    ("lookup", lookup::measure),
+    ("probe", probe::measure),
+    ("gateway", gateway::measure),
+    ("radio", radio::measure),
+];
+
+fn main() -> ExitCode {
+    let only = std::env::args().nth(1);
+    match run(only.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "homeward-benches: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(only: Option<&str>) -> Result<()> {
+    let chosen: Vec<_> =
+        BENCHES.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
+        bail!("there is no such benchmark; there are {}", names.join(", "));
+    }
+    for (name, measure) in chosen {
+        figures::say(&format!("== {name}"));
+        measure()?;
+    }
+    Ok(())
+}

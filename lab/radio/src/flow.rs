@@ -1,0 +1,135 @@
+//! How long traffic is silent: a datagram every 10 ms from one namespace to another.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use homeward_model::Instant;
+use serde::Serialize;
+
+use crate::net::Namespace;
+use crate::wait::{now, pause};
+
+/// From one datagram to the next.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// A stream of small datagrams, until dropped.
+#[derive(Debug)]
+pub struct Flow {
+    sent: Arc<AtomicU64>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
+    stop: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: Instant,
+    number: u64,
+}
+
+/// What a stream suffered in a span of time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Outage {
+    /// The longest silence at the receiver, in milliseconds; 10 if all is well.
+    pub silence_ms: f64,
+    /// Datagrams sent between the first and the last that arrived, and lost.
+    pub lost: u64,
+    /// Datagrams that arrived.
+    pub arrived: u64,
+}
+
+impl Flow {
+    /// Starts a stream from any address of `from` to `address` in `to`.
+    ///
+    /// # Errors
+    /// If `address` is not one of `to`'s, or the port is taken there.
+    pub fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr, port: u16) -> Result<Self> {
+        let target = SocketAddrV4::new(address, port);
+        let receiver =
+            to.enter(|| UdpSocket::bind(target).with_context(|| format!("bind {target}")))?;
+        let sender = from.enter(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+        receiver.set_read_timeout(Some(Duration::from_millis(200)))?;
+        let flow = Self { sent: Arc::default(), arrivals: Arc::default(), stop: Arc::default() };
+
+        let (sent, stop) = (Arc::clone(&flow.sent), Arc::clone(&flow.stop));
+        std::thread::Builder::new().name("flow-out".into()).spawn(move || {
+            let mut due = now();
+            while !stop.load(Ordering::Relaxed) {
+                let number = sent.fetch_add(1, Ordering::Relaxed);
+                // Without a route it is lost, as any other would be.
+                sender.send_to(&number.to_be_bytes(), target).ok();
+                due = due + PERIOD;
+                match due - now() {
+                    Duration::ZERO => due = now(),
+                    early => pause(early),
+                }
+            }
+        })?;
+
+        let (arrivals, stop) = (Arc::clone(&flow.arrivals), Arc::clone(&flow.stop));
+        std::thread::Builder::new().name("flow-in".into()).spawn(move || {
+            let mut room = [0; 8];
+            while !stop.load(Ordering::Relaxed) {
+                if let Ok(8) = receiver.recv(&mut room) {
+                    let arrival = Arrival { at: now(), number: u64::from_be_bytes(room) };
+                    arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+                }
+            }
+        })?;
+        Ok(flow)
+    }
+
+    /// How many datagrams were sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// What it suffered from `since` to `until`; the silence at both ends counts.
+    pub fn outage(&self, since: Instant, until: Instant) -> Outage {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        outage(arrivals.iter().copied(), since, until)
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn outage(arrivals: impl Iterator<Item = Arrival>, since: Instant, until: Instant) -> Outage {
+    let (mut last, mut silence) = (since, Duration::ZERO);
+    let mut numbers = Vec::new();
+    for arrival in arrivals.filter(|a| a.at >= since && a.at <= until) {
+        silence = silence.max(arrival.at - last);
+        last = arrival.at;
+        numbers.push(arrival.number);
+    }
+    silence = silence.max(until - last);
+    numbers.sort_unstable();
+    numbers.dedup();
+    let span = match (numbers.first(), numbers.last()) {
+        (Some(first), Some(last)) => last - first + 1,
+        _ => 0,
+    };
+    let arrived = numbers.len() as u64;
+    Outage { silence_ms: silence.as_secs_f64() * 1e3, lost: span - arrived, arrived }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_the_longest_silence_and_what_was_lost_in_it() {
+        let ms = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let arrivals = [(10, 1), (20, 2), (95, 9), (100, 9), (104, 10)]
+            .map(|(at, number)| Arrival { at: ms(at), number });
+        let seen = outage(arrivals.into_iter(), ms(5), ms(110));
+        assert_eq!(seen, Outage { silence_ms: 75.0, lost: 6, arrived: 4 });
+        let never = outage([].into_iter(), ms(5), ms(110));
+        assert_eq!(never, Outage { silence_ms: 105.0, lost: 0, arrived: 0 });
+    }
+}

@@ -1,0 +1,188 @@
+//! Reports as a run might leave them, for the tests.
+
+use homeward_model::UnixTime;
+
+use super::*;
+
+/// A run in which all went well.
+pub(super) fn served() -> Report {
+    let mut report = Report::new("0.1.0", UnixTime(1_769_860_800_123));
+    report.duration_ms = 96_431;
+    report.machine = Machine {
+        kernel: Some("6.1.0-32-amd64".into()),
+        hostapd: Some("2.10".into()),
+        wpa_supplicant: Some("2.10".into()),
+        radios: 5,
+        cpu: Some("QEMU TCG, 2 cores".into()),
+    };
+    report.topology = topology();
+    report.story = story();
+    report.timeline = vec![
+        mark(Milestone::Probe, 0.0, Actor::Station, "directed probe for “Lindenhof 7”, −48 dBm"),
+        mark(Milestone::LookUp, 1.4, Actor::Gateway, "Access-Request"),
+        mark(
+            Milestone::Other("Granted".into()),
+            3.9,
+            Actor::Core,
+            "Access-Accept, WPA2, the device’s own key",
+        ),
+        mark(Milestone::BssUp, 46.2, Actor::Hostapd, "BSS “Lindenhof 7” on channel 1"),
+        mark(Milestone::Authenticated, 148.0, Actor::Hostapd, ""),
+        mark(Milestone::Associated, 150.3, Actor::Hostapd, "AP-STA-CONNECTED"),
+        mark(Milestone::Keys, 163.8, Actor::Station, "four-way handshake done"),
+        mark(Milestone::Address, 291.5, Actor::Station, "10.77.0.23 from DHCP"),
+        mark(Milestone::FirstPacket, 294.1, Actor::Station, "echo to 10.77.0.1"),
+    ];
+    report.refused = vec![
+        refused("A stranger", "the SSID “Lindenhof 7”", "unknown-device", Reached::Probed),
+        refused(
+            "A device with a wrong key",
+            "“Lindenhof 7” with another key",
+            "wrong-key",
+            Reached::Associated,
+        ),
+        refused(
+            "A suspended account",
+            "“Villa Rosa”, its own key",
+            "account-suspended",
+            Reached::Probed,
+        ),
+    ];
+    report.owner = Some(Owner {
+        disconnects: 0,
+        max_beacon_gap_ms: Some(118.4),
+        beacon_gap_limit_ms: BEACON_GAP_LIMIT_MS,
+        beacons: 912,
+    });
+    report.rounds = Rounds {
+        ours: vec![163.8, 151.0, 188.2, 172.4, 158.9, 201.3, 166.0],
+        floor: vec![149.1, 138.4, 171.6, 163.0, 152.2, 190.8, 144.7],
+    };
+    report.verdict = report.judge();
+    report
+}
+
+/// A run that stopped after the association, with hardly anything measured.
+pub(super) fn cut_short() -> Report {
+    let mut report = served();
+    report.timeline.truncate(6);
+    report.refused.clear();
+    report.owner = None;
+    report.rounds.floor.clear();
+    report.machine.kernel = None;
+    report.verdict = report.judge();
+    report
+}
+
+fn mark(name: Milestone, at_ms: f64, actor: Actor, detail: &str) -> Mark {
+    Mark { name, at_ms, actor, detail: detail.into() }
+}
+
+fn refused(who: &str, tried: &str, reason: &str, reached: Reached) -> Refused {
+    Refused {
+        who: who.into(),
+        tried: tried.into(),
+        reason: reason.into(),
+        message: format!("Not let in ({reason}); see the operator’s guide."),
+        reached,
+        seen_in: vec![SeenIn::Status, SeenIn::Log],
+    }
+}
+
+fn topology() -> Topology {
+    let place = |id: &str, name: &str, kind| Place { id: id.into(), name: name.into(), kind };
+    let node = |name: &str, kind, place: &str, ssids: &[&str], detail: &str| Node {
+        name: name.into(),
+        kind,
+        place: place.into(),
+        ssids: ssids.iter().map(|s| (*s).to_owned()).collect(),
+        detail: detail.into(),
+    };
+    let link =
+        |to: &str| Link { from: "Operator’s core".into(), to: to.into(), label: "RADIUS".into() };
+    Topology {
+        places: vec![
+            place("core", "The operator", PlaceKind::Operator),
+            place("home", "At home, Lindenhof 7", PlaceKind::House),
+            place("away", "Elsewhere, at a stranger’s", PlaceKind::House),
+        ],
+        nodes: vec![
+            node("Operator’s core", NodeKind::Core, "core", &[], ""),
+            node("Home gateway", NodeKind::Gateway, "home", &["Lindenhof 7"], ""),
+            node(
+                "Walking station",
+                NodeKind::Walker,
+                "home",
+                &[],
+                "knows its home SSID and its key, nothing else",
+            ),
+            node(
+                "Stranger’s gateway",
+                NodeKind::Gateway,
+                "away",
+                &["Villa Rosa", "Lindenhof 7"],
+                "",
+            ),
+            node(
+                "Owner’s station",
+                NodeKind::Owner,
+                "away",
+                &[],
+                "connected to “Villa Rosa” all along",
+            ),
+            node("Those to be refused", NodeKind::Stranger, "away", &[], ""),
+        ],
+        links: vec![link("Home gateway"), link("Stranger’s gateway")],
+        walk: vec!["home".into(), "away".into()],
+    }
+}
+
+fn story() -> Vec<Step> {
+    let step = |at_ms, actor, title: &str, detail: &str, outcome| Step {
+        at_ms,
+        actor,
+        title: title.into(),
+        detail: detail.into(),
+        outcome,
+    };
+    vec![
+        step(0.0, Actor::Lab, "The VM boots", "Debian’s kernel with mac80211_hwsim", Outcome::Note),
+        step(
+            21_480.0,
+            Actor::Core,
+            "The core is up",
+            "3 accounts, 2 gateways, 4 devices in memory",
+            Outcome::Done,
+        ),
+        step(
+            24_112.0,
+            Actor::Station,
+            "At home",
+            "Connected to “Lindenhof 7” with its own key",
+            Outcome::Done,
+        ),
+        step(31_870.0, Actor::Station, "Walks out of reach", "", Outcome::Note),
+        step(
+            33_905.0,
+            Actor::Gateway,
+            "A probe from someone unknown here",
+            "Asks the core",
+            Outcome::Done,
+        ),
+        step(
+            34_069.0,
+            Actor::Station,
+            "Connected",
+            "To the SSID it knows, with the key it knows",
+            Outcome::Done,
+        ),
+        step(
+            52_300.0,
+            Actor::Stranger,
+            "Asks for “Lindenhof 7”",
+            "unknown-device",
+            Outcome::Refused,
+        ),
+        step(96_431.0, Actor::Lab, "The VM is off", "", Outcome::Note),
+    ]
+}
