@@ -37,8 +37,8 @@ lint: setup tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	cargo-deny --log-level error check bans licenses sources
 
-bench: setup setup-bench
-	$(CARGO) build --locked --release --package homeward --package homeward-benches
+bench: setup setup-bench gateway
+	$(CARGO) build --locked --release --package homeward --package homeward-benches --package homeward-radio
 	target/release/homeward-benches $(ONLY)
 
 fuzz: tools-fuzz

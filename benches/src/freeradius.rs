@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use homeward_daemon::SystemClock;
+use homeward_model::Clock;
 use tempfile::TempDir;
 
 use crate::load;
@@ -45,15 +47,15 @@ impl FreeRadius {
                  modconfdir = {here}\nlibdir = /usr/lib/freeradius\npidfile = {here}/pid\n\
                  max_requests = 1048576\nmax_request_time = 30\ncleanup_delay = 2\n\
                  hostname_lookups = no\n\
-                 log {{ destination = files\n file = {here}/log\n auth = no }}\n\
-                 security {{ max_attributes = 200\n reject_delay = 0\n status_server = yes }}\n\
-                 thread pool {{ start_servers = 2\n max_servers = 2\n min_spare_servers = 1\n \
-                 max_spare_servers = 2\n max_requests_per_server = 0 }}\n\
-                 client local {{ ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
-                 require_message_authenticator = yes }}\n\
-                 modules {{\n pap {{ }}\n files {{ usersfile = {here}/users }}\n}}\n\
-                 server default {{\n listen {{ type = auth\n ipaddr = 127.0.0.1\n port = {} }}\n \
-                 authorize {{ files\n pap }}\n authenticate {{ Auth-Type PAP {{ pap }} }}\n}}\n",
+                 log {{\n destination = files\n file = {here}/log\n auth = no\n}}\n\
+                 security {{\n max_attributes = 200\n reject_delay = 0\n status_server = yes\n}}\n\
+                 thread pool {{\n start_servers = 2\n max_servers = 2\n min_spare_servers = 1\n \
+                 max_spare_servers = 2\n max_requests_per_server = 0\n}}\n\
+                 client local {{\n ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
+                 require_message_authenticator = yes\n}}\n\
+                 modules {{\n pap {{\n }}\n files {{\n  usersfile = {here}/users\n }}\n}}\n\
+                 server default {{\n listen {{\n type = auth\n ipaddr = 127.0.0.1\n port = {}\n }}\n \
+                 authorize {{\n files\n pap\n }}\n authenticate {{\n Auth-Type PAP {{\n pap\n }}\n }}\n}}\n",
                 address.port()
             ),
         )?;
@@ -68,10 +70,9 @@ impl FreeRadius {
             .context("cannot run freeradius; `make bench` installs it")?;
         let mut process = Process(child);
         // It answers when it has read its users.
-        let mut tries = 0;
+        let patience = SystemClock.now() + Duration::from_secs(20);
         while load::run(address, homes, Duration::ZERO).is_err() {
-            tries += 1;
-            if tries > 30 || process.0.try_wait()?.is_some() {
+            if SystemClock.now() > patience || process.0.try_wait()?.is_some() {
                 let log = fs::read_to_string(at("log")).unwrap_or_default();
                 bail!("FreeRADIUS does not answer: {log}");
             }

@@ -191,7 +191,6 @@ fn a_refusal_tells_the_operator_why() {
 #[test]
 fn a_suspension_and_its_end_are_in_force_within_a_second() {
     let core = Core::start();
-    core.answers_soon("Access-Accept");
     for (verb, answer) in [("suspend", "account smith is suspended"), ("resume", "Access-Accept")] {
         core.admin(&["account", verb, "smith"]);
         let taken = core.answers_soon(answer);
@@ -202,7 +201,6 @@ fn a_suspension_and_its_end_are_in_force_within_a_second() {
 #[test]
 fn a_gateway_that_is_added_is_answered_and_one_that_is_unknown_is_not() {
     let core = Core::start();
-    core.answers_soon("Access-Accept");
     core.admin(&["gateway", "set", "oak", "--address", "127.9.9.9"]);
     let gone = SystemClock.now();
     while core.ask(MAC, SSID).contains("Received") {
@@ -217,7 +215,6 @@ fn a_gateway_that_is_added_is_answered_and_one_that_is_unknown_is_not() {
 #[test]
 fn a_request_without_message_authenticator_or_under_another_secret_gets_no_answer() {
     let core = Core::start();
-    core.answers_soon("Access-Accept");
     let unsigned =
         format!("User-Name = \"{MAC}\", User-Password = \"{SSID}\", NAS-Identifier = \"oak\"\n");
     let silent = core.radclient("auth", &unsigned, SECRET);

@@ -202,6 +202,11 @@ mod tests {
     use super::*;
     use nix::sys::signal::{Signal, raise};
 
+    /// Only a failing test waits that long.
+    async fn soon<T>(what: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(10), what).await.expect("it never comes")
+    }
+
     #[tokio::test]
     async fn a_stop_reaches_every_clone_also_one_that_asks_later() {
         let shutdown = Shutdown::new();
@@ -209,9 +214,9 @@ mod tests {
         let other = shutdown.clone();
         let waiting = tokio::spawn(async move { other.requested().await });
         shutdown.trigger();
-        waiting.await.unwrap();
+        soon(waiting).await.unwrap();
         assert!(shutdown.is_requested());
-        shutdown.clone().requested().await;
+        soon(shutdown.clone().requested()).await;
     }
 
     #[tokio::test]
@@ -219,8 +224,8 @@ mod tests {
         let shutdown = Shutdown::new();
         shutdown.trigger_at_once();
         shutdown.trigger();
-        shutdown.requested().await;
-        shutdown.at_once().await;
+        soon(shutdown.requested()).await;
+        soon(shutdown.at_once()).await;
     }
 
     #[tokio::test]
@@ -239,7 +244,7 @@ mod tests {
         let shutdown = Shutdown::new();
         shutdown.trigger();
         let grace = Duration::from_millis(5);
-        let ended = shutdown.supervise(grace, std::future::pending::<()>()).await;
+        let ended = soon(shutdown.supervise(grace, std::future::pending::<()>())).await;
         assert_eq!(ended, Err(Overdue::Grace(grace)));
     }
 
@@ -247,7 +252,7 @@ mod tests {
     async fn a_second_request_cuts_the_grace_short() {
         let shutdown = Shutdown::new();
         shutdown.trigger_at_once();
-        let ended = shutdown.supervise(Duration::MAX, std::future::pending::<()>()).await;
+        let ended = soon(shutdown.supervise(Duration::MAX, std::future::pending::<()>())).await;
         assert_eq!(ended, Err(Overdue::Asked));
     }
 
@@ -256,11 +261,11 @@ mod tests {
         let (requester, mut reload) = Reload::channel();
         requester.request();
         requester.request();
-        drop(reload.requested().await);
+        drop(soon(reload.requested()).await);
         let second = tokio::time::timeout(Duration::from_millis(5), reload.requested()).await;
         assert!(second.is_err());
         requester.request();
-        drop(reload.requested().await);
+        drop(soon(reload.requested()).await);
     }
 
     // One test for all signals: they go to the process, and tests share it.
@@ -269,11 +274,11 @@ mod tests {
         let shutdown = Shutdown::new();
         let (_requester, mut reload) = on_signals(&shutdown).unwrap();
         raise(Signal::SIGHUP).unwrap();
-        drop(reload.requested().await);
+        drop(soon(reload.requested()).await);
         assert!(!shutdown.is_requested());
         raise(Signal::SIGTERM).unwrap();
-        shutdown.requested().await;
+        soon(shutdown.requested()).await;
         raise(Signal::SIGINT).unwrap();
-        shutdown.at_once().await;
+        soon(shutdown.at_once()).await;
     }
 }

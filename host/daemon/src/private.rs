@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_directory_that_others_may_write_to_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        for (bits, good) in [(0o755, true), (0o770, false), (0o1777, false)] {
+        for (bits, good) in [(0o755, true), (0o720, false), (0o702, false), (0o1777, false)] {
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(bits)).unwrap();
             assert_eq!(directory(dir.path()).is_ok(), good, "{bits:o}");
         }

@@ -123,6 +123,19 @@ async fn a_client_that_says_nothing_is_dropped_and_the_next_one_served() {
 }
 
 #[tokio::test]
+async fn clients_beyond_the_limit_wait_their_turn() {
+    let gateway = Gateway::start(ControlOptions { max_clients: 1, ..ControlOptions::default() });
+    let first = UnixStream::connect(&gateway.path).await.unwrap();
+    let (path, status) = (gateway.path.clone(), Request::new("status"));
+    let mut second = std::pin::pin!(ask(&path, &status));
+    let early = tokio::time::timeout(Duration::from_millis(50), second.as_mut()).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(first);
+    second.await.unwrap();
+    gateway.stop().await;
+}
+
+#[tokio::test]
 async fn the_socket_is_private_and_its_directory_too() {
     let gateway = Gateway::start(ControlOptions::default());
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;

@@ -236,7 +236,7 @@ impl Error {
 const fn repair(entity: Entity) -> &'static str {
     match entity {
         Entity::Class | Entity::Gateway => "move or delete those first",
-        _ => "delete those first, or all of it with --cascade",
+        _ => "delete those first, or all of it with --with-dependents",
     }
 }
 

@@ -51,7 +51,7 @@ impl fmt::Debug for KeyId {
 #[non_exhaustive]
 pub enum KeyFileError {
     /// There is none.
-    #[error("no key file at {}; restore it from its backup, or for a new datastore create one with `homeward admin key generate`", .0.display())]
+    #[error("no key file at {}; restore it from its backup, or for a new datastore create one with `homeward admin key create`", .0.display())]
     Missing(PathBuf),
     /// There is one already, and it may be all that opens a datastore.
     #[error("{} exists already; it is not overwritten", .0.display())]

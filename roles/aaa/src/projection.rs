@@ -192,3 +192,42 @@ fn network_of(address: &str) -> Option<IpNet> {
         .or_else(|| address.parse::<IpAddr>().ok().map(IpNet::from))
         .map(|n| n.trunc())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FAR, GATEWAY, HOME};
+
+    #[test]
+    fn a_client_is_found_by_its_address_and_else_by_the_longest_prefix() {
+        let mut p = Projection::default();
+        let at = |id, address: &str| Gateway {
+            address: Some(address.into()),
+            ..testing::gateway(id, "gb/london")
+        };
+        p.put_gateway(at(HOME, "10.0.0.0/8"));
+        p.put_gateway(at(GATEWAY, "10.1.0.0/16"));
+        p.put_gateway(at(FAR, "10.1.2.3"));
+        let found =
+            |p: &Projection, ip: &str| p.client_at(ip.parse().unwrap()).map(|c| c.gateway.id);
+        assert_eq!(found(&p, "10.9.9.9"), Some(HOME));
+        assert_eq!(found(&p, "10.1.9.9"), Some(GATEWAY));
+        assert_eq!(found(&p, "10.1.2.3"), Some(FAR));
+        assert_eq!(found(&p, "::ffff:10.1.2.3"), Some(FAR));
+        assert_eq!(found(&p, "192.0.2.1"), None);
+        p.remove_gateway(FAR);
+        assert_eq!(found(&p, "10.1.2.3"), Some(GATEWAY));
+        p.put_gateway(at(GATEWAY, "192.0.2.1"));
+        assert_eq!(found(&p, "10.1.2.3"), Some(HOME));
+    }
+
+    #[test]
+    fn a_device_that_changes_its_mac_is_found_under_the_new_one_only() {
+        let mut p = testing::projection();
+        let moved = Mac::new([2, 9, 9, 9, 9, 9]);
+        p.put_device(Device { mac: moved, ..testing::device() });
+        assert!(p.devices(testing::MAC).is_empty());
+        assert_eq!(p.devices(moved).len(), 1);
+        assert_eq!(p.counts().devices, 1);
+    }
+}

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::{Agent, Input, Output};
 use crate::config::Config;
+use crate::doctor;
 use crate::ear::{self, Counts, Probe};
 use crate::hands::{self, Hands, Order};
 use crate::journal::Journal;
@@ -47,6 +48,8 @@ pub async fn run(
     shutdown: Shutdown,
     reload: Reload,
 ) -> anyhow::Result<()> {
+    // Roamers on the owner's own bridge would be in the owner's LAN.
+    doctor::check_bridge(&config).exit(Exit::Config)?;
     let heard = Arc::new(Counts::default());
     let (out, probes) = mpsc::channel(PROBE_QUEUE);
     let ear = tokio::spawn(ear::run(

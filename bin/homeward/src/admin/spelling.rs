@@ -249,6 +249,11 @@ mod tests {
     }
 
     #[test]
+    fn an_ssid_plays_no_tricks_on_a_terminal() {
+        assert_eq!(show_ssid(&ssid("a\u{1b}[2Jb").unwrap()), "a\u{fffd}[2Jb");
+    }
+
+    #[test]
     fn none_takes_a_limit_away() {
         assert_eq!("none".parse(), Ok(OrNone::<Rssi>(None)));
         assert_eq!("-75".parse(), Ok(OrNone(Some(Rssi(-75)))));

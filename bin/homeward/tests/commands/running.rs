@@ -144,21 +144,43 @@ fn the_doctor_names_what_keeps_a_core_from_running() {
     assert!(failures.iter().any(|(_, what)| what.contains(&address)), "{failures:?}");
 }
 
+/// A gateway's configuration in the bench, for a machine without a radio.
+fn gateway_config(bench: &Bench, core: &str) -> String {
+    let directory = bench.path("");
+    let directory = directory.to_str().unwrap().trim_end_matches('/');
+    bench.file(
+        "gateway.toml",
+        &format!(
+            "name = \"gw-1\"\n[radio]\nhostapd = \"{directory}/hostapd\"\ninterface = \"nosuch0\"\n\
+             run_directory = \"{directory}/run\"\n[[core]]\naddress = \"{core}\"\n\
+             secret = {{ file = \"{directory}/gw-1.secret\" }}\n[disconnect]\nlisten = \"127.0.0.1:0\"\n\
+             [control]\nsocket = \"{directory}/gateway.sock\"\n"
+        ),
+    )
+}
+
+#[test]
+fn the_doctor_of_a_gateway_hears_from_the_core_if_the_secret_is_right() {
+    let bench = Bench::furnished();
+    bench.admin("gateway set gw-1 --new-secret --secret-out %/gw-1.secret").ok();
+    let config = core_config(&bench);
+    let _core = Running::start(&bench, "core", &config);
+    let status = homeward(&["core", "status", "--json", "--config", &config]).json();
+    let address = status["listen"][0].as_str().unwrap();
+    let gateway = gateway_config(&bench, address);
+    let doctor = || homeward(&["doctor", "gateway", "--config", &gateway]).stdout;
+    let report = doctor();
+    assert!(report.contains(&format!("ok    gateway  the core {address} answers\n")), "{report}");
+    bench.file("gw-1.secret", "another secret of good length");
+    let report = doctor();
+    assert!(report.contains(&format!("FAIL  gateway  the core {address}: no answer")), "{report}");
+}
+
 #[test]
 fn a_gateway_without_hostapd_runs_and_says_so() {
     let bench = Bench::new();
-    bench.file("secret", "a secret of a good length");
-    let directory = bench.path("");
-    let directory = directory.to_str().unwrap().trim_end_matches('/');
-    let config = bench.file(
-        "gateway.toml",
-        &format!(
-            "name = \"gw-17\"\n[radio]\nhostapd = \"{directory}/hostapd\"\ninterface = \"nosuch0\"\n\
-             run_directory = \"{directory}/run\"\n[[core]]\naddress = \"127.0.0.1:9\"\n\
-             secret = {{ file = \"{directory}/secret\" }}\n[disconnect]\nlisten = \"127.0.0.1:0\"\n\
-             [control]\nsocket = \"{directory}/gateway.sock\"\n"
-        ),
-    );
+    bench.file("gw-1.secret", "a secret of a good length");
+    let config = gateway_config(&bench, "127.0.0.1:9");
     let mut gateway = Running::start(&bench, "gateway", &config);
     let status = homeward(&["gateway", "status", "--json", "--config", &config]).json();
     assert_eq!(

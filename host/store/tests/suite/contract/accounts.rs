@@ -86,7 +86,7 @@ async fn an_account_with_networks_is_deleted_only_with_all_of_it(world: World) {
     assert_eq!(
         error.to_string(),
         format!(
-            "account {} still has 2 networks; delete those first, or all of it with --cascade",
+            "account {} still has 2 networks; delete those first, or all of it with --with-dependents",
             smith.id
         )
     );

@@ -113,7 +113,7 @@ async fn a_network_with_devices_is_deleted_only_with_them(world: World) {
     assert_eq!(
         error.to_string(),
         format!(
-            "network {} still has 3 devices; delete those first, or all of it with --cascade",
+            "network {} still has 3 devices; delete those first, or all of it with --with-dependents",
             home.id
         )
     );
