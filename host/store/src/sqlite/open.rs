@@ -110,10 +110,14 @@ fn inspect(path: &Path, create: bool) -> Result<(), OpenError> {
 
 /// Whether the file is new and empty; an error if it is another program's.
 async fn identify(path: &Path, connection: &mut SqliteConnection) -> Result<bool> {
+    // Another process may be making the datastore right now. sqlx makes its own table ahead of the
+    // first migration, which then brings our tables and the application's id at once: so its
+    // table says nothing, and ours are looked for before the id.
+    const OURS: &str = "SELECT count(*) FROM sqlite_schema WHERE tbl_name <> '_sqlx_migrations'";
+    let tables = sqlx::query_scalar::<_, i64>(OURS).fetch_one(&mut *connection).await;
+    let tables = tables.map_err(|e| reason(path, e))?;
     let application = sqlx::query_scalar::<_, i64>("PRAGMA application_id");
-    let application = application.fetch_one(&mut *connection).await;
-    let tables = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM sqlite_schema");
-    let tables = tables.fetch_one(connection).await.map_err(|e| reason(path, e))?;
+    let application = application.fetch_one(connection).await;
     match (application.map_err(|e| reason(path, e))?, tables) {
         (_, 0) => Ok(true),
         (APPLICATION, _) => Ok(false),
