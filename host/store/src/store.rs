@@ -3,7 +3,7 @@
 //! [`Store`] is the sum of seven small traits, all of them object-safe: hold an
 //! `Arc<dyn Store>`. Each mutation is one transaction together with its outbox entries. "Not
 //! found" is `Ok(None)` on reads and `Ok(false)` on deletions; a change to a record that is not
-//! there is [`Error::NoSuch`](crate::Error::NoSuch).
+//! there is [`Error::NoSuch`].
 
 use async_trait::async_trait;
 use homeward_model::{
@@ -34,7 +34,7 @@ impl<S> Store for S where
 /// What becomes of the records that hang on a deleted one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Dependents {
-    /// The deletion is refused with [`Error::Referenced`](crate::Error::Referenced).
+    /// The deletion is refused with [`Error::Referenced`].
     #[default]
     Refuse,
     /// They are deleted too, in the same transaction, each with an outbox entry of its own,
