@@ -43,8 +43,8 @@ bench: setup setup-bench gateway
 
 fuzz: tools-fuzz
 	cd fuzz && for target in $$(cargo fuzz list); do \
-	  echo "== $$target for $(SECS) s"; \
-	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(SECS) -print_final_stats=1 2>&1 \
+	  echo "== $$target for $(SECS) s"; mkdir -p "target/found/$$target"; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none "$$target" "target/found/$$target" "corpus/$$target" -- -max_total_time=$(SECS) -print_final_stats=1 2>&1 \
 	    | grep -E 'stat::number_of_executed_units|Done|SUMMARY|panicked|ERROR' ; \
 	done
 
