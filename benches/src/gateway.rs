@@ -24,6 +24,6 @@ pub(crate) fn measure() -> Result<()> {
     let process = Process(child);
     // It has met hostapd: everything that it needs is in memory.
     hostapd.wait_for("ATTACH", Duration::from_secs(10))?;
-    hostapd.wait_for("PING", Duration::from_secs(10))?;
+    hostapd.wait_for_count("STATUS", 2, Duration::from_secs(10))?;
     Figure::alone("gateway/idle-resident", "MB", process.resident()?, 1).record()
 }
