@@ -166,7 +166,12 @@ impl ScriptedHostapd {
         self.wait_for_count(verb, 1, patience)
     }
 
-    pub(crate) fn wait_for_count(&self, verb: &str, count: u64, patience: Duration) -> Result<Instant> {
+    pub(crate) fn wait_for_count(
+        &self,
+        verb: &str,
+        count: u64,
+        patience: Duration,
+    ) -> Result<Instant> {
         let (counts, changed) = &*self.seen;
         let guard = counts.lock().unwrap_or_else(PoisonError::into_inner);
         let enough = |counts: &Seen| counts.get(verb).is_some_and(|(n, _)| *n >= count);
