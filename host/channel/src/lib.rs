@@ -1,0 +1,1 @@
+//! The control channel's transport: gRPC over mutual TLS, enrolment, certificates.

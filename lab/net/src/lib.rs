@@ -1,0 +1,1 @@
+//! The network lab: namespaces, links with loss and delay, real DHCP.

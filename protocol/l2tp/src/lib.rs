@@ -1,0 +1,1 @@
+//! Ethernet pseudowires over L2TPv3: frames, sequence, fragments, path probes.

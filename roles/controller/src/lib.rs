@@ -1,0 +1,1 @@
+//! The controller role: brings gateways together.
