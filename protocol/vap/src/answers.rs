@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use homeward_model::{Grant, Instant, Mac, Refusal, RefusalReason, Security, Ssid};
 
-use crate::event::{Asked, Forgotten, Withdrawn};
+use crate::event::{Asked, Forgotten, Unprepared, Withdrawn};
 use crate::memory::{Due, Knowledge, Pair, Site};
 use crate::{Action, Answer, Bss, Event, LookupId, Radio, Revoked};
 
@@ -96,6 +96,7 @@ impl Radio {
         now: Instant,
     ) {
         self.withdraw(pair, why, now);
+        self.end_preparation(pair, Unprepared::Lost(why));
         if self.memory.remove(&pair).is_some_and(|entry| entry.grant().is_some()) {
             let Pair { mac, ssid } = pair;
             self.events.push_back(Event::GrantForgotten { mac, ssid, why: forgotten });
@@ -161,7 +162,9 @@ impl Radio {
             }
             Answer::Refused(refusal) => {
                 self.counters.refused += 1;
-                self.withdraw(pair, Withdrawn::Refused(refusal.reason), now);
+                let why = Withdrawn::Refused(refusal.reason);
+                self.withdraw(pair, why, now);
+                self.end_preparation(pair, Unprepared::Lost(why));
                 self.memory.update(pair, &self.settings, |entry| {
                     entry.known = Knowledge::Refused { refusal: refusal.clone(), answered: now };
                 });
@@ -179,6 +182,9 @@ impl Radio {
                     entry.grant().is_some()
                 });
                 let granted = granted.unwrap_or_default();
+                if !granted {
+                    self.end_preparation(pair, Unprepared::Unreachable);
+                }
                 self.events.push_back(Event::LookupUnreachable { id, mac, ssid, granted, took });
             }
         }

@@ -70,6 +70,11 @@ pub enum Event {
     StrangerPutOut { vap: VapId, mac: Mac },
     /// A device may have the wrong key. `granted`: it is one of ours.
     WrongKey { bss: Bss, mac: Mac, granted: bool },
+    /// A device that is expected could associate now.
+    Prepared { mac: Mac, ssid: Ssid, network: NetworkId },
+    /// A device is not prepared for, or not any more.
+    PreparationEnded { mac: Mac, ssid: Ssid, why: Unprepared },
+
     /// The core revoked a device.
     Revoked { mac: Mac, ssid: Option<Ssid>, entries: usize, sessions: usize },
 
@@ -92,6 +97,8 @@ pub enum Asked {
     Refresh,
     /// A granted device failed with its key: it may have a new one.
     WrongKey,
+    /// It is expected here.
+    Prepared,
 }
 
 /// Why nothing is done about a probe.
@@ -145,6 +152,27 @@ pub enum Withdrawn {
     Settings,
 }
 
+/// Why a device is not prepared for, or not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprepared {
+    /// It is not expected any more.
+    Withdrawn,
+    /// As many as may be are prepared.
+    Limit,
+    /// There is no room for its VAP, its key or its record.
+    NoRoom,
+    /// Its address or SSID is none that is served.
+    NotServed,
+    /// It is at home here.
+    AtHome,
+    /// The core did not answer.
+    Unreachable,
+    /// What was known of it had to make room, or timed out.
+    Forgotten,
+    /// It lost its place.
+    Lost(Withdrawn),
+}
+
 /// Why a BSS is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removed {
@@ -176,9 +204,15 @@ pub enum Forgotten {
 /// `Display` for an enum of reasons: the words for logs, status and metric labels.
 macro_rules! words {
     ($($type:ident { $($pattern:pat => $word:expr),+ $(,)? })+) => { $(
+        impl $type {
+            /// The word for logs, status and metric labels.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($pattern => $word),+ }
+            }
+        }
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $($pattern => $word),+ })
+                f.write_str(self.as_str())
             }
         }
     )+ };
@@ -187,7 +221,7 @@ macro_rules! words {
 words! {
     Asked {
         Self::FirstHeard => "first-heard", Self::HeardAgain => "heard-again",
-        Self::Refresh => "refresh", Self::WrongKey => "wrong-key",
+        Self::Refresh => "refresh", Self::WrongKey => "wrong-key", Self::Prepared => "prepared",
     }
     Ignored {
         Self::Weak => "weak", Self::Ssid => "ssid", Self::GroupAddress => "group-address",
@@ -200,6 +234,12 @@ words! {
         Self::Idle => "idle", Self::GaveWay => "gave-way",
         Self::Refused(reason) => reason.as_str(), Self::Revoked => "revoked",
         Self::Stale => "stale", Self::Moved => "moved", Self::Settings => "settings",
+    }
+    Unprepared {
+        Self::Withdrawn => "withdrawn", Self::Limit => "limit", Self::NoRoom => "no-room",
+        Self::NotServed => "not-served", Self::AtHome => "at-home",
+        Self::Unreachable => "unreachable", Self::Forgotten => "forgotten",
+        Self::Lost(why) => why.as_str(),
     }
     Removed {
         Self::Unused => "unused", Self::Changed => "changed", Self::Unsettable => "unsettable",

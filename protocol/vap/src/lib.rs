@@ -18,6 +18,7 @@
 //! | `radio` | the machine: what goes in |
 //! | `answers` | look-ups, their answers, revocations and what time brings |
 //! | `serve` | which device is served where, reconciled with what hostapd confirmed |
+//! | `prepare` | places held for devices that have not come yet |
 //! | `results` | what hostapd reports |
 //! | `vap` | the states of a VAP, its slot, and its removal |
 //! | `roster` | the devices of one BSS: who may, who is connected |
@@ -25,7 +26,7 @@
 //! | `budget` | how many unknown devices may be asked about |
 //!
 //! A VAP is kept for a network as long as it has members. A member is a device the core granted
-//! that is connected or was heard within [`Settings::vap_idle`]. Everything else follows by
+//! that is connected, was heard within [`Settings::vap_idle`], or is prepared. Everything else follows by
 //! comparing what is wanted with what hostapd has confirmed.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
@@ -38,6 +39,7 @@ pub mod status;
 mod answers;
 mod budget;
 mod memory;
+mod prepare;
 mod radio;
 mod results;
 mod roster;
@@ -45,7 +47,7 @@ mod serve;
 mod vap;
 
 pub use action::{Action, Answer, Bss, LookupId, Revoked, VapId};
-pub use event::{Asked, Event, Forgotten, Ignored, NoRoom, Removed, Withdrawn};
+pub use event::{Asked, Event, Forgotten, Ignored, NoRoom, Removed, Unprepared, Withdrawn};
 pub use radio::Radio;
 pub use settings::Settings;
 pub use status::{

@@ -32,6 +32,8 @@ pub struct Radio {
     /// Those hostapd has or may have.
     pub(crate) slots: Slots,
     pub(crate) home: Roster,
+    /// Devices that are expected, and whether it was said that all is ready for them.
+    pub(crate) prepared: BTreeMap<Pair, bool>,
     pub(crate) ready: bool,
     pub(crate) claims: u64,
     lookups: u64,
@@ -54,6 +56,7 @@ impl Radio {
             vaps: BTreeMap::new(),
             slots: Slots::default(),
             home,
+            prepared: BTreeMap::new(),
             ready: false,
             claims: 0,
             lookups: 0,
@@ -127,7 +130,7 @@ impl Radio {
             at(vap.backoff.until());
             at(vap.roster.backoff.until());
             if self.ready {
-                let heard = vap.roster.absent().map(|(_, member)| member.heard).min();
+                let heard = self.silent(vap).map(|(_, heard)| heard).min();
                 at(heard.map(|heard| heard + self.settings.vap_idle));
             }
         }
@@ -198,12 +201,18 @@ impl Radio {
         let Some(asked) = self.budget.hear(pair, &self.settings, now) else {
             return self.ignore(pair, Ignored::Budget);
         };
-        let Some(others) = self.settings.memory.checked_sub(1) else {
+        if !self.remember(pair, signal, now) {
             return self.ignore(pair, Ignored::Memory);
-        };
+        }
+        self.ask(pair, asked, now);
+    }
+
+    /// Makes an entry in memory for what is to be asked; false if there is no room.
+    pub(crate) fn remember(&mut self, pair: Pair, signal: Option<Rssi>, now: Instant) -> bool {
+        let Some(others) = self.settings.memory.checked_sub(1) else { return false };
         self.make_room(others);
         if self.memory.len() > others {
-            return self.ignore(pair, Ignored::Memory);
+            return false;
         }
         let entry = Entry {
             known: Knowledge::Nothing,
@@ -214,7 +223,7 @@ impl Radio {
             wrong_keys: 0,
         };
         self.memory.put(pair, entry, &self.settings);
-        self.ask(pair, asked, now);
+        true
     }
 
     /// Puts the question about an entry to the core.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use homeward_model::{Grant, Instant, NetworkId};
+use homeward_model::{Grant, Instant, Mac, NetworkId};
 
-use crate::event::{Ignored, NoRoom, Removed, Withdrawn};
+use crate::event::{Ignored, NoRoom, Removed, Unprepared, Withdrawn};
 use crate::memory::{Knowledge, Pair, Site};
 use crate::roster::{Backoff, Member, Roster};
 use crate::vap::{OnAir, Phase, Profile, Removal, Step, Vap};
@@ -33,13 +33,20 @@ impl Radio {
             signal: entry.signal,
         };
         match site {
-            None => return self.ignore(pair, Ignored::AtHome),
-            Some(Site::Home) => self.home.admit(mac, member),
+            None => {
+                self.end_preparation(pair, Unprepared::AtHome);
+                return self.ignore(pair, Ignored::AtHome);
+            }
+            Some(Site::Home) => {
+                self.home.admit(mac, member);
+                self.end_preparation(pair, Unprepared::AtHome);
+            }
             Some(Site::Vap(network)) => {
                 let displaced = match self.room(network, pair, profile, now) {
                     Ok(displaced) => displaced,
                     Err(why) => {
                         self.counters.no_room += 1;
+                        self.end_preparation(pair, Unprepared::NoRoom);
                         self.events.push_back(Event::NoRoom { mac, ssid, network, why });
                         return;
                     }
@@ -107,6 +114,9 @@ impl Radio {
                 self.put_out(going.into(), mac);
             }
         }
+        if why != Withdrawn::Moved {
+            self.end_preparation(pair, Unprepared::Lost(why));
+        }
         self.unlink(pair);
         self.memory.update(pair, &self.settings, |entry| {
             entry.heard = heard.map_or(entry.heard, |heard| entry.heard.max(heard));
@@ -150,7 +160,12 @@ impl Radio {
             {
                 return Ok(None);
             }
-            let absent = vap.roster.absent().min_by_key(|(_, member)| member.heard);
+            let expected = |mac: Mac, ssid| self.is_prepared(Pair { mac, ssid });
+            let absent = vap
+                .roster
+                .absent()
+                .filter(|(mac, m)| !(self.is_prepared(pair) && expected(*mac, m.ssid)));
+            let absent = absent.min_by_key(|(_, member)| member.heard);
             let (mac, member) = absent.ok_or(NoRoom::Device)?;
             return Ok(Some(Pair { mac, ssid: member.ssid }));
         }
@@ -158,7 +173,7 @@ impl Radio {
             return Err(NoRoom::Device);
         }
         if self.vaps.len() >= self.settings.max_vaps {
-            let victim = self.victim(now).ok_or(NoRoom::Vap)?;
+            let victim = self.victim(pair, now).ok_or(NoRoom::Vap)?;
             self.dismiss(victim, Withdrawn::GaveWay, now);
         }
         self.claims += 1;
@@ -177,7 +192,8 @@ impl Radio {
     }
 
     /// The least recently used of those that nobody is connected to and that had their chance.
-    fn victim(&self, now: Instant) -> Option<NetworkId> {
+    /// One that is prepared does not give way to another that is only prepared.
+    fn victim(&self, pair: Pair, now: Instant) -> Option<NetworkId> {
         let gives_way = |vap: &&Vap| match vap.phase {
             Phase::Adding(_) => false,
             Phase::Waiting { .. } => vap.backoff.until().is_some(),
@@ -186,6 +202,7 @@ impl Radio {
         self.vaps
             .iter()
             .filter(|(_, vap)| gives_way(vap))
+            .filter(|(network, _)| !(self.is_prepared(pair) && self.has_prepared(**network)))
             .map(|(network, vap)| (vap.roster.last_use(now), *network))
             .filter(|(used, _)| *used + self.settings.settle <= now)
             .min()
@@ -205,6 +222,11 @@ impl Radio {
 
     /// Makes what is there fit limits that have become smaller.
     pub(crate) fn fit(&mut self, now: Instant) {
+        while self.prepared.len() > self.settings.max_prepared
+            && let Some(pair) = self.prepared.keys().next_back().copied()
+        {
+            self.end_preparation(pair, Unprepared::Limit);
+        }
         while self.vaps.len() > self.settings.max_vaps {
             let least = self.vaps.iter().map(|(n, vap)| (vap.roster.last_use(now), *n)).min();
             let Some((_, network)) = least else { break };
@@ -232,14 +254,20 @@ impl Radio {
             return;
         }
         let idle = self.settings.vap_idle;
-        let members = self.vaps.values().flat_map(|vap| vap.roster.absent());
-        let gone: Vec<Pair> = members
-            .filter(|(_, member)| member.heard + idle <= now)
-            .map(|(mac, member)| Pair { mac, ssid: member.ssid })
-            .collect();
+        let silent = self.vaps.values().flat_map(|vap| self.silent(vap));
+        let gone: Vec<Pair> =
+            silent.filter(|(_, heard)| *heard + idle <= now).map(|(pair, _)| pair).collect();
         for pair in gone {
             self.withdraw(pair, Withdrawn::Idle, now);
         }
+    }
+
+    /// The devices of a VAP that silence may end, and when each was last heard.
+    pub(crate) fn silent<'a>(&'a self, vap: &'a Vap) -> impl Iterator<Item = (Pair, Instant)> + 'a {
+        let absent = vap.roster.absent();
+        absent
+            .map(|(mac, member)| (Pair { mac, ssid: member.ssid }, member.heard))
+            .filter(|(pair, _)| !self.is_prepared(*pair))
     }
 
     /// Ends the VAPs that have no member left.
@@ -302,6 +330,7 @@ impl Radio {
             let devices = self.home.devices();
             self.actions.push_back(Action::SetHomeDevices { devices });
         }
+        self.announce_prepared();
     }
 
     fn end_waits(&mut self, now: Instant) {

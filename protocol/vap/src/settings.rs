@@ -43,6 +43,8 @@ pub struct Settings {
     /// How long an empty VAP is safe, counted from its last use, from giving way to another
     /// network: the time a supplicant needs to find it.
     pub settle: Duration,
+    /// The most devices that a place is held for before they are heard.
+    pub max_prepared: usize,
     /// The most (MAC, SSID) pairs in memory.
     pub memory: usize,
     /// The back-off after hostapd refused something; it doubles up to
@@ -74,6 +76,7 @@ impl Default for Settings {
             unreachable: Duration::from_secs(2),
             vap_idle: Duration::from_secs(60),
             settle: Duration::from_secs(3),
+            max_prepared: 4,
             memory: 4096,
             retry: Duration::from_secs(1),
             retry_max: Duration::from_secs(60),

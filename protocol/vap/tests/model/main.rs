@@ -31,6 +31,7 @@ fn settings() -> Settings {
         lookup_burst: 10,
         sightings: 16,
         memory: 10,
+        max_prepared: 2,
         settle: Duration::from_millis(500),
         retry_max: Duration::from_secs(8),
         stale: Duration::from_secs(300),
@@ -94,6 +95,12 @@ impl World {
                     self.hostapd.connect(slot, mac(device));
                 }
                 self.settle();
+            }
+            Op::Prepare { device, network } => {
+                self.radio.handle_prepare(mac(device), ssid(NETWORKS[network].1), now);
+            }
+            Op::Withdraw { device, network } => {
+                self.radio.handle_withdraw(mac(device), ssid(NETWORKS[network].1), now);
             }
             Op::Flood { macs } => {
                 for _ in 0..macs {
@@ -163,10 +170,16 @@ impl World {
                 self.now = self.radio.poll_timeout().unwrap_or(now).max(now);
                 self.timeout();
             }
-            Op::Reconfigure { max_vaps, max_devices_per_vap, home, memory } => {
+            Op::Reconfigure { max_vaps, max_devices_per_vap, home, memory, max_prepared } => {
                 let home = home.then(|| ssid(HOME));
-                let settings =
-                    Settings { max_vaps, max_devices_per_vap, home, memory, ..settings() };
+                let settings = Settings {
+                    max_vaps,
+                    max_devices_per_vap,
+                    home,
+                    memory,
+                    max_prepared,
+                    ..settings()
+                };
                 self.radio.reconfigure(settings, now);
             }
             Op::Settle => self.settle(),
@@ -343,6 +356,7 @@ impl World {
             "{} entries",
             status.memory.len()
         );
+        assert!(self.radio.prepared().count() <= settings.max_prepared);
         let wanted = status.vaps.iter().filter(|v| v.state != VapState::Removing).count();
         assert!(wanted <= settings.max_vaps, "{wanted} VAPs wanted");
         for vap in status.vaps.iter().filter(|vap| vap.state != VapState::Removing) {
@@ -447,7 +461,12 @@ fn run(ops: Vec<Op>) {
     world.calm(Duration::from_secs(100));
     world.check_calm();
 
-    // All go away: nothing is left but what was there before.
+    // All go away and none is expected: nothing is left but what was there before.
+    let expected: Vec<(Mac, Ssid)> = world.radio.prepared().collect();
+    for (mac, ssid) in expected {
+        world.radio.handle_withdraw(mac, ssid, world.now);
+        world.drain();
+    }
     let bsses: Vec<(Bss, BTreeSet<Mac>)> =
         world.hostapd.bsses.values().map(|a| (a.vap.into(), a.stations.clone())).collect();
     let home = (Bss::Home, world.hostapd.home_stations.clone());

@@ -17,6 +17,14 @@ pub(crate) enum Op {
         device: u8,
         network: usize,
     },
+    Prepare {
+        device: u8,
+        network: usize,
+    },
+    Withdraw {
+        device: u8,
+        network: usize,
+    },
     Flood {
         macs: u8,
     },
@@ -85,6 +93,7 @@ pub(crate) enum Op {
         max_devices_per_vap: usize,
         home: bool,
         memory: usize,
+        max_prepared: usize,
     },
     /// What is under way goes well.
     Settle,
@@ -112,6 +121,8 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         12 => (known.clone(), -85..-30i8)
             .prop_map(|((device, network), signal)| Probe { device, network, signal }),
         6 => known.clone().prop_map(|(device, network)| Join { device, network }),
+        4 => known.clone().prop_map(|(device, network)| Prepare { device, network }),
+        2 => known.clone().prop_map(|(device, network)| Withdraw { device, network }),
         1 => (1u8..20).prop_map(|macs| Flood { macs }),
         6 => (0usize..4, prop::bool::weighted(0.2))
             .prop_map(|(which, unreachable)| Look { which, unreachable }),
@@ -136,9 +147,9 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         1 => Just(CoreBack),
         3 => prop_oneof![1u64..100, 100u64..5_000, 5_000u64..100_000].prop_map(|ms| Wait { ms }),
         6 => Just(Timeout),
-        1 => (0usize..4, 0usize..4, any::<bool>(), 0usize..12).prop_map(
-            |(max_vaps, max_devices_per_vap, home, memory)| {
-                Reconfigure { max_vaps, max_devices_per_vap, home, memory }
+        1 => (0usize..4, 0usize..4, any::<bool>(), 0usize..12, 0usize..3).prop_map(
+            |(max_vaps, max_devices_per_vap, home, memory, max_prepared)| {
+                Reconfigure { max_vaps, max_devices_per_vap, home, memory, max_prepared }
             }
         ),
         4 => Just(Settle),

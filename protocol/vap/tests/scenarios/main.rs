@@ -3,4 +3,5 @@
 mod core;
 mod hostapd;
 mod lab;
+mod prepare;
 mod room;
