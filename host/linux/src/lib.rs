@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`nl80211`] | radios and their interfaces; makes and removes the monitor interface |
 //! | [`link`](mod@link) | interfaces of any kind: up, down, address, bridge |
+//! | [`tap`] | Ethernet interfaces whose other end is this process |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
@@ -22,8 +23,10 @@ mod netlink;
 pub mod nl80211;
 pub mod packet;
 mod sys;
+pub mod tap;
 
 pub use error::{Error, Result};
 pub use link::{Link, Links};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
+pub use tap::{Tap, TapSettings};

@@ -76,6 +76,40 @@ pub(crate) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
+/// Makes the interface `name` (at most 15 octets) the other end of an opened `/dev/net/tun`.
+pub(crate) fn tun_set_interface(tun: &impl AsFd, name: &str, flags: c_int) -> io::Result<()> {
+    // SAFETY: `struct ifreq` is integers and addresses, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { MaybeUninit::zeroed().assume_init() };
+    // The last octet stays zero, which ends the name.
+    for (room, octet) in request.ifr_name.iter_mut().take(15).zip(name.bytes()) {
+        *room = octet as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: the descriptor is open for as long as it is borrowed; TUNSETIFF reads and writes one
+    // `struct ifreq`.
+    let rc =
+        unsafe { libc::ioctl(tun.as_fd().as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets the size of the virtio-net header in front of each frame.
+pub(crate) fn tun_set_header(tun: &impl AsFd, octets: usize) -> io::Result<()> {
+    let octets = c_int::try_from(octets).map_err(io::Error::other)?;
+    let fd = tun.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for as long as it is borrowed; TUNSETVNETHDRSZ reads one int.
+    let rc = unsafe { libc::ioctl(fd, libc::TUNSETVNETHDRSZ as _, &raw const octets) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Says which offloads the reader of a TUN/TAP descriptor can do (`TUN_F_*`).
+pub(crate) fn tun_set_offload(tun: &impl AsFd, offloads: libc::c_uint) -> io::Result<()> {
+    let fd = tun.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for as long as it is borrowed; TUNSETOFFLOAD takes its
+    // argument by value.
+    let rc = unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, libc::c_ulong::from(offloads)) };
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 const fn len_of<T>() -> socklen_t {
     size_of::<T>() as socklen_t
 }

@@ -1,0 +1,130 @@
+//! What a data plane is told: its sockets, its peers, its tunnels.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use homeward_model::Mac;
+use serde::Serialize;
+
+use crate::key::Key;
+
+/// The registered port of L2TP (RFC 3931 4.1.2), where a data plane listens by default.
+pub const PORT: u16 = 1701;
+
+/// What a data plane is started with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens: one address, or one of each family. An IPv6 wildcard serves IPv4 too.
+    pub listen: Vec<SocketAddr>,
+    /// Its X25519 private key.
+    pub private_key: Key,
+    /// The DiffServ code point (0 to 63) of what it sends: by default 1, "lower effort"
+    /// (RFC 8622), which yields to everything else.
+    pub dscp: u8,
+    /// The firewall mark of what it sends (`SO_MARK`), for policy routing.
+    pub mark: Option<u32>,
+    /// Octets of kernel memory for datagrams that have arrived and have not been read yet.
+    pub receive_buffer: usize,
+    /// Unasked-for packets that keep a NAT's mapping open, to peers that have an encrypted
+    /// tunnel. None by default: an idle peer costs nothing.
+    pub keepalive: Option<Duration>,
+}
+
+impl Config {
+    /// The defaults, with this key.
+    pub fn new(private_key: Key) -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))],
+            private_key,
+            dscp: 1,
+            mark: None,
+            receive_buffer: 4 << 20,
+            keepalive: None,
+        }
+    }
+}
+
+/// A peer gateway: its number in the datastore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct PeerId(pub i64);
+
+/// A tunnel: the controller's number for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct TunnelId(pub u64);
+
+/// What is known of a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Its X25519 public key.
+    pub public_key: [u8; 32],
+    /// WireGuard's pre-shared key, if both have one.
+    pub preshared_key: Option<Key>,
+    /// Its address inside WireGuard.
+    pub inner_address: Ipv4Addr,
+    /// Where it may be reached by UDP, in the order in which to try. Empty if it is behind a NAT:
+    /// then it has to send first.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// Which end of a tunnel this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The tunnel ends on the home LAN: the stranger is at the far end.
+    Home,
+    /// The tunnel ends on a VAP: the stranger is on this side.
+    Foreign,
+}
+
+/// A tunnel's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TunnelConfig {
+    /// The gateway at the other end.
+    pub peer: PeerId,
+    /// Inside WireGuard, or in the clear.
+    pub encrypted: bool,
+    /// The L2TPv3 session.
+    pub session: SessionConfig,
+    /// The name of its TAP interface: 1 to 15 characters. Must not exist.
+    pub tap: String,
+    /// The TAP's MAC address; the kernel's choice if `None`.
+    pub mac: Option<Mac>,
+    /// The TAP's MTU: 1,500, whatever the path to the peer carries.
+    pub mtu: u32,
+    /// What strangers may send and receive.
+    pub port: PortSettings,
+    /// Which end this is.
+    pub side: Side,
+}
+
+/// An interface that a tunnel has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TapInfo {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// The largest IP packet that fits into a frame, in octets.
+    pub mtu: u32,
+}
+
+/// An L2TPv3 session (RFC 3931 4.1): what frames are marked with in each direction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// The session id that arrives. Not 0.
+    pub local_session: u32,
+    /// The session id that is sent. Not 0.
+    pub remote_session: u32,
+    /// The cookie that must arrive.
+    pub local_cookie: [u8; 8],
+    /// The cookie that is sent.
+    pub remote_cookie: [u8; 8],
+}
+
+/// What strangers may send and receive.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PortSettings {}

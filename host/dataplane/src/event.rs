@@ -1,0 +1,40 @@
+//! What a data plane says by itself.
+
+use std::net::SocketAddr;
+
+use crate::config::TunnelId;
+
+/// Something changed. Events of one tunnel come in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The other end answers: for the first time, or again.
+    Up {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
+    /// The other end answers on none of its endpoints. It is still being tried, ever more seldom.
+    Unreachable {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
+    /// The largest datagram that reaches the other end became known, or changed.
+    PathMtu {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Octets, IP header included.
+        mtu: u16,
+    },
+    /// The other end has another address.
+    Moved {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// The address.
+        endpoint: SocketAddr,
+    },
+    /// The TAP interface was deleted by somebody else. The tunnel carries nothing any more: close
+    /// it, or open it again.
+    Gone {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
+}
