@@ -13,6 +13,10 @@ pub mod error;
 pub mod event;
 pub mod key;
 pub mod status;
+#[doc(hidden)]
+pub mod testing;
+
+pub mod offload;
 
 mod dataplane;
 

@@ -5,6 +5,7 @@
 //! | [`nl80211`] | radios and their interfaces; makes and removes the monitor interface |
 //! | [`link`](mod@link) | interfaces of any kind: up, down, address, bridge |
 //! | [`tap`] | Ethernet interfaces whose other end is this process |
+//! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
@@ -24,9 +25,11 @@ pub mod nl80211;
 pub mod packet;
 mod sys;
 pub mod tap;
+pub mod udp;
 
 pub use error::{Error, Result};
 pub use link::{Link, Links};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
 pub use tap::{Tap, TapSettings};
+pub use udp::{Incoming, Outgoing, UdpSettings, UdpSocket};

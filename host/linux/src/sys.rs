@@ -1,7 +1,8 @@
 //! The system calls that no library wraps: every `unsafe` block of the house.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, socklen_t};
@@ -108,6 +109,238 @@ pub(crate) fn tun_set_offload(tun: &impl AsFd, offloads: libc::c_uint) -> io::Re
     // argument by value.
     let rc = unsafe { libc::ioctl(fd, libc::TUNSETOFFLOAD as _, libc::c_ulong::from(offloads)) };
     if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How many messages one call sends or receives at most.
+pub(crate) const MESSAGES: usize = 16;
+
+/// A datagram, or a run of them of one size, to send.
+pub(crate) struct OutMessage<'a> {
+    pub(crate) to: SockAddr,
+    /// The address to send from; the kernel's choice if `None`. In the socket's own family: IPv4
+    /// addresses of an IPv6 socket are mapped.
+    pub(crate) from: Option<IpAddr>,
+    pub(crate) parts: &'a [IoSlice<'a>],
+    /// The size of each datagram but the last, where there are several.
+    pub(crate) segment: Option<u16>,
+}
+
+/// What is known of a datagram, or a run of them of one size, that was received.
+pub(crate) struct InMessage {
+    pub(crate) from: SocketAddr,
+    /// The address that it was sent to, if the socket tells.
+    pub(crate) to: Option<IpAddr>,
+    pub(crate) len: usize,
+    /// The size of each datagram but the last, where there are several.
+    pub(crate) segment: Option<u16>,
+    /// Whether the room was too small.
+    pub(crate) cut: bool,
+}
+
+/// Room for the control messages that come and go with a message: the size of segments (an int)
+/// and the local address (20 octets), each with its header. In 64-bit words, for alignment.
+type Control = [u64; 10];
+
+/// Sends the messages up to the first `None`; gives how many went. The error is that of the first.
+pub(crate) fn send_messages(
+    socket: &impl AsFd,
+    messages: &[Option<OutMessage<'_>>; MESSAGES],
+) -> io::Result<usize> {
+    // SAFETY: for all three, zero is a value: integers and null pointers.
+    let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut controls: [Control; MESSAGES] = [[0; 10]; MESSAGES];
+    let mut count = 0;
+    let messages = messages.iter().map_while(Option::as_ref);
+    for ((header, control), message) in headers.iter_mut().zip(&mut controls).zip(messages) {
+        let header = &mut header.msg_hdr;
+        // The kernel reads name and parts only, though their pointers are to mutable.
+        header.msg_name = message.to.as_ptr().cast_mut().cast();
+        header.msg_namelen = message.to.len();
+        // An IoSlice has the layout of an iovec: the standard library says so.
+        header.msg_iov = message.parts.as_ptr().cast_mut().cast();
+        header.msg_iovlen = message.parts.len() as _;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of::<Control>() as _;
+        let mut used = 0;
+        if let Some(segment) = message.segment {
+            // SAFETY: the control room is zeroed, large enough for both messages, and the header
+            // points to it.
+            used += unsafe { put_control(header, used, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
+        }
+        match message.from {
+            Some(IpAddr::V4(from)) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                // SAFETY: as above.
+                used +=
+                    unsafe { put_control(header, used, libc::IPPROTO_IP, libc::IP_PKTINFO, info) };
+            }
+            Some(IpAddr::V6(from)) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr { s6_addr: from.octets() },
+                    ipi6_ifindex: 0,
+                };
+                let (level, kind) = (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO);
+                // SAFETY: as above.
+                used += unsafe { put_control(header, used, level, kind, info) };
+            }
+            None => {}
+        }
+        header.msg_controllen = used as _;
+        if used == 0 {
+            header.msg_control = std::ptr::null_mut();
+        }
+        count += 1;
+    }
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for as long as it is borrowed; the first `count` headers
+    // point to names, parts and controls that live until the call returns.
+    let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Writes one control message behind the `used` octets of the header's control room; gives how
+/// many octets it takes.
+///
+/// # Safety
+///
+/// `header.msg_control` points to a zeroed room, aligned for a `cmsghdr`, with
+/// `CMSG_SPACE(size_of::<T>())` octets left after `used`.
+unsafe fn put_control<T>(
+    header: &libc::msghdr,
+    used: usize,
+    level: c_int,
+    kind: c_int,
+    value: T,
+) -> usize {
+    // SAFETY: within the room, and aligned, for CMSG_SPACE is a multiple of the alignment.
+    let message: *mut libc::cmsghdr = unsafe { header.msg_control.add(used) }.cast();
+    // SAFETY: these two compute sizes only.
+    let (len, space) =
+        unsafe { (libc::CMSG_LEN(size_of::<T>() as _), libc::CMSG_SPACE(size_of::<T>() as _)) };
+    // SAFETY: the room has space for the header and the value; the value may be unaligned.
+    unsafe {
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = len as _;
+        libc::CMSG_DATA(message).cast::<T>().write_unaligned(value);
+    }
+    space as usize
+}
+
+/// Receives up to [`MESSAGES`] messages, one a room, without waiting.
+pub(crate) fn receive_messages<'a>(
+    socket: &impl AsFd,
+    rooms: impl Iterator<Item = &'a mut [u8]>,
+    mut found: impl FnMut(InMessage),
+) -> io::Result<usize> {
+    // SAFETY: for all of them, zero is a value: integers and null pointers.
+    let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: as above.
+    let mut names: [libc::sockaddr_in6; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: as above.
+    let mut parts: [libc::iovec; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut controls: [Control; MESSAGES] = [[0; 10]; MESSAGES];
+    let mut count = 0;
+    for ((((header, name), part), control), room) in
+        headers.iter_mut().zip(&mut names).zip(&mut parts).zip(&mut controls).zip(rooms)
+    {
+        part.iov_base = room.as_mut_ptr().cast();
+        part.iov_len = room.len();
+        let header = &mut header.msg_hdr;
+        header.msg_name = (&raw mut *name).cast();
+        header.msg_namelen = len_of::<libc::sockaddr_in6>();
+        header.msg_iov = part;
+        header.msg_iovlen = 1;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of::<Control>() as _;
+        count += 1;
+    }
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for as long as it is borrowed; the first `count` headers
+    // point to names, rooms and controls that live until the call returns, and are borrowed for
+    // writing until then.
+    let received = unsafe {
+        libc::recvmmsg(
+            fd,
+            headers.as_mut_ptr(),
+            count,
+            libc::MSG_DONTWAIT as _,
+            std::ptr::null_mut(),
+        )
+    };
+    let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+    for (header, name) in headers.iter().zip(&names).take(received) {
+        // SAFETY: the kernel wrote controls of the length that it put into the header.
+        let (segment, to) = unsafe { controls_of(&header.msg_hdr) };
+        let Some(from) = address_of(name) else { continue };
+        found(InMessage {
+            from,
+            to,
+            len: header.msg_len as usize,
+            segment,
+            cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        });
+    }
+    Ok(received)
+}
+
+/// The address of a received datagram: IPv4 and IPv6 fit into the room both.
+fn address_of(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
+    match c_int::from(name.sin6_family) {
+        libc::AF_INET => {
+            // SAFETY: the kernel wrote a sockaddr_in, which is shorter than the room and aligned
+            // no more strictly; any bits are valid.
+            let name = unsafe { &*(&raw const *name).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddr::from((ip, u16::from_be(name.sin_port))))
+        }
+        libc::AF_INET6 => Some(SocketAddr::V6(SocketAddrV6::new(
+            Ipv6Addr::from(name.sin6_addr.s6_addr),
+            u16::from_be(name.sin6_port),
+            name.sin6_flowinfo,
+            name.sin6_scope_id,
+        ))),
+        _ => None,
+    }
+}
+
+/// The size of segments and the local address among a received message's controls.
+///
+/// # Safety
+///
+/// The header's controls are as the kernel wrote them.
+unsafe fn controls_of(header: &libc::msghdr) -> (Option<u16>, Option<IpAddr>) {
+    let (mut segment, mut to) = (None, None);
+    // SAFETY: the kernel wrote the controls, and their length into the header.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header inside the room.
+    while let Some(control) = unsafe { next.as_ref() } {
+        // SAFETY: the data of a control that the kernel wrote is behind its header, of the type
+        // that its level and kind say; it may be unaligned.
+        unsafe {
+            let data = libc::CMSG_DATA(control);
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    segment = u16::try_from(data.cast::<c_int>().read_unaligned()).ok();
+                }
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                    to = Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                    to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                }
+                _ => {}
+            }
+            next = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    (segment.filter(|size| *size != 0), to)
 }
 
 const fn len_of<T>() -> socklen_t {
