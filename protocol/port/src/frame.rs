@@ -71,7 +71,7 @@ pub(crate) struct Ethernet<'a> {
     pub(crate) source: Key,
     ethertype: u16,
     /// What follows the EtherType or length.
-    payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 impl<'a> Ethernet<'a> {

@@ -15,10 +15,21 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+mod address;
+mod addresses;
 mod bucket;
+mod dhcp;
 mod frame;
+mod groups;
+mod icmpv6;
+mod ip;
+mod listen;
+mod neighbours;
 mod port;
+mod rules;
 pub mod settings;
+#[doc(hidden)]
+pub mod testing;
 pub mod verdict;
 
 pub use port::Port;
