@@ -5,6 +5,8 @@
 //! | [`nl80211`] | radios and their interfaces; makes and removes the monitor interface |
 //! | [`link`](mod@link) | interfaces of any kind: up, down, address, bridge |
 //! | [`tap`] | Ethernet interfaces whose other end is this process |
+//! | [`child`] | programs that do not outlive who started them |
+//! | [`frames`] | all Ethernet frames of an interface, in batches |
 //! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
@@ -17,7 +19,9 @@
 //! interfaces come and go: make them at start, or on a blocking thread. A netlink socket belongs
 //! to the network namespace of the thread that opened it.
 
+pub mod child;
 pub mod error;
+pub mod frames;
 pub mod link;
 pub mod machine;
 mod netlink;
@@ -28,6 +32,7 @@ pub mod tap;
 pub mod udp;
 
 pub use error::{Error, Result};
+pub use frames::{Frame, FrameSocket};
 pub use link::{Link, Links};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};

@@ -10,10 +10,12 @@ use homeward_dot11::frame::{ELEMENT_SSID, Elements, Header, Subtype};
 use homeward_dot11::radiotap;
 use homeward_linux::{Filter, PacketSocket, Received};
 use homeward_model::{Entropy, Instant, Mac, Ssid};
+use homeward_net::Namespace;
+use homeward_net::random::SplitMix;
+use homeward_net::tool::ip;
+use homeward_net::wait::{now, pause, wall_offset};
 
-use crate::net::{Namespace, ip, run_tool};
 use crate::radios::Radio;
-use crate::wait::{now, pause, wall_offset};
 
 /// The simulation's own interface: it hears every frame of every radio, whatever their reach.
 const ALL_RADIOS: &str = "hwsim0";
@@ -50,7 +52,7 @@ pub struct Air {
 
 impl Air {
     pub(crate) fn open() -> Result<Self> {
-        ip(None, &format!("link set {ALL_RADIOS} up"))?;
+        ip(&format!("link set {ALL_RADIOS} up"))?;
         let (frames, stop) = (Arc::<Mutex<Vec<Frame>>>::default(), Arc::<AtomicBool>::default());
         let (sink, until) = (Arc::clone(&frames), Arc::clone(&stop));
         in_radio_thread("air", move |runtime, ready| {
@@ -127,7 +129,7 @@ impl Flood {
         let monitor = "flood0";
         radio.add_monitor(monitor)?;
         let namespace = radio.namespace().clone();
-        namespace.enter(|| run_tool("iw", &[monitor, "set", "channel", &channel.to_string()]))?;
+        namespace.run_tool("iw", &[monitor, "set", "channel", &channel.to_string()])?;
         let (sent, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (count, until) = (Arc::clone(&sent), Arc::clone(&stop));
         in_radio_thread("flood", move |runtime, ready| {
@@ -137,7 +139,7 @@ impl Flood {
             let socket = PacketSocket::open(monitor, Filter::ProbeRequests, 4096)?;
             ready.send(Ok(())).ok();
             let gap = Duration::from_secs(1) / per_second.max(1);
-            let mut random = SplitMix(seed);
+            let mut random = SplitMix::new(seed);
             let mut due = now();
             for sequence in (0u16..=0xfff).cycle() {
                 if until.load(Ordering::Relaxed) {
@@ -228,24 +230,6 @@ fn decode(at: Instant, octets: &[u8]) -> Option<Frame> {
     })
 }
 
-/// SplitMix64: small, and the same for the same seed. Not for keys.
-struct SplitMix(u64);
-
-impl Entropy for SplitMix {
-    fn fill(&mut self, room: &mut [u8]) {
-        for part in room.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = self.0;
-            z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^= z >> 31;
-            for (to, from) in part.iter_mut().zip(z.to_le_bytes()) {
-                *to = from;
-            }
-        }
-    }
-}
-
 /// An individual, locally administered address, as throw-away ones are.
 fn random_mac(random: &mut SplitMix) -> Mac {
     let [first, rest @ ..] = random.octets::<6>();
@@ -268,7 +252,7 @@ mod tests {
     #[test]
     fn a_flood_is_the_same_for_the_same_seed() {
         let some = |seed| {
-            let mut random = SplitMix(seed);
+            let mut random = SplitMix::new(seed);
             [(); 3].map(|()| (random_mac(&mut random), random_ssid(&mut random)))
         };
         assert_eq!(some(7), some(7));

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use homeward_hostapd::{Command, ControlError, Events};
 use homeward_model::Instant;
+use homeward_net::wait::{now, wait_for};
 use tokio::sync::oneshot;
-
-use crate::wait::{now, wait_for};
 
 /// How long an answer may take: adding a BSS takes up to 5 s at worst.
 const PATIENCE: Duration = Duration::from_secs(10);

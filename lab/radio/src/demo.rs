@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use homeward_dot11::frame::Subtype;
 use homeward_model::{Instant, Mac, Ssid, UnixTime};
+use homeward_net::wait::{elapse, now, wall_offset};
 
 use crate::air::Air;
 use crate::floor;
@@ -18,7 +19,6 @@ use crate::report::{
 };
 use crate::security::Security;
 use crate::station::{Connection, Network, Station};
-use crate::wait::{elapse, now, wall_offset};
 
 const SSID: &str = "Elm Street 17";
 const KEY: &str = "the phone's own key";

@@ -15,6 +15,8 @@ use homeward_dot11::{Observation, observe};
 use homeward_hostapd::{Command, ControlError};
 use homeward_linux::{Filter, PacketSocket};
 use homeward_model::{Instant, Mac, Ssid};
+use homeward_net::timeline::Spread;
+use homeward_net::wait::now;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -22,8 +24,6 @@ use crate::RUN;
 use crate::air::{in_radio_thread, stamp};
 use crate::gateway::{AccessPoint, ApConfig, Gateway};
 use crate::station::{Network, Station};
-use crate::timeline::Spread;
-use crate::wait::now;
 
 /// The interface of the BSS that the script adds.
 const VAP: &str = "floor0";

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use homeward_model::Mac;
+use homeward_net::tool::ip;
+use homeward_net::{Namespace, Process};
 
 use crate::control::Control;
-use crate::net::{Namespace, ip};
-use crate::process::Process;
 use crate::radios::Radio;
 use crate::security::Security;
 use crate::{OUT, RUN};
@@ -47,15 +47,12 @@ impl Gateway {
             dhcp: Vec::new(),
             bridges: Vec::new(),
         };
-        ip(
-            None,
-            &format!(
-                "link add up{number} type veth peer name eth0 netns {name}\n\
-                 link set up{number} master {internet} up\n\
-                 route add 10.{number}.0.0/16 via {}",
-                gateway.address()
-            ),
-        )?;
+        ip(&format!(
+            "link add up{number} type veth peer name eth0 netns {name}\n\
+             link set up{number} master {internet} up\n\
+             route add 10.{number}.0.0/16 via {}",
+            gateway.address()
+        ))?;
         gateway.namespace.ip(&format!(
             "link set lo up\n\
              link set eth0 up\n\
@@ -117,6 +114,7 @@ impl Gateway {
         let name = format!("{}-dhcp-{bridge}", self.name);
         let pid = PathBuf::from(RUN).join(format!("{name}.pid"));
         let mut server = Process::start(
+            Path::new(OUT),
             &name,
             &self.namespace,
             &[
@@ -279,6 +277,7 @@ impl AccessPoint {
         let [socket, conf] =
             ["global", "hostapd.conf"].map(|f| folder.join(f).to_string_lossy().into_owned());
         let mut process = Process::start(
+            Path::new(OUT),
             &format!("{}-hostapd", gateway.name()),
             gateway.namespace(),
             &["hostapd", "-t", "-g", &socket, &conf],
@@ -365,7 +364,7 @@ impl AccessPoint {
         let before = self.process.log().matches("AP-ENABLED").count();
         self.process.restart()?;
         self.process.makes(&interface, START).await?;
-        crate::wait::wait_for("hostapd to be up again", START, async || {
+        homeward_net::wait::wait_for("hostapd to be up again", START, async || {
             Ok((self.process.log().matches("AP-ENABLED").count() > before).then_some(()))
         })
         .await?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use homeward_net::tool::{find_tool, tool};
 
 /// The first program of the guest.
 const INIT: &str = include_str!("init");
@@ -45,22 +46,16 @@ pub struct Kernel {
     pub modules: PathBuf,
 }
 
-/// A command for a host tool, with the folders on the path that an ordinary user's lacks.
-pub(crate) fn tool(name: &str) -> Command {
-    let mut command = Command::new(name);
-    command.env("PATH", tool_path()).env("LC_ALL", "C").stdin(Stdio::null());
-    command
-}
-
 /// Checks that every program the lab needs is installed.
 ///
 /// # Errors
 /// Names the missing Debian packages and the command that installs them.
 pub fn check_tools() -> Result<()> {
-    let path = tool_path();
-    let missing = |program: &str| !path.split(':').any(|dir| Path::new(dir).join(program).exists());
-    let mut packages: Vec<_> =
-        TOOLS.iter().filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
+    let mut packages: Vec<_> = TOOLS
+        .iter()
+        .filter(|(program, _)| find_tool(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     packages.dedup();
     ensure!(
         packages.is_empty(),
@@ -186,7 +181,7 @@ fn build_initramfs(dir: &Path, version: &str, to: &Path) -> Result<()> {
     }
     fs::write(tree.join("init"), INIT)?;
     fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
-    let busybox = find("busybox").context("busybox is gone")?;
+    let busybox = find_tool("busybox").context("busybox is gone")?;
     fs::copy(busybox, tree.join("bin/busybox")).context("cannot copy busybox")?;
     let mut seen = Vec::new();
     for module in EARLY_MODULES {
@@ -232,15 +227,6 @@ fn modules_of(dir: &Path) -> PathBuf {
     // A bind mount does not follow the link `lib` of a package that puts all below usr.
     let below_usr = dir.join("root/usr/lib/modules");
     if below_usr.is_dir() { below_usr } else { dir.join("root/lib/modules") }
-}
-
-fn tool_path() -> String {
-    let own = std::env::var("PATH").unwrap_or_default();
-    format!("{own}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    tool_path().split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
 }
 
 fn output(command: &mut Command) -> Result<Vec<u8>> {

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, ensure};
+use homeward_net::place::profile_dir;
+use homeward_net::tool::ip;
+use homeward_net::{Namespace, Process, Timeline};
 use serde::Serialize;
 
 use crate::air::{Air, Flood};
 use crate::gateway::{Gateway, START};
-use crate::net::{Namespace, ip};
-use crate::process::Process;
 use crate::radios::Radio;
-use crate::scenario::profile_dir;
 use crate::station::Station;
-use crate::timeline::Timeline;
 use crate::{OUT, RUN};
 
 /// The core's address on the wired Internet.
@@ -43,14 +42,11 @@ impl Lab {
     /// Makes the wired Internet. The radios are there already.
     pub(crate) fn start(radios: u32) -> Result<Self> {
         fs::create_dir_all(RUN)?;
-        ip(
-            None,
-            &format!(
-                "link add {INTERNET} type bridge\n\
-                 link set {INTERNET} up\n\
-                 addr add {CORE}/24 dev {INTERNET}"
-            ),
-        )?;
+        ip(&format!(
+            "link add {INTERNET} type bridge\n\
+             link set {INTERNET} up\n\
+             addr add {CORE}/24 dev {INTERNET}"
+        ))?;
         let shared =
             Shared { radios, radios_taken: AtomicU32::new(0), gateways: AtomicU32::new(0) };
         Ok(Self { shared: Arc::new(shared), timeline: Timeline::start() })
@@ -63,7 +59,7 @@ impl Lab {
     /// If all radios are taken or a set-up command fails.
     pub async fn gateway(&self, name: &str) -> Result<Gateway> {
         let number = self.shared.gateways.fetch_add(1, Ordering::Relaxed);
-        let namespace = Namespace::create(name)?;
+        let namespace = Namespace::named(name)?;
         let radio = self.radio(&namespace)?;
         // A cell of its own: gateways do not hear each other, stations hear whom they are near.
         radio.set_cells(1 << number)?;
@@ -76,7 +72,7 @@ impl Lab {
     /// # Errors
     /// If all radios are taken or a set-up command fails.
     pub fn station(&self, name: &str) -> Result<Station> {
-        let namespace = Namespace::create(name)?;
+        let namespace = Namespace::named(name)?;
         let radio = self.radio(&namespace)?;
         radio.set_cells(u32::MAX)?;
         Station::new(name, radio)
@@ -95,11 +91,11 @@ impl Lab {
     /// # Errors
     /// If tcpdump does not start.
     pub async fn record(&self, file: &str) -> Result<Process> {
-        ip(None, "link set hwsim0 up")?;
+        ip("link set hwsim0 up")?;
         let path = Path::new(OUT).join(file);
         let path = path.to_str().context("the file's name is not UTF-8")?;
         let command = ["tcpdump", "-Z", "root", "-i", "hwsim0", "-U", "-w", path];
-        let mut tcpdump = Process::start("tcpdump", &Namespace::ROOT, &command)?;
+        let mut tcpdump = Process::start(Path::new(OUT), "tcpdump", &Namespace::ROOT, &command)?;
         tcpdump.says("listening on", START).await?;
         Ok(tcpdump)
     }
@@ -110,7 +106,7 @@ impl Lab {
     /// # Errors
     /// If all radios are taken or the kernel refuses the injection.
     pub fn flood(&self, channel: u8, per_second: u32, seed: u64) -> Result<Flood> {
-        let namespace = Namespace::create("flood")?;
+        let namespace = Namespace::named("flood")?;
         let radio = self.radio(&namespace)?;
         radio.set_cells(u32::MAX)?;
         Flood::start(radio, channel, per_second, seed)
@@ -130,7 +126,7 @@ impl Lab {
         let binary = homeward_binary()?;
         let mut command = vec![binary.to_str().context("the target folder's name is not UTF-8")?];
         command.extend(arguments);
-        Process::start(name, namespace, &command)
+        Process::start(Path::new(OUT), name, namespace, &command)
     }
 
     /// Runs the product's own binary in the root namespace to its end; returns what it printed.

@@ -47,10 +47,9 @@
 //! | [`kernel`] | Debian's kernel, fetched and unpacked beside the build |
 //! | [`lab`] | the guest's side: makes gateways, stations, captures |
 //! | [`gateway`], [`station`], [`security`] | the two ends of a radio link |
-//! | [`radios`], [`net`] | reach and signal; namespaces |
-//! | [`process`], [`control`] | programs, and talking to hostapd and wpa_supplicant |
-//! | [`air`], [`flow`] | what is on the air; how long traffic is silent |
-//! | [`timeline`], [`wait`] | moments on one clock; waiting for conditions |
+//! | [`radios`], [`control`] | reach and signal; talking to hostapd and wpa_supplicant |
+//! | [`air`] | what is on the air |
+//! | [`flow`], [`timeline`], [`wait`] | of the network lab: how long traffic is silent; moments on one clock; waiting for conditions |
 //! | [`operator`] | a core and agents: the product itself |
 //! | [`demo`], [`report`] | the main job with commentary, and what is kept of it |
 //! | [`floor`] | how fast a BSS that a script adds on a probe can serve |
@@ -68,33 +67,25 @@ pub mod air;
 pub mod control;
 pub mod demo;
 pub mod floor;
-pub mod flow;
 pub mod gateway;
 pub mod kernel;
 pub mod lab;
-pub mod net;
 pub mod operator;
-pub mod process;
 pub mod radios;
 pub mod report;
 pub mod scenario;
 pub mod security;
 pub mod station;
-pub mod timeline;
 mod vm;
-pub mod wait;
 
 pub use air::{Air, Flood};
 pub use control::Control;
-pub use flow::Flow;
 pub use gateway::{AccessPoint, ApConfig, Gateway};
+pub use homeward_net::{Flow, Namespace, Process, Timeline, flow, timeline, wait};
 pub use lab::Lab;
-pub use net::Namespace;
-pub use process::Process;
 pub use scenario::{Scenario, scenario};
 pub use security::Security;
 pub use station::{Network, Station};
-pub use timeline::Timeline;
 
 /// Where the guest leaves what the host shall keep.
 pub(crate) const OUT: &str = "/out";

@@ -11,16 +11,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use homeward_daemon::control::{Request, ask};
 use homeward_model::Mac;
+use homeward_net::wait::wait_for;
+use homeward_net::{Namespace, Process};
 use serde_json::Value;
 
 use crate::RUN;
 use crate::gateway::{AccessPoint, Gateway};
 use crate::lab::{CORE, Lab};
-use crate::net::Namespace;
-use crate::process::Process;
 use crate::security::Security;
 use crate::station::Station;
-use crate::wait::wait_for;
 
 /// How long a daemon may take to come up. Debug builds load over 9p, emulated.
 const START: Duration = Duration::from_secs(30);

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use homeward_model::{Mac, Rssi};
-
-use crate::net::{Namespace, run_tool};
+use homeward_net::Namespace;
+use homeward_net::tool::run_tool;
 
 /// The transmit power of the simulated radios, in dBm: what the world regulatory domain allows on
 /// channels 1 to 11. The simulation adds it to `rx_rssi`.

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use homeward_model::{Instant, Mac};
+use homeward_net::process::last_lines;
+use homeward_net::wait::{elapse, now};
+use homeward_net::{Namespace, Process};
 
-use crate::RUN;
 use crate::control::{Control, Event};
 use crate::gateway::Gateway;
-use crate::net::Namespace;
-use crate::process::Process;
 use crate::radios::Radio;
 use crate::security::Security;
-use crate::wait::{elapse, now};
+use crate::{OUT, RUN};
 
 const CONNECTED: &str = "CTRL-EVENT-CONNECTED";
 const DISCONNECTED: &str = "CTRL-EVENT-DISCONNECTED";
@@ -250,9 +250,9 @@ impl Station {
         let arguments = ["-f", "-q", "-n", "-t", "20", "-T", "1", "-i", &interface, "-s", &script];
         let mut command = vec!["busybox", "udhcpc"];
         command.extend(arguments);
-        let mut client = Process::start(&name, self.namespace(), &command)?;
+        let mut client = Process::start(Path::new(OUT), &name, self.namespace(), &command)?;
         let status = client.ended(limit).await?;
-        ensure!(status.success(), "{}: {}", name, crate::process::last_lines(&client.log(), 5));
+        ensure!(status.success(), "{}: {}", name, last_lines(&client.log(), 5));
         let text = fs::read_to_string(&lease).context("udhcpc left no lease")?;
         let mut words = text.split_whitespace();
         let mut next = || words.next().and_then(|w| w.parse().ok());
@@ -297,6 +297,7 @@ impl Station {
         let interface = self.radio.interface();
         let conf = conf.to_string_lossy().into_owned();
         let mut process = Process::start(
+            Path::new(OUT),
             &format!("{}-wpa", self.name),
             self.namespace(),
             &["wpa_supplicant", "-t", "-i", &interface, "-c", &conf],

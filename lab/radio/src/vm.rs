@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use homeward_net::tool::tool;
+use homeward_net::wait::{now, pause};
 
-use crate::kernel::{Kernel, tool};
-use crate::wait::{now, pause};
+use crate::kernel::Kernel;
 
 /// How often the host looks at a running guest.
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +46,8 @@ impl Vm<'_> {
     pub(crate) fn run(&self, job: &str) -> Result<Ending> {
         fs::write(self.out.join("job"), job).context("cannot write the guest's job")?;
         let _turn = wait_for_turn()?;
-        let mut qemu = Guest(self.command(kvm_works()).spawn().context("cannot run QEMU")?);
+        let mut kvm = kvm_works();
+        let mut qemu = self.start(kvm)?;
         let end = now() + self.time_limit;
         let mut log = Tail::new(self.out.join("log"), self.live);
         loop {
@@ -54,6 +56,11 @@ impl Vm<'_> {
             if ended {
                 break;
             }
+            if kvm && self.kvm_failed() {
+                kvm = false;
+                drop(qemu);
+                qemu = self.start(kvm)?;
+            }
             if now() >= end {
                 return Ok(Ending::TimeLimit);
             }
@@ -61,6 +68,18 @@ impl Vm<'_> {
         }
         let status = fs::read_to_string(self.out.join("status")).unwrap_or_default();
         Ok(status.trim().parse().map_or(Ending::Died, Ending::Status))
+    }
+
+    fn start(&self, kvm: bool) -> Result<Guest> {
+        self.command(kvm).spawn().map(Guest).context("cannot run QEMU")
+    }
+
+    /// Whether KVM has given up while the kernel boots: inside some virtual machines it starts a
+    /// guest and then meets an instruction that it can neither run nor emulate. QEMU stands still
+    /// then.
+    fn kvm_failed(&self) -> bool {
+        let complaint = fs::read_to_string(self.out.join("qemu")).unwrap_or_default();
+        complaint.contains("KVM internal error") && !self.out.join("log").exists()
     }
 
     fn command(&self, kvm: bool) -> Command {

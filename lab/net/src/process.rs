@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::kernel::tool;
-use crate::net::Namespace;
+use crate::namespace::Namespace;
+use crate::tool::{find_tool, tool};
 use crate::wait::wait_for;
 
-/// A program that runs in a namespace, its output in `/out/NAME.log`; killed when dropped.
+/// A program that runs in a namespace, its output in a file `NAME.log`; killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -25,12 +25,17 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` (program, then arguments) in `namespace`.
+    /// Starts `command` (program, then arguments) in `namespace`, with its log in `folder`.
     ///
     /// # Errors
     /// If the program does not exist. If it ends at once, that shows in what waits for it.
-    pub fn start(name: &str, namespace: &Namespace, command: &[&str]) -> Result<Self> {
-        let log = Path::new(crate::OUT).join(format!("{name}.log"));
+    pub fn start(
+        folder: &Path,
+        name: &str,
+        namespace: &Namespace,
+        command: &[&str],
+    ) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
         let command = command.iter().map(|word| (*word).to_owned()).collect();
         let mut process =
             Self { name: name.to_owned(), namespace: namespace.clone(), command, log, child: None };
@@ -127,7 +132,10 @@ impl Process {
     }
 
     /// Waits until `path` exists, as a sign that the program is up.
-    pub(crate) async fn makes(&mut self, path: &Path, limit: Duration) -> Result<()> {
+    ///
+    /// # Errors
+    /// If it ends first, or `limit` is over first.
+    pub async fn makes(&mut self, path: &Path, limit: Duration) -> Result<()> {
         let what = format!("{} to make {}", self.name, path.display());
         wait_for(&what, limit, async || {
             let running = self.is_running();
@@ -146,22 +154,12 @@ impl Process {
             .append(true)
             .open(&self.log)
             .with_context(|| format!("cannot write {}", self.log.display()))?;
-        // `ip netns exec` and not merely setns: it also mounts the /sys that belongs to the
-        // namespace, where hostapd looks up bridges.
-        let mut words = Vec::new();
-        if let Some(namespace) = self.namespace.name() {
-            words.extend(["ip", "netns", "exec", namespace]);
-        }
-        words.extend(self.command.iter().map(String::as_str));
-        let (program, arguments) = words.split_first().context("an empty command")?;
-        let child = tool(program)
-            .args(arguments)
-            .env_remove("HOMEWARD_LAB_GUEST")
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot run {program}"))?;
-        self.child = Some(child);
+        let (program, arguments) = self.command.split_first().context("an empty command")?;
+        let found = find_tool(program);
+        ensure!(found.is_some(), "{program} is not installed: run `make setup`");
+        let mut command = tool(program);
+        command.args(arguments).stdout(output.try_clone()?).stderr(output);
+        self.child = Some(self.namespace.spawn(command)?);
         Ok(())
     }
 }
@@ -172,7 +170,8 @@ impl Drop for Process {
     }
 }
 
-pub(crate) fn last_lines(text: &str, count: usize) -> String {
+/// The last `count` lines of a text, on one line.
+pub fn last_lines(text: &str, count: usize) -> String {
     let skip = text.lines().count().saturating_sub(count);
     text.lines().skip(skip).collect::<Vec<_>>().join(" | ")
 }

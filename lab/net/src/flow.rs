@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use homeward_model::Instant;
 use serde::Serialize;
 
-use crate::net::Namespace;
+use crate::namespace::Namespace;
 use crate::wait::{now, pause};
 
 /// From one datagram to the next.

@@ -11,7 +11,7 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Now, on this machine's CLOCK_MONOTONIC.
 ///
-/// All processes of the guest share its origin, so marks taken by several can stand on one
+/// All processes of a machine share its origin, so marks taken by several can stand on one
 /// timeline. Zero on a kernel without the clock, of which there is none.
 pub fn now() -> Instant {
     nanos(ClockId::CLOCK_MONOTONIC)
@@ -51,7 +51,7 @@ pub async fn elapse(span: Duration) {
 
 /// [`elapse`] for a thread of its own, such as one that sends at a fixed rate.
 #[expect(clippy::disallowed_methods, reason = "the lab's one blocking pause")]
-pub(crate) fn pause(span: Duration) {
+pub fn pause(span: Duration) {
     std::thread::sleep(span);
 }
 
