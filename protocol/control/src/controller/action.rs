@@ -1,0 +1,84 @@
+//! What goes in besides messages, and what the machine wants done.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use homeward_model::{Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
+use serde::{Deserialize, Serialize};
+
+use crate::{Goodbye, Terms};
+
+/// One channel, from its Hello to its end. Whoever runs the machine numbers them and never uses
+/// a number again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChannelId(pub u64);
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What is known of a gateway that opened a channel, from its certificate and the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayFacts {
+    /// Its number in the datastore.
+    pub id: GatewayId,
+    /// Its name in the datastore.
+    pub name: Name,
+    /// Where its channel comes from.
+    pub observed: IpAddr,
+    /// Whether it is in force; one that is not is sent away.
+    pub active: bool,
+}
+
+/// What the datastore says of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFacts {
+    /// Its number in the datastore.
+    pub network: NetworkId,
+    /// Its SSID.
+    pub ssid: Ssid,
+    /// Its home gateway; `None` for a subscriber without one.
+    pub home: Option<GatewayId>,
+    /// Whether its class of service wants tunnels encrypted.
+    pub encryption: Encryption,
+    /// What each of its devices may use.
+    pub terms: Terms,
+    /// Its devices that are in force.
+    pub devices: BTreeSet<Mac>,
+    /// Whether network and account are in force.
+    pub active: bool,
+    /// Where its class of service has the traffic leave.
+    pub anchor: Anchor,
+}
+
+/// Where the traffic of roamers leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anchor {
+    /// At home, through a tunnel.
+    #[default]
+    Home,
+    /// At the foreign gateway.
+    Local,
+}
+
+/// Something to be done, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the store for a network's facts;
+    /// [`handle_network`](crate::Controller::handle_network) follows. It is asked again after
+    /// [`network_wait`](super::Settings::network_wait) without one.
+    NeedNetwork(NetworkId),
+    /// Send this as the last message of the channel, and close it. The machine has forgotten the
+    /// channel already.
+    Disconnect {
+        /// Which channel.
+        channel: ChannelId,
+        /// What to say.
+        goodbye: Goodbye,
+    },
+}

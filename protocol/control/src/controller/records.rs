@@ -1,0 +1,286 @@
+//! What the controller keeps of each thing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use homeward_model::{Encryption, GatewayId, Instant, Mac, Name, NetworkId, Rssi};
+
+use super::bucket::Bucket;
+use super::{ChannelId, NetworkFacts};
+use crate::codec::limits;
+use crate::{
+    DeniedReason, Half, HeldTunnel, Load, Neighbour, PresharedKey, PublicKey, Router, SessionId,
+    Side, ToGateway, TunnelId, TunnelState,
+};
+
+/// A device: a MAC within a network. Two networks may have devices with the same MAC, and what
+/// one of them does is no business of the other.
+pub(super) type DeviceKey = (NetworkId, Mac);
+
+/// A gateway that has a channel, or had one less than `keep` ago.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) name: Name,
+    pub(super) channel: Option<Channel>,
+    /// Since when it has had no channel, or has had this one.
+    pub(super) since: Instant,
+    /// `None` before its first Hello.
+    pub(super) boot: Option<u64>,
+    pub(super) software: String,
+    pub(super) public_key: PublicKey,
+    pub(super) home: bool,
+    pub(super) prepared_max: usize,
+    pub(super) observed: IpAddr,
+    /// As it names them.
+    pub(super) endpoints: Vec<SocketAddr>,
+    pub(super) inner: Ipv4Addr,
+    pub(super) bssids: Vec<Mac>,
+    pub(super) wants: BTreeMap<NetworkId, Wanted>,
+    /// Those that it says are connected to it.
+    pub(super) devices: BTreeSet<DeviceKey>,
+    pub(super) tunnels: BTreeSet<TunnelId>,
+    /// Tunnels that it holds and that nobody else has told of yet.
+    pub(super) halves: BTreeMap<TunnelId, HeldTunnel>,
+    /// What it receives with, in tunnels and halves.
+    pub(super) sessions: BTreeSet<SessionId>,
+    /// Those that it is to hold prepared, with how likely each is to come.
+    pub(super) prepared: BTreeMap<DeviceKey, f64>,
+    pub(super) neighbours: Vec<Neighbour>,
+    pub(super) neighbours_at: Instant,
+    pub(super) load: Option<(Load, Instant)>,
+    pub(super) bucket: Bucket,
+}
+
+/// A gateway's channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    pub(super) version: u32,
+    pub(super) heard: Instant,
+    /// The last number it was asked with, since it was last heard.
+    pub(super) pings: u32,
+    /// Until Synced has been said: what is to follow it.
+    pub(super) greeting: Option<Vec<ToGateway>>,
+}
+
+/// A network whose tunnel a gateway wants.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) macs: BTreeSet<Mac>,
+    /// What it was told, if it was told something.
+    pub(super) denied: Option<DeniedReason>,
+}
+
+impl Gateway {
+    /// Where others may reach its data plane: where the channel comes from first, for that is
+    /// what its NAT, if there is one, shows of it.
+    pub(super) fn reachable(&self) -> Vec<SocketAddr> {
+        let seen = self.endpoints.first().map(|e| SocketAddr::new(self.observed, e.port()));
+        let mut all: Vec<SocketAddr> = Vec::new();
+        for endpoint in seen.into_iter().chain(self.endpoints.iter().copied()) {
+            let endpoint = SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port());
+            if usable(endpoint.ip()) && !all.contains(&endpoint) {
+                all.push(endpoint);
+            }
+        }
+        all.truncate(limits::PEER_ENDPOINTS);
+        all
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    /// The least likely of the devices that it holds prepared.
+    pub(super) fn weakest(&self) -> Option<(DeviceKey, f64)> {
+        let weakest = self.prepared.iter().min_by(|a, b| a.1.total_cmp(b.1))?;
+        Some((*weakest.0, *weakest.1))
+    }
+}
+
+/// Whether another machine can send there: a link-local address means nothing elsewhere.
+fn usable(address: IpAddr) -> bool {
+    let elsewhere = match address {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !(elsewhere || address.is_unspecified() || address.is_multicast())
+}
+
+/// A network that some gateway wants, holds a tunnel of, or has a device of.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) facts: Facts,
+    /// When the store was asked for what `facts` are: later changes are not in them.
+    pub(super) as_of: Instant,
+    /// When the store was asked, if it has not answered.
+    pub(super) asked: Option<Instant>,
+    /// Whether to ask again then: something has changed in between.
+    pub(super) ask_again: bool,
+    pub(super) wanters: BTreeSet<GatewayId>,
+    /// By foreign gateway.
+    pub(super) tunnels: BTreeMap<GatewayId, TunnelId>,
+    /// By who holds them.
+    pub(super) halves: BTreeSet<(GatewayId, TunnelId)>,
+    /// Devices that are connected or prepared somewhere.
+    pub(super) devices: BTreeSet<Mac>,
+}
+
+/// What is known of a network.
+#[derive(Debug)]
+pub(super) enum Facts {
+    /// The store has not answered yet.
+    Pending,
+    /// There is no such network.
+    Missing,
+    Known(NetworkFacts),
+}
+
+impl Network {
+    pub(super) fn unknown(now: Instant) -> Self {
+        Self {
+            facts: Facts::Pending,
+            as_of: now,
+            asked: None,
+            ask_again: false,
+            wanters: BTreeSet::new(),
+            tunnels: BTreeMap::new(),
+            halves: BTreeSet::new(),
+            devices: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn known(&self) -> Option<&NetworkFacts> {
+        match &self.facts {
+            Facts::Known(facts) => Some(facts),
+            Facts::Pending | Facts::Missing => None,
+        }
+    }
+
+    /// Whether the store says that this device may be served. Not while it has said nothing.
+    pub(super) fn entitles(&self, mac: Mac) -> bool {
+        self.known().is_some_and(|facts| facts.active && facts.devices.contains(&mac))
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.wanters.is_empty()
+            && self.tunnels.is_empty()
+            && self.halves.is_empty()
+            && self.devices.is_empty()
+    }
+}
+
+/// A tunnel between two gateways, for one network.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) network: NetworkId,
+    pub(super) encryption: Encryption,
+    pub(super) home: End,
+    pub(super) foreign: End,
+    /// As the home side told them.
+    pub(super) routers: Vec<Router>,
+    pub(super) since: Instant,
+}
+
+/// One end of a tunnel.
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) gateway: GatewayId,
+    /// What it receives with.
+    pub(super) half: Half,
+    /// The digest of what it was last told, over the channel it has.
+    pub(super) told: Option<u64>,
+    pub(super) state: Option<TunnelState>,
+    pub(super) reason: String,
+    pub(super) path_mtu: Option<u16>,
+}
+
+impl End {
+    pub(super) fn new(gateway: GatewayId, half: Half) -> Self {
+        Self { gateway, half, told: None, state: None, reason: String::new(), path_mtu: None }
+    }
+}
+
+impl Tunnel {
+    pub(super) fn end(&self, side: Side) -> &End {
+        match side {
+            Side::Home => &self.home,
+            Side::Foreign => &self.foreign,
+        }
+    }
+
+    pub(super) fn end_mut(&mut self, side: Side) -> &mut End {
+        match side {
+            Side::Home => &mut self.home,
+            Side::Foreign => &mut self.foreign,
+        }
+    }
+
+    /// Which side the gateway is; `None`: neither.
+    pub(super) fn side_of(&self, gateway: GatewayId) -> Option<Side> {
+        [Side::Home, Side::Foreign].into_iter().find(|side| self.end(*side).gateway == gateway)
+    }
+}
+
+/// The key of two gateways, and how many tunnels are between them.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) key: PresharedKey,
+    pub(super) tunnels: usize,
+}
+
+/// Two gateways, in an order of their own.
+pub(super) fn pair(a: GatewayId, b: GatewayId) -> (GatewayId, GatewayId) {
+    (a.min(b), a.max(b))
+}
+
+/// A device that is connected or prepared somewhere, or that was.
+#[derive(Debug, Default)]
+pub(super) struct Device {
+    /// The gateways that say it is connected there. More than one while it moves.
+    pub(super) claims: BTreeMap<GatewayId, Claim>,
+    /// The latest of them, if the device is entitled.
+    pub(super) location: Option<GatewayId>,
+    /// Where it was last, until when, while it is nowhere.
+    pub(super) left: Option<(GatewayId, Instant)>,
+    /// Its last moves, oldest first.
+    pub(super) moves: VecDeque<Move>,
+    /// Where it is to be held prepared.
+    pub(super) prepared: BTreeMap<GatewayId, Preparation>,
+    /// Whether it has been where it is for long.
+    pub(super) settled: bool,
+    /// Its place among those that may be forgotten: the least goes first.
+    pub(super) stamp: u64,
+}
+
+/// What a gateway says of a device that is connected to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    /// Since when it is connected.
+    pub(super) at: Instant,
+    /// When the gateway said so.
+    pub(super) told: Instant,
+    /// The number of the update that said so.
+    pub(super) sequence: u64,
+    pub(super) signal: Option<Rssi>,
+    pub(super) at_home: bool,
+    /// Whether the gateway was told to let it go.
+    pub(super) evicted: bool,
+}
+
+/// A move of a device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Move {
+    pub(super) from: GatewayId,
+    pub(super) to: GatewayId,
+    pub(super) at: Instant,
+}
+
+/// How the preparation of a device at a gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preparation {
+    Asked,
+    Ready,
+    /// The gateway could not. It is not asked again before the device moves.
+    Failed,
+}
