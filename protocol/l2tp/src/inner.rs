@@ -108,3 +108,69 @@ fn fold(sum: u32) -> u16 {
     let folded = (folded >> 16) + (folded & 0xffff);
     !u16::try_from(folded & 0xffff).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const THERE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn packet(len: usize) -> Vec<u8> {
+        let mut packet = InnerHeader::new(THERE, HERE, 0).header(len).to_vec();
+        packet.extend((1..=255u8).cycle().take(len));
+        packet
+    }
+
+    #[test]
+    fn the_header_is_ipv4_with_protocol_115_and_a_checksum_that_adds_up() {
+        for (len, tos) in [(0, 0), (100, 0x20), (1400, 0xb8), (65_515, 0xff)] {
+            let header = InnerHeader::new(HERE, THERE, tos).header(len);
+            let total = u16::try_from(len + 20).unwrap().to_be_bytes();
+            assert_eq!(header[..4], [0x45, tos, total[0], total[1]]);
+            assert_eq!(header[4..10], [0, 0, 0x40, 0, 64, 115]);
+            assert_eq!(header[12..], [10, 0, 0, 1, 10, 0, 0, 2]);
+            // RFC 1071: the sum over a header with its checksum is all ones.
+            assert_eq!(fold(sum(&header)), 0, "{len} {tos}");
+        }
+    }
+
+    #[test]
+    fn what_wireguard_padded_is_cut_off() {
+        let mut padded = packet(30);
+        padded.extend([0; 14]);
+        let payload = InnerHeader::new(HERE, THERE, 0).open(&padded).unwrap();
+        assert_eq!(payload, &padded[20..50]);
+    }
+
+    #[test]
+    fn options_are_skipped() {
+        let mut packet = packet(12);
+        packet[0] = 0x46;
+        assert_eq!(InnerHeader::new(HERE, THERE, 0).open(&packet), Ok(&packet[24..]));
+    }
+
+    #[test]
+    fn only_whole_l2tp_packets_from_the_other_end_to_this_one_are_opened() {
+        for (at, value, error) in [
+            (0, 0x65, InnerError::Version),
+            (0, 0x44, InnerError::Short),
+            (2, 1, InnerError::Short),
+            (6, 0x20, InnerError::Fragment),
+            (6, 0x1f, InnerError::Fragment),
+            (7, 1, InnerError::Fragment),
+            (9, 17, InnerError::Protocol(17)),
+            (15, 3, InnerError::Address),
+            (19, 2, InnerError::Address),
+        ] {
+            let mut packet = packet(30);
+            packet[at] = value;
+            let opened = InnerHeader::new(HERE, THERE, 0).open(&packet);
+            assert_eq!(opened, Err(error), "octet {at} as {value:#x}");
+        }
+        for len in 0..50 {
+            let opened = InnerHeader::new(HERE, THERE, 0);
+            assert_eq!(opened.open(&packet(30)[..len]), Err(InnerError::Short), "{len}");
+        }
+    }
+}

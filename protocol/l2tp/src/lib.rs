@@ -44,5 +44,5 @@ pub use inbound::{Delivery, Inbound, InboundCounters, InboundSettings};
 pub use inner::InnerHeader;
 pub use outbound::{Outbound, OutboundCounters, Piece, Pieces};
 pub use overhead::{Overhead, TcpMss};
-pub use path::{Path, PathEvent, PathSettings, Probe};
+pub use path::{Path, PathEvent, PathSettings, PathState, Probe};
 pub use session::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};

@@ -93,10 +93,7 @@ impl Outbound {
             return Err(too_many);
         }
         self.counters.fragmented += 1;
-        let size = frame.div_ceil(count);
-        // Rounding up may leave nothing for the last: 5 octets in 4 pieces are 2 + 2 + 1.
-        let count = frame.div_ceil(size);
-        Ok((u32::try_from(count).unwrap_or(u32::MAX), size))
+        Ok((u32::try_from(count).unwrap_or(u32::MAX), frame.div_ceil(count)))
     }
 
     /// The header of a piece.

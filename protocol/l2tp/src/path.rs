@@ -404,7 +404,8 @@ impl Path {
         if current.probes == DOUBT {
             self.candidates.try_all(&self.settings, now);
         }
-        let echo = Echo { kind: EchoKind::Request, nonce, padding: 0 };
+        let padding = self.settings.return_postage();
+        let echo = Echo { kind: EchoKind::Request, nonce, padding };
         self.transmits.push_back(Probe { to: current.peer, echo });
     }
 

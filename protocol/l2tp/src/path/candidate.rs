@@ -17,9 +17,9 @@ const MAX_HEARD: usize = 4;
 /// How often an address that packets came from is challenged before it is forgotten.
 const MAX_TRIES: u8 = 5;
 
-/// Padding of the challenge to an address that was named: so the other end may answer it and
-/// challenge back with no more octets than it got.
-const OPENING_PADDING: u16 = 96;
+/// How long after its last packet such an address is forgotten, if it has not paid for a
+/// challenge.
+const FORGET: Duration = Duration::from_secs(10);
 
 /// An address.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(super) struct Candidate {
     pub(super) heard: Option<Instant>,
     /// Octets that it may be sent.
     credit: u32,
+    /// Whether that was too little for a challenge.
+    poor: bool,
 }
 
 impl Candidate {
@@ -57,12 +59,13 @@ impl Candidate {
             sent_once: None,
             heard: None,
             credit: 0,
+            poor: false,
         }
     }
 
     /// Has it challenged, now if it was not just before.
     pub(super) fn challenge_soon(&mut self, now: Instant) {
-        if self.next == NEVER || self.nonce.is_none() {
+        if self.next == NEVER || self.nonce.is_none() || self.poor {
             self.next = now.max(self.quiet);
         }
     }
@@ -83,7 +86,7 @@ impl Candidate {
     }
 
     fn rest(&mut self) {
-        (self.nonce, self.tries, self.next) = (None, 0, NEVER);
+        (self.nonce, self.tries, self.next, self.poor) = (None, 0, NEVER, false);
     }
 
     /// Whether others vouch for it: it may be sent a little before it has sent anything.
@@ -218,7 +221,9 @@ impl Candidates {
         while let Some(at) = self.0.iter().position(|candidate| candidate.next <= now) {
             let candidate = self.0.get_mut(at)?;
             let open = trying && candidate.is_vouched_for();
-            if !open && (candidate.heard.is_none() || candidate.tries >= MAX_TRIES) {
+            let forget = candidate.heard.is_none_or(|heard| now >= heard + FORGET);
+            let hopeless = candidate.tries >= MAX_TRIES || (candidate.poor && forget);
+            if !open && (candidate.heard.is_none() || hopeless) {
                 candidate.rest();
                 if !candidate.is_vouched_for() {
                     self.0.remove(at);
@@ -228,12 +233,12 @@ impl Candidates {
             if open {
                 candidate.credit = candidate.credit.max(settings.opening);
             }
-            let padding = if open { OPENING_PADDING } else { 0 };
+            let padding = if open { settings.return_postage() } else { 0 };
             let nonce = candidate.nonce.unwrap_or_else(|| Nonce::generate(entropy));
             let echo = Echo { kind: EchoKind::Request, nonce, padding };
-            if !candidate.spend(settings.overhead.datagram_len(echo.len())) {
-                // Until more comes from it.
-                candidate.next = NEVER;
+            candidate.poor = !candidate.spend(settings.overhead.datagram_len(echo.len()));
+            if candidate.poor {
+                candidate.next = candidate.heard.map_or(NEVER, |heard| heard + FORGET).max(now);
                 continue;
             }
             candidate.nonce = Some(nonce);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::echo::ECHO_LEN;
 use crate::overhead::Overhead;
 use crate::session::{Encapsulation, Sublayer};
 
@@ -79,6 +80,12 @@ impl PathSettings {
     pub(super) fn back_off(&self, tries: u8) -> Duration {
         let doubled = 1u32.checked_shl(u32::from(tries.saturating_sub(1))).unwrap_or(u32::MAX);
         self.retry.max(LEAST).saturating_mul(doubled).min(self.retry_max.max(LEAST))
+    }
+
+    /// Padding of a request that pays for more than its reply: for a challenge back as well, so
+    /// that an end which has not proven this one's address yet, or no longer, can.
+    pub(super) fn return_postage(&self) -> u16 {
+        u16::try_from(self.overhead.datagram_len(ECHO_LEN)).unwrap_or_default()
     }
 
     /// The time between probes of a silent peer.

@@ -1,0 +1,191 @@
+//! RFC 8899: how long packets may be.
+
+use homeward_l2tp::{Encapsulation, Overhead, PathEvent, PathSettings, Sublayer};
+use proptest::prelude::*;
+
+use crate::world::{Load, MS, Net, SEC, World, address};
+
+fn world(mtu: u16, settings: PathSettings) -> World {
+    World::new(Net { mtu, ..Net::default() }, settings)
+}
+
+fn found(world: &World) -> [u16; 2] {
+    [world.ends[0].path.mtu(), world.ends[1].path.mtu()]
+}
+
+#[test]
+fn a_path_that_carries_all_is_known_after_one_probe() {
+    let mut world = world(1500, PathSettings::default());
+    assert_eq!(found(&world), [1280, 1280], "until it is measured");
+    world.run(SEC);
+    assert_eq!(found(&world), [1500, 1500]);
+    assert_eq!(world.events(0)[1..], [PathEvent::Mtu(1500)]);
+    let long = world.ends[0].sent.iter().filter(|(_, packet)| packet.octets > 200);
+    assert_eq!(long.map(|(_, packet)| packet.octets + 28).collect::<Vec<_>>(), [1500]);
+}
+
+#[test]
+fn what_a_path_carries_is_found_to_within_a_few_octets() {
+    for mtu in [1281, 1300, 1400, 1420, 1454, 1480, 1492, 1499] {
+        let mut world = world(mtu, PathSettings::default());
+        world.run(40 * SEC);
+        for found in found(&world) {
+            assert!((mtu - 8..=mtu).contains(&found), "{found} of {mtu}");
+        }
+        assert_eq!(world.ends[0].path.poll_timeout(), None, "and then it is quiet");
+    }
+}
+
+#[test]
+fn inside_wireguard_the_lengths_are_those_of_the_outer_packets() {
+    let overhead =
+        Overhead { encapsulation: Encapsulation::Ip, cookie: 8, sublayer: Sublayer::Numbered };
+    let settings = PathSettings { overhead, ..PathSettings::default() };
+    for (mtu, expected) in [(1500, 1500), (1499, 1484), (1492, 1484), (1420, 1420), (1300, 1292)] {
+        let mut world = world(mtu, settings.clone());
+        world.run(40 * SEC);
+        // 28 + 32 + a multiple of 16.
+        assert_eq!(found(&world), [expected, expected], "of {mtu}");
+    }
+}
+
+#[test]
+fn a_path_below_the_base_is_measured_too() {
+    let mut world = world(1000, PathSettings::default());
+    world.run(60 * SEC);
+    for found in found(&world) {
+        assert!((992..=1000).contains(&found), "{found}");
+    }
+    let least = PathSettings::default().min_mtu;
+    assert!(world.events(0).contains(&PathEvent::Mtu(least)), "meanwhile the least");
+}
+
+#[test]
+fn a_router_that_says_what_it_carries_is_believed_as_far_as_it_is_proven() {
+    let mut world = world(1492, PathSettings::default());
+    world.run(50 * MS);
+    let now = world.now;
+    for end in 0..2 {
+        world.ends[end].path.handle_too_big(address(2 - end as u8), 1492, now);
+    }
+    world.run(SEC);
+    assert_eq!(found(&world), [1492, 1492], "at once");
+    // A lie may make it measure again, no more.
+    let now = world.now;
+    for lie in [0, 68, 1279, 1500, 1492, 9000] {
+        world.ends[0].path.handle_too_big(address(2), lie, now);
+        assert_eq!(world.ends[0].path.mtu(), 1492);
+    }
+    world.ends[0].path.handle_too_big(address(77), 1300, now);
+    assert_eq!(world.ends[0].path.mtu(), 1492);
+    world.ends[0].path.handle_too_big(address(2), 1300, now);
+    assert_eq!(world.ends[0].path.mtu(), 1280);
+    world.run(SEC);
+    assert_eq!(world.ends[0].path.mtu(), 1300, "until the next measurement");
+    world.run(600 * SEC);
+    world.send(0, 100);
+    world.run(20 * SEC);
+    assert!((1484..=1492).contains(&world.ends[0].path.mtu()));
+}
+
+#[test]
+fn a_path_that_shrinks_is_noticed_when_it_is_checked() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(SEC);
+    world.net.mtu = 1400;
+    let now = world.now;
+    world.ends[0].path.check_mtu(now);
+    world.run(5 * SEC);
+    assert!(world.ends[0].path.mtu() <= 1400);
+    world.run(40 * SEC);
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()));
+    assert_eq!(world.ends[0].path.rtt(), Some(20 * MS));
+}
+
+#[test]
+fn it_is_measured_again_after_ten_minutes_if_anything_is_sent() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(60 * SEC);
+    world.net.mtu = 1500;
+    world.ends[0].sent.clear();
+    world.run(3600 * SEC);
+    assert_eq!(world.ends[0].sent.len(), 0, "an idle path is left alone");
+    world.send(0, 100);
+    world.run(2 * SEC);
+    assert_eq!(world.ends[0].path.mtu(), 1500);
+}
+
+#[test]
+fn a_move_begins_at_the_base_again() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(SEC);
+    world.events(0);
+    world.move_to(1, 3);
+    world.send(1, 100);
+    world.run(SEC);
+    assert_eq!(
+        world.events(0),
+        [
+            PathEvent::Moved { from: address(2), to: address(3) },
+            PathEvent::Mtu(1280),
+            PathEvent::Mtu(1500),
+        ]
+    );
+}
+
+#[test]
+fn a_path_that_dies_during_the_search_is_not_taken_for_a_narrow_one() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(SEC);
+    world.net.dead.insert(address(2));
+    let now = world.now;
+    world.ends[0].path.check_mtu(now);
+    world.run(60 * SEC);
+    world.net.dead.clear();
+    world.run(40 * SEC);
+    let events = world.events(0);
+    assert!(!events.contains(&PathEvent::Mtu(1280)), "{events:?}");
+    assert_eq!(world.ends[0].path.mtu(), 1500);
+}
+
+#[test]
+fn probes_of_the_path_mtu_are_sent_three_times_a_second_apart() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(4 * SEC);
+    let at: Vec<_> = world.ends[0]
+        .sent
+        .iter()
+        .filter(|(_, packet)| packet.octets + 28 == 1500)
+        .map(|(at, packet)| {
+            assert!(matches!(packet.load, Load::Echo(_)));
+            *at
+        })
+        .collect();
+    assert_eq!([at[1] - at[0], at[2] - at[1]], [SEC, SEC]);
+    assert_eq!(at.len(), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// It never says more than the path carries, and ends close below it.
+    #[test]
+    fn what_is_found_passes(seed: u64, mtu in 600u16..2000, max_mtu in 1200u16..1600, loss in 0u8..15) {
+        let settings = PathSettings { max_mtu, ..PathSettings::default() };
+        let mut world = world(mtu, settings).seed(seed);
+        world.net.loss = loss;
+        world.run(120 * SEC);
+        for end in &world.ends {
+            let found = end.path.mtu();
+            if end.path.poll_timeout().is_some() {
+                // Still at it: losses held it up.
+                prop_assert!(loss > 0);
+                continue;
+            }
+            prop_assert!(found <= mtu && found <= max_mtu, "{} of {}", found, mtu);
+            if loss == 0 {
+                prop_assert!(found + 8 >= mtu.min(max_mtu), "{} of {}", found, mtu);
+            }
+        }
+    }
+}
