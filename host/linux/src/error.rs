@@ -38,6 +38,34 @@ pub enum Error {
         /// What has it.
         holder: String,
     },
+    /// What was to be deleted or changed is somebody else's.
+    #[error(
+        "{0} is not Homeward's: it does not carry the alias `homeward`; delete it yourself if it is a leftover"
+    )]
+    NotOurs(String),
+    /// What was to be a bridge is none.
+    #[error("{0} is no bridge: look at `ip -d link show {0}`")]
+    NotBridge(String),
+    /// The interface is a port of another bridge.
+    #[error("{port} is a port of {holder} already: take it out there first")]
+    Enslaved {
+        /// The interface.
+        port: String,
+        /// The bridge (or bond) that has it.
+        holder: String,
+    },
+    /// A setting under /proc/sys could not be written.
+    #[error(
+        "cannot write {value} to {path}: mount /proc/sys writable for this process and run it as root"
+    )]
+    Sysctl {
+        /// The setting.
+        path: String,
+        /// The value wanted.
+        value: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
     /// A name that the kernel would not take.
     #[error("{0:?} is no interface name: 1 to 15 characters, no space, slash or colon")]
     Name(String),

@@ -9,6 +9,8 @@
 //! | [`frames`] | all Ethernet frames of an interface, in batches |
 //! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
+//! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
+//! | [`neighbour`] | an interface's addresses, neighbours and routers |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
 //!
@@ -19,11 +21,13 @@
 //! interfaces come and go: make them at start, or on a blocking thread. A netlink socket belongs
 //! to the network namespace of the thread that opened it.
 
+pub mod bridge;
 pub mod child;
 pub mod error;
 pub mod frames;
 pub mod link;
 pub mod machine;
+pub mod neighbour;
 mod netlink;
 pub mod nl80211;
 pub mod packet;
@@ -31,9 +35,11 @@ mod sys;
 pub mod tap;
 pub mod udp;
 
+pub use bridge::{Bridges, FdbEntry, PortFlags};
 pub use error::{Error, Result};
 pub use frames::{Frame, FrameSocket};
 pub use link::{Link, Links};
+pub use neighbour::{Address, Neighbour, Networks};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
 pub use tap::{Tap, TapSettings};

@@ -21,12 +21,19 @@ pub struct Link {
     pub kind: Option<String>,
     /// The index of the bridge (or bond) that it is enslaved to.
     pub master: Option<u32>,
+    /// What somebody wrote there for others to read (`ip link set alias`).
+    pub alias: Option<String>,
 }
 
 impl Link {
     /// Whether it is a bridge.
     pub fn is_bridge(&self) -> bool {
         self.kind.as_deref() == Some("bridge")
+    }
+
+    /// Whether Homeward made it, as its [alias](crate::bridge::ALIAS) says.
+    pub fn is_ours(&self) -> bool {
+        self.alias.as_deref() == Some(crate::bridge::ALIAS)
     }
 }
 
@@ -142,10 +149,11 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
 
 /// `struct ifinfomsg`: family, pad, hardware type (16 bits), index, flags, changed flags.
-fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; 16] {
+pub(crate) fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; 16] {
     let mut octets = [0; 16];
     for (room, value) in octets.chunks_exact_mut(4).skip(1).zip([index, flags, change]) {
         room.copy_from_slice(&value.to_ne_bytes());
@@ -167,6 +175,7 @@ fn decode(body: &[u8]) -> Option<Link> {
         up: u32_at(body, 8)? & libc::IFF_UP as u32 != 0,
         kind: attributes.nested(IFLA_LINKINFO).text(IFLA_INFO_KIND),
         master: attributes.u32(IFLA_MASTER),
+        alias: attributes.text(IFLA_IFALIAS),
     })
 }
 

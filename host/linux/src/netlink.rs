@@ -57,7 +57,17 @@ impl Netlink {
 
     /// Sends a request and waits for its acknowledgement.
     pub(crate) fn request(&mut self, kind: u16, body: &[u8]) -> Result<Answer, Refusal> {
-        self.exchange(kind, libc::NLM_F_ACK as u16, body).map(|(answer, _)| answer)
+        self.request_with(kind, 0, body)
+    }
+
+    /// The same with further flags, such as `NLM_F_CREATE`.
+    pub(crate) fn request_with(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+    ) -> Result<Answer, Refusal> {
+        self.exchange(kind, flags | libc::NLM_F_ACK as u16, body).map(|(answer, _)| answer)
     }
 
     /// Asks for everything of a kind.
