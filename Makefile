@@ -56,7 +56,7 @@ setup:
 	@lab/setup.sh build lab
 
 setup-bench:
-	@lab/setup.sh bench
+	@lab/setup.sh bench peers $(TOOLS)
 
 tools:
 	@lab/setup.sh tools $(TOOLS)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # setup.sh SET... : installs what is missing for the named sets, and says what.
 #   build           compiler and git, for crates that build C
-#   lab             the radio lab and the interop tests
+#   lab             the labs and the interop tests
 #   bench           the peers that benchmarks measure
+#   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
 #   fuzz DIR        cargo-fuzz, likewise
 # Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
@@ -10,8 +11,8 @@ set -euo pipefail
 
 build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
-  iputils-ping tcpdump freeradius-utils python3)
-bench=(freeradius freeradius-utils)
+  iputils-ping tcpdump freeradius-utils python3 nftables avahi-daemon isc-dhcp-client)
+bench=(freeradius freeradius-utils iperf3 fastd wireguard-tools)
 
 NEXTEST=0.9.143
 DENY=0.20.2
@@ -47,14 +48,40 @@ tool() {
   rm -rf "$dir/build"
 }
 
+# peers DIR: the package is fetched and unpacked, not installed; apt's own lists stay as they are.
+peers() {
+  local dir=$1 apt mirror
+  [ -x "$dir/bin/wireguard-go" ] && return
+  echo "setup: fetching wireguard-go of Debian's unstable into $dir (once)"
+  apt=$(mktemp -d)
+  mkdir -p "$dir/bin" "$apt/lists/partial" "$apt/cache/archives/partial"
+  # From where this machine has its packages.
+  mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | awk '/\/debian\/?$/ && !n++')
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$apt/sources"
+  (
+    cd "$apt"
+    own=(-qq -o "Dir::Etc::SourceList=$apt/sources" -o Dir::Etc::SourceParts=/dev/null
+      -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root
+      -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+    apt-get "${own[@]}" update && apt-get "${own[@]}" download wireguard-go &&
+      dpkg-deb -x wireguard-go_*.deb root && install root/usr/bin/wireguard-go "$dir/bin/" &&
+      dpkg-deb -f wireguard-go_*.deb Version >"$dir/bin/wireguard-go.version"
+  ) || {
+    echo "setup: it is not to be had; the benchmark takes the one of this release" >&2
+    packages wireguard-go
+  }
+  rm -rf "$apt"
+}
+
 while [ $# -gt 0 ]; do
   case $1 in
     build) packages "${build[@]}" ;;
     lab) packages "${lab[@]}" ;;
     bench) packages "${bench[@]}" ;;
+    peers) peers "$2"; shift ;;
     tools) tool cargo-nextest $NEXTEST "$2"; tool cargo-deny $DENY "$2"; shift ;;
     fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
-    *) sed -n '2,8p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,9p' "$0" >&2; exit 2 ;;
   esac
   shift
 done

@@ -136,6 +136,11 @@ impl Lane {
         self.0.wire().counters()
     }
 
+    /// How many frames are under way.
+    pub fn under_way(&self) -> usize {
+        self.0.wire().under_way()
+    }
+
     /// Frames that the emulator itself was too slow for, or that were larger than [`LARGEST`]; a
     /// test in which there are any has tried something else than it says.
     ///

@@ -290,9 +290,7 @@ fn ping(to: Ipv4Addr, limit: Duration) -> Result<Duration> {
         while now() < sent + Duration::from_millis(100) {
             let mut room = [0u8; 256];
             let Ok(length) = std::io::Read::read(&mut &socket, &mut room) else { break };
-            // An IP header without options, then type 0 (echo reply).
-            let answer = room.get(20..length).unwrap_or_default();
-            if answer.first() == Some(&0) && answer.get(4..8) == echo_request(sequence).get(4..8) {
+            if is_echo_reply(room.get(..length).unwrap_or_default(), sequence) {
                 return Ok(now() - sent);
             }
         }
@@ -308,7 +306,13 @@ impl std::fmt::Display for Said<'_> {
     }
 }
 
-fn echo_request(sequence: u16) -> [u8; 8] {
+/// Whether an IPv4 packet without options is the answer to that [`echo_request`].
+pub(crate) fn is_echo_reply(packet: &[u8], sequence: u16) -> bool {
+    packet.get(20) == Some(&0) && packet.get(24..28) == echo_request(sequence).get(4..8)
+}
+
+/// An ICMP echo request (RFC 792) with an identifier of the lab's.
+pub(crate) fn echo_request(sequence: u16) -> [u8; 8] {
     let [high, low] = sequence.to_be_bytes();
     let identifier = 0x4857u16;
     // The Internet checksum (RFC 1071) of a message of three non-zero words.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use homeward_model::Mac;
+use homeward_net::dhcp::{DhcpConfig, DhcpServer};
 use homeward_net::tool::ip;
 use homeward_net::{Namespace, Process};
 
@@ -26,7 +27,7 @@ pub struct Gateway {
     number: u8,
     namespace: Namespace,
     radio: Radio,
-    dhcp: Vec<Process>,
+    dhcp: Vec<DhcpServer>,
     bridges: Vec<String>,
 }
 
@@ -105,36 +106,15 @@ impl Gateway {
     /// If a set-up command fails or the DHCP server does not come up.
     pub async fn bridge(&mut self, bridge: &str, index: u8) -> Result<()> {
         let address = self.bridge_address(index);
-        let [a, b, c, _] = address.octets();
         self.namespace.ip(&format!(
             "link add {bridge} type bridge forward_delay 0\n\
              link set {bridge} up\n\
              addr add {address}/24 dev {bridge}"
         ))?;
         let name = format!("{}-dhcp-{bridge}", self.name);
-        let pid = PathBuf::from(RUN).join(format!("{name}.pid"));
-        let mut server = Process::start(
-            Path::new(OUT),
-            &name,
-            &self.namespace,
-            &[
-                "dnsmasq",
-                "--keep-in-foreground",
-                "--conf-file=/dev/null",
-                "--port=0",
-                "--user=root",
-                "--bind-interfaces",
-                "--dhcp-authoritative",
-                "--no-ping",
-                "--log-dhcp",
-                "--log-facility=-",
-                &format!("--interface={bridge}"),
-                &format!("--dhcp-range={a}.{b}.{c}.50,{a}.{b}.{c}.250,255.255.255.0,1h"),
-                &format!("--dhcp-leasefile={RUN}/{name}.leases"),
-                &format!("--pid-file={}", pid.display()),
-            ],
-        )?;
-        server.makes(&pid, START).await?;
+        let config = DhcpConfig::on(bridge).network(address);
+        let (logs, folder) = (Path::new(OUT), Path::new(RUN));
+        let server = DhcpServer::start(logs, folder, &name, &self.namespace, &config).await?;
         self.dhcp.push(server);
         self.bridges.push(bridge.to_owned());
         Ok(())

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use homeward_model::{Instant, Mac};
-use homeward_net::process::last_lines;
+use homeward_net::dhcp::{self, Lease};
 use homeward_net::wait::{elapse, now};
 use homeward_net::{Namespace, Process};
 
@@ -73,15 +72,6 @@ pub struct Connection {
     pub at: Instant,
     /// With whom.
     pub bssid: Mac,
-}
-
-/// What a DHCP server gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// The station's address.
-    pub address: Ipv4Addr,
-    /// Its router.
-    pub router: Ipv4Addr,
 }
 
 impl Station {
@@ -240,24 +230,9 @@ impl Station {
     /// # Errors
     /// If it gets none within `limit`.
     pub async fn dhcp(&self, limit: Duration) -> Result<Lease> {
-        let (script, lease) = (self.folder.join("udhcpc.sh"), self.folder.join("lease"));
-        fs::remove_file(&lease).ok();
-        fs::write(&script, udhcpc_script(&lease))?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-        let script = script.to_string_lossy().into_owned();
         let interface = self.radio.interface();
-        let name = format!("{}-udhcpc", self.name);
-        let arguments = ["-f", "-q", "-n", "-t", "20", "-T", "1", "-i", &interface, "-s", &script];
-        let mut command = vec!["busybox", "udhcpc"];
-        command.extend(arguments);
-        let mut client = Process::start(Path::new(OUT), &name, self.namespace(), &command)?;
-        let status = client.ended(limit).await?;
-        ensure!(status.success(), "{}: {}", name, last_lines(&client.log(), 5));
-        let text = fs::read_to_string(&lease).context("udhcpc left no lease")?;
-        let mut words = text.split_whitespace();
-        let mut next = || words.next().and_then(|w| w.parse().ok());
-        let (address, router) = next().zip(next()).with_context(|| format!("a lease: {text:?}"))?;
-        Ok(Lease { address, router })
+        dhcp::lease(Path::new(OUT), &self.folder, &self.name, self.namespace(), &interface, limit)
+            .await
     }
 
     /// Pings `to` until an answer comes; returns the round trip.
@@ -315,19 +290,6 @@ fn connection(event: &Event) -> Result<Connection> {
     let bssid = words.next().and_then(|mac| mac.parse().ok());
     let bssid = bssid.with_context(|| format!("no BSSID in {:?}", event.text()))?;
     Ok(Connection { at: event.at, bssid })
-}
-
-/// What udhcpc runs when it has something to tell. It reads its facts from the environment.
-fn udhcpc_script(lease: &Path) -> String {
-    let lease = lease.display();
-    format!(
-        "#!/bin/busybox sh\n\
-         [ \"$1\" = bound ] || [ \"$1\" = renew ] || exit 0\n\
-         busybox ip addr flush dev $interface\n\
-         busybox ip addr add $ip/$mask dev $interface\n\
-         [ -z \"$router\" ] || busybox ip route replace default via ${{router%% *}}\n\
-         echo $ip ${{router%% *}} > {lease}.new && busybox mv {lease}.new {lease}\n"
-    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,229 @@
+//! Two sites and the Internet between them.
+//!
+//! ```text
+//!   home (site 1)                      internet                     foreign (site 2)
+//!
+//!   tv ──┐                        lo 10.0.0.1, the core                         ┌── pc
+//!        │                         wan1 │ │ wan2                                │
+//!   ┌────┴─────────────┐  10.0.1.1/24 ╔═╝ ╚═╗ 10.0.2.1/24         ┌─────────────┴────┐
+//!   │ br0 192.168.1.1  │        cable ║     ║ cable               │  192.168.2.1 br0 │
+//!   │ gateway          ├──────────────╝     ╚─────────────────────┤          gateway │
+//!   │ eth0 10.0.1.2    │                                          │    10.0.2.2 eth0 │
+//!   └──────────────────┘                                          └──────────────────┘
+//!
+//!   with a box that translates addresses in front of a gateway:
+//!
+//!   ┌──────────────────┐ 10.64.1.0/24 ┌────────────────────┐
+//!   │ gateway     eth0 ├──────────────┤ lan   nat      wan ╞══ cable ══ wan1
+//!   │        10.64.1.2 │              │ .1        10.0.1.2 │
+//!   └──────────────────┘              └────────────────────┘
+//! ```
+//!
+//! A LAN has DHCPv4, and where it is asked for a prefix `fd00:N::/64` with router
+//! advertisements and DHCPv6. Its hosts reach the Internet by their gateway, which translates
+//! their addresses as home gateways do. The cables start unimpaired.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cable::Cable;
+use crate::dhcp::{self, DhcpConfig, DhcpServer, Lease};
+use crate::lab::Lab;
+use crate::namespace::Namespace;
+use crate::tool::feed_tool;
+
+/// How long a host may take to get an address.
+const SOON: Duration = Duration::from_secs(10);
+
+/// The core's address, on the Internet.
+pub const CORE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
+/// What a site is to have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SitePlan {
+    /// A box in front of its gateway that translates addresses.
+    pub nat: bool,
+    /// IPv6 in its LAN.
+    pub ipv6: bool,
+}
+
+/// The whole. All goes when it is dropped.
+#[derive(Debug)]
+pub struct Town {
+    /// What joins the sites. The core would run here, at [`CORE`].
+    pub internet: Namespace,
+    /// Site 1.
+    pub home: Site,
+    /// Site 2.
+    pub foreign: Site,
+}
+
+/// A site: a LAN, its gateway, and the cable to the Internet.
+#[derive(Debug)]
+pub struct Site {
+    number: u8,
+    name: &'static str,
+    lab: Lab,
+    /// The gateway, with `br0` and `eth0`.
+    pub gateway: Namespace,
+    /// The box in front of it, with `lan` and `wan`; if there is one.
+    pub nat: Option<Namespace>,
+    /// From the Internet (forth) to the site (and back).
+    pub cable: Cable,
+    /// The LAN's DHCP server.
+    pub dhcp: DhcpServer,
+}
+
+/// A host in a LAN.
+#[derive(Debug)]
+pub struct Host {
+    /// Where it is, with its interface `eth0`.
+    pub namespace: Namespace,
+    /// What it got by DHCP.
+    pub lease: Lease,
+}
+
+impl Town {
+    /// Builds it. What the cables do by chance is the same for the same seed.
+    ///
+    /// # Errors
+    /// If a program is not installed, or the kernel refuses.
+    pub async fn build(lab: &Lab, home: SitePlan, foreign: SitePlan, seed: u64) -> Result<Self> {
+        let internet = lab.namespace("internet")?;
+        internet.sysctl("net.ipv4.ip_forward", "1")?;
+        internet.ip(&format!("addr add {CORE}/32 dev lo"))?;
+        let home = Site::build(lab, &internet, 1, "home", home, seed).await?;
+        let foreign = Site::build(lab, &internet, 2, "foreign", foreign, seed ^ 0xf0).await?;
+        Ok(Self { internet, home, foreign })
+    }
+
+    /// Lets no packet larger than `mtu` from the Internet to that site; who sends a larger one that
+    /// may not be fragmented is told so by ICMP.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn narrow(&self, site: &Site, mtu: u16) -> Result<()> {
+        self.internet.ip(&format!("link set wan{} mtu {mtu}", site.number))
+    }
+}
+
+impl Site {
+    async fn build(
+        lab: &Lab,
+        internet: &Namespace,
+        number: u8,
+        name: &'static str,
+        plan: SitePlan,
+        seed: u64,
+    ) -> Result<Self> {
+        let gateway = lab.namespace(name)?;
+        let nat = plan.nat.then(|| lab.namespace(&format!("{name}-nat"))).transpose()?;
+        let (edge, its_end) = nat.as_ref().map_or((&gateway, "eth0"), |nat| (nat, "wan"));
+        let cable = Cable::lay(internet, &format!("wan{number}"), edge, its_end, seed)?;
+        internet.ip(&format!("addr add 10.0.{number}.1/24 dev wan{number}"))?;
+        edge.ip(&format!(
+            "addr add 10.0.{number}.2/24 dev {its_end}\n\
+             route add default via 10.0.{number}.1"
+        ))?;
+        if let Some(nat) = &nat {
+            gateway.join("eth0", nat, "lan")?;
+            nat.ip(&format!("addr add 10.64.{number}.1/24 dev lan"))?;
+            gateway.ip(&format!(
+                "addr add 10.64.{number}.2/24 dev eth0\n\
+                 route add default via 10.64.{number}.1"
+            ))?;
+            translate(nat, "wan")?;
+        }
+        gateway.ip(&format!(
+            "link add br0 type bridge forward_delay 0\n\
+             link set br0 up\n\
+             addr add 192.168.{number}.1/24 dev br0"
+        ))?;
+        translate(&gateway, "eth0")?;
+        let mut config = DhcpConfig::on("br0").network(lan_address(number));
+        if plan.ipv6 {
+            let prefix = Ipv6Addr::new(0xfd00, number.into(), 0, 0, 0, 0, 0, 1);
+            gateway.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+            gateway.ip(&format!("addr add {prefix}/64 dev br0 nodad"))?;
+            config = config.prefix(prefix);
+        }
+        let server = format!("{name}-dhcp");
+        let folder = lab.folder();
+        let dhcp = DhcpServer::start(folder, folder, &server, &gateway, &config).await?;
+        Ok(Self { number, name, lab: lab.clone(), gateway, nat, cable, dhcp })
+    }
+
+    /// Its gateway's address in its LAN.
+    pub fn lan_address(&self) -> Ipv4Addr {
+        lan_address(self.number)
+    }
+
+    /// The address by which the Internet knows it.
+    pub fn address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 0, self.number, 2)
+    }
+
+    /// Its gateway's own address towards the Internet: another than [`address`](Self::address)
+    /// where there is a box in front of it.
+    pub fn gateway_address(&self) -> Ipv4Addr {
+        match self.nat {
+            Some(_) => Ipv4Addr::new(10, 64, self.number, 2),
+            None => self.address(),
+        }
+    }
+
+    /// Gives the site another address on the Internet, and takes the old one away, as a provider
+    /// does at night: `last` takes the place of the 2 in 10.0.N.2.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn renumber(&self, last: u8) -> Result<Ipv4Addr> {
+        let (edge, end) = self.nat.as_ref().map_or((&self.gateway, "eth0"), |nat| (nat, "wan"));
+        let (number, new) = (self.number, Ipv4Addr::new(10, 0, self.number, last));
+        edge.ip(&format!(
+            "addr flush dev {end} scope global\n\
+             addr add {new}/24 dev {end}\n\
+             route add default via 10.0.{number}.1"
+        ))?;
+        Ok(new)
+    }
+
+    /// Adds a host to the LAN, and waits until it has an address.
+    ///
+    /// # Errors
+    /// If it gets none.
+    pub async fn host(&self, name: &str) -> Result<Host> {
+        let namespace = self.lab.namespace(name)?;
+        let port = format!("lan-{name}");
+        namespace.join("eth0", &self.gateway, &port)?;
+        self.gateway.ip(&format!("link set {port} master br0"))?;
+        let folder = self.lab.folder();
+        let lease = dhcp::lease(folder, folder, name, &namespace, "eth0", SOON)
+            .await
+            .with_context(|| format!("{name} in the LAN of {}", self.name))?;
+        Ok(Host { namespace, lease })
+    }
+}
+
+fn lan_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, number, 1)
+}
+
+/// Makes a namespace forward packets, translate the addresses of what leaves by `outside`, and let
+/// nothing in there that was not asked for.
+///
+/// # Errors
+/// If nftables is not installed, or refuses.
+pub fn translate(namespace: &Namespace, outside: &str) -> Result<()> {
+    namespace.sysctl("net.ipv4.ip_forward", "1")?;
+    let rules = format!(
+        "table ip lab {{\n\
+         chain out {{ type nat hook postrouting priority srcnat;\n\
+         oifname \"{outside}\" masquerade\n}}\n\
+         chain through {{ type filter hook forward priority filter;\n\
+         iifname \"{outside}\" ct state new drop\n}}\n}}\n"
+    );
+    namespace.enter(|| feed_tool("nft", &["-f", "-"], &rules)).map(drop)
+}
