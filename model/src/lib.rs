@@ -30,7 +30,7 @@ pub use record::{
 };
 pub use secret::{DeviceKey, Passphrase, Psk, Secret};
 pub use service::{
-    Bandwidth, BondingModes, ClassOfService, Coverage, Encryption, Priority, Quota, QuotaPeriod,
-    Seconds, ServiceTerms,
+    Anchor, Bandwidth, BondingModes, ClassOfService, Coverage, Encryption, Priority, Quota,
+    QuotaPeriod, Seconds, ServiceTerms,
 };
 pub use time::{Clock, Entropy, Instant, UnixTime};

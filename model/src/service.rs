@@ -34,6 +34,8 @@ pub struct ServiceTerms {
     pub quota: Option<Quota>,
     /// Whether traffic between gateways is encrypted.
     pub encryption: Encryption,
+    /// Where a roamer's traffic leaves.
+    pub anchor: Anchor,
     /// Which combinations of two paths are allowed.
     pub bonding: BondingModes,
     /// The signal below which a device should be handed on; `None` leaves it to the gateway.
@@ -145,6 +147,18 @@ pub enum Encryption {
     Off,
 }
 
+/// Where a roamer's traffic leaves. A subscriber without a home gateway has nowhere but
+/// [`Anchor::Local`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Anchor {
+    /// Through its home gateway, by a tunnel: address, sessions and home LAN stay (R7).
+    #[default]
+    Home,
+    /// At the gateway that serves it, with an address of that gateway's (R6).
+    Local,
+}
+
 /// Which ways of using two paths at once are allowed (R12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -197,6 +211,7 @@ words!(QuotaPeriod, "a quota period", "day, week, month",
     QuotaPeriod::Day => "day", QuotaPeriod::Week => "week", QuotaPeriod::Month => "month");
 words!(Encryption, "an encryption setting", "required, off",
     Encryption::Required => "required", Encryption::Off => "off");
+words!(Anchor, "an anchor", "home, local", Anchor::Home => "home", Anchor::Local => "local");
 
 #[cfg(test)]
 mod tests {

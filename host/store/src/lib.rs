@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`store`] | [`Store`] and the traits it is made of: what a datastore does |
 //! | [`change`] | `New*`, `*Change`, `*Filter`, [`Page`]: what the traits are asked with |
+//! | [`enrolment`] | [`Enrolment`]: who may open a control channel |
 //! | [`outbox`] | [`OutboxEntry`]: every mutation, in order, for those who keep a projection |
 //! | [`error`] | [`Error`]: what can go wrong, whose fault it is, and the repair |
 //! | [`sqlite`] | [`SqliteStore`]: one file, several processes |
@@ -21,6 +22,7 @@
 
 pub mod change;
 mod check;
+pub mod enrolment;
 pub mod error;
 pub mod keyring;
 pub mod memory;
@@ -35,6 +37,10 @@ pub use change::{
     AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
     GatewayFilter, NetworkChange, NetworkFilter, NewAccount, NewClass, NewDevice, NewGateway,
     NewNetwork, Page,
+};
+pub use enrolment::{
+    Credential, CredentialEnd, Enrolment, GatewayAccess, NewCredential, Redeemed, Renewed,
+    StoredAuthority,
 };
 pub use error::{Entity, Error, Invalid, OpenError, Result};
 pub use keyring::{KeyFileError, KeyId, KeyRing};

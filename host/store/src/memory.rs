@@ -22,6 +22,7 @@ use crate::store::{Keys, Outbox, Roaming, Rotation, Scope};
 mod account;
 mod class;
 mod device;
+mod enrolment;
 mod gateway;
 mod network;
 
@@ -72,6 +73,7 @@ struct State {
     account_ssids: BTreeMap<(AccountId, Ssid), NetworkId>,
     device_macs: BTreeMap<(Mac, NetworkId), DeviceId>,
     network_devices: BTreeSet<(NetworkId, DeviceId)>,
+    enrolment: enrolment::Tables,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last: Seq,
     pruned: Seq,

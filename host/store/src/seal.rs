@@ -36,6 +36,11 @@ impl Slot {
     pub const fn radius_secret(row: i64) -> Self {
         Self { table: "gateway", column: "radius_secret", row }
     }
+
+    /// Where the key of the control channel's authority is kept.
+    pub const fn authority_key(row: i64) -> Self {
+        Self { table: "authority", column: "key", row }
+    }
 }
 
 /// Why a value could not be sealed or opened.

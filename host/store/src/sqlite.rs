@@ -25,6 +25,7 @@ use crate::store::{Keys, Rotation};
 mod account;
 mod class;
 mod device;
+mod enrolment;
 mod gateway;
 mod network;
 mod open;

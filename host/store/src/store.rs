@@ -1,6 +1,6 @@
 //! What a datastore does.
 //!
-//! [`Store`] is the sum of seven small traits, all of them object-safe: hold an
+//! [`Store`] is the sum of small traits, all of them object-safe: hold an
 //! `Arc<dyn Store>`. Each mutation is one transaction together with its outbox entries. "Not
 //! found" is `Ok(None)` on reads and `Ok(false)` on deletions; a change to a record that is not
 //! there is [`Error::NoSuch`].
@@ -16,18 +16,28 @@ use crate::change::{
     GatewayFilter, NetworkChange, NetworkFilter, NewAccount, NewClass, NewDevice, NewGateway,
     NewNetwork, Page,
 };
+use crate::enrolment::Enrolment;
 use crate::error::{Entity, Error, Result};
 use crate::keyring::KeyId;
 use crate::outbox::{OutboxEntry, Seq};
 
 /// The whole roaming datastore.
 pub trait Store:
-    Classes + Accounts + Gateways + Networks + Devices + Roaming + Outbox + Keys
+    Classes + Accounts + Gateways + Networks + Devices + Roaming + Enrolment + Outbox + Keys
 {
 }
 
 impl<S> Store for S where
-    S: Classes + Accounts + Gateways + Networks + Devices + Roaming + Outbox + Keys + ?Sized
+    S: Classes
+        + Accounts
+        + Gateways
+        + Networks
+        + Devices
+        + Roaming
+        + Enrolment
+        + Outbox
+        + Keys
+        + ?Sized
 {
 }
 

@@ -3,8 +3,8 @@
 
 use homeward_model::service::Seconds;
 use homeward_model::{
-    Bandwidth, BondingModes, DeviceKey, Encryption, Grant, Instant, LookupForm, Mac, NetworkId,
-    Priority, Psk, Quota, QuotaPeriod, Refusal, RefusalReason, Rssi, Secret, Security,
+    Anchor, Bandwidth, BondingModes, DeviceKey, Encryption, Grant, Instant, LookupForm, Mac,
+    NetworkId, Priority, Psk, Quota, QuotaPeriod, Refusal, RefusalReason, Rssi, Secret, Security,
     ServiceTerms, Ssid,
 };
 use homeward_radius::dictionary::{homeward, standard, wispr};
@@ -54,6 +54,7 @@ fn grant(security: Security, key: DeviceKey) -> Grant {
             bandwidth: Bandwidth { up: Some(1_000_000), down: Some(4_000_000_000) },
             quota: Some(Quota { octets: 5_000_000_000, period: QuotaPeriod::Month }),
             encryption: Encryption::Off,
+            anchor: Anchor::Local,
             bonding: BondingModes { mirrored: false, striped: true },
             handoff_threshold: Some(Rssi(-75)),
             session_timeout: Some(Seconds(3600)),
@@ -435,14 +436,20 @@ fn any_terms() -> impl Strategy<Value = ServiceTerms> {
     let quota = (any::<u64>(), period).prop_map(|(octets, period)| Quota { octets, period });
     let rates = (any::<Option<u32>>(), any::<Option<u32>>());
     let spans = (any::<Option<u32>>(), any::<Option<u32>>());
-    let rest = (0u8..=7, any::<bool>(), any::<(bool, bool)>(), any::<Option<i8>>());
+    let rest = (0u8..=7, any::<[bool; 2]>(), any::<(bool, bool)>(), any::<Option<i8>>());
     (rates, spans, proptest::option::of(quota), rest).prop_map(
-        |((up, down), (session, idle), quota, (rank, clear, (mirrored, striped), threshold))| {
+        |(
+            (up, down),
+            (session, idle),
+            quota,
+            (rank, [clear, local], (mirrored, striped), threshold),
+        )| {
             ServiceTerms {
                 priority: Priority::try_from(rank).unwrap(),
                 bandwidth: Bandwidth { up, down },
                 quota,
                 encryption: if clear { Encryption::Off } else { Encryption::Required },
+                anchor: if local { Anchor::Local } else { Anchor::Home },
                 bonding: BondingModes { mirrored, striped },
                 handoff_threshold: threshold.map(Rssi),
                 session_timeout: session.map(Seconds),

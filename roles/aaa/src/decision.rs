@@ -2,7 +2,8 @@
 //! question.
 
 use homeward_model::{
-    Device, DeviceKey, Gateway, Grant, Mac, Network, Refusal, RefusalReason, Security, Ssid, Status,
+    Anchor, Device, DeviceKey, Gateway, Grant, Mac, Network, Refusal, RefusalReason, Security,
+    ServiceTerms, Ssid, Status,
 };
 
 use crate::projection::Projection;
@@ -140,12 +141,14 @@ fn one(
         }
         (Some(key), _) => key.clone(),
     };
+    // Without a home gateway there is nowhere to tunnel to.
+    let anchor = if network.gateway.is_none() { Anchor::Local } else { class.terms.anchor };
     Ok(Grant {
         network: network.id,
         ssid: network.ssid,
         security: network.security,
         key,
-        terms: class.terms,
+        terms: ServiceTerms { anchor, ..class.terms },
         at_home,
         class: format!("hw:{}:{}", network.id, device.id).into_bytes(),
     })
@@ -225,6 +228,19 @@ mod tests {
         assert!(ask(&p, FAR).is_ok());
         // Home again, with the home gateway moved to where "local" would not reach.
         assert!(ask(&p, HOME).is_ok());
+    }
+
+    #[test]
+    fn traffic_leaves_where_the_class_says_and_where_the_roamer_is_if_it_has_no_home_gateway() {
+        let mut p = testing::projection();
+        assert_eq!(ask(&p, GATEWAY).unwrap().terms.anchor, Anchor::Home);
+        let mut class = testing::class(Coverage::Everywhere);
+        class.terms.anchor = Anchor::Local;
+        p.put_class(class);
+        assert_eq!(ask(&p, GATEWAY).unwrap().terms.anchor, Anchor::Local);
+        p.put_class(testing::class(Coverage::Everywhere));
+        p.put_network(Network { gateway: None, ..testing::network() });
+        assert_eq!(ask(&p, GATEWAY).unwrap().terms.anchor, Anchor::Local);
     }
 
     #[test]

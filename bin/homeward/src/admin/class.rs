@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_model::{
-    BondingModes, ClassOfService, Coverage, Encryption, Name, Priority, Quota, Rssi, Seconds,
-    ServiceTerms,
+    Anchor, BondingModes, ClassOfService, Coverage, Encryption, Name, Priority, Quota, Rssi,
+    Seconds, ServiceTerms,
 };
 use homeward_store::{ClassChange, Entity, NewClass};
 
@@ -21,7 +21,8 @@ pub(super) enum Verb {
     #[command(after_long_help = "Examples:
   homeward admin class create basic
   homeward admin class create gold --coverage everywhere --priority 5 --bandwidth-up 10M \\
-      --bandwidth-down 50M --quota 20GB/month --session-timeout 1h")]
+      --bandwidth-down 50M --quota 20GB/month --session-timeout 1h
+  homeward admin class create out --anchor local      Internet only, no way home")]
     Create(Create),
     /// List classes of service
     #[command(after_long_help = "Example:
@@ -91,6 +92,10 @@ struct Terms {
     /// Whether traffic between gateways is encrypted: required or off
     #[arg(long)]
     encryption: Option<Encryption>,
+    /// Where a roamer's traffic leaves: home (through its home gateway) or local (at the gateway
+    /// that serves it)
+    #[arg(long)]
+    anchor: Option<Anchor>,
     /// How two paths may be used at once: mirrored, striped, both with a comma, or none
     #[arg(long, value_name = "MODES", value_parser = spelling::bonding)]
     bonding: Option<BondingModes>,
@@ -120,6 +125,7 @@ impl Terms {
         terms.bandwidth.down = self.bandwidth_down.map_or(terms.bandwidth.down, rate);
         terms.quota = self.quota.map_or(terms.quota, |q| q.0);
         terms.encryption = self.encryption.unwrap_or(terms.encryption);
+        terms.anchor = self.anchor.unwrap_or(terms.anchor);
         terms.bonding = self.bonding.unwrap_or(terms.bonding);
         terms.handoff_threshold = self.handoff_threshold.map_or(terms.handoff_threshold, |t| t.0);
         terms.session_timeout = self.session_timeout.map_or(terms.session_timeout, |t| t.0);
@@ -176,6 +182,7 @@ impl Terms {
             || self.bandwidth_down.is_some()
             || self.quota.is_some()
             || self.encryption.is_some()
+            || self.anchor.is_some()
             || self.bonding.is_some()
             || self.handoff_threshold.is_some()
             || self.session_timeout.is_some()
@@ -192,6 +199,7 @@ fn table(classes: &[ClassOfService]) -> String {
         "down",
         "quota",
         "encryption",
+        "anchor",
         "bonding",
     ]);
     for class in classes {
@@ -204,6 +212,7 @@ fn table(classes: &[ClassOfService]) -> String {
             cell(terms.bandwidth.down.map(Rate).as_ref()),
             cell(terms.quota.as_ref()),
             terms.encryption.to_string(),
+            terms.anchor.to_string(),
             spelling::show_bonding(terms.bonding).to_owned(),
         ]);
     }
@@ -226,6 +235,7 @@ pub(super) fn show(class: &ClassOfService) -> String {
         ("bandwidth down", rate(terms.bandwidth.down)),
         ("quota", or(cell(terms.quota.as_ref()), "unlimited")),
         ("encryption", terms.encryption.to_string()),
+        ("anchor", terms.anchor.to_string()),
         ("bonding", spelling::show_bonding(terms.bonding).to_owned()),
         (
             "hand-off threshold",

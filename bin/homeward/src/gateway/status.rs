@@ -11,6 +11,12 @@ pub(super) fn show(status: &Value) -> String {
     let mut text = summary(status, radio);
     text.push_str("\nCore\n");
     text.push_str(&servers(status));
+    if !status["channel"].is_null() {
+        text.push_str("\nController\n");
+        text.push_str(&controller(&status["channel"]));
+        text.push_str("\nTunnels\n");
+        text.push_str(&tunnels(status));
+    }
     text.push_str("\nVAPs\n");
     text.push_str(&vaps(radio));
     text.push_str("\nDevices\n");
@@ -56,6 +62,86 @@ fn servers(status: &Value) -> String {
         table.row([text(&server["address"]), state.to_owned()]);
     }
     table.to_string()
+}
+
+/// The channel to the controller, and what is wanted of it in vain.
+fn controller(channel: &Value) -> String {
+    let mut lines =
+        vec![("channel", text(&channel["state"])), ("for", since(&channel["state_ms"]))];
+    let known = [
+        ("known as", "name"),
+        ("seen at", "observed_address"),
+        ("inside tunnels", "inner_address"),
+        ("problem", "problem"),
+    ];
+    for (name, field) in known {
+        if !channel[field].is_null() {
+            lines.push((name, text(&channel[field])));
+        }
+    }
+    if let Some(ms) = channel["retry_ms"].as_u64() {
+        lines.push(("tries again in", span(ms)));
+    }
+    if channel["goodbye"] == "revoked" {
+        lines.push(("to do", "have the operator enrol this gateway anew".to_owned()));
+    }
+    if channel["expired"] == true {
+        lines.push(("note", "away for too long: only tunnels that are up go on".to_owned()));
+    }
+    for denied in list(&channel["denied"]) {
+        let network = text(&denied["network"]);
+        lines.push(("no tunnel", format!("for network {network}: {}", text(&denied["message"]))));
+    }
+    fields(&lines)
+}
+
+fn tunnels(status: &Value) -> String {
+    let mut table = Table::new([
+        "tunnel",
+        "network",
+        "end",
+        "peer",
+        "state",
+        "interface",
+        "endpoint",
+        "mtu",
+        "sent",
+        "received",
+        "dropped",
+        "note",
+    ]);
+    for tunnel in list(&status["channel"]["tunnels"]) {
+        let carried = list(&status["tunnels"]).iter().find(|t| t["tunnel"] == tunnel["tunnel"]);
+        let carried = carried.unwrap_or(&Value::Null);
+        let dropped = carried["drops"].as_object().into_iter().flatten();
+        let dropped: u64 = dropped.filter_map(|(_, count)| count.as_u64()).sum();
+        let encrypted = if tunnel["encryption"] == "off" { ", in the clear" } else { "" };
+        table.row([
+            text(&tunnel["tunnel"]),
+            text(&tunnel["network"]),
+            text(&tunnel["side"]),
+            text(&tunnel["peer"]),
+            format!("{}{encrypted}", text(&tunnel["state"])),
+            text(&carried["tap"]),
+            text(&carried["endpoint"]),
+            text(&carried["path_mtu"]),
+            octets(&carried["sent"]["octets"]),
+            octets(&carried["received"]["octets"]),
+            dropped.to_string(),
+            text(&tunnel["reason"]),
+        ]);
+    }
+    table.to_string()
+}
+
+/// An amount of data in its largest unit, to a decimal.
+fn octets(value: &Value) -> String {
+    const UNITS: [(&str, u64); 3] = [("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
+    let Some(count) = value.as_u64() else { return String::new() };
+    match UNITS.iter().find(|(_, unit)| count >= *unit) {
+        Some((name, unit)) => format!("{}.{} {name}", count / unit, count % unit * 10 / unit),
+        None => format!("{count} B"),
+    }
 }
 
 fn vaps(radio: &Value) -> String {
@@ -203,6 +289,24 @@ mod tests {
             "interface": "wlan0", "bridge": "br-roam",
             "core": [{"address": "127.0.0.1:1812", "up": true}, {"address": "127.0.0.1:1822", "up": false}],
             "heard": {"probes": 7, "wildcards": 0},
+            "channel": {
+                "state": "waiting", "state_ms": 2000, "retry_ms": 4000, "name": "gw-17",
+                "problem": "the controller has fallen silent", "goodbye": null, "expired": false,
+                "inner_address": "100.64.0.7",
+                "tunnels": [{
+                    "tunnel": 9, "network": 3, "side": "foreign", "peer": "elm-17", "state": "up",
+                    "encryption": "required", "devices": 1, "reason": null, "path_mtu": 1500,
+                }],
+                "denied": [{
+                    "network": 4, "reason": "home-gateway-away", "retry_ms": null,
+                    "message": "the home gateway rose-1 has no channel",
+                }],
+            },
+            "tunnels": [{
+                "tunnel": 9, "tap": "hwt0", "endpoint": "192.0.2.1:1701", "path_mtu": 1500,
+                "sent": {"octets": 12_345_678}, "received": {"octets": 512},
+                "drops": {"port": 2, "replayed": 1},
+            }],
             "radio": {
                 "hostapd_ready": true, "memory_limit": 4096, "home": null,
                 "vaps": [{

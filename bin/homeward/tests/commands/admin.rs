@@ -52,13 +52,13 @@ fn a_key_is_not_made_for_a_datastore_that_it_would_not_open() {
 fn the_life_of_a_class_of_service() {
     let bench = Bench::new();
     let made = bench
-        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m")
+        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --anchor local --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m")
         .json();
     let whole = json!({
         "id": 1, "name": "gold", "coverage": "everywhere", "priority": 5,
         "bandwidth": {"up": 10_000_000, "down": 50_000_000},
         "quota": {"octets": 20_000_000_000_u64, "period": "month"},
-        "encryption": "off", "bonding": {"mirrored": true, "striped": true},
+        "encryption": "off", "anchor": "local", "bonding": {"mirrored": true, "striped": true},
         "handoff_threshold": -75, "session_timeout": 3600, "idle_timeout": 300,
     });
     assert_eq!(made, whole);

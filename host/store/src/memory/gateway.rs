@@ -74,6 +74,7 @@ impl Gateways for MemoryStore {
                 return Err(Error::Referenced { entity, id: id.0, count, by });
             }
             let Some(gateway) = w.state.gateways.rows.remove(&id.0) else { return Ok(false) };
+            w.state.enrolment.forget(id);
             w.log(Operation::Delete, OutboxRecord::Gateway((&gateway).into()));
             Ok(true)
         })

@@ -140,7 +140,10 @@ impl SqliteStore {
     }
 }
 
-async fn find(connection: &mut SqliteConnection, id: GatewayId) -> Result<Option<SealedGateway>> {
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    id: GatewayId,
+) -> Result<Option<SealedGateway>> {
     const BY_ID: &str = concat!("SELECT ", gateway_columns!(), " FROM gateway g WHERE g.id = ?");
     let row = sqlx::query(BY_ID).bind(id.0).fetch_optional(connection).await?;
     row.map(|row| Columns::of(&row).gateway()).transpose()

@@ -54,6 +54,7 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
     let devices = reseal_column(&mut w, key, Slot::device_key).await?;
     after(Step::Sealing);
     let gateways = reseal_column(&mut w, key, Slot::radius_secret).await?;
+    let authorities = reseal_column(&mut w, key, Slot::authority_key).await?;
     sqlx::query("UPDATE sealing SET key = ?")
         .bind(key.octets().to_vec())
         .execute(w.connection())
@@ -63,7 +64,7 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
 
     KeyRing::retain(&lock, &path, key)?;
     after(Step::Dropped);
-    let resealed = devices + gateways;
+    let resealed = devices + gateways + authorities;
     tracing::info!(key = %key, resealed, "sealing key rotated");
     Ok(Rotation { key: Some(key), resealed })
 }

@@ -21,7 +21,7 @@ use crate::seal::{SealError, Sealer, Slot, decode_key, into_secret};
 /// The columns that [`Columns::class`] takes, of the table as `c`.
 macro_rules! class_columns {
     () => {
-        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout"
+        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout, c.anchor"
     };
 }
 /// The columns that [`Columns::account`] takes, of the table as `a`.
@@ -119,11 +119,13 @@ impl<'r> Columns<'r> {
         let threshold: Option<i8> = self.next()?;
         let session: Option<u32> = self.next()?;
         let idle: Option<u32> = self.next()?;
+        let anchor = self.text()?;
         let terms = ServiceTerms {
             priority,
             bandwidth,
             quota,
             encryption,
+            anchor,
             bonding,
             handoff_threshold: threshold.map(Rssi),
             session_timeout: session.map(Seconds),

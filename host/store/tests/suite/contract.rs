@@ -4,6 +4,7 @@
 mod accounts;
 mod classes;
 mod devices;
+mod enrolment;
 mod gateways;
 mod networks;
 mod outbox;

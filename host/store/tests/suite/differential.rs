@@ -7,8 +7,8 @@ use homeward_model::{
     AccountId, ClassId, DeviceId, GatewayId, NetworkId, Secret, Security, Status, UnixTime,
 };
 use homeward_store::{
-    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, NetworkChange, NewDevice,
-    NewGateway, NewNetwork, Page, Result, Scope, Seq, Store,
+    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, NetworkChange,
+    NewCredential, NewDevice, NewGateway, NewNetwork, Page, Redeemed, Result, Scope, Seq, Store,
 };
 use proptest::prelude::*;
 
@@ -36,6 +36,11 @@ enum Op {
     ChangeDevice(i64, Option<u8>, Option<u8>, Option<bool>),
     DeleteDevice(i64),
     Prune(i64),
+    PutToken(i64, u8, i64),
+    Redeem(u8),
+    Renew(u8),
+    Use(u8),
+    Revoke(i64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -63,7 +68,12 @@ fn op() -> impl Strategy<Value = Op> {
         6 => proptest::collection::vec(device, 1..3).prop_map(Op::CreateDevices),
         2 => (id.clone(), of(few), of(key), of(any::<bool>()))
             .prop_map(|(i, m, k, s)| Op::ChangeDevice(i, m, k, s)),
-        1 => id.prop_map(Op::DeleteDevice),
+        1 => id.clone().prop_map(Op::DeleteDevice),
+        3 => (id.clone(), 0..3u8, 0..60i64).prop_map(|(i, h, t)| Op::PutToken(i, h, t)),
+        4 => (0..3u8).prop_map(Op::Redeem),
+        3 => (0..40u8).prop_map(Op::Renew),
+        3 => (0..40u8).prop_map(Op::Use),
+        1 => id.prop_map(Op::Revoke),
         1 => (0..40i64).prop_map(Op::Prune),
     ]
 }
@@ -103,7 +113,13 @@ fn dependents(all: bool) -> Dependents {
     if all { Dependents::Delete } else { Dependents::Refuse }
 }
 
-async fn run(store: &dyn Store, op: &Op) -> String {
+/// A credential of its own for each step.
+fn credential(at: u8) -> NewCredential {
+    let (issued, not_after) = (UnixTime(NOON + i64::from(at)), UnixTime(NOON + 1000));
+    NewCredential { serial: [at; 16], issued, not_after }
+}
+
+async fn run(store: &dyn Store, at: u8, op: &Op) -> String {
     match op.clone() {
         Op::CreateClass(n) => told(store.create_class(&new_class(&letter(n))).await),
         Op::RenameClass(id, n) => {
@@ -173,6 +189,29 @@ async fn run(store: &dyn Store, op: &Op) -> String {
             told(store.update_device(DeviceId(id), &change).await)
         }
         Op::DeleteDevice(id) => told(store.delete_device(DeviceId(id)).await),
+        Op::PutToken(id, hash, ms) => {
+            // Two gateways never have the same token: 256 random bits.
+            let hash = [hash * 4 + u8::try_from(id).unwrap(); 32];
+            told(store.put_token(GatewayId(id), hash, UnixTime(NOON + ms)).await)
+        }
+        Op::Redeem(hash) => {
+            let mut answers = String::new();
+            for id in 1..4 {
+                let redeemed = store.redeem_token([hash * 4 + id; 32], &credential(at)).await;
+                let done = matches!(redeemed, Ok(Redeemed::Done(_)));
+                answers.push_str(&told(redeemed));
+                if done {
+                    break;
+                }
+            }
+            answers
+        }
+        Op::Renew(serial) => told(store.renew_credential([serial; 16], &credential(at)).await),
+        Op::Use(serial) => {
+            let now = UnixTime(NOON + i64::from(at));
+            told(store.use_credential([serial; 16], now).await)
+        }
+        Op::Revoke(id) => told(store.revoke_access(GatewayId(id)).await),
         Op::Prune(ms) => told(store.prune_outbox(UnixTime(NOON + ms)).await),
     }
 }
@@ -195,7 +234,11 @@ async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::Roam
         lines.push(told(store.roaming_record(mac, ssid).await));
         lines.push(told(store.devices_at(mac, ssid).await));
     }
+    for serial in 0..40 {
+        lines.push(told(store.credential([serial; 16]).await));
+    }
     for id in 1..4 {
+        lines.push(told(store.gateway_access(GatewayId(id)).await));
         for scope in [
             Scope::Class(ClassId(id)),
             Scope::Account(AccountId(id)),
@@ -217,9 +260,10 @@ proptest! {
         runtime.block_on(async {
             let (sqlite, memory) = (World::sqlite().await, World::memory());
             for (at, op) in (0..).zip(&ops) {
-                sqlite.clock.set(NOON + at);
-                memory.clock.set(NOON + at);
-                let (one, other) = (run(&*sqlite.store, op).await, run(&*memory.store, op).await);
+                sqlite.clock.set(NOON + i64::from(at));
+                memory.clock.set(NOON + i64::from(at));
+                let (one, other) =
+                    (run(&*sqlite.store, at, op).await, run(&*memory.store, at, op).await);
                 prop_assert_eq!(one, other, "{:?}", op);
             }
             let (one, other) =

@@ -130,7 +130,7 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(
         refusal(&place, &place.database()).await,
         format!(
-            "{} has schema 9999, this version knows up to 1; use a newer homeward",
+            "{} has schema 9999, this version knows up to 2; use a newer homeward",
             place.database().display()
         )
     );
@@ -224,6 +224,11 @@ async fn the_schema_itself_refuses_what_would_break_a_promise() {
         "INSERT INTO device SELECT NULL, network, mac, key_kind, key, label, status FROM device",
         "UPDATE class SET priority = 8",
         "UPDATE class SET quota_octets = 5",
+        "UPDATE class SET anchor = 'sea'",
+        "INSERT INTO enrolment_token VALUES (99, zeroblob(32), 0, NULL)",
+        "INSERT INTO credential VALUES (zeroblob(16), 99, 0, 0, NULL, NULL, NULL)",
+        "INSERT INTO credential VALUES (zeroblob(15), 1, 0, 0, NULL, NULL, NULL)",
+        "INSERT INTO credential VALUES (zeroblob(16), 1, 0, 0, NULL, 0, NULL)",
         "INSERT INTO outbox VALUES (NULL, 'device', 1, 'create', 'no json', 0)",
         "INSERT INTO sealing VALUES (2, x'0000000000000000')",
     ] {

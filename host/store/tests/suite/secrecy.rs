@@ -6,13 +6,16 @@ use std::path::Path;
 
 use homeward_model::{DeviceKey, Passphrase, Psk, Secret};
 use homeward_store::{
-    DeviceChange, Devices, GatewayChange, Gateways, Keys, NewDevice, NewGateway, SqliteStore,
+    DeviceChange, Devices, Enrolment, GatewayChange, Gateways, Keys, NewDevice, NewGateway,
+    SqliteStore, StoredAuthority,
 };
 
 use crate::world::{Place, account, network, new_device, new_gateway};
 
 const PASSPHRASES: [&str; 2] = ["plain as day 1", "plain as day 2"];
 const SECRETS: [&str; 2] = ["radius in the open 1", "radius in the open 2"];
+
+const AUTHORITY_KEY: &[u8] = b"the key of the authority";
 
 fn psk(n: u8) -> Psk {
     Psk::new(std::array::from_fn(|i| 0xa0 ^ n ^ (i as u8).wrapping_mul(37)))
@@ -28,6 +31,7 @@ fn forms() -> Vec<Vec<u8>> {
     let mut plain: Vec<Vec<u8>> = Vec::new();
     plain.extend(PASSPHRASES.iter().chain(&SECRETS).map(|t| t.as_bytes().to_vec()));
     plain.extend([0, 1, 2].map(|n| psk(n).expose().to_vec()));
+    plain.push(AUTHORITY_KEY.to_vec());
     let hex = |octets: &Vec<u8>| octets.iter().map(|o| format!("{o:02x}")).collect::<String>();
     let lower: Vec<String> = plain.iter().map(hex).collect();
     let upper: Vec<String> = lower.iter().map(|h| h.to_uppercase()).collect();
@@ -63,6 +67,9 @@ async fn fill(store: &SqliteStore) {
     let secret = Some(Secret::new(SECRETS[1]));
     let change = GatewayChange { radius_secret: secret, ..Default::default() };
     store.update_gateway(gateway.id, &change).await.unwrap();
+    let key = Secret::new(AUTHORITY_KEY);
+    let authority = StoredAuthority { certificate: vec![1], key };
+    store.found_authority(&authority).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,6 +80,8 @@ async fn no_secret_is_on_disk_in_the_clear() {
     assert!(place.path().join("homeward.db-wal").exists());
     assert_eq!(found(place.path(), &forms()), [""; 0]);
     store.rotate_keys().await.unwrap();
+    let authority = store.authority().await.unwrap().unwrap();
+    assert_eq!(authority.key.expose(), AUTHORITY_KEY);
     assert_eq!(found(place.path(), &forms()), [""; 0]);
     store.close().await;
     assert_eq!(found(place.path(), &forms()), [""; 0]);

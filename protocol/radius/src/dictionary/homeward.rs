@@ -20,4 +20,5 @@ super::attributes! { VENDOR;
     10, REFUSAL_REASON, "Homeward-Refusal-Reason", Integer, Open, "the model's RefusalReason";
     11, AT_HOME, "Homeward-At-Home", Integer, Open, "1 at the home gateway, 0 elsewhere";
     12, SIGNAL, "Homeward-Signal", Signed, Open, "RSSI of the probe, dBm; in requests";
+    13, ANCHOR, "Homeward-Anchor", Integer, Open, "where traffic leaves: 1 home, 2 local";
 }

@@ -98,5 +98,6 @@ const NAMES: &[(u32, u8, Names)] = &[
     (homeward::VENDOR, homeward::SECURITY, &[(1, "wpa2-psk"), (2, "wpa3-sae"), (3, "wpa2-wpa3")]),
     (homeward::VENDOR, homeward::QUOTA_PERIOD, &[(1, "day"), (2, "week"), (3, "month")]),
     (homeward::VENDOR, homeward::ENCRYPTION, &[(1, "required"), (2, "off")]),
+    (homeward::VENDOR, homeward::ANCHOR, &[(1, "home"), (2, "local")]),
     (homeward::VENDOR, homeward::BONDING, &[(1, "mirrored"), (2, "striped"), (3, "both")]),
 ];

@@ -2,8 +2,9 @@
 
 use homeward_model::service::Seconds;
 use homeward_model::{
-    Bandwidth, BondingModes, DeviceKey, Encryption, Grant, LookupForm, NetworkId, Passphrase,
-    Priority, Psk, Quota, QuotaPeriod, Refusal, RefusalReason, Security, ServiceTerms, Ssid,
+    Anchor, Bandwidth, BondingModes, DeviceKey, Encryption, Grant, LookupForm, NetworkId,
+    Passphrase, Priority, Psk, Quota, QuotaPeriod, Refusal, RefusalReason, Security, ServiceTerms,
+    Ssid,
 };
 
 use super::{LookupError, read_dbm};
@@ -82,6 +83,7 @@ pub fn write_grant(
     own(homeward::SECURITY, &u32::to_be_bytes(security))?;
     own(homeward::PRIORITY, &u32::from(u8::from(terms.priority)).to_be_bytes())?;
     own(homeward::ENCRYPTION, &encryption_number(terms.encryption).to_be_bytes())?;
+    own(homeward::ANCHOR, &anchor_number(terms.anchor).to_be_bytes())?;
     own(homeward::BONDING, &bonding_bits(terms.bonding).to_be_bytes())?;
     own(homeward::AT_HOME, &u32::from(grant.at_home).to_be_bytes())?;
     if let Some(quota) = terms.quota {
@@ -240,6 +242,11 @@ fn read_terms(answer: &Packet<'_>) -> Result<ServiceTerms, LookupError> {
                 return Err(LookupError::Unknown { name: "Homeward-Encryption", value });
             }
         },
+        anchor: match own.integer(homeward::ANCHOR, "Homeward-Anchor")? {
+            None | Some(1) => Anchor::Home,
+            Some(2) => Anchor::Local,
+            Some(value) => return Err(LookupError::Unknown { name: "Homeward-Anchor", value }),
+        },
         bonding: BondingModes { mirrored: bits & 1 != 0, striped: bits & 2 != 0 },
         handoff_threshold: match threshold {
             Some(value) => Some(read_dbm(value, "Homeward-Handoff-Threshold")?),
@@ -296,6 +303,13 @@ const fn encryption_number(encryption: Encryption) -> u32 {
     match encryption {
         Encryption::Required => 1,
         Encryption::Off => 2,
+    }
+}
+
+const fn anchor_number(anchor: Anchor) -> u32 {
+    match anchor {
+        Anchor::Home => 1,
+        Anchor::Local => 2,
     }
 }
 

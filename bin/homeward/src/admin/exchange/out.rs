@@ -67,7 +67,7 @@ pub(super) async fn export(args: ExportArgs, cx: &mut Context<'_>) -> anyhow::Re
     sink.end(&args, cx)
 }
 
-fn of_class(class: &ClassOfService) -> [String; 11] {
+fn of_class(class: &ClassOfService) -> [String; 12] {
     let terms = &class.terms;
     [
         class.name.to_string(),
@@ -77,6 +77,7 @@ fn of_class(class: &ClassOfService) -> [String; 11] {
         cell(terms.bandwidth.down.map(Rate).as_ref()),
         cell(terms.quota.as_ref()),
         terms.encryption.to_string(),
+        terms.anchor.to_string(),
         spelling::show_bonding(terms.bonding).to_owned(),
         cell(terms.handoff_threshold.as_ref()),
         cell(terms.session_timeout.as_ref()),

@@ -112,6 +112,7 @@ fn read_terms(r: &mut Reader<'_>, terms: &mut ServiceTerms) {
         "bandwidth_down", Rate::read => terms.bandwidth.down, rate;
         "quota", Spelled::read => terms.quota, std::convert::identity;
         "encryption", parsed => terms.encryption, Option::unwrap_or_default;
+        "anchor", parsed => terms.anchor, Option::unwrap_or_default;
         "bonding", spelling::bonding => terms.bonding, Option::unwrap_or_default;
         "handoff_threshold", Spelled::read => terms.handoff_threshold, std::convert::identity;
         "session_timeout", Spelled::read => terms.session_timeout, std::convert::identity;

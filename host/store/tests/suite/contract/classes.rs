@@ -1,8 +1,8 @@
 //! Behaviours of classes.
 
 use homeward_model::{
-    Bandwidth, BondingModes, ClassId, Coverage, Encryption, Priority, Quota, QuotaPeriod, Rssi,
-    Seconds, ServiceTerms,
+    Anchor, Bandwidth, BondingModes, ClassId, Coverage, Encryption, Priority, Quota, QuotaPeriod,
+    Rssi, Seconds, ServiceTerms,
 };
 use homeward_store::{ClassChange, Page};
 
@@ -26,6 +26,7 @@ fn full_terms() -> ServiceTerms {
         bandwidth: Bandwidth { up: Some(u32::MAX), down: Some(0) },
         quota: Some(Quota { octets: i64::MAX as u64, period: QuotaPeriod::Week }),
         encryption: Encryption::Off,
+        anchor: Anchor::Local,
         bonding: BondingModes { mirrored: true, striped: false },
         handoff_threshold: Some(Rssi(-128)),
         session_timeout: Some(Seconds(u32::MAX)),
