@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use homeward_l2tp::SessionConfig;
 use homeward_model::Mac;
+use homeward_port::Settings as PortSettings;
 use serde::Serialize;
 
 use crate::key::Key;
@@ -25,6 +27,8 @@ pub struct Config {
     pub mark: Option<u32>,
     /// Octets of kernel memory for datagrams that have arrived and have not been read yet.
     pub receive_buffer: usize,
+    /// Octets of kernel memory for datagrams that are on their way out.
+    pub send_buffer: usize,
     /// Unasked-for packets that keep a NAT's mapping open, to peers that have an encrypted
     /// tunnel. None by default: an idle peer costs nothing.
     pub keepalive: Option<Duration>,
@@ -39,6 +43,7 @@ impl Config {
             dscp: 1,
             mark: None,
             receive_buffer: 4 << 20,
+            send_buffer: 2 << 20,
             keepalive: None,
         }
     }
@@ -85,7 +90,7 @@ pub struct TunnelConfig {
     pub peer: PeerId,
     /// Inside WireGuard, or in the clear.
     pub encrypted: bool,
-    /// The L2TPv3 session.
+    /// The L2TPv3 session. Its encapsulation is set to what `encrypted` says.
     pub session: SessionConfig,
     /// The name of its TAP interface: 1 to 15 characters. Must not exist.
     pub tap: String,
@@ -93,7 +98,7 @@ pub struct TunnelConfig {
     pub mac: Option<Mac>,
     /// The TAP's MTU: 1,500, whatever the path to the peer carries.
     pub mtu: u32,
-    /// What strangers may send and receive.
+    /// What strangers may send and receive. Its side is set to what `side` says.
     pub port: PortSettings,
     /// Which end this is.
     pub side: Side,
@@ -111,20 +116,3 @@ pub struct TapInfo {
     /// The largest IP packet that fits into a frame, in octets.
     pub mtu: u32,
 }
-
-/// An L2TPv3 session (RFC 3931 4.1): what frames are marked with in each direction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// The session id that arrives. Not 0.
-    pub local_session: u32,
-    /// The session id that is sent. Not 0.
-    pub remote_session: u32,
-    /// The cookie that must arrive.
-    pub local_cookie: [u8; 8],
-    /// The cookie that is sent.
-    pub remote_cookie: [u8; 8],
-}
-
-/// What strangers may send and receive.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PortSettings {}

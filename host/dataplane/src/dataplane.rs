@@ -1,33 +1,49 @@
 //! The handle on a running data plane.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
-use homeward_linux::{Tap, TapSettings};
-use homeward_model::{Clock, Entropy};
+use homeward_l2tp::{
+    Discard, Inbound, InboundSettings, InnerHeader, Outbound, Overhead, PathSettings,
+};
+use homeward_linux::tap::VNET_HEADER;
+use homeward_linux::{Tap, TapSettings, UdpSettings, UdpSocket};
+use homeward_model::{Clock, Entropy, Instant};
+use homeward_port::{Port, Settings as PortSettings};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
 
-use crate::config::{Config, PeerConfig, PeerId, PortSettings, TapInfo, TunnelConfig, TunnelId};
+use crate::config::{Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
+use crate::counters::Counters;
+use crate::egress::Egress;
+use crate::engine::{AnyEntropy, Shared, Timer};
 use crate::error::Error;
 use crate::event::Event;
-use crate::status::TunnelStatus;
+use crate::ingress::Ingress;
+use crate::link::encapsulation;
+use crate::status::{Drops, State, TunnelStatus};
+use crate::table::{Peer, Table, Tunnel, lock};
+use crate::timers::Slot;
+use crate::wireguard::{Cores, Identity, Way};
 
 /// A running data plane: two threads, one a direction. Dropping it stops it; its interfaces go.
 ///
 /// Commands take effect at once and disturb no traffic but their own tunnel's. They come from any
-/// thread; one that makes or removes an interface (`open`, `close`) may take the kernel some
-/// milliseconds: call those from a thread that may block.
-#[derive(Debug)]
+/// thread; one that makes or removes an interface (`open`, `close`, `remove_peer`) may take the
+/// kernel some milliseconds: call those from a thread that may block.
 pub struct Dataplane {
-    sockets: Vec<UdpSocket>,
-    state: Mutex<Registry>,
+    shared: Arc<Shared>,
+    threads: Mutex<Threads>,
+    keepalive: bool,
 }
 
-#[derive(Debug, Default)]
-struct Registry {
-    inner_address: Option<Ipv4Addr>,
-    peers: BTreeMap<PeerId, PeerConfig>,
-    tunnels: BTreeMap<TunnelId, (TunnelConfig, Tap)>,
+/// What commands hold against each other, so that what one has found another does not change.
+struct Threads {
+    running: Vec<JoinHandle<()>>,
+    next_core: u32,
 }
 
 impl Dataplane {
@@ -40,36 +56,75 @@ impl Dataplane {
     pub fn start(
         config: Config,
         clock: impl Clock + 'static,
-        entropy: impl Entropy + Send + 'static,
+        mut entropy: impl Entropy + Send + 'static,
         events: impl Fn(Event) + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let _ = (clock, entropy, events);
         let sockets = config
             .listen
             .iter()
             .map(|&address| {
-                UdpSocket::bind(address).map_err(|source| Error::Listen { address, source })
+                UdpSocket::open(&UdpSettings {
+                    address,
+                    dscp: config.dscp,
+                    mark: config.mark,
+                    receive_buffer: config.receive_buffer,
+                    send_buffer: config.send_buffer,
+                })
+                .map_err(|source| Error::Listen { address, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         if sockets.is_empty() {
             return Err(Error::NoAddress);
         }
-        Ok(Self { sockets, state: Mutex::default() })
+        // Where a core's numbers begin says nothing about how many there are.
+        let next_core = u32::from_ne_bytes(entropy.octets()) >> 8;
+        let path = PathSettings { keepalive: config.keepalive, ..PathSettings::default() };
+        let system = |errno: nix::Error| Error::System(errno.into());
+        let identity = Identity::new(&config.private_key);
+        let (clock, tell) = (Box::new(clock), Box::new(events));
+        let shared = Arc::new(Shared::new(identity, sockets, path, clock, tell).map_err(system)?);
+        for socket in &shared.sockets {
+            tracing::info!(address = %socket.local_address(), "the data plane listens");
+        }
+        let events = shared.socket_events().map_err(system)?;
+        let dataplane = Self {
+            shared: Arc::clone(&shared),
+            threads: Mutex::new(Threads { running: Vec::new(), next_core }),
+            keepalive: config.keepalive.is_some(),
+        };
+        let ingress = Ingress::new(Arc::clone(&shared), AnyEntropy(Box::new(entropy)));
+        let egress = Egress::new(shared);
+        // A thread that cannot be had ends the other one, as the handle is dropped.
+        dataplane.spawn("tunnel-out", move || egress.run())?;
+        dataplane.spawn("tunnel-in", move || ingress.run(&events))?;
+        Ok(dataplane)
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread =
+            std::thread::Builder::new().name(name.into()).spawn(body).map_err(Error::System)?;
+        self.commands().running.push(thread);
+        Ok(())
     }
 
     /// The X25519 public key that belongs to the private key it was started with.
     pub fn public_key(&self) -> [u8; 32] {
-        [0; 32]
+        self.shared.identity.public_key()
     }
 
     /// The addresses it listens on, with the port that was given for port 0.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+        self.shared.sockets.iter().map(UdpSocket::local_address).collect()
     }
 
     /// Sets our address inside WireGuard, which encrypted tunnels need.
     pub fn set_inner_address(&self, address: Ipv4Addr) {
-        self.registry().inner_address = Some(address);
+        let _commands = self.commands();
+        let mut table = self.shared.table_mut();
+        table.inner_address = Some(address);
+        for (_, peer) in &mut table.peers {
+            peer.inner = Some(InnerHeader::new(address, peer.config.inner_address, 0));
+        }
     }
 
     /// Makes a peer known, or changes it. Its WireGuard session survives unless a key changed; its
@@ -79,49 +134,162 @@ impl Dataplane {
     ///
     /// Another peer has the public key.
     pub fn set_peer(&self, peer: PeerId, config: PeerConfig) -> Result<(), Error> {
-        let mut registry = self.registry();
-        let same = registry
-            .peers
-            .iter()
-            .find(|(id, other)| **id != peer && other.public_key == config.public_key);
-        if let Some((&holder, _)) = same {
-            return Err(Error::KeyTaken { peer, holder });
+        let mut commands = self.commands();
+        let now = self.shared.now();
+        let (place, rekey, encrypted) = {
+            let table = self.shared.table();
+            let place = table.peer_ids.get(&peer).copied();
+            if let Some(&holder) = table.keys.get(&config.public_key)
+                && Some(holder) != place
+            {
+                let holder = table.peers.get(holder).map_or(peer, |holder| holder.id);
+                return Err(Error::KeyTaken { peer, holder });
+            }
+            let known = place.and_then(|at| table.peers.get(at));
+            let rekey = known.is_some_and(|known| {
+                known.config.public_key != config.public_key
+                    || known.config.preshared_key != config.preshared_key
+            });
+            (place, rekey, known.is_some_and(|known| known.cores.is_some()))
+        };
+        // Its arithmetic takes a while: without the lock.
+        let cores = (rekey && encrypted).then(|| self.cores(&mut commands, &config, now));
+        let endpoints = self.reachable(&config.endpoints);
+        let mut table = self.shared.table_mut();
+        let inner = table.inner_address.map(|own| InnerHeader::new(own, config.inner_address, 0));
+        let place = match place {
+            Some(place) => place,
+            None => {
+                let place = table.peers.insert(Peer::new(peer, config.clone()));
+                table.peer_ids.insert(peer, place);
+                place
+            }
+        };
+        if let Some(cores) = cores {
+            table.set_cores(place, Some(cores));
         }
-        registry.peers.insert(peer, config);
+        let Table { peers, keys, .. } = &mut *table;
+        let Some(known) = peers.get_mut(place) else { return Ok(()) };
+        keys.remove(&known.config.public_key);
+        keys.insert(config.public_key, place);
+        if known.endpoints != endpoints {
+            for sealed in [false, true] {
+                let link = known.link(sealed);
+                let mut route = link.route();
+                route.set_endpoints(&endpoints, now);
+                self.shared.arm(&link.slot, Timer::Link(place, sealed), route.due());
+            }
+        }
+        (known.inner, known.endpoints, known.config) = (inner, endpoints, config);
         Ok(())
     }
 
     /// Forgets a peer, and closes what tunnels lead to it. Nothing happens if it is not known.
     pub fn remove_peer(&self, peer: PeerId) {
-        let mut registry = self.registry();
-        registry.peers.remove(&peer);
-        registry.tunnels.retain(|_, (config, _)| config.peer != peer);
+        let _commands = self.commands();
+        let place = self.shared.table().peer_ids.get(&peer).copied();
+        let Some(place) = place else { return };
+        let tunnels: Vec<usize> = {
+            let table = self.shared.table();
+            table.tunnels.iter().filter(|(_, t)| t.peer == place).map(|(at, _)| at).collect()
+        };
+        for tunnel in tunnels {
+            drop(self.take_out(tunnel));
+        }
+        let mut table = self.shared.table_mut();
+        table.set_cores(place, None);
+        table.peer_ids.remove(&peer);
+        if let Some(known) = table.peers.try_remove(place) {
+            table.keys.remove(&known.config.public_key);
+        }
     }
 
     /// Opens a tunnel and makes its interface, or changes the tunnel with that id: what did not
-    /// change goes on without loss. Another `tap` name or `mac` makes another interface.
+    /// change goes on without loss. Another `tap` name or `mac` makes another interface; another
+    /// peer, session or `encrypted` begins the session anew.
     ///
     /// # Errors
     ///
-    /// The peer is not known, the session id is 0 or taken, there is an interface of that name, or
-    /// the kernel refuses. The tunnel is then as it was.
+    /// The peer is not known, the session id is taken, there is an interface of that name, or the
+    /// kernel refuses. The tunnel is then as it was.
     pub fn open(&self, tunnel: TunnelId, config: TunnelConfig) -> Result<TapInfo, Error> {
-        let mut registry = self.registry();
-        if !registry.peers.contains_key(&config.peer) {
-            return Err(Error::UnknownPeer { tunnel, peer: config.peer });
+        let mut commands = self.commands();
+        if self.shared.is_stopping() {
+            return Err(Error::Stopped);
         }
-        if config.encrypted && registry.inner_address.is_none() {
-            return Err(Error::NoInnerAddress(tunnel));
-        }
-        let settings = TapSettings { name: config.tap.clone(), mtu: config.mtu, mac: config.mac };
-        let tap = Tap::open(&settings).map_err(|source| Error::Tap { tunnel, source })?;
-        let info = TapInfo {
-            name: tap.name().to_owned(),
-            index: tap.index(),
-            mac: tap.mac(),
-            mtu: tap.mtu(),
+        let now = self.shared.now();
+        let mut config = config;
+        config.session.encapsulation = encapsulation(config.encrypted);
+        config.port.side = port_side(config.side);
+        let (peer, old, tap, same) = self.find(tunnel, &config)?;
+
+        let tap = match tap {
+            Some(tap) => tap,
+            None => {
+                let (name, mtu, mac) = (config.tap.clone(), config.mtu, config.mac);
+                let tap = Tap::open(&TapSettings { name, mtu, mac })
+                    .map_err(|source| Error::Tap { tunnel, source })?;
+                Arc::new(tap)
+            }
         };
-        registry.tunnels.insert(tunnel, (config, tap));
+        tap.set_mtu(config.mtu).map_err(|source| Error::Tap { tunnel, source })?;
+        let info = info(&tap);
+        if let (Some(old), true) = (old, same) {
+            let mut table = self.shared.table_mut();
+            if let Some(known) = table.tunnels.get_mut(old) {
+                lock(&known.port).reconfigure(config.port.clone(), now);
+                known.config = config;
+            }
+            return Ok(info);
+        }
+
+        let needs_cores = config.encrypted && {
+            let table = self.shared.table();
+            table.peers.get(peer).is_some_and(|known| known.cores.is_none())
+        };
+        let cores = needs_cores.then(|| {
+            let peer_config = self.shared.table().peers.get(peer).map(|p| p.config.clone());
+            peer_config.map(|peer_config| self.cores(&mut commands, &peer_config, now))
+        });
+        let new = Tunnel {
+            id: tunnel,
+            peer,
+            overhead: Overhead::of(&config.session),
+            tap: Arc::clone(&tap),
+            gone: false.into(),
+            outbound: Mutex::new(Outbound::new(&config.session)),
+            inbound: Mutex::new(Inbound::new(&config.session, InboundSettings::default())),
+            slot: Slot::default(),
+            port: Mutex::new(Port::new(config.port.clone(), now)),
+            counters: Arc::new(Counters::default()),
+            config,
+        };
+        // The old one goes first: its interface may be the same, under the same place in epoll.
+        let replaced = old.and_then(|old| self.take_out(old));
+        let mut table = self.shared.table_mut();
+        if let Some(Some(cores)) = cores {
+            table.set_cores(peer, Some(cores));
+        }
+        let Table { peers, tunnels, tunnel_ids, sessions, .. } = &mut *table;
+        if let Some(known) = peers.get(peer) {
+            let sealed = new.config.encrypted;
+            let link = known.link(sealed);
+            let mut route = link.route();
+            let (session, endpoints) = (&new.config.session, &known.endpoints);
+            route.add_carrier(tunnel, session, &self.shared.path, endpoints, now);
+            self.shared.arm(&link.slot, Timer::Link(peer, sealed), route.due());
+        }
+        let session = new.config.session.local_session.get();
+        let place = tunnels.insert(new);
+        tunnel_ids.insert(tunnel, place);
+        sessions.insert(session, place);
+        drop(table);
+        drop(replaced);
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, place as u64);
+        self.shared.interfaces.add(&*tap, event).map_err(|errno| {
+            drop(self.take_out(place));
+            Error::System(errno.into())
+        })?;
         Ok(info)
     }
 
@@ -131,15 +299,20 @@ impl Dataplane {
     ///
     /// There is no such tunnel.
     pub fn set_port(&self, tunnel: TunnelId, port: PortSettings) -> Result<(), Error> {
-        let mut registry = self.registry();
-        let (config, _) = registry.tunnels.get_mut(&tunnel).ok_or(Error::UnknownTunnel(tunnel))?;
-        config.port = port;
+        let _commands = self.commands();
+        let now = self.shared.now();
+        let mut table = self.shared.table_mut();
+        let known = table.tunnel_mut(tunnel)?;
+        known.config.port = PortSettings { side: port_side(known.config.side), ..port };
+        lock(&known.port).reconfigure(known.config.port.clone(), now);
         Ok(())
     }
 
     /// Closes a tunnel; its interface goes. Whether there was one.
     pub fn close(&self, tunnel: TunnelId) -> bool {
-        self.registry().tunnels.remove(&tunnel).is_some()
+        let _commands = self.commands();
+        let place = self.shared.table().tunnel_ids.get(&tunnel).copied();
+        place.and_then(|place| self.take_out(place)).is_some()
     }
 
     /// Writes a frame out of the tunnel's interface as if it had come through the tunnel; no port
@@ -149,24 +322,236 @@ impl Dataplane {
     ///
     /// There is no such tunnel, or the interface does not take the frame.
     pub fn inject(&self, tunnel: TunnelId, frame: &[u8]) -> Result<(), Error> {
-        let registry = self.registry();
-        let (_, tap) = registry.tunnels.get(&tunnel).ok_or(Error::UnknownTunnel(tunnel))?;
-        let header = [0; homeward_linux::tap::VNET_HEADER];
-        tap.write(&[std::io::IoSlice::new(&header), std::io::IoSlice::new(frame)])
+        let table = self.shared.table();
+        let known = table.tunnel(tunnel)?;
+        known
+            .tap
+            .write(&[IoSlice::new(&[0; VNET_HEADER]), IoSlice::new(frame)])
             .map_err(|source| Error::Inject { tunnel, source })
     }
 
     /// How the tunnels fare, by id.
     pub fn status(&self) -> Vec<TunnelStatus> {
-        Vec::new()
+        let now = self.shared.now();
+        let table = self.shared.table();
+        let places = table.tunnel_ids.values();
+        places.filter_map(|at| status(&table, table.tunnels.get(*at)?, now)).collect()
     }
 
-    /// Stops: the threads end, the interfaces go, the sockets close. Idempotent.
+    /// The addresses that a tunnel's port knows to be its devices': for the port that takes over.
+    ///
+    /// # Errors
+    ///
+    /// There is no such tunnel.
+    pub fn bindings(&self, tunnel: TunnelId) -> Result<Vec<homeward_port::Binding>, Error> {
+        let now = self.shared.now();
+        let table = self.shared.table();
+        Ok(lock(&table.tunnel(tunnel)?.port).bindings(now).collect())
+    }
+
+    /// Stops: the threads end, the interfaces go. Commands that make something are refused from
+    /// then on. Idempotent.
     pub fn stop(&self) {
-        self.registry().tunnels.clear();
+        self.shared.stop();
+        let running = std::mem::take(&mut self.commands().running);
+        for thread in running {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the data plane panicked: this is a defect");
+            }
+        }
+        let _commands = self.commands();
+        let places: Vec<usize> =
+            self.shared.table().tunnels.iter().map(|(place, _)| place).collect();
+        for place in places {
+            drop(self.take_out(place));
+        }
     }
 
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn commands(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The peer's place, the tunnel's if there is one, its interface if that stays, and whether
+    /// all of it stays but what can be changed in place.
+    #[expect(clippy::type_complexity, reason = "for one caller")]
+    fn find(
+        &self,
+        tunnel: TunnelId,
+        config: &TunnelConfig,
+    ) -> Result<(usize, Option<usize>, Option<Arc<Tap>>, bool), Error> {
+        let table = self.shared.table();
+        let peer = table.peer_ids.get(&config.peer).copied();
+        let peer = peer.ok_or(Error::UnknownPeer { tunnel, peer: config.peer })?;
+        if config.encrypted && table.inner_address.is_none() {
+            return Err(Error::NoInnerAddress(tunnel));
+        }
+        let old = table.tunnel_ids.get(&tunnel).copied();
+        let session = config.session.local_session.get();
+        if let Some(&holder) = table.sessions.get(&session)
+            && Some(holder) != old
+        {
+            let holder = table.tunnels.get(holder).map_or(tunnel, |holder| holder.id);
+            return Err(Error::SessionTaken { tunnel, session, holder });
+        }
+        let known = old.and_then(|at| table.tunnels.get(at));
+        let tap = known
+            .filter(|known| known.config.tap == config.tap && known.config.mac == config.mac)
+            .filter(|known| !known.gone.load(Ordering::Relaxed))
+            .map(|known| Arc::clone(&known.tap));
+        let same = tap.is_some()
+            && known.is_some_and(|known| {
+                known.peer == peer
+                    && known.config.encrypted == config.encrypted
+                    && known.config.session == config.session
+            });
+        Ok((peer, old, tap, same))
+    }
+
+    /// Takes a tunnel out of the table. Nobody uses it any more once this returns; its interface
+    /// goes when what is given is dropped.
+    fn take_out(&self, place: usize) -> Option<Tunnel> {
+        let mut table = self.shared.table_mut();
+        let tunnel = table.tunnels.try_remove(place)?;
+        table.tunnel_ids.remove(&tunnel.id);
+        table.sessions.remove(&tunnel.config.session.local_session.get());
+        let peer = table.peers.get(tunnel.peer);
+        if let Some(peer) = peer {
+            peer.link(tunnel.config.encrypted).route().remove_carrier(tunnel.id);
+        }
+        // One that is gone is not there any more.
+        let _ = self.shared.interfaces.delete(&*tunnel.tap);
+        Some(tunnel)
+    }
+
+    fn cores(&self, commands: &mut Threads, config: &PeerConfig, now: Instant) -> Cores {
+        let table = self.shared.table();
+        let mut free = || loop {
+            let index = commands.next_core;
+            commands.next_core = (index + 1) & 0x00ff_ffff;
+            if !table.cores.contains_key(&index) {
+                return index;
+            }
+        };
+        let indices = [free(), free()];
+        drop(table);
+        let preshared = config.preshared_key.as_ref();
+        Cores::new(&self.shared.identity, config.public_key, preshared, indices, now)
+    }
+
+    /// Those of the addresses that a socket of ours can send to.
+    fn reachable(&self, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+        let canonical = addresses.iter().map(|address| match address.ip().to_canonical() {
+            ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
+            _ => *address,
+        });
+        let sockets = &self.shared.sockets;
+        canonical.filter(|at| sockets.iter().any(|socket| socket.reaches(*at))).collect()
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Dataplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dataplane")
+            .field("addresses", &self.local_addresses())
+            .field("keepalive", &self.keepalive)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    fn tunnel(&self, tunnel: TunnelId) -> Result<&Tunnel, Error> {
+        let place = self.tunnel_ids.get(&tunnel).copied();
+        place.and_then(|at| self.tunnels.get(at)).ok_or(Error::UnknownTunnel(tunnel))
+    }
+
+    fn tunnel_mut(&mut self, tunnel: TunnelId) -> Result<&mut Tunnel, Error> {
+        let place = self.tunnel_ids.get(&tunnel).copied();
+        place.and_then(|at| self.tunnels.get_mut(at)).ok_or(Error::UnknownTunnel(tunnel))
+    }
+
+    fn set_cores(&mut self, place: usize, new: Option<Cores>) {
+        let Some(peer) = self.peers.get_mut(place) else { return };
+        for index in peer.cores.as_ref().map_or([].as_slice(), |cores| &cores.indices) {
+            self.cores.remove(index);
+        }
+        if let Some(new) = &new {
+            let [outward, inward] = new.indices;
+            self.cores.insert(outward, (place, Way::Out));
+            self.cores.insert(inward, (place, Way::In));
+        }
+        peer.cores = new;
+    }
+}
+
+fn status(table: &Table, tunnel: &Tunnel, now: Instant) -> Option<TunnelStatus> {
+    let peer = table.peers.get(tunnel.peer)?;
+    let link = peer.link(tunnel.config.encrypted);
+    let heard = link.heard().map(|at| now.since(at).as_millis());
+    let (state, endpoint, path_mtu) = {
+        let route = link.route();
+        (route.state(), route.way().map(|way| way.to), route.path_mtu())
+    };
+    let counters = &tunnel.counters;
+    Some(TunnelStatus {
+        tunnel: tunnel.id,
+        peer: peer.id,
+        tap: tunnel.tap.name().to_owned(),
+        side: tunnel.config.side,
+        encrypted: tunnel.config.encrypted,
+        state: if tunnel.gone.load(Ordering::Relaxed) { State::Gone } else { state },
+        endpoint,
+        path_mtu,
+        last_heard_ms: heard.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+        sent: counters.sent.get(),
+        received: counters.received.get(),
+        drops: drops(tunnel),
+    })
+}
+
+fn drops(tunnel: &Tunnel) -> Drops {
+    let counters = &tunnel.counters;
+    let port = lock(&tunnel.port).counters();
+    let unfit = lock(&tunnel.outbound).counters().too_long;
+    let inbound = *lock(&tunnel.inbound).counters();
+    let discarded = |reasons: &[Discard]| -> u64 {
+        reasons.iter().map(|reason| inbound.discarded(*reason)).sum()
+    };
+    Drops {
+        port: port.from_stranger.dropped_in_all() + port.to_stranger.dropped_in_all(),
+        no_path: counters.no_path.get(),
+        unproven: counters.unproven.get(),
+        socket_full: counters.socket_full.get(),
+        socket_error: counters.socket_error.get(),
+        tap: counters.tap.get(),
+        malformed: counters.malformed.get() + discarded(&[Discard::Runt]),
+        too_long: unfit + counters.too_long.get(),
+        cookie: discarded(&[Discard::Cookie]),
+        replayed: discarded(&[Discard::Duplicate, Discard::Stale]),
+        unexpected: discarded(&[
+            Discard::Short,
+            Discard::ControlMessage,
+            Discard::Version,
+            Discard::OtherSession,
+            Discard::Unnumbered,
+            Discard::UnexpectedFragment,
+        ]),
+        reassembly: inbound.timed_out + inbound.evicted + discarded(&[Discard::Fragment]),
+    }
+}
+
+fn port_side(side: Side) -> homeward_port::Side {
+    match side {
+        Side::Home => homeward_port::Side::Home,
+        Side::Foreign => homeward_port::Side::Foreign,
+    }
+}
+
+fn info(tap: &Tap) -> TapInfo {
+    TapInfo { name: tap.name().to_owned(), index: tap.index(), mac: tap.mac(), mtu: tap.mtu() }
 }

@@ -7,6 +7,19 @@
 //! | [`status`] | how its tunnels fare |
 //! | [`error`] | what it refuses |
 //! | [`key`] | key material |
+//! | [`offload`] | cuts and puts together super-frames, checksums, MSS |
+//!
+//! ```text
+//!            egress (one thread)
+//!  TAP ──► port ──► cut super-frames ──► L2TPv3 ──► [IPv4, WireGuard] ──► batch ──► UDP, in runs
+//!            ingress (one thread)
+//!  TAP ◄── put super-frames together ◄── MSS ◄── port ◄── L2TPv3 ◄── [WireGuard, IPv4] ◄── UDP, in runs
+//! ```
+//!
+//! On the wire: in the clear, UDP with L2TPv3 data messages (RFC 3931 4.1.2) with Ethernet frames
+//! (RFC 4719); encrypted, UDP with WireGuard, in it IPv4 of protocol 115 between the inner
+//! addresses, in that L2TPv3 over IP. One socket a family serves both, told apart by the first
+//! octet.
 
 pub mod config;
 pub mod error;
@@ -18,11 +31,19 @@ pub mod testing;
 
 pub mod offload;
 
+mod batch;
+mod carry;
+mod counters;
 mod dataplane;
+mod egress;
+mod engine;
+mod ingress;
+mod link;
+mod table;
+mod timers;
+mod wireguard;
 
-pub use config::{
-    Config, PeerConfig, PeerId, PortSettings, SessionConfig, Side, TapInfo, TunnelConfig, TunnelId,
-};
+pub use config::{Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
 pub use dataplane::Dataplane;
 pub use error::Error;
 pub use event::Event;

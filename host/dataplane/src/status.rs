@@ -75,10 +75,15 @@ pub struct Drops {
     pub tap: u64,
     /// Frames that are malformed.
     pub malformed: u64,
+    /// Frames that are too long for the path and cannot be cut, and datagrams that turned out to
+    /// be.
+    pub too_long: u64,
     /// Data messages with a wrong cookie.
     pub cookie: u64,
     /// Data messages that were there before, or are too old to tell.
     pub replayed: u64,
-    /// Fragments whose frame never became whole.
+    /// Data messages that are not what the ends agreed on.
+    pub unexpected: u64,
+    /// Parts of frames that were given up, for the rest did not come in time or in bounds.
     pub reassembly: u64,
 }

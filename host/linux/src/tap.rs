@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use homeward_model::Mac;
 
@@ -45,7 +46,7 @@ pub struct Tap {
     name: String,
     index: u32,
     mac: Mac,
-    mtu: u32,
+    mtu: AtomicU32,
 }
 
 impl Tap {
@@ -88,7 +89,7 @@ impl Tap {
             name: name.to_owned(),
             index: link.index,
             mac: link.mac.unwrap_or(Mac::new([0; 6])),
-            mtu: 0,
+            mtu: AtomicU32::new(0),
         };
         if let Some(mac) = settings.mac.filter(|mac| *mac != tap.mac) {
             tap.change("set the MAC address of", IFLA_ADDRESS, &mac.octets())?;
@@ -116,7 +117,7 @@ impl Tap {
 
     /// The largest IP packet that fits into a frame, in octets.
     pub fn mtu(&self) -> u32 {
-        self.mtu
+        self.mtu.load(Ordering::Relaxed)
     }
 
     /// Changes the largest IP packet; nothing happens if it is that.
@@ -124,10 +125,10 @@ impl Tap {
     /// # Errors
     ///
     /// Below 68 or above 65,521 octets, or the interface is gone.
-    pub fn set_mtu(&mut self, mtu: u32) -> Result<()> {
-        if mtu != self.mtu {
+    pub fn set_mtu(&self, mtu: u32) -> Result<()> {
+        if mtu != self.mtu() {
             self.change("set the MTU of", IFLA_MTU, &mtu.to_ne_bytes())?;
-            self.mtu = mtu;
+            self.mtu.store(mtu, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -15,6 +15,9 @@ const MAX_HEADER: usize = ETHERNET + 40 + 60;
 /// The longest IP packet.
 const MAX_PACKET: usize = 65_535;
 
+/// The most segments of a super-frame: its parts are written in one call, which takes 1,024.
+const MAX_SEGMENTS: u16 = 1000;
+
 /// How many streams are looked for a place to append to.
 const OPEN: usize = 16;
 
@@ -249,7 +252,8 @@ impl Stream {
         let expected = self.sequence.wrapping_add(u32::try_from(self.payload).unwrap_or(0));
         let numbered =
             self.atomic || next.identification == self.identification.wrapping_add(self.segments);
-        let fits = headers - ETHERNET + self.payload + next.payload <= MAX_PACKET;
+        let fits = headers - ETHERNET + self.payload + next.payload <= MAX_PACKET
+            && self.segments < MAX_SEGMENTS;
         let same = next.packet.payload == headers
             && self.header.get(..headers) == next.header.get(..headers);
         if !(same && numbered && fits && next.sequence == expected && next.payload <= self.size) {

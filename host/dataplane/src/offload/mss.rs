@@ -13,19 +13,21 @@ const OPTION_MSS: u8 = 2;
 
 /// Lowers the MSS in a SYN or SYN-ACK to what is given, and corrects its checksum; it is never
 /// raised, and none is put in. Whether it was lowered. The frame's checksum must be complete.
+/// The limit is asked for only if the frame is one: most are not.
 #[inline]
-pub fn clamp(frame: &mut [u8], limit: TcpMss) -> bool {
-    // Most frames are no SYN: look at them as little as possible.
-    TcpPacket::decode(frame).is_some_and(|packet| lower(frame, &packet, limit).is_some())
+pub fn clamp(frame: &mut [u8], limit: impl FnOnce() -> Option<TcpMss>) -> bool {
+    let Some(packet) = TcpPacket::decode(frame) else { return false };
+    let flags = frame.get(packet.tcp + 13).copied().unwrap_or_default();
+    if flags & SYN == 0 {
+        return false;
+    }
+    limit().is_some_and(|limit| lower(frame, &packet, limit).is_some())
 }
 
 fn lower(frame: &mut [u8], packet: &TcpPacket, limit: TcpMss) -> Option<()> {
     let header = frame.get_mut(packet.tcp..packet.payload)?;
     let (fixed, options) = header.split_first_chunk_mut::<20>()?;
-    let [.., flags, _, _, c0, c1, _, _] = fixed;
-    if *flags & SYN == 0 {
-        return None;
-    }
+    let [.., c0, c1, _, _] = fixed;
     let limit = match packet.network {
         Network::V4 => limit.v4,
         Network::V6 => limit.v6,

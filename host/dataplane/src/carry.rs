@@ -1,0 +1,184 @@
+//! Puts what belongs to tunnels into datagrams, for both threads.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use homeward_l2tp::inner::INNER_HEADER_LEN;
+use homeward_l2tp::{Header, InnerHeader, Probe};
+use homeward_model::Instant;
+
+use crate::batch::{Batch, Target};
+use crate::counters::Counters;
+use crate::engine::Shared;
+use crate::event::Event;
+use crate::status::State;
+use crate::table::Peer;
+use crate::wireguard::{Core, INITIATION, OVERHEAD, PAD, Sealed, Way};
+
+/// Room for a packet before it is sealed: the longest datagram that is ever sent, and to spare.
+pub(crate) const PLAIN: usize = 2048;
+
+/// The most octets of a frame in a packet: what [`PLAIN`] has room for beside all headers.
+pub(crate) const LARGEST_PAYLOAD: usize = PLAIN - INNER_HEADER_LEN - 20 - PAD;
+
+/// The octets of a packet to be sealed, which begins at the start of `plain`: the inner header and
+/// the padding are put around `content` octets of L2TP that are there already.
+#[inline]
+pub(crate) fn finish_plain<'a>(
+    plain: &'a mut [u8],
+    inner: &InnerHeader,
+    content: usize,
+) -> Option<&'a [u8]> {
+    let end = INNER_HEADER_LEN + content;
+    let padded = end.next_multiple_of(PAD);
+    let plain = plain.get_mut(..padded)?;
+    plain.get_mut(end..)?.fill(0);
+    *plain.first_chunk_mut()? = inner.header(content);
+    Some(plain)
+}
+
+/// Where a datagram came from: what goes back there comes from where it was sent to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: Option<IpAddr>,
+}
+
+/// Sends the probes of a link, tells what happened to it, and has it come up again in time. Gives
+/// when that is.
+pub(crate) fn pump(
+    peer: &Peer,
+    sealed: bool,
+    arrival: Option<Arrival>,
+    batch: &mut Batch,
+    events: &mut Vec<Event>,
+    now: Instant,
+) -> Option<Instant> {
+    let mut route = peer.link(sealed).route();
+    while let Some((probe, header)) = route.next_probe() {
+        let from =
+            arrival.filter(|arrival| arrival.from == probe.to).and_then(|arrival| arrival.to);
+        let from =
+            from.or_else(|| route.way().filter(|way| way.to == probe.to).and_then(|way| way.from));
+        let target = Target { to: probe.to, from, counters: None };
+        if sealed {
+            // A peer that is not there may have begun anew, and know no session of ours.
+            let doubt = route.state() != State::Up;
+            send_sealed_probe(peer, &probe, &header, doubt, &target, batch, now);
+        } else {
+            let room = batch.room();
+            let written = room
+                .get_mut(..header.len())
+                .map(|place| place.copy_from_slice(&header))
+                .and_then(|()| probe.echo.write(room.get_mut(header.len()..)?));
+            if let Some(len) = written {
+                batch.push(&target, header.len() + len);
+            }
+        }
+    }
+    route.take_events(events);
+    route.due()
+}
+
+fn send_sealed_probe(
+    peer: &Peer,
+    probe: &Probe,
+    header: &Header,
+    doubt: bool,
+    target: &Target,
+    batch: &mut Batch,
+    now: Instant,
+) {
+    let (Some(inner), Some(cores)) = (&peer.inner, &peer.cores) else { return };
+    let mut core = cores.lock(Way::Out);
+    if let Some(len) = core.wake(batch.room(), now) {
+        batch.push(target, len);
+    }
+    if core.has_session() {
+        let mut plain = [0; PLAIN];
+        let content = plain
+            .get_mut(INNER_HEADER_LEN..)
+            .and_then(|room| room.split_at_mut_checked(header.len()))
+            .and_then(|(place, room)| {
+                place.copy_from_slice(header);
+                probe.echo.write(room)
+            });
+        let Some(content) = content else { return };
+        if let Some(packet) = finish_plain(&mut plain, inner, header.len() + content) {
+            seal(&mut core, packet, target, batch);
+        }
+        if !doubt {
+            return;
+        }
+    }
+    if batch.left() >= INITIATION
+        && let Some(len) = core.initiate(batch.room(), now)
+    {
+        batch.push(target, len);
+    }
+}
+
+/// Seals a packet into the batch. Gives the octets of what is sent, which is an initiation if
+/// there is no session.
+#[inline]
+pub(crate) fn seal(core: &mut Core, packet: &[u8], target: &Target, batch: &mut Batch) -> usize {
+    // Too little room would be a panic of the library.
+    if batch.left() < (packet.len() + OVERHEAD).max(INITIATION) {
+        if let Some(counters) = &target.counters {
+            counters.socket_full.add(1);
+        }
+        return 0;
+    }
+    match core.seal(packet, batch.room()) {
+        Sealed::Data(len) | Sealed::Initiation(len) => {
+            batch.push(target, len);
+            len
+        }
+        Sealed::Waiting => 0,
+    }
+}
+
+/// Looks at a peer's WireGuard. Gives when to look again.
+pub(crate) fn poll_cores(
+    shared: &Shared,
+    peer: &Peer,
+    batch: &mut Batch,
+    now: Instant,
+) -> Option<Instant> {
+    let cores = peer.cores.as_ref()?;
+    let mut keys = false;
+    for way in [Way::Out, Way::In] {
+        let mut core = cores.lock(way);
+        let len = if batch.left() < INITIATION { None } else { core.poll(batch.room(), now) };
+        keys |= core.has_session();
+        drop(core);
+        let Some(len) = len else { continue };
+        let mut route = peer.link(true).route();
+        if let Some(there) = route.way()
+            && (there.proven || route.spend(there.to, len, now))
+        {
+            let target = Target { to: there.to, from: there.from, counters: None };
+            batch.push(&target, len);
+        }
+    }
+    let _ = shared;
+    let active = Instant::from_nanos(peer.active.load(Ordering::Relaxed));
+    if now.since(active) < crate::engine::CORE_IDLE {
+        Some(now + crate::engine::CORE_TICK)
+    } else {
+        keys.then(|| now + crate::engine::CORE_IDLE_TICK)
+    }
+}
+
+/// Notes that WireGuard carries something for a peer. Gives when to look at its timers.
+#[inline]
+pub(crate) fn note_activity(peer: &Peer, now: Instant) -> Instant {
+    peer.active.store(now.as_nanos(), Ordering::Relaxed);
+    now + crate::engine::CORE_TICK
+}
+
+/// Where a tunnel's frames go, and on whose account.
+pub(crate) fn target(way: &crate::link::Way, counters: &Arc<Counters>) -> Target {
+    Target { to: way.to, from: way.from, counters: Some(Arc::clone(counters)) }
+}

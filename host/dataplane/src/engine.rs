@@ -1,0 +1,161 @@
+//! What the two threads and the handle share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use homeward_l2tp::PathSettings;
+use homeward_linux::udp::UdpSocket;
+use homeward_model::{Clock, Entropy, Instant};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::event::Event;
+use crate::table::Table;
+use crate::timers::{Slot, Timers};
+use crate::wireguard::Identity;
+
+/// What an epoll entry that is no interface or socket has for data.
+pub(crate) const WAKE: u64 = u64::MAX;
+
+/// How often WireGuard's timers are looked at while a peer sends or receives.
+pub(crate) const CORE_TICK: Duration = Duration::from_millis(500);
+/// How often while it is idle and has keys, which are to be forgotten in time.
+pub(crate) const CORE_IDLE_TICK: Duration = Duration::from_secs(30);
+/// After how long it is idle: longer than any of WireGuard's timers that follow a packet.
+pub(crate) const CORE_IDLE: Duration = Duration::from_secs(25);
+
+/// What comes up in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// The path of a peer's link: the peer's place, and whether it is the encrypted one.
+    Link(usize, bool),
+    /// A peer's WireGuard.
+    Cores(usize),
+    /// A tunnel's fragments.
+    Fragments(usize),
+}
+
+/// What the two threads and the handle share.
+pub(crate) struct Shared {
+    pub(crate) identity: Identity,
+    pub(crate) sockets: Vec<UdpSocket>,
+    pub(crate) path: PathSettings,
+    pub(crate) timers: Timers<Timer>,
+    /// The interfaces, for the thread that sends.
+    pub(crate) interfaces: Epoll,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) refused: Refused,
+    table: RwLock<Table>,
+    clock: Box<dyn Clock>,
+    tell: Box<dyn Fn(Event) + Send + Sync>,
+    wake_sender: EventFd,
+    wake_receiver: EventFd,
+}
+
+/// Datagrams that belong to no tunnel.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Neither L2TP nor WireGuard, or for no session or core of ours.
+    pub(crate) unknown: AtomicU64,
+    /// WireGuard messages that did not open: replayed, forged, or of a session that is over.
+    pub(crate) wireguard: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        identity: Identity,
+        sockets: Vec<UdpSocket>,
+        path: PathSettings,
+        clock: Box<dyn Clock>,
+        tell: Box<dyn Fn(Event) + Send + Sync>,
+    ) -> nix::Result<Self> {
+        let wake = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let interfaces = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let (wake_sender, wake_receiver) = (wake()?, wake()?);
+        interfaces.add(&wake_sender, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        Ok(Self {
+            identity,
+            sockets,
+            path,
+            timers: Timers::default(),
+            interfaces,
+            stopping: AtomicBool::new(false),
+            refused: Refused::default(),
+            table: RwLock::default(),
+            clock,
+            tell,
+            wake_sender,
+            wake_receiver,
+        })
+    }
+
+    /// The sockets, for the thread that receives; each with its place for data.
+    pub(crate) fn socket_events(&self) -> nix::Result<Epoll> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&self.wake_receiver, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        for (at, socket) in self.sockets.iter().enumerate() {
+            epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
+        }
+        Ok(epoll)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what happened. Without a lock held: who is told may ask for something.
+    pub(crate) fn tell(&self, events: &mut Vec<Event>) {
+        for event in events.drain(..) {
+            (self.tell)(event);
+        }
+    }
+
+    /// Has something come up in time, for any thread but the receiving one.
+    pub(crate) fn arm(&self, slot: &Slot, timer: Timer, due: Option<Instant>) {
+        if let Some(due) = due
+            && self.timers.arm(slot, timer, due)
+        {
+            self.wake_receiver();
+        }
+    }
+
+    /// Has the receiving thread look at the time, or at whether to stop. A write cannot fail: the
+    /// number that it adds to is read long before it is full.
+    pub(crate) fn wake_receiver(&self) {
+        let _ = self.wake_receiver.write(1);
+    }
+
+    /// Ends both threads.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        let _ = self.wake_sender.write(1);
+        self.wake_receiver();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes back the wake-ups of the receiving thread.
+    pub(crate) fn receiver_woke(&self) {
+        let _ = self.wake_receiver.read();
+    }
+}
+
+/// An entropy of unknown kind.
+pub(crate) struct AnyEntropy(pub(crate) Box<dyn Entropy + Send>);
+
+impl Entropy for AnyEntropy {
+    fn fill(&mut self, room: &mut [u8]) {
+        self.0.fill(room);
+    }
+}
