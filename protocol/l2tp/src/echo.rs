@@ -129,3 +129,48 @@ impl Echo {
         Self { kind: EchoKind::Reply, nonce, padding: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(padding: u16) -> Vec<u8> {
+        let echo = Echo { kind: EchoKind::Request, nonce: Nonce(*b"01234567"), padding };
+        let mut room = vec![0xff; 100];
+        let len = echo.write(&mut room).unwrap();
+        room.truncate(len);
+        room
+    }
+
+    #[test]
+    fn a_request_has_the_octets_that_the_module_documents() {
+        assert_eq!(request(3), b"\x10\0\x7f\xf8Hw\x01\x0101234567\0\0\0");
+        let echo = Echo { kind: EchoKind::Request, nonce: Nonce(*b"01234567"), padding: 3 };
+        assert_eq!(Echo::decode(&request(3)), Ok(echo));
+        assert_eq!(Echo::reply(echo.nonce).head(), *b"\x10\0\x7f\xf8Hw\x01\x0201234567");
+        assert_eq!(echo.write(&mut [0; 18]), None, "no room");
+    }
+
+    #[test]
+    fn other_messages_are_refused() {
+        for (at, value, error) in [
+            (0, 0x11, EchoError::Channel),
+            (1, 1, EchoError::Channel),
+            (2, 0, EchoError::Channel),
+            (3, 0x21, EchoError::Channel),
+            (4, b'h', EchoError::Magic),
+            (5, b'W', EchoError::Magic),
+            (6, 0, EchoError::Version(0)),
+            (6, 2, EchoError::Version(2)),
+            (7, 0, EchoError::Kind(0)),
+            (7, 3, EchoError::Kind(3)),
+        ] {
+            let mut octets = request(0);
+            octets[at] = value;
+            assert_eq!(Echo::decode(&octets), Err(error), "octet {at} as {value}");
+        }
+        for len in 0..ECHO_LEN {
+            assert_eq!(Echo::decode(&request(0)[..len]), Err(EchoError::Short(len)));
+        }
+    }
+}

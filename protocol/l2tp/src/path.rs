@@ -12,7 +12,7 @@
 //!   and used once it has answered and is where the other end last sent from. Until then the old
 //!   one is.
 //! - **Silence.** What was sent and not answered by anything is probed after
-//!   [`PathSettings::probe`], and given up after [`PathSettings::dead`]. Then all candidates are
+//!   [`probe`](field@PathSettings::probe), and given up after [`PathSettings::dead`]. Then all candidates are
 //!   tried, further and further apart. An idle path sends nothing, unless this end is told to
 //!   keep a NAT's mapping alive.
 //! - **Path MTU.** See [`Path::mtu`].
@@ -45,7 +45,8 @@ const DOUBT: u8 = 2;
 /// The most replies that wait for [`Path::poll_transmit`].
 const MAX_QUEUED: usize = 64;
 
-/// An echo message to send, in any session between the two ends.
+/// An echo message to send, in any session between the two ends; with Don't Fragment set, for a
+/// padded one measures the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     /// Where to.
@@ -145,14 +146,13 @@ impl Path {
     }
 
     /// Takes a new list of candidates for the old. The address in use stays in use while it
-    /// answers.
+    /// answers; if there is none, another list than the last is tried at once.
     pub fn handle_candidates(
         &mut self,
         candidates: impl IntoIterator<Item = SocketAddr>,
         now: Instant,
     ) {
-        self.candidates.tell(candidates);
-        if self.current.is_none() {
+        if self.candidates.tell(candidates) && self.current.is_none() {
             self.candidates.try_all(&self.settings, now);
             if self.state == PathState::Trying && self.candidates.any_told() {
                 self.give_up = self.give_up.min(now + self.settings.dead);
@@ -195,7 +195,8 @@ impl Path {
     }
 
     /// Notes that a router, or the own interface, refused a packet to `to` that was longer than
-    /// `mtu` octets (an ICMP message that quotes it, or EMSGSIZE).
+    /// `mtu` octets (an ICMP message that quotes it, or EMSGSIZE: one octet less than the packet
+    /// had). This only guides the search.
     pub fn handle_too_big(&mut self, to: SocketAddr, mtu: u16, now: Instant) {
         if self.current.as_ref().is_some_and(|current| current.peer == to) {
             let before = self.mtu.mtu();

@@ -146,6 +146,29 @@ fn fragments_of_two_frames_are_never_mixed() {
     assert_eq!(take(7, Fragment::Last, &[7; 20]), Ok(vec![]), "5 to 6 is a frame already");
 }
 
+/// No honest end sends these. What is sound of them is still delivered.
+#[test]
+fn a_frame_that_begins_or_ends_where_it_should_not_spoils_no_other() {
+    use Fragment::{First, Last, Middle};
+    for order in [
+        [(1, Last), (2, Middle), (0, First)],
+        [(2, Middle), (1, Last), (0, First)],
+        [(1, First), (0, Middle), (2, Last)],
+        [(0, Middle), (1, First), (2, Last)],
+    ] {
+        let mut inbound = inbound();
+        let (last, before) = order.split_last().unwrap();
+        for (number, part) in before {
+            let packet = fragment(*number, *part, &[*number as u8; 10]);
+            assert_eq!(inbound.accept(&packet, NOW), Ok(Delivery::Pending), "{order:?}");
+        }
+        match inbound.accept(&fragment(last.0, last.1, &[last.0 as u8; 10]), NOW) {
+            Ok(Delivery::Frame(frame)) => assert_eq!(frame.len(), 20, "{order:?}"),
+            other => panic!("{order:?}: {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_duplicate_of_a_fragment_is_dropped() {
     let whole = frame(1, 1514);
@@ -216,6 +239,12 @@ fn no_more_is_held_than_is_allowed_and_the_oldest_goes_first() {
         let last = fragment(number * 2 + 1, Fragment::Last, &[1; 100]);
         assert_eq!(inbound.accept(&last, NOW), Ok(Delivery::Frame(&[1; 1000])), "{number}");
     }
+    let many = InboundSettings { max_held: 1 << 20, ..settings };
+    let mut inbound = Inbound::new(&numbered(), many);
+    for number in 0..100 {
+        inbound.accept(&fragment(number * 2, Fragment::First, &[1; 900]), NOW).unwrap();
+    }
+    assert_eq!((inbound.held(), inbound.counters().evicted), (4 * 900, 96));
     let mut inbound = Inbound::new(&numbered(), settings);
     for number in 0..4 {
         inbound.accept(&fragment(number * 2, Fragment::First, &[1; 1500]), NOW).unwrap();

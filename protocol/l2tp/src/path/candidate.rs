@@ -100,16 +100,24 @@ impl Candidate {
 pub(super) struct Candidates(Vec<Candidate>);
 
 impl Candidates {
-    /// Takes a new list from the control channel.
-    pub(super) fn tell(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+    /// Takes a new list from the control channel; whether it is another one than the last.
+    pub(super) fn tell(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> bool {
         let mut old = std::mem::take(&mut self.0);
-        for address in addresses.into_iter().take(MAX_TOLD) {
+        let told = |all: &[Candidate]| {
+            let told = all.iter().filter(|candidate| candidate.told);
+            told.map(|candidate| candidate.address).collect::<Vec<_>>()
+        };
+        let before = told(&old);
+        for address in addresses {
+            if self.0.len() >= MAX_TOLD {
+                break;
+            }
             if self.get(address).is_some() {
                 continue;
             }
             let known = old.iter().position(|candidate| candidate.address == address);
             let mut candidate = match known {
-                Some(at) => old.swap_remove(at),
+                Some(at) => old.remove(at),
                 None => Candidate::new(address, true),
             };
             candidate.told = true;
@@ -121,6 +129,8 @@ impl Candidates {
                 self.0.push(candidate);
             }
         }
+        self.0.shrink_to_fit();
+        told(&self.0) != before
     }
 
     pub(super) fn any_told(&self) -> bool {

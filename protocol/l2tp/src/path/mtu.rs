@@ -108,7 +108,8 @@ impl MtuSearch {
             return;
         }
         self.ceiling = self.ceiling.min(mtu.saturating_add(1));
-        self.hint = mtu;
+        // One less than what was sent is all that a sender learns from its own interface.
+        self.hint = if mtu.saturating_add(1) == probed { 0 } else { mtu };
         if mtu < self.mtu {
             (self.mtu, self.confirmed) = (settings.base_mtu.min(settings.max_mtu), false);
         }
@@ -201,8 +202,7 @@ impl MtuSearch {
         } else if self.ceiling - self.mtu.min(self.ceiling) <= STEP {
             self.mtu
         } else {
-            let middle = exact(self.mtu + (self.ceiling - self.mtu) / 2);
-            if middle > self.mtu { middle } else { top }
+            exact(self.mtu + (self.ceiling - self.mtu) / 2)
         };
         if size > self.mtu { Some(size) } else { in_use }
     }

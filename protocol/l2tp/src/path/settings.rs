@@ -36,8 +36,9 @@ pub struct PathSettings {
     /// How long this end may be silent before it probes to keep a NAT's mapping; `None`, unless
     /// set, for an end that need not. One of the two ends is enough, the one behind the NAT.
     pub keepalive: Option<Duration>,
-    /// Octets of UDP payload that a candidate which the control channel named, and which has sent
-    /// nothing yet, may be sent for each challenge, the challenge included: somebody has to begin.
+    /// Octets of UDP payload that a candidate which the control channel named, or which was in use
+    /// until it fell silent, may be sent for each challenge, the challenge included, though it has
+    /// sent nothing: somebody has to begin.
     /// 512 unless set: a challenge, and a WireGuard handshake before it.
     pub opening: u32,
     /// How long the reply to a probe of the path MTU is waited for (RFC 8899 5.1.1, PROBE_TIMER);

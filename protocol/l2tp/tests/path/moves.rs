@@ -63,31 +63,40 @@ fn addresses_that_packets_came_from_are_forgotten_and_never_many() {
         world.inject(Packet { from: address(host), to: address(1), octets: 100, load: Load::Data });
         world.run(MS);
     }
+    let remembered = |world: &World| {
+        (100..=250).filter(|host| world.ends[0].path.may_send(address(*host), 1)).count()
+    };
+    assert_eq!(remembered(&world), 4);
     world.run(60 * SEC);
     assert_eq!(world.ends[0].path.poll_timeout(), None);
     let challenged: std::collections::BTreeSet<_> =
         world.ends[0].sent.iter().map(|(_, packet)| packet.to).collect();
     assert!(challenged.len() <= 151);
-    for host in 100..=250 {
-        assert!(!world.ends[0].path.may_send(address(host), 1), "{host} is forgotten");
-    }
+    assert_eq!(remembered(&world), 0);
 }
 
 #[test]
 fn a_late_packet_from_the_old_address_does_not_move_it_back() {
-    let mut world = up();
-    // Both addresses still work; the other end sends from the new one.
-    world.ends[1].source = address(3);
-    world.ends[1].at.insert(address(3));
-    world.converse(5 * MS, 100 * MS);
-    assert_eq!(world.ends[0].path.destination(), Some(address(3)));
-    world.events(0);
-    for _ in 0..5 {
-        world.inject(Packet { from: address(2), to: address(1), octets: 100, load: Load::Data });
-        world.converse(5 * MS, 500 * MS);
+    for answers_in_place in [false, true] {
+        let mut world = up();
+        // Both addresses still work; the other end sends from the new one.
+        world.ends[1].source = address(3);
+        world.ends[1].at.insert(address(3));
+        world.ends[1].answers_in_place = answers_in_place;
+        world.converse(5 * MS, 100 * MS);
+        assert_eq!(world.ends[0].path.destination(), Some(address(3)));
+        world.events(0);
+        world.ends[0].sent.clear();
+        for _ in 0..10 {
+            let load = Load::Data;
+            world.inject(Packet { from: address(2), to: address(1), octets: 100, load });
+            world.converse(5 * MS, 500 * MS);
+        }
+        let moves = world.events(0).into_iter().filter(|e| matches!(e, PathEvent::Moved { .. }));
+        assert_eq!(moves.count(), 0);
+        let asked = world.ends[0].sent.iter().filter(|(_, packet)| packet.to == address(2));
+        assert!((1..=6).contains(&asked.count()), "asked, and then not for a second");
     }
-    let moves = world.events(0).into_iter().filter(|e| matches!(e, PathEvent::Moved { .. }));
-    assert_eq!(moves.count(), 0);
 }
 
 #[test]
@@ -100,6 +109,42 @@ fn a_replayed_probe_gets_one_answer_no_longer_than_itself() {
     let sent: Vec<_> = world.ends[0].sent.iter().map(|(_, packet)| packet.octets).collect();
     assert_eq!(sent, [36]);
     assert_eq!(world.ends[0].path.destination(), Some(address(2)));
+}
+
+#[test]
+fn an_address_that_has_paid_for_much_is_still_asked_a_few_times_only() {
+    let mut world = up();
+    world.inject(Packet { from: address(66), to: address(1), octets: 100_000, load: Load::Data });
+    world.run(600 * SEC);
+    assert_eq!(world.ends[0].sent.len(), 5);
+    assert_eq!(world.ends[0].path.poll_timeout(), None);
+}
+
+#[test]
+fn an_address_that_could_not_pay_is_challenged_as_soon_as_it_can() {
+    let mut world = up();
+    let mut data = |octets| {
+        world.inject(Packet { from: address(66), to: address(1), octets, load: Load::Data });
+        world.run(SEC);
+        world.ends[0].sent.len()
+    };
+    // A challenge has 36 octets.
+    assert_eq!(data(30), 0);
+    assert_eq!(data(30), 1);
+    assert_eq!(data(11), 1, "and was not repeated");
+    assert_eq!(data(1), 2);
+}
+
+#[test]
+fn requests_that_come_faster_than_replies_leave_are_not_all_answered() {
+    let mut world = up();
+    let now = world.now;
+    for nonce in 0..1000u64 {
+        let nonce = Nonce(nonce.to_be_bytes());
+        let echo = Echo { kind: EchoKind::Request, nonce, padding: 0 };
+        world.ends[0].path.handle_echo(address(2), &echo, 36, now);
+    }
+    assert_eq!(std::iter::from_fn(|| world.ends[0].path.poll_transmit()).count(), 64);
 }
 
 #[test]

@@ -88,15 +88,68 @@ fn a_router_that_says_what_it_carries_is_believed_as_far_as_it_is_proven() {
     assert!((1484..=1492).contains(&world.ends[0].path.mtu()));
 }
 
+/// EMSGSIZE says no more than that a packet was too long.
+#[test]
+fn an_interface_that_refuses_a_packet_has_the_search_go_on_by_halves() {
+    let mut world = world(1400, PathSettings::default());
+    let mut probes = 0;
+    for _ in 0..200 {
+        world.run(5 * MS);
+        probes += world.ends[0].sent.iter().filter(|(_, packet)| packet.octets > 500).count();
+        let now = world.now;
+        let refused = world.ends[0].sent.drain(..).filter(|(_, packet)| packet.octets + 28 > 1400);
+        for length in refused.map(|(_, packet)| packet.octets + 28).collect::<Vec<_>>() {
+            let mtu = u16::try_from(length - 1).unwrap();
+            world.ends[0].path.handle_too_big(address(2), mtu, now);
+        }
+    }
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+    assert!(probes < 12, "{probes} probes");
+}
+
+#[test]
+fn lies_about_what_a_router_carries_do_not_hold_up_the_search() {
+    let mut world = world(1400, PathSettings::default());
+    for _ in 0..400 {
+        world.run(100 * MS);
+        let now = world.now;
+        for lie in [0, 1200, 1500, 9000, u16::MAX] {
+            world.ends[0].path.handle_too_big(address(2), lie, now);
+        }
+    }
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+}
+
+#[test]
+fn a_path_below_the_least_is_given_up_measuring() {
+    let mut world = world(500, PathSettings::default());
+    world.converse(SEC, 60 * SEC);
+    world.run(60 * SEC);
+    assert_eq!(found(&world), [576, 576]);
+    assert_eq!(world.ends[0].path.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_in_use_is_checked_before_more_is_looked_for() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(60 * SEC);
+    world.net.mtu = 1300;
+    let now = world.now;
+    world.ends[0].path.check_mtu(now);
+    world.run(4 * SEC);
+    assert!(world.ends[0].path.mtu() <= 1300);
+}
+
 #[test]
 fn a_path_that_shrinks_is_noticed_when_it_is_checked() {
     let mut world = world(1500, PathSettings::default());
     world.run(SEC);
     world.net.mtu = 1400;
+    world.events(0);
     let now = world.now;
     world.ends[0].path.check_mtu(now);
-    world.run(5 * SEC);
-    assert!(world.ends[0].path.mtu() <= 1400);
+    world.run(3500 * MS);
+    assert_eq!(world.events(0)[0], PathEvent::Mtu(1280), "the base, not the least");
     world.run(40 * SEC);
     assert!((1392..=1400).contains(&world.ends[0].path.mtu()));
     assert_eq!(world.ends[0].path.rtt(), Some(20 * MS));

@@ -95,6 +95,31 @@ fn a_new_list_of_candidates_is_tried_at_once() {
 }
 
 #[test]
+fn a_candidate_named_twice_is_one_and_of_very_many_only_the_first_are_looked_at() {
+    let settings = PathSettings::default();
+    let many: Vec<_> = [50, 50].into_iter().chain(51..=250).map(address).collect();
+    let mut world = World::with(Net::default(), settings.clone(), settings, &many, &[]);
+    world.run(4 * SEC);
+    let to = |host| world.ends[0].sent.iter().filter(|(_, p)| p.to == address(host)).count();
+    assert_eq!(to(50), 5, "at 0, 0.25, 0.75, 1.75 and 3.75 s");
+    assert!(to(65) > 0);
+    assert_eq!(to(66), 0);
+}
+
+#[test]
+fn the_same_list_of_candidates_again_does_not_start_the_back_off_again() {
+    let settings = PathSettings::default();
+    let mut world = World::with(Net::default(), settings.clone(), settings, &[address(9)], &[]);
+    world.run(100 * SEC);
+    world.ends[0].sent.clear();
+    for _ in 0..100 {
+        world.tell(0, &[address(9)]);
+        world.run(SEC);
+    }
+    assert!(world.ends[0].sent.len() <= 4, "{}", world.ends[0].sent.len());
+}
+
+#[test]
 fn frames_go_to_an_unproven_address_as_far_as_it_has_paid_for_them() {
     let settings = PathSettings::default();
     let mut world = World::with(Net::default(), settings.clone(), settings, &[], &[]);

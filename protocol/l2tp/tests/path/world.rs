@@ -77,6 +77,9 @@ pub(crate) struct End {
     pub(crate) source: SocketAddr,
     pub(crate) at: BTreeSet<SocketAddr>,
     pub(crate) events: Vec<(Instant, PathEvent)>,
+    /// Whether it answers requests from where they came to, rather than from `source`.
+    pub(crate) answers_in_place: bool,
+    asked: BTreeMap<Nonce, SocketAddr>,
     /// Every packet it sent.
     pub(crate) sent: Vec<(Instant, Packet)>,
     /// Frames that arrived.
@@ -127,6 +130,8 @@ impl World {
                 source: address(host),
                 at: BTreeSet::from([address(host)]),
                 events: Vec::new(),
+                answers_in_place: false,
+                asked: BTreeMap::new(),
                 sent: Vec::new(),
                 frames: 0,
                 books: BTreeMap::new(),
@@ -239,7 +244,8 @@ impl World {
     }
 
     fn transmit(&mut self, end: usize, to: SocketAddr, octets: usize, load: Load) {
-        let packet = Packet { from: self.ends[end].source, to, octets, load };
+        let from = self.ends[end].source_of(load);
+        let packet = Packet { from, to, octets, load };
         self.ends[end].keep_books(self.now, &packet);
         if usize::from(self.net.mtu) < octets + 28
             || self.net.dead.contains(&packet.to)
@@ -281,6 +287,7 @@ impl World {
                 if echo.kind == EchoKind::Reply && end.nonces.contains(&(packet.from, echo.nonce)) {
                     end.books.entry(packet.from).or_default().proven = true;
                 }
+                end.asked.insert(echo.nonce, packet.to);
                 end.path.handle_echo(packet.from, &echo, packet.octets, now);
             }
         }
@@ -289,6 +296,15 @@ impl World {
 }
 
 impl End {
+    fn source_of(&self, load: Load) -> SocketAddr {
+        match load {
+            Load::Echo(Echo { kind: EchoKind::Reply, nonce, .. }) if self.answers_in_place => {
+                self.asked.get(&nonce).copied().unwrap_or(self.source)
+            }
+            _ => self.source,
+        }
+    }
+
     fn keep_books(&mut self, now: Instant, packet: &Packet) {
         self.sent.push((now, *packet));
         let opening = self.settings.opening as usize;
