@@ -66,6 +66,31 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The program that keeps the firewall's rules does not run.
+    #[error("cannot run {program}: install nftables (Debian and OpenWrt: package `nftables`)")]
+    NoNft {
+        /// The program.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// nft refused rules.
+    #[error("nft refuses the rules of family {family} ({said}): {advice}")]
+    Firewall {
+        /// The family of the table: inet, arp or bridge.
+        family: &'static str,
+        /// What nft said first.
+        said: String,
+        /// What to do about it.
+        advice: &'static str,
+        /// The kernel lacks something that the rules need.
+        unsupported: bool,
+    },
+    /// A breakout segment that leads nowhere.
+    #[error(
+        "the breakout segment {0} has no uplink: name the interface that leads to the Internet"
+    )]
+    NoUplink(String),
     /// A name that the kernel would not take.
     #[error("{0:?} is no interface name: 1 to 15 characters, no space, slash or colon")]
     Name(String),

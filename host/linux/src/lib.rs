@@ -10,6 +10,7 @@
 //! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
+//! | [`firewall`] | what strangers on the gateway's bridges may reach, by nftables |
 //! | [`neighbour`] | an interface's addresses, neighbours and routers |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
@@ -24,6 +25,7 @@
 pub mod bridge;
 pub mod child;
 pub mod error;
+pub mod firewall;
 pub mod frames;
 pub mod link;
 pub mod machine;
@@ -37,6 +39,7 @@ pub mod udp;
 
 pub use bridge::{Bridges, FdbEntry, PortFlags};
 pub use error::{Error, Result};
+pub use firewall::{Breakout, Firewall, Rules};
 pub use frames::{Frame, FrameSocket};
 pub use link::{Link, Links};
 pub use neighbour::{Address, Neighbour, Networks};

@@ -1,5 +1,6 @@
 //! A network namespace for each test, and frames to try it with.
 
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 use homeward_linux::{Frame, FrameSocket};
@@ -8,7 +9,7 @@ use homeward_model::Mac;
 const INSIDE: &str = "HOMEWARD_TEST_NAMESPACE";
 
 /// Runs a test's body in a process of its own, whose network namespace is new and empty. The
-/// process is this same test binary, asked for the one test `name`.
+/// process is this same test binary, asked for the one test `name`, module and all.
 pub(crate) fn in_namespace(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -64,15 +65,26 @@ impl Plug {
 
     /// What is received before the frame `until`, which must come.
     pub(crate) fn receive_until(&self, until: &[u8]) -> Vec<Vec<u8>> {
+        self.receive_while(|frame| frame != until)
+    }
+
+    /// What is received until a frame comes for which `go_on` is false.
+    pub(crate) fn receive_while(&self, go_on: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
         let mut room = [Frame::room(65_536)];
         loop {
             match self.0.receive(&mut room).expect("received") {
                 0 => std::thread::yield_now(),
-                _ if room[0].octets() == until => return before,
-                _ => before.push(room[0].octets().to_vec()),
+                _ if go_on(room[0].octets()) => before.push(room[0].octets().to_vec()),
+                _ => return before,
             }
         }
+    }
+
+    /// What is received before a marker that another port of the same bridge sends now.
+    pub(crate) fn receive_after(&self, other: &Self, marker: &[u8]) -> Vec<Vec<u8>> {
+        other.send(marker);
+        self.receive_until(marker)
     }
 
     /// Whether a frame like that is received before the frame `until`, which must come.
@@ -125,6 +137,22 @@ pub(crate) fn ipv4(
     [&destination.octets()[..], &source.octets(), &[8, 0], &header, payload].concat()
 }
 
+/// A UDP datagram without a checksum, as IPv4 allows.
+pub(crate) fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
+    let length = 8 + payload.len() as u16;
+    [&source.to_be_bytes()[..], &destination.to_be_bytes(), &length.to_be_bytes(), &[0, 0], payload]
+        .concat()
+}
+
+/// An EtherType, and an IPv6 packet with a UDP datagram that says nothing.
+pub(crate) fn udp_v6(from: Ipv6Addr, to: Ipv6Addr, source: u16, destination: u16) -> Vec<u8> {
+    let addresses = [from.octets(), to.octets()].concat();
+    let mut datagram = udp(source, destination, &[]);
+    let pseudo = [&addresses[..], &[0, 0, 0, 8, 0, 0, 0, 17], &datagram].concat();
+    datagram[6..8].copy_from_slice(&checksum(&pseudo));
+    [&[0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64][..], &addresses, &datagram].concat()
+}
+
 /// An ICMP echo request.
 pub(crate) fn echo_request() -> Vec<u8> {
     let mut octets = vec![8, 0, 0, 0, 0, 1, 0, 1];
@@ -141,4 +169,37 @@ pub(crate) fn checksum(octets: &[u8]) -> [u8; 2] {
         .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     (!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes()
+}
+
+/// What a stranger behind `port` gets of the gateway's own address: an answer to ARP; and a ping
+/// in, sent to the MAC address of the bridge all the same. `other` is another port of the bridge.
+pub(crate) fn reached(bridge: &str, port: &Plug, other: &Plug, gateway: [u8; 4]) -> (bool, bool) {
+    const STRANGER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+    const OTHER: Mac = Mac::new([2, 0, 0, 0, 0, 2]);
+    let mac = mac_of(bridge);
+    let own = [192, 168, 1, 50];
+    // The kernel answers before the frame that comes after gets through.
+    port.send(&arp_request(STRANGER, own, gateway));
+    other.send(&marker(OTHER, 1));
+    let arp = port.hears(&marker(OTHER, 1), |frame| is_arp_reply(frame, gateway));
+    let before = pings();
+    port.send(&ipv4((STRANGER, own), (mac, gateway), 1, &echo_request()));
+    other.send(&marker(OTHER, 2));
+    port.receive_until(&marker(OTHER, 2));
+    (arp, pings() > before)
+}
+
+/// The MAC address of an interface.
+pub(crate) fn mac_of(interface: &str) -> Mac {
+    let link = homeward_linux::Links::open().unwrap().by_name(interface).unwrap();
+    link.expect("an interface").mac.expect("a MAC address")
+}
+
+/// How many ICMP messages the kernel has taken in.
+fn pings() -> u64 {
+    let counters = std::fs::read_to_string("/proc/self/net/snmp").unwrap();
+    let mut lines = counters.lines().filter(|line| line.starts_with("Icmp:"));
+    let names = lines.next().unwrap().split_whitespace();
+    let values = lines.next().unwrap().split_whitespace();
+    names.zip(values).find(|(name, _)| *name == "InMsgs").unwrap().1.parse().unwrap()
 }

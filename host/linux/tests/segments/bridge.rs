@@ -1,15 +1,11 @@
 //! Bridges for strangers, in a network namespace that each test makes for itself.
-#![cfg(test)]
 
-mod inside;
-
+use crate::inside::{Plug, in_namespace, marker, reached, run};
 use homeward_linux::bridge::ALIAS;
 use homeward_linux::{Bridges, Error, Links, Networks, PortFlags};
 use homeward_model::Mac;
-use inside::{Plug, arp_request, echo_request, in_namespace, ipv4, is_arp_reply, marker, run};
 
 const STRANGER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
-const OTHER: Mac = Mac::new([2, 0, 0, 0, 0, 2]);
 const GATEWAY: [u8; 4] = [192, 168, 1, 1];
 
 fn setting(path: &str) -> String {
@@ -18,7 +14,7 @@ fn setting(path: &str) -> String {
 
 #[test]
 fn a_bridge_for_strangers_has_no_address_no_spanning_tree_and_no_delay() {
-    let name = "a_bridge_for_strangers_has_no_address_no_spanning_tree_and_no_delay";
+    let name = "bridge::a_bridge_for_strangers_has_no_address_no_spanning_tree_and_no_delay";
     in_namespace(name, || {
         let mut bridges = Bridges::open().unwrap();
         let link = bridges.create("hwb0", 0).unwrap();
@@ -39,7 +35,7 @@ fn a_bridge_for_strangers_has_no_address_no_spanning_tree_and_no_delay() {
 
 #[test]
 fn a_bridge_that_is_not_ours_is_neither_taken_nor_deleted() {
-    in_namespace("a_bridge_that_is_not_ours_is_neither_taken_nor_deleted", || {
+    in_namespace("bridge::a_bridge_that_is_not_ours_is_neither_taken_nor_deleted", || {
         run("ip link add hwlan type bridge");
         run("ip link add hwv type veth peer name hwv-x");
         let mut bridges = Bridges::open().unwrap();
@@ -57,7 +53,7 @@ fn a_bridge_that_is_not_ours_is_neither_taken_nor_deleted() {
 
 #[test]
 fn the_leftovers_of_a_crash_are_found_by_their_prefix_and_deleted() {
-    in_namespace("the_leftovers_of_a_crash_are_found_by_their_prefix_and_deleted", || {
+    in_namespace("bridge::the_leftovers_of_a_crash_are_found_by_their_prefix_and_deleted", || {
         let mut bridges = Bridges::open().unwrap();
         for name in ["hwa1", "hwa2", "hwb1"] {
             bridges.create(name, 0).unwrap();
@@ -77,7 +73,7 @@ fn the_leftovers_of_a_crash_are_found_by_their_prefix_and_deleted() {
 
 #[test]
 fn an_interface_is_enslaved_and_released_as_often_as_one_likes() {
-    in_namespace("an_interface_is_enslaved_and_released_as_often_as_one_likes", || {
+    in_namespace("bridge::an_interface_is_enslaved_and_released_as_often_as_one_likes", || {
         let mut bridges = Bridges::open().unwrap();
         let one = bridges.create("one", 0).unwrap();
         bridges.create("two", 0).unwrap();
@@ -101,7 +97,7 @@ fn an_interface_is_enslaved_and_released_as_often_as_one_likes() {
 
 #[test]
 fn a_ports_flags_are_set_and_read() {
-    in_namespace("a_ports_flags_are_set_and_read", || {
+    in_namespace("bridge::a_ports_flags_are_set_and_read", || {
         let mut bridges = Bridges::open().unwrap();
         bridges.create("one", 0).unwrap();
         run("ip link add port type veth peer name port-x");
@@ -123,7 +119,7 @@ fn a_ports_flags_are_set_and_read() {
 
 #[test]
 fn a_bridge_knows_behind_which_port_a_device_is() {
-    in_namespace("a_bridge_knows_behind_which_port_a_device_is", || {
+    in_namespace("bridge::a_bridge_knows_behind_which_port_a_device_is", || {
         let mut bridges = Bridges::open().unwrap();
         bridges.create("one", 0).unwrap();
         bridges.create("two", 0).unwrap();
@@ -150,7 +146,7 @@ fn a_bridge_knows_behind_which_port_a_device_is() {
 
 #[test]
 fn an_mtu_is_set_or_refused_with_its_interface_named() {
-    in_namespace("an_mtu_is_set_or_refused_with_its_interface_named", || {
+    in_namespace("bridge::an_mtu_is_set_or_refused_with_its_interface_named", || {
         let mut bridges = Bridges::open().unwrap();
         run("ip link add port type veth peer name port-x");
         bridges.set_mtu("port", 1400).unwrap();
@@ -160,33 +156,12 @@ fn an_mtu_is_set_or_refused_with_its_interface_named() {
     });
 }
 
-/// What a stranger on a bridge gets of the gateway's own address: an answer to ARP; and a ping in,
-/// sent to the bridge's MAC address all the same.
-fn reached(bridge: &str) -> (bool, bool) {
-    let [left, right] = ["left", "right"].map(Plug::cable);
+fn cables(bridge: &str) -> [Plug; 2] {
+    let plugs = ["left", "right"].map(Plug::cable);
     for port in ["left", "right"] {
         run(&format!("ip link set {port} master {bridge}"));
     }
-    let mac = Links::open().unwrap().by_name(bridge).unwrap().unwrap().mac.unwrap();
-    let own = [192, 168, 1, 50];
-    // The kernel answers before the frame that comes after gets through.
-    left.send(&arp_request(STRANGER, own, GATEWAY));
-    right.send(&marker(OTHER, 1));
-    let arp = left.hears(&marker(OTHER, 1), |frame| is_arp_reply(frame, GATEWAY));
-    let before = pings();
-    left.send(&ipv4((STRANGER, own), (mac, GATEWAY), 1, &echo_request()));
-    right.send(&marker(OTHER, 2));
-    left.receive_until(&marker(OTHER, 2));
-    (arp, pings() > before)
-}
-
-/// How many ICMP messages the kernel has taken in.
-fn pings() -> u64 {
-    let counters = std::fs::read_to_string("/proc/self/net/snmp").unwrap();
-    let mut lines = counters.lines().filter(|line| line.starts_with("Icmp:"));
-    let names = lines.next().unwrap().split_whitespace();
-    let values = lines.next().unwrap().split_whitespace();
-    names.zip(values).find(|(name, _)| *name == "InMsgs").unwrap().1.parse().unwrap()
+    plugs
 }
 
 /// The gateway has its address on another interface: Linux answers for it on all.
@@ -198,27 +173,29 @@ fn gateway_elsewhere() {
 
 #[test]
 fn the_kernel_takes_no_part_in_a_bridge_for_strangers() {
-    in_namespace("the_kernel_takes_no_part_in_a_bridge_for_strangers", || {
+    in_namespace("bridge::the_kernel_takes_no_part_in_a_bridge_for_strangers", || {
         gateway_elsewhere();
         Bridges::open().unwrap().create("hwb0", 0).unwrap();
-        assert_eq!(reached("hwb0"), (false, false));
+        let [left, right] = cables("hwb0");
+        assert_eq!(reached("hwb0", &left, &right, GATEWAY), (false, false));
     });
 }
 
 /// The test above proves something: on an ordinary bridge the gateway does answer.
 #[test]
 fn on_an_ordinary_bridge_the_gateway_answers_strangers() {
-    in_namespace("on_an_ordinary_bridge_the_gateway_answers_strangers", || {
+    in_namespace("bridge::on_an_ordinary_bridge_the_gateway_answers_strangers", || {
         gateway_elsewhere();
         run("ip link add plain type bridge forward_delay 0");
         run("ip link set plain up");
-        assert_eq!(reached("plain"), (true, true));
+        let [left, right] = cables("plain");
+        assert_eq!(reached("plain", &left, &right, GATEWAY), (true, true));
     });
 }
 
 #[test]
 fn a_networks_hosts_are_its_neighbours_and_its_routers() {
-    in_namespace("a_networks_hosts_are_its_neighbours_and_its_routers", || {
+    in_namespace("bridge::a_networks_hosts_are_its_neighbours_and_its_routers", || {
         run("ip link set lo up");
         for lan in ["lan", "other"] {
             run(&format!("ip link add {lan} type bridge"));

@@ -1,0 +1,452 @@
+//! What strangers on the gateway's bridges may reach, by nftables.
+//!
+//! The rules are in tables of our own, one in each family, all called [`TABLE`]. They only ever
+//! take away: what they let pass the owner's firewall may still drop. Each family's table is
+//! replaced in one transaction, so there is no moment without rules; and because it is replaced as
+//! a whole, what a crash left behind goes with the next start.
+//!
+//! - Bridges of virtual access points: nothing goes from them to the gateway's own stack nor from
+//!   it to them, and nothing is routed between them and other interfaces. Said twice where the
+//!   kernel can: for IP and ARP by the bridge's name, and in the bridge family for every protocol.
+//! - The breakout segment, whose roamers reach the Internet through this gateway: DHCP and DNS
+//!   from the gateway, and by the uplinks to public addresses. Not: the gateway's other addresses
+//!   and services, other interfaces, private addresses behind the uplink (the owner's LAN may be
+//!   there), other roamers, spoofed sources; and nobody reaches it first.
+//!
+//! Why the program `nft` and not netlink: it is what Debian and OpenWrt have, it is where an
+//! owner looks (`nft list ruleset`), and a rule set reads like one. Calls block for some
+//! milliseconds; they act on the network namespace of the calling thread.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::error::{Error, Result};
+use crate::link::check_name;
+
+/// The name of our table in each family.
+pub const TABLE: &str = "homeward";
+
+/// What the firewall is to enforce. [`Rules::default`] is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rules {
+    /// What the names of bridges of virtual access points begin with, and no others' do.
+    pub bridge_prefix: Option<String>,
+    /// Where roamers reach the Internet through this gateway.
+    pub breakout: Option<Breakout>,
+}
+
+/// The segment for local breakout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breakout {
+    /// Its bridge.
+    pub segment: String,
+    /// The interfaces that lead to the Internet.
+    pub uplinks: Vec<String>,
+    /// Networks behind the uplinks that roamers must not reach though their addresses are public:
+    /// those of the uplinks themselves, where they are somebody's LAN. Address and prefix length.
+    pub forbidden: Vec<(IpAddr, u8)>,
+}
+
+/// What was put in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// The bridge family's rules are in force, too. Without them, protocols other than IP and ARP
+    /// reach the gateway's stack, which has no use for them, and roamers on the breakout segment
+    /// are kept apart by the access points and by isolated ports only.
+    pub bridge_family: bool,
+}
+
+/// What the machine can do, for `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Support {
+    /// What `nft --version` says.
+    pub version: String,
+    /// Bridges of virtual access points can be shut off by name (families inet and arp).
+    pub guard: bool,
+    /// And in the bridge family, too.
+    pub bridge_family: bool,
+    /// A breakout segment can be had (families inet with NAT and `fib`).
+    pub breakout: bool,
+    /// Bridged frames pass through the owner's IP firewall, which may drop them: the module
+    /// `br_netfilter` is loaded and in force.
+    pub bridge_netfilter: bool,
+}
+
+impl Support {
+    /// What is missing or in the way, in a sentence each, and what to do about it.
+    pub fn findings(&self) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        if !self.guard {
+            found.push((
+                "the kernel has no nftables for IP and ARP: roamers are kept off the gateway by its settings alone",
+                "load nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_ARP; OpenWrt: kmod-nft-core, kmod-nft-arp)",
+            ));
+        }
+        if !self.bridge_family {
+            found.push((
+                "the kernel has no nftables for bridges: only IP and ARP are kept off the gateway",
+                "load nft_meta_bridge (CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_BRIDGE_META; OpenWrt: kmod-nft-bridge)",
+            ));
+        }
+        if !self.breakout {
+            found.push((
+                "the kernel cannot do local breakout",
+                "load nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)",
+            ));
+        }
+        if self.bridge_netfilter {
+            found.push((
+                "bridged frames pass through this machine's IP firewall, which may drop roamers' traffic",
+                "set net.bridge.bridge-nf-call-iptables=0 (and -ip6tables, -arptables), or let bridged traffic pass there",
+            ));
+        }
+        found
+    }
+}
+
+/// The rules of strangers, kept with the program `nft`.
+#[derive(Debug, Clone)]
+pub struct Firewall {
+    nft: PathBuf,
+}
+
+impl Default for Firewall {
+    /// With the `nft` on the PATH.
+    fn default() -> Self {
+        Self::new("nft")
+    }
+}
+
+impl Firewall {
+    /// With that `nft`.
+    pub fn new(nft: impl Into<PathBuf>) -> Self {
+        Self { nft: nft.into() }
+    }
+
+    /// Puts rules in force, in place of all that were. Rules of [`Rules::default`] remove them.
+    ///
+    /// # Errors
+    ///
+    /// `nft` is not installed, may not, or the kernel lacks what the rules need (but the bridge
+    /// family, which is done without); a name is no interface's. Rules that were in force before
+    /// stay, family by family.
+    pub fn apply(&self, rules: &Rules) -> Result<Applied> {
+        let (inet, arp, bridge) = (inet(rules)?, arp(rules)?, bridge(rules)?);
+        self.run("inet", &inet)?;
+        match self.run("arp", &arp) {
+            Err(Error::Firewall { unsupported: true, .. }) if rules.bridge_prefix.is_none() => {}
+            other => other?,
+        }
+        match self.run("bridge", &bridge) {
+            Ok(()) => Ok(Applied { bridge_family: true }),
+            Err(Error::Firewall { unsupported: true, said, .. }) => {
+                tracing::debug!(said, "no bridge family");
+                // A table of an earlier start with other rules must not stay either.
+                let _ = self.run("bridge", &replace("bridge", ""));
+                Ok(Applied { bridge_family: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes all rules; nothing happens if there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply); what can be removed is.
+    pub fn remove(&self) -> Result<()> {
+        let mut outcome = Ok(());
+        for family in ["bridge", "arp", "inet"] {
+            match self.run(family, &replace(family, "")) {
+                Ok(()) | Err(Error::Firewall { unsupported: true, .. }) => {}
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Looks at what `nft` and the kernel can do, changing nothing.
+    ///
+    /// # Errors
+    ///
+    /// `nft` is not installed, or may not look.
+    pub fn check(&self) -> Result<Support> {
+        let output = Command::new(&self.nft)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| self.not_run(source))?;
+        let sample = Rules {
+            bridge_prefix: Some("hwb".to_owned()),
+            breakout: Some(Breakout {
+                segment: "segment".to_owned(),
+                uplinks: vec!["uplink".to_owned()],
+                forbidden: Vec::new(),
+            }),
+        };
+        let guard = Rules { breakout: None, ..sample.clone() };
+        let breakout = Rules { bridge_prefix: None, ..sample.clone() };
+        Ok(Support {
+            version: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+            guard: self.can("inet", &inet(&guard)?)? && self.can("arp", &arp(&guard)?)?,
+            bridge_family: self.can("bridge", &bridge(&sample)?)?,
+            breakout: self.can("inet", &inet(&breakout)?)?,
+            bridge_netfilter: bridge_netfilter(),
+        })
+    }
+
+    fn can(&self, family: &'static str, script: &str) -> Result<bool> {
+        match self.run_with(family, script, &["--check"]) {
+            Ok(()) => Ok(true),
+            Err(Error::Firewall { unsupported: true, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn run(&self, family: &'static str, script: &str) -> Result<()> {
+        self.run_with(family, script, &[])
+    }
+
+    fn run_with(&self, family: &'static str, script: &str, options: &[&str]) -> Result<()> {
+        let mut child = Command::new(&self.nft)
+            .args(options)
+            .args(["-f", "-"])
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| self.not_run(source))?;
+        // It may give up before it has read all; what it says then counts.
+        let written = child.stdin.take().map_or(Ok(()), |mut to| to.write_all(script.as_bytes()));
+        let output = child.wait_with_output().map_err(|source| self.not_run(source))?;
+        if output.status.success() {
+            return written.map_err(|source| self.not_run(source));
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(refusal(family, &said))
+    }
+
+    fn not_run(&self, source: io::Error) -> Error {
+        Error::NoNft { program: self.nft.display().to_string(), source }
+    }
+}
+
+fn refusal(family: &'static str, said: &str) -> Error {
+    let first = said.lines().find(|line| line.contains("rror")).or_else(|| said.lines().next());
+    let said = first.unwrap_or("nothing").trim().to_owned();
+    let denied = said.contains("Operation not permitted");
+    // What the kernel says of a family, a chain type and an expression that it does not have.
+    let unsupported = ["Operation not supported", "No such file or directory", "not supported by"]
+        .iter()
+        .any(|text| said.contains(text));
+    let advice = match (denied, unsupported, family) {
+        (true, ..) => "run as root or grant CAP_NET_ADMIN",
+        (_, true, "bridge") => "load nft_meta_bridge (OpenWrt: kmod-nft-bridge)",
+        (_, true, "arp") => "load nf_tables with CONFIG_NF_TABLES_ARP (OpenWrt: kmod-nft-arp)",
+        (_, true, _) => {
+            "load nf_tables, nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)"
+        }
+        _ => "look at `nft list ruleset`, and say so to Homeward's makers",
+    };
+    Error::Firewall { family, said, advice, unsupported }
+}
+
+/// Whether IP rules see bridged frames.
+fn bridge_netfilter() -> bool {
+    ["iptables", "ip6tables", "arptables"].iter().any(|program| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{program}");
+        std::fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
+    })
+}
+
+/// A transaction that leaves the table as given, or none of it.
+fn replace(family: &str, chains: &str) -> String {
+    let mut script = format!("add table {family} {TABLE}\ndelete table {family} {TABLE}\n");
+    if !chains.is_empty() {
+        let _ = write!(script, "table {family} {TABLE} {{\n{chains}}}\n");
+    }
+    script
+}
+
+/// Just before the owner's filters, so that what we drop they need not count.
+const PRIORITY: &str = "filter - 5";
+/// Not before the owner's own translation.
+const NAT_PRIORITY: &str = "srcnat + 5";
+/// No Internet is there, but somebody's LAN may be: RFC 6890's blocks, and groups.
+const PRIVATE_V4: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, \
+    172.16.0.0/12, 192.0.0.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
+const PRIVATE_V6: &str = "::/127, ::ffff:0:0/96, fc00::/7, fe80::/10, ff00::/8";
+
+fn inet(rules: &Rules) -> Result<String> {
+    let mut chains = String::new();
+    if let Some(prefix) = &rules.bridge_prefix {
+        let bridges = pattern(prefix)?;
+        // Where bridged frames pass the IP hooks (br_netfilter), they come from and go to the same
+        // bridge; between two of ours nothing is routed, for none has a route.
+        let _ = write!(
+            chains,
+            "chain guard_input {{ type filter hook input priority {PRIORITY}; policy accept;
+                iifname {bridges} counter drop
+            }}
+            chain guard_output {{ type filter hook output priority {PRIORITY}; policy accept;
+                oifname {bridges} counter drop
+            }}
+            chain guard_forward {{ type filter hook forward priority {PRIORITY}; policy accept;
+                iifname {bridges} oifname != {bridges} counter drop
+                iifname != {bridges} oifname {bridges} counter drop
+            }}\n"
+        );
+    }
+    if let Some(breakout) = &rules.breakout {
+        chains += &inet_breakout(breakout)?;
+    }
+    Ok(replace("inet", &chains))
+}
+
+fn inet_breakout(breakout: &Breakout) -> Result<String> {
+    let segment = quoted(&breakout.segment)?;
+    let uplinks: Vec<String> =
+        breakout.uplinks.iter().map(|name| quoted(name)).collect::<Result<_>>()?;
+    if uplinks.is_empty() {
+        return Err(Error::NoUplink(breakout.segment.clone()));
+    }
+    let uplinks = format!("{{ {} }}", uplinks.join(", "));
+    let mut forbidden = String::new();
+    for (address, prefix) in &breakout.forbidden {
+        let family = if address.is_ipv4() { "ip" } else { "ip6" };
+        let _ = writeln!(forbidden, "{family} daddr {address}/{prefix} counter drop");
+    }
+    Ok(format!(
+        "chain breakout_input {{ type filter hook input priority {PRIORITY}; policy accept;
+            iifname {segment} jump to_gateway
+        }}
+        chain to_gateway {{
+            meta nfproto ipv4 udp sport 68 udp dport 67 accept
+            ip6 saddr fe80::/10 udp sport 546 udp dport 547 accept
+            icmpv6 type {{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld-listener-done, mld2-listener-report }} accept
+            fib saddr . iif oif missing counter drop
+            fib daddr . iif type != {{ local, broadcast, multicast }} counter drop
+            meta l4proto {{ tcp, udp }} th dport 53 accept
+            counter drop
+        }}
+        chain breakout_forward {{ type filter hook forward priority {PRIORITY}; policy accept;
+            iifname {segment} jump to_internet
+            oifname {segment} jump from_internet
+        }}
+        chain to_internet {{
+            fib saddr . iif oif missing counter drop
+            oifname != {uplinks} counter drop
+            ip daddr {{ {PRIVATE_V4} }} counter drop
+            ip6 daddr {{ {PRIVATE_V6} }} counter drop
+            {forbidden}
+        }}
+        chain from_internet {{
+            iifname != {uplinks} counter drop
+            ct state established,related accept
+            counter drop
+        }}
+        chain breakout_nat {{ type nat hook postrouting priority {NAT_PRIORITY}; policy accept;
+            meta nfproto ipv4 iifname {segment} oifname {uplinks} masquerade
+            ip6 saddr fc00::/7 iifname {segment} oifname {uplinks} masquerade
+        }}\n"
+    ))
+}
+
+fn arp(rules: &Rules) -> Result<String> {
+    let Some(prefix) = &rules.bridge_prefix else { return Ok(replace("arp", "")) };
+    let bridges = pattern(prefix)?;
+    Ok(replace(
+        "arp",
+        &format!(
+            "chain guard_input {{ type filter hook input priority filter; policy accept;
+                iifname {bridges} counter drop
+            }}
+            chain guard_output {{ type filter hook output priority filter; policy accept;
+                oifname {bridges} counter drop
+            }}\n"
+        ),
+    ))
+}
+
+fn bridge(rules: &Rules) -> Result<String> {
+    let mut chains = String::new();
+    if let Some(prefix) = &rules.bridge_prefix {
+        let bridges = pattern(prefix)?;
+        let _ = write!(
+            chains,
+            "chain guard_input {{ type filter hook input priority filter; policy accept;
+                meta ibrname {bridges} counter drop
+            }}
+            chain guard_output {{ type filter hook output priority filter; policy accept;
+                meta obrname {bridges} counter drop
+            }}\n"
+        );
+    }
+    if let Some(breakout) = &rules.breakout {
+        let segment = quoted(&breakout.segment)?;
+        let _ = write!(
+            chains,
+            "chain breakout_forward {{ type filter hook forward priority filter; policy accept;
+                meta ibrname {segment} meta obrname {segment} counter drop
+            }}\n"
+        );
+    }
+    Ok(replace("bridge", &chains))
+}
+
+/// An interface's name as a string of nft's.
+fn quoted(name: &str) -> Result<String> {
+    check_name(name)?;
+    if name.contains(['"', '\\', '*']) {
+        return Err(Error::Name(name.to_owned()));
+    }
+    Ok(format!("\"{name}\""))
+}
+
+/// All names that begin like that.
+fn pattern(prefix: &str) -> Result<String> {
+    let quoted = quoted(prefix)?;
+    Ok(format!("{}*\"", quoted.trim_end_matches('"')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_would_end_a_string_or_match_others_gets_into_no_script() {
+        for name in ["br\"; flush ruleset", "br*", "br\\", "", "a b", "a/b"] {
+            let rules = Rules { bridge_prefix: Some(name.to_owned()), breakout: None };
+            assert!(inet(&rules).is_err(), "{name:?}");
+            let breakout = Breakout {
+                segment: name.to_owned(),
+                uplinks: vec!["wan".to_owned()],
+                forbidden: vec![],
+            };
+            let rules = Rules { bridge_prefix: None, breakout: Some(breakout) };
+            assert!(inet(&rules).is_err() && bridge(&rules).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_nft_said_and_what_to_do() {
+        let said =
+            "/dev/stdin:4:1-12: Error: Could not process rule: Operation not supported\nmeta";
+        let error = refusal("bridge", said).to_string();
+        assert!(error.contains("Operation not supported") && error.contains("kmod-nft-bridge"));
+        let error = refusal("inet", "netlink: Error: Operation not permitted (you must be root)");
+        assert!(error.to_string().ends_with("run as root or grant CAP_NET_ADMIN"), "{error}");
+    }
+
+    #[test]
+    fn an_nft_that_is_not_installed_is_named() {
+        let firewall = Firewall::new("/nowhere/nft");
+        let error = firewall.apply(&Rules::default()).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/nft") && error.contains("install"), "{error}");
+        assert!(firewall.check().is_err());
+    }
+}
