@@ -18,7 +18,11 @@ pub struct Period(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Size(pub u64);
 
-/// A text that is no [`Period`] or no [`Size`].
+/// A bit rate in bit/s, written with its unit: `512k`, `50M`, `1G`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Rate(pub u64);
+
+/// A text that is no [`Period`], no [`Size`] or no [`Rate`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not {what}: {repair}")]
 pub struct UnitError {
@@ -60,6 +64,21 @@ impl Quantity for Size {
 
     fn from_count(octets: u64) -> Self {
         Self(octets)
+    }
+
+    fn count(&self) -> u64 {
+        self.0
+    }
+}
+
+impl Quantity for Rate {
+    const WHAT: &'static str = "a bit rate";
+    const EXAMPLES: &'static str = r#""512k", "50M" or "1G", in bit/s"#;
+    const UNITS: &'static [(&'static str, u64)] =
+        &[("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000), ("bit", 1)];
+
+    fn from_count(bits: u64) -> Self {
+        Self(bits)
     }
 
     fn count(&self) -> u64 {
@@ -162,6 +181,7 @@ macro_rules! quantity {
 
 quantity!(Period);
 quantity!(Size);
+quantity!(Rate);
 
 impl From<Period> for Duration {
     fn from(period: Period) -> Self {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use homeward_model::{DeviceKey, Grant, Mac, NetworkId, Refusal, Rssi, Seconds, Security, Ssid};
+use homeward_model::{
+    Anchor, DeviceKey, Grant, Mac, NetworkId, Refusal, Rssi, Seconds, Security, Ssid,
+};
 
 /// The name of one VAP from its ADD to its removal.
 ///
@@ -105,6 +107,8 @@ pub enum Action {
         ssid: Ssid,
         /// How devices authenticate.
         security: Security,
+        /// Where their traffic leaves.
+        anchor: Anchor,
         /// Who may, by MAC, each with its own key. Never empty.
         devices: Vec<(Mac, DeviceKey)>,
         /// When a silent device is disconnected: the shortest any of the devices was granted.

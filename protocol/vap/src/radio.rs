@@ -1,15 +1,15 @@
 //! The machine itself: what goes in and what comes out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use homeward_model::{Grant, Instant, Mac, NetworkId, Rssi, Ssid};
+use homeward_model::{Anchor, Grant, Instant, Mac, NetworkId, Rssi, Ssid};
 
 use crate::budget::Budget;
 use crate::event::{Asked, Forgotten, Ignored, Withdrawn};
 use crate::memory::{Entry, Knowledge, Memory, Pair, Question, Site};
 use crate::roster::{Roster, Told};
 use crate::vap::{Slots, Vap};
-use crate::{Action, Counters, Event, LookupId, Settings};
+use crate::{Action, Counters, Event, LookupId, Settings, VapId};
 
 /// All virtual access points of one radio, and the gateway's memory.
 ///
@@ -154,6 +154,25 @@ impl Radio {
     /// The grant in memory for a device under an SSID: what it is entitled to while it is served.
     pub fn grant(&self, mac: Mac, ssid: Ssid) -> Option<&Grant> {
         self.memory.get(&Pair { mac, ssid })?.grant()
+    }
+
+    /// The networks that have a VAP, on the air or about to be, whose traffic leaves at that
+    /// anchor; and the devices with a place there.
+    pub fn served(&self, anchor: Anchor) -> impl Iterator<Item = (NetworkId, BTreeSet<Mac>)> + '_ {
+        let vaps = self.vaps.iter().filter(move |(_, vap)| vap.profile.anchor == anchor);
+        vaps.map(|(network, vap)| (*network, vap.roster.members.keys().copied().collect()))
+    }
+
+    /// The network of a VAP that is wanted.
+    pub fn network_of(&self, vap: VapId) -> Option<NetworkId> {
+        let on_air = |v: &Vap| v.on_air().is_some_and(|on_air| on_air.id == vap);
+        self.vaps.iter().find(|(_, vap)| on_air(vap)).map(|(network, _)| *network)
+    }
+
+    /// The devices of a network that were granted and are in memory.
+    pub fn devices_of(&self, network: NetworkId) -> impl Iterator<Item = Mac> + '_ {
+        let of = move |entry: &Entry| entry.grant().is_some_and(|g| g.network == network);
+        self.memory.iter().filter(move |(_, entry)| of(entry)).map(|(pair, _)| pair.mac)
     }
 
     /// A device asks for an SSID, by whatever sign: memory first, then the core.

@@ -23,7 +23,8 @@ impl Radio {
         let Some(entry) = self.memory.get(&pair) else { return };
         let Some(grant) = entry.grant() else { return };
         let Pair { mac, ssid } = pair;
-        let profile = Profile { ssid: grant.ssid, security: grant.security };
+        let profile =
+            Profile { ssid: grant.ssid, security: grant.security, anchor: grant.terms.anchor };
         let member = Member {
             ssid,
             key: grant.key.clone(),
@@ -362,7 +363,7 @@ impl Radio {
         for (_, network) in waiting {
             let Some(vap) = vaps.get_mut(&network) else { continue };
             let Some(id) = self.slots.allocate(network, self.settings.max_vaps) else { break };
-            let Profile { ssid, security } = vap.profile;
+            let Profile { ssid, security, anchor } = vap.profile;
             vap.phase = Phase::Adding(OnAir { id, since: now, profile: vap.profile });
             vap.roster.send(now);
             let (devices, idle_timeout) = (vap.roster.devices(), vap.roster.idle_timeout());
@@ -378,6 +379,7 @@ impl Radio {
                 network,
                 ssid,
                 security,
+                anchor,
                 devices,
                 idle_timeout,
             });

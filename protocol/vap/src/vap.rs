@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use homeward_model::{Instant, Mac, NetworkId, Security, Ssid};
+use homeward_model::{Anchor, Instant, Mac, NetworkId, Security, Ssid};
 
 use crate::VapId;
 use crate::roster::{Backoff, Roster, Station, Told};
@@ -23,6 +23,7 @@ use crate::roster::{Backoff, Roster, Station, Told};
 pub(crate) struct Profile {
     pub(crate) ssid: Ssid,
     pub(crate) security: Security,
+    pub(crate) anchor: Anchor,
 }
 
 /// One network's VAP. It has at least one member, or it is not there.

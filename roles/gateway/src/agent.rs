@@ -3,19 +3,22 @@
 //! Everything that happens arrives as an [`Input`]; everything to be done leaves as an
 //! [`Output`]. There is no I/O here, so a test or a benchmark can stand for the world.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use homeward_control::{FromGateway, Load, Neighbour, ToGateway, link};
 use homeward_daemon::SystemEntropy;
-use homeward_model::{Instant, LookupForm, Mac, Name, Ssid};
+use homeward_model::{Anchor, Instant, LookupForm, Mac, Name, NetworkId, Ssid};
 use homeward_radius::{
     Client, ClientEvent, ClientSettings, Code, Decision, LookupRequest, RequestId, SharedSecret,
     Transmit,
 };
-use homeward_vap::{Action, Answer, LookupId, Radio, Revoked, Settings};
+use homeward_vap::{Action, Answer, Bss, Event, LookupId, Radio, Revoked, Settings};
 
 use crate::ear::Probe;
-use crate::hands::{Order, Report};
+use crate::hands::{Order, Report, Way};
 use crate::journal::Journal;
+use crate::plane;
+use crate::tunnels::{self, Place, Tunnels};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -33,6 +36,23 @@ pub enum Input {
     },
     /// hostapd did something, or something became of it.
     Hostapd(Report),
+    /// The data plane did something, or something became of it.
+    Plane(plane::Report),
+    /// The control channel to the controller.
+    Channel(ChannelInput),
+    /// Access points that the radio hears.
+    Neighbours(Vec<Neighbour>),
+}
+
+/// What the control channel brings.
+#[derive(Debug)]
+pub enum ChannelInput {
+    /// It is open.
+    Up,
+    /// It could not be opened, or has ended; why, for people.
+    Lost(String),
+    /// The controller says something.
+    Message(ToGateway),
 }
 
 /// Something to be done.
@@ -47,6 +67,14 @@ pub enum Output {
         /// What.
         order: Order,
     },
+    /// Have the data plane do something.
+    Plane(plane::Order),
+    /// Open or close the control channel.
+    Channel(link::Action),
+    /// Say something to the controller.
+    Say(FromGateway),
+    /// Tell the controller how busy the gateway is, by [`Agent::load`].
+    TellLoad,
 }
 
 /// The gateway's machines.
@@ -54,6 +82,10 @@ pub struct Agent {
     name: Name,
     radio: Radio,
     client: Client,
+    /// The tunnels, where there is a controller.
+    tunnels: Option<Tunnels>,
+    /// Of which network each connected device is.
+    connected: BTreeMap<(Bss, Mac), NetworkId>,
     entropy: SystemEntropy,
     lookups: BTreeMap<RequestId, LookupId>,
     outputs: VecDeque<Output>,
@@ -74,12 +106,15 @@ impl Agent {
         settings: Settings,
         serve_home: bool,
         servers: impl IntoIterator<Item = SharedSecret>,
+        tunnels: Option<Tunnels>,
         journal: Journal,
     ) -> Self {
         Self {
             name,
             radio: Radio::new(settings.clone()),
             client: Client::new(ClientSettings::default(), servers),
+            tunnels,
+            connected: BTreeMap::new(),
             entropy: SystemEntropy::new(),
             lookups: BTreeMap::new(),
             outputs: VecDeque::new(),
@@ -101,6 +136,15 @@ impl Agent {
                 self.client.handle_datagram(server, socket, &octets, now);
             }
             Input::Hostapd(report) => self.hostapd(report, now),
+            Input::Plane(report) => self.tunnels(|tunnels, _| tunnels.plane(report, now)),
+            Input::Neighbours(neighbours) => {
+                self.tunnels(|tunnels, _| tunnels.neighbours(neighbours, now));
+            }
+            Input::Channel(input) => self.tunnels(|tunnels, entropy| match input {
+                ChannelInput::Up => tunnels.channel_up(now),
+                ChannelInput::Lost(reason) => tunnels.channel_lost(&reason, now, entropy),
+                ChannelInput::Message(message) => tunnels.message(message, now, entropy),
+            }),
         }
         self.settle(now);
     }
@@ -109,12 +153,14 @@ impl Agent {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.client.handle_timeout(now, &mut self.entropy);
         self.radio.handle_timeout(now);
+        self.tunnels(|tunnels, entropy| tunnels.handle_timeout(now, entropy));
         self.settle(now);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.client.poll_timeout(), self.radio.poll_timeout()].into_iter().flatten().min()
+        let tunnels = self.tunnels.as_ref().and_then(Tunnels::poll_timeout);
+        [self.client.poll_timeout(), self.radio.poll_timeout(), tunnels].into_iter().flatten().min()
     }
 
     /// The next thing to do.
@@ -144,6 +190,27 @@ impl Agent {
         self.radio.status(now)
     }
 
+    /// The channel and the tunnels, for `status`; `None` where there is no controller.
+    pub fn tunnel_status(&self, now: Instant) -> Option<link::Status> {
+        self.tunnels.as_ref().map(|tunnels| tunnels.status(now))
+    }
+
+    /// How busy the gateway is, for the controller; the octets are the data plane's to tell.
+    pub fn load(&mut self, octets_in: u64, octets_out: u64, now: Instant) {
+        let status = self.radio.status(now);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let load = Load {
+            devices: count(self.connected.len()),
+            vaps: count(status.vaps.len()),
+            vaps_max: count(self.settings.max_vaps),
+            tunnels: count(self.tunnel_status(now).map_or(0, |s| s.tunnels.len())),
+            octets_in,
+            octets_out,
+        };
+        self.tunnels(|tunnels, _| tunnels.load(load, now));
+        self.settle(now);
+    }
+
     /// Which servers of the core answer.
     pub fn servers_up(&self) -> Vec<bool> {
         (0..).map_while(|server| self.client.is_up(server)).collect()
@@ -154,6 +221,7 @@ impl Agent {
             Report::Ready { epoch, owner } => {
                 self.epoch = epoch;
                 self.bssid = Some(owner.bssid);
+                self.tunnels(|tunnels, _| tunnels.bssid(owner.bssid));
                 self.set_owner(owner.ssid);
                 self.radio.reconfigure(self.settings.clone(), now);
                 self.radio.handle_hostapd_ready(now);
@@ -179,9 +247,18 @@ impl Agent {
     fn settle(&mut self, now: Instant) {
         loop {
             if let Some(action) = self.radio.poll_action() {
+                let moves_bss = !matches!(action, Action::LookUp { .. });
                 self.act(action, now);
+                if moves_bss {
+                    self.serve(now);
+                }
+            } else if let Some(event) = self.radio.poll_event() {
+                self.journal.radio(&event);
+                self.happened(&event, now);
             } else if let Some(event) = self.client.poll_event() {
                 self.answered(event, now);
+            } else if let Some(output) = self.tunnels.as_mut().and_then(Tunnels::poll_output) {
+                self.wanted(output, now);
             } else {
                 break;
             }
@@ -189,8 +266,83 @@ impl Agent {
         while let Some(transmit) = self.client.poll_transmit() {
             self.outputs.push_back(Output::Send(transmit));
         }
-        while let Some(event) = self.radio.poll_event() {
-            self.journal.radio(&event);
+    }
+
+    /// Tells the tunnels which networks have a VAP here.
+    fn serve(&mut self, now: Instant) {
+        let Self { radio, tunnels, .. } = self;
+        if let Some(tunnels) = tunnels {
+            tunnels.serve(radio.served(Anchor::Home).collect(), now);
+        }
+    }
+
+    /// Tells the tunnels what happened to devices.
+    fn happened(&mut self, event: &Event, now: Instant) {
+        match *event {
+            Event::DeviceConnected { bss, mac, .. } => {
+                let Some((network, place)) = self.network_of(bss, mac) else { return };
+                self.connected.insert((bss, mac), network);
+                self.tunnels(|tunnels, _| tunnels.connected(network, mac, place, None, now));
+            }
+            Event::DeviceDisconnected { bss, mac, .. } => {
+                let Some(network) = self.connected.remove(&(bss, mac)) else { return };
+                self.tunnels(|tunnels, _| tunnels.disconnected(network, mac, now));
+            }
+            Event::Prepared { mac, ssid, .. } => {
+                self.tunnels(|tunnels, _| tunnels.prepared(mac, ssid, None, now));
+            }
+            Event::PreparationEnded { mac, ssid, why } => {
+                let why = Some(why.to_string());
+                self.tunnels(|tunnels, _| tunnels.prepared(mac, ssid, why, now));
+            }
+            _ => {}
+        }
+    }
+
+    fn network_of(&self, bss: Bss, mac: Mac) -> Option<(NetworkId, Place)> {
+        match bss {
+            Bss::Vap(vap) => self.radio.network_of(vap).map(|network| (network, Place::Away)),
+            Bss::Home => {
+                let grant = self.radio.grant(mac, self.settings.home?)?;
+                Some((grant.network, Place::Home))
+            }
+        }
+    }
+
+    /// Does what the tunnels want.
+    fn wanted(&mut self, output: tunnels::Output, now: Instant) {
+        match output {
+            tunnels::Output::Channel(action) => self.outputs.push_back(Output::Channel(action)),
+            tunnels::Output::Send(message) => self.outputs.push_back(Output::Say(message)),
+            tunnels::Output::Plane(order) => self.outputs.push_back(Output::Plane(order)),
+            tunnels::Output::TellLoad => self.outputs.push_back(Output::TellLoad),
+            tunnels::Output::Prepare { mac, ssid } => self.radio.handle_prepare(mac, ssid, now),
+            tunnels::Output::Withdraw { mac, ssid } => self.radio.handle_withdraw(mac, ssid, now),
+            tunnels::Output::Evict { network, mac } => {
+                let here = self.connected.iter().filter(|((_, m), n)| *m == mac && **n == network);
+                for ((bss, mac), _) in here {
+                    // Silently: the device is elsewhere, and must not believe that it is meant.
+                    let order = Order::Deauthenticate { bss: *bss, mac: *mac, announce: false };
+                    self.outputs.push_back(Output::Order { epoch: self.epoch, order });
+                }
+            }
+            tunnels::Output::Revoke { network, mac: Some(mac) } => {
+                let revoked = self.radio.handle_revoked(mac, None, now);
+                tracing::info!(%network, %mac, sessions = revoked.sessions, "revoked by the controller");
+            }
+            tunnels::Output::Revoke { network, mac: None } => {
+                let macs: BTreeSet<Mac> = self.radio.devices_of(network).collect();
+                for mac in macs {
+                    self.radio.handle_revoked(mac, None, now);
+                }
+            }
+            tunnels::Output::Told(event) => self.journal.tunnels(&event),
+        }
+    }
+
+    fn tunnels(&mut self, tell: impl FnOnce(&mut Tunnels, &mut SystemEntropy)) {
+        if let Some(tunnels) = &mut self.tunnels {
+            tell(tunnels, &mut self.entropy);
         }
     }
 
@@ -226,13 +378,19 @@ impl Agent {
                 }
                 return;
             }
-            Action::AddBss { vap, ssid, security, devices, idle_timeout, .. } => {
-                Order::AddBss { vap, ssid, security, devices, idle_timeout }
+            Action::AddBss { vap, network, ssid, security, anchor, devices, idle_timeout } => {
+                let way = match anchor {
+                    Anchor::Home if self.tunnels.is_some() => Way::Home(network),
+                    Anchor::Home | Anchor::Local => Way::Local,
+                };
+                Order::AddBss { vap, way, ssid, security, devices, idle_timeout }
             }
             Action::SetDevices { vap, devices } => Order::SetDevices { vap, devices },
             Action::SetHomeDevices { devices } => Order::SetHomeDevices { devices },
             Action::RemoveBss { vap } => Order::RemoveBss { vap },
-            Action::Deauthenticate { bss, mac } => Order::Deauthenticate { bss, mac },
+            Action::Deauthenticate { bss, mac } => {
+                Order::Deauthenticate { bss, mac, announce: true }
+            }
         };
         self.outputs.push_back(Output::Order { epoch: self.epoch, order });
     }

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use homeward_channel::ChannelConfig;
 use homeward_daemon::config::{self, ConfigError, Invalid, SecretSource};
 use homeward_daemon::log::LogConfig;
-use homeward_daemon::{Period, control};
+use homeward_daemon::{Period, Rate, control};
 use homeward_model::{Name, Rssi};
 use serde::Deserialize;
 
@@ -25,6 +27,15 @@ pub struct Config {
     /// How the household's own roaming devices are served when they are at home.
     #[serde(default)]
     pub home: Home,
+    /// The control channel to the operator's controller.
+    #[serde(default)]
+    pub channel: ChannelConfig,
+    /// The tunnels between gateways.
+    #[serde(default)]
+    pub tunnel: Tunnel,
+    /// What the owner keeps for themselves.
+    #[serde(default)]
+    pub owner: Owner,
     /// Where Disconnect-Requests arrive.
     #[serde(default)]
     pub disconnect: Disconnect,
@@ -73,14 +84,20 @@ pub struct Core {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields that override a default are documented there")]
 pub struct Roam {
-    /// The bridge that roamers are put on; unset: none, and a VAP's interface is on its own.
+    /// The bridge of those roamers whose traffic leaves here (local breakout); unset: none, and
+    /// such a VAP's interface is on its own.
     pub bridge: Option<String>,
+    /// The interfaces that lead from there to the Internet, and nowhere else. With one or more,
+    /// the gateway keeps the bridge's roamers to them, and gives them its address there (NAT);
+    /// with none, that is the owner's to do.
+    pub uplinks: Vec<String>,
     pub max_vaps: Option<usize>,
     pub max_devices: Option<usize>,
     pub min_signal: Option<Rssi>,
     pub lookups_per_second: Option<u32>,
     pub lookup_burst: Option<u32>,
     pub memory: Option<usize>,
+    pub max_prepared: Option<usize>,
     pub refresh: Option<Period>,
     pub stale: Option<Period>,
     pub forget: Option<Period>,
@@ -95,6 +112,57 @@ pub struct Roam {
 pub struct Home {
     /// The file that the owner's hostapd has as `wpa_psk_file=`.
     pub psk_file: Option<PathBuf>,
+    /// The bridge of the owner's LAN, where the tunnels of this home's devices end; unset: none
+    /// do, and the household's devices are without it when they are away.
+    pub bridge: Option<String>,
+}
+
+/// The tunnels between gateways.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tunnel {
+    /// Where the other gateways' datagrams arrive (UDP).
+    pub listen: Vec<SocketAddr>,
+    /// Where others are to send theirs, where that differs from what the controller sees of this
+    /// gateway: behind a NAT with a port forwarded, on several lines.
+    pub advertise: Vec<SocketAddr>,
+    /// The DiffServ code point of the tunnels' datagrams.
+    pub dscp: u8,
+    /// How often an idle tunnel says something, so that a NAT in front of this gateway remembers
+    /// it; unset: never.
+    pub keepalive: Option<Period>,
+    /// For how long this gateway goes on by itself while the controller is away. Tunnels that are
+    /// up stay up even then.
+    pub offline: Period,
+}
+
+impl Default for Tunnel {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 1701))],
+            advertise: Vec::new(),
+            dscp: 1,
+            keepalive: None,
+            offline: Period(Duration::from_secs(4 * 3600)),
+        }
+    }
+}
+
+/// What the owner keeps: roamers share what the owner leaves (R14).
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Owner {
+    /// The interface to the Internet; unset: nothing is shaped.
+    pub uplink: Option<String>,
+    /// What the line carries towards the Internet. A little less than the modem does, or its
+    /// queue is where packets wait.
+    pub up: Option<Rate>,
+    /// What the line carries from the Internet.
+    pub down: Option<Rate>,
+    /// The most that all roamers together may use of `up`; unset: all that the owner leaves.
+    pub roamers_up: Option<Rate>,
+    /// The same of `down`.
+    pub roamers_down: Option<Rate>,
 }
 
 /// Where Disconnect-Requests arrive (RFC 5176).
@@ -173,8 +241,11 @@ impl Config {
             // Room for the number.
             ("radio.vap_prefix", self.radio.vap_prefix.as_str(), 12),
             ("roam.bridge", self.roam.bridge.as_deref().unwrap_or("-"), 15),
+            ("home.bridge", self.home.bridge.as_deref().unwrap_or("-"), 15),
+            ("owner.uplink", self.owner.uplink.as_deref().unwrap_or("-"), 15),
         ];
-        for (key, name, longest) in interfaces {
+        let uplinks = self.roam.uplinks.iter().map(|name| ("roam.uplinks", name.as_str(), 15));
+        for (key, name, longest) in interfaces.into_iter().chain(uplinks) {
             let plain = name.bytes().all(|c| c.is_ascii_graphic() && c != b'/' && c != b':');
             if name.is_empty() || name.len() > longest || !plain {
                 return Err(Invalid::new(
@@ -203,6 +274,57 @@ impl Config {
             }
             _ => Ok(()),
         };
+        if self.home.bridge.is_some() && self.home.bridge == self.roam.bridge {
+            return Err(Invalid::new(
+                "roam.bridge",
+                "is home.bridge too: roamers would be in the owner's LAN; make a bridge of their own",
+            ));
+        }
+        if !self.roam.uplinks.is_empty() && self.roam.bridge.is_none() {
+            return Err(Invalid::new("roam.uplinks", "needs roam.bridge: whose uplinks are they?"));
+        }
+        if self.tunnel.listen.is_empty() && !self.channel.core.is_empty() {
+            return Err(Invalid::new(
+                "tunnel.listen",
+                "name at least one address, such as \"[::]:1701\", or leave it out",
+            ));
+        }
+        if self.tunnel.dscp > 63 {
+            return Err(Invalid::new("tunnel.dscp", "a code point is 0 to 63"));
+        }
+        for core in &self.channel.core {
+            let port = core.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none_or(|port| port == 0) {
+                return Err(Invalid::new(
+                    "channel.core",
+                    format!("{core:?} is no host and port: write \"core.example.net:4719\""),
+                ));
+            }
+        }
+        let line = [
+            ("owner.up", self.owner.up),
+            ("owner.down", self.owner.down),
+            ("owner.roamers_up", self.owner.roamers_up),
+            ("owner.roamers_down", self.owner.roamers_down),
+        ];
+        for (key, rate) in line {
+            match rate {
+                Some(_) if self.owner.uplink.is_none() => {
+                    return Err(Invalid::new(key, "needs owner.uplink: on which interface?"));
+                }
+                Some(Rate(bits)) if bits < 64_000 => {
+                    return Err(Invalid::new(key, "use at least \"64k\""));
+                }
+                _ => {}
+            }
+        }
+        if self.owner.uplink.is_some() && self.owner.up.is_none() {
+            return Err(Invalid::new(
+                "owner.up",
+                "is needed with owner.uplink: what does the line carry?",
+            ));
+        }
+        range("roam.max_prepared", self.roam.max_prepared, 0, 64)?;
         range("roam.max_vaps", self.roam.max_vaps, 1, 64)?;
         range("roam.max_devices", self.roam.max_devices, 1, 1000)?;
         range("roam.memory", self.roam.memory, 16, 1_000_000)?;
@@ -224,7 +346,7 @@ impl Config {
             ($($field:ident <- $from:ident),+) => { $( if let Some(value) = roam.$from { s.$field = value.into(); } )+ };
         }
         set!(max_vaps <- max_vaps, max_devices_per_vap <- max_devices, lookups_per_second <- lookups_per_second,
-             lookup_burst <- lookup_burst, memory <- memory);
+             lookup_burst <- lookup_burst, memory <- memory, max_prepared <- max_prepared);
         for (span, from) in [
             (&mut s.refresh, roam.refresh),
             (&mut s.stale, roam.stale),

@@ -6,15 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_hostapd::{
     BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError, VapDevice,
 };
-use homeward_model::{Clock, DeviceKey, Mac, Seconds, Security, Ssid};
+use homeward_model::{Clock, DeviceKey, Mac, NetworkId, Seconds, Security, Ssid};
 use homeward_vap::{Bss, VapId};
 use tokio::sync::mpsc;
+
+use crate::segments::{Segments, User};
 
 /// How often hostapd is asked whether it lives.
 const PING: Duration = Duration::from_secs(2);
@@ -27,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub enum Order {
     AddBss {
         vap: VapId,
+        /// Where its traffic goes.
+        way: Way,
         ssid: Ssid,
         security: Security,
         devices: Vec<(Mac, DeviceKey)>,
@@ -45,7 +50,18 @@ pub enum Order {
     Deauthenticate {
         bss: Bss,
         mac: Mac,
+        /// Whether the station is told, or only forgotten.
+        announce: bool,
     },
+}
+
+/// Where the traffic of a VAP goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Into the tunnel to that network's home.
+    Home(NetworkId),
+    /// Out here, over the bridge for that.
+    Local,
 }
 
 /// The owner's access point.
@@ -94,7 +110,8 @@ pub struct Settings {
 pub struct Hands {
     settings: Settings,
     radio: Radio,
-    vaps: BTreeMap<InterfaceName, VapId>,
+    segments: Arc<Segments>,
+    vaps: BTreeMap<InterfaceName, (VapId, Way)>,
     reports: mpsc::UnboundedSender<Report>,
 }
 
@@ -106,12 +123,13 @@ impl Hands {
     ///
     /// If the settings do not tell our interfaces from the owner's, or the run directory cannot
     /// be used.
-    pub fn new(
+    pub(crate) fn new(
         settings: Settings,
+        segments: Arc<Segments>,
         reports: mpsc::UnboundedSender<Report>,
     ) -> Result<Self, RadioError> {
         let radio = Radio::open(settings.hostapd.clone())?;
-        Ok(Self { settings, radio, vaps: BTreeMap::new(), reports })
+        Ok(Self { settings, radio, segments, vaps: BTreeMap::new(), reports })
     }
 
     /// Works until shutdown, then removes every VAP: without the agent nobody would revoke a key.
@@ -138,10 +156,11 @@ impl Hands {
                 () = SystemClock.until(Some(later)) => {}
             }
         }
-        for interface in std::mem::take(&mut self.vaps).into_keys() {
+        for (interface, (vap, way)) in std::mem::take(&mut self.vaps) {
             if let Err(error) = self.radio.remove_bss(&interface).await {
                 tracing::warn!(%interface, %error, "VAP not removed at the end");
             }
+            self.leave(vap, way);
         }
     }
 
@@ -161,6 +180,7 @@ impl Hands {
         let error = self.work(epoch, orders, &mut events).await;
         self.radio.forget().await;
         self.vaps.clear();
+        self.segments.vaps_gone();
         self.report(Report::Lost);
         error
     }
@@ -225,7 +245,7 @@ impl Hands {
         let bss = match &event.interface {
             Some(interface) if *interface == self.settings.hostapd.owner => Bss::Home,
             Some(interface) => match self.vaps.get(interface) {
-                Some(vap) => Bss::Vap(*vap),
+                Some((vap, _)) => Bss::Vap(*vap),
                 None => return,
             },
             None => return,
@@ -241,20 +261,27 @@ impl Hands {
     /// Carries out an order and reports; an error is one that ends this hostapd.
     async fn carry_out(&mut self, order: Order) -> Result<(), RadioError> {
         match order {
-            Order::AddBss { vap, ssid, security, devices, idle_timeout } => {
+            Order::AddBss { vap, way, ssid, security, devices, idle_timeout } => {
                 let interface = self.interface(vap)?;
                 let mut config = BssConfig::new(interface.clone(), ssid, security);
-                config.bridge = self.settings.bridge.clone();
+                config.bridge = match self.bridge(vap, way).await {
+                    Ok(bridge) => bridge,
+                    Err(error) => {
+                        self.report(Report::BssAdded(vap, Err(format!("{error:#}"))));
+                        return Ok(());
+                    }
+                };
                 config.max_stations = self.settings.max_devices;
                 if let Some(Seconds(seconds)) = idle_timeout {
                     config.max_inactivity = u16::try_from(seconds).unwrap_or(u16::MAX).max(1);
                 }
                 // Before the command: a station may be quicker than hostapd's answer.
-                self.vaps.insert(interface.clone(), vap);
+                self.vaps.insert(interface.clone(), (vap, way));
                 let added = self.radio.add_bss(&config, &listed(devices)).await.map(|_| ());
                 let result = self.told(added)?;
                 if result.is_err() {
                     self.vaps.remove(&interface);
+                    self.leave(vap, way);
                 }
                 self.report(Report::BssAdded(vap, result));
             }
@@ -271,23 +298,43 @@ impl Hands {
                 let interface = self.interface(vap)?;
                 let removed = self.radio.remove_bss(&interface).await;
                 let result = self.told(removed)?;
-                if result.is_ok() {
-                    self.vaps.remove(&interface);
+                if result.is_ok()
+                    && let Some((vap, way)) = self.vaps.remove(&interface)
+                {
+                    self.leave(vap, way);
                 }
                 self.report(Report::BssRemoved(vap, result));
             }
-            Order::Deauthenticate { bss, mac } => {
+            Order::Deauthenticate { bss, mac, announce } => {
                 let interface = match bss {
                     Bss::Home => self.settings.hostapd.owner.clone(),
                     Bss::Vap(vap) => self.interface(vap)?,
                 };
-                let put_out = self.radio.deauthenticate(&interface, mac, true).await;
+                let put_out = self.radio.deauthenticate(&interface, mac, announce).await;
                 if let Err(error) = self.told(put_out)? {
                     tracing::debug!(%bss, %mac, error, "station not put out; it may be gone");
                 }
             }
         }
         Ok(())
+    }
+
+    /// The bridge that a VAP joins.
+    async fn bridge(&self, vap: VapId, way: Way) -> anyhow::Result<Option<InterfaceName>> {
+        let Way::Home(network) = way else { return Ok(self.settings.bridge.clone()) };
+        let segments = Arc::clone(&self.segments);
+        let join = move || segments.join(network, User::Vap(vap), None);
+        let bridge = tokio::task::spawn_blocking(join).await??;
+        Ok(Some(bridge.parse()?))
+    }
+
+    /// A VAP has left its bridge.
+    fn leave(&self, vap: VapId, way: Way) {
+        if let Way::Home(network) = way {
+            let segments = Arc::clone(&self.segments);
+            // Nobody waits for it, and the next who needs the segment waits its turn.
+            tokio::task::spawn_blocking(move || segments.leave(network, User::Vap(vap)));
+        }
     }
 
     async fn set_home(

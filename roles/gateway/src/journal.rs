@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use homeward_control::link;
 use homeward_daemon::Metrics;
 use homeward_daemon::metrics::prometheus_client::encoding::EncodeLabelSet;
 use homeward_daemon::metrics::prometheus_client::metrics::counter::Counter;
@@ -94,6 +95,67 @@ impl Journal {
                 tracing::debug!(server, %reason, "datagram dropped");
             }
             ClientEvent::Answered { .. } | ClientEvent::TimedOut { .. } => {}
+        }
+    }
+
+    /// The control channel or a tunnel has something to tell.
+    pub(crate) fn tunnels(&self, event: &link::Event) {
+        match event {
+            link::Event::Connected { gateway, name, inner_address, observed_address, .. } => {
+                self.count("controller-up", "");
+                tracing::info!(%gateway, %name, %inner_address, %observed_address, "the controller answers");
+            }
+            link::Event::Synced { tunnels } => {
+                tracing::info!(tunnels, "in step with the controller");
+            }
+            link::Event::Lost { reason, goodbye, retry_in } => {
+                let goodbye = goodbye.map_or("lost", |_| "goodbye");
+                self.count("controller-down", goodbye);
+                tracing::warn!(
+                    reason,
+                    retry_ms = ms(retry_in),
+                    "no channel to the controller; going on without"
+                );
+            }
+            link::Event::Expired => {
+                self.count("controller-expired", "");
+                tracing::error!(
+                    "the controller has been away for too long: only tunnels that are up go on"
+                );
+            }
+            link::Event::Open(open) => {
+                self.count("tunnel-open", open.side.as_str());
+                tracing::info!(tunnel = %open.tunnel, network = %open.network, side = open.side.as_str(),
+                    peer = %open.peer.name, encryption = %open.encryption, devices = open.macs.len(), "tunnel");
+            }
+            link::Event::Close { tunnel, network, reason } => {
+                self.count("tunnel-close", "");
+                tracing::info!(%tunnel, %network, reason, "tunnel closed");
+            }
+            link::Event::Denied { network, reason, message } => {
+                self.count("tunnel-denied", format!("{reason:?}"));
+                tracing::warn!(%network, ?reason, message, "no tunnel home");
+            }
+            link::Event::Arrived { tunnel, mac, .. } => {
+                self.count("arrived", "");
+                tracing::info!(%tunnel, %mac, "a device is at the far end");
+            }
+            link::Event::Prepare { mac, network, .. } => {
+                self.count("prepare", "");
+                tracing::debug!(mac = %mac.full(), %network, "asked to prepare");
+            }
+            link::Event::Withdraw { mac, network } => {
+                self.count("withdraw", "");
+                tracing::debug!(mac = %mac.full(), %network, "no longer expected");
+            }
+            link::Event::Evict { mac, network } => {
+                self.count("evict", "");
+                tracing::info!(%mac, %network, "connected elsewhere");
+            }
+            link::Event::Revoke { network, mac } => {
+                self.count("revoke", "");
+                tracing::info!(%network, all = mac.is_none(), "revoked by the controller");
+            }
         }
     }
 
@@ -206,6 +268,14 @@ impl Journal {
             Event::WrongKey { bss, mac, granted } => {
                 self.count("wrong-key", "");
                 tracing::info!(%bss, %mac, granted, reason = "wrong-key", "failed with its key");
+            }
+            Event::Prepared { mac, network, .. } => {
+                self.count("prepared", "");
+                tracing::info!(%mac, %network, "prepared: it could associate now");
+            }
+            Event::PreparationEnded { mac, why, .. } => {
+                self.count("preparation-ended", why);
+                tracing::info!(%mac, %why, "no longer prepared");
             }
             Event::Revoked { mac, entries, sessions, .. } => {
                 self.count("revoked", "");

@@ -13,12 +13,22 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+mod channel;
 pub mod config;
 pub mod doctor;
 pub mod ear;
+mod frames;
+mod greeter;
 pub mod hands;
 pub mod journal;
+mod lan;
+mod neighbours;
+pub mod plane;
+mod reach;
+mod segments;
 pub mod service;
+pub mod tunnels;
+mod wall;
 
 pub use config::Config;
 pub use service::run;

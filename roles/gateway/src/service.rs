@@ -25,6 +25,10 @@ use crate::doctor;
 use crate::ear::{self, Counts, Probe};
 use crate::hands::{self, Hands, Order};
 use crate::journal::Journal;
+use crate::neighbours;
+use crate::reach::Reach;
+use crate::segments::Segments;
+use crate::wall::Wall;
 
 /// Probes that wait for the agent; beyond that they are dropped and counted.
 const PROBE_QUEUE: usize = 1024;
@@ -82,17 +86,23 @@ pub async fn run_hearing(
     let journal = Journal::new(&mut metrics);
     let secrets = secrets(&config)?;
     let serve_home = config.home.psk_file.is_some();
+    // Kept to the end: it falls when all roamers have gone.
+    let _wall = Wall::build(&config).exit(Exit::System)?;
+    let segments = Arc::new(Segments::open().exit(Exit::System)?);
+    let (input_tx, mut inputs) = mpsc::unbounded_channel();
+    let (reach, tunnels) = Reach::start(&config, Arc::clone(&segments), &input_tx)?.unzip();
     let agent = Agent::new(
         config.name.clone(),
         config.vap_settings(),
         serve_home,
         secrets.iter().map(|(_, secret)| secret.clone()),
+        tunnels,
         journal,
     );
 
     let (report_tx, mut reports) = mpsc::unbounded_channel();
     let (orders, order_rx) = mpsc::unbounded_channel();
-    let hands = Hands::new(hands_settings(&config)?, report_tx).exit(Exit::Config)?;
+    let hands = Hands::new(hands_settings(&config)?, segments, report_tx).exit(Exit::Config)?;
     let disconnect = match config.disconnect.listen {
         Some(address) => Some(
             UdpSocket::bind(address)
@@ -141,6 +151,8 @@ pub async fn run_hearing(
         path,
         secrets,
         agent,
+        reach,
+        inputs: input_tx,
         orders,
         wire,
         heard,
@@ -150,6 +162,9 @@ pub async fn run_hearing(
     tracing::info!(gateway = %this.config.name, "gateway is running");
     let mut datagram = vec![0u8; DATAGRAM];
     // Polled by this loop only, so that the watchdog hears of a loop that hangs.
+    // The channel is wanted from the start.
+    this.agent.handle_timeout(SystemClock.now());
+    this.put_out();
     let keep_alive = notify::keep_alive();
     tokio::pin!(keep_alive);
     loop {
@@ -159,6 +174,7 @@ pub async fn run_hearing(
             Some(probe) = probes.recv() => this.input(Input::Probe(probe)),
             event = this.wire.event() => this.heard_from_core(event),
             Some(report) = reports.recv() => this.input(Input::Hostapd(report)),
+            Some(input) = inputs.recv() => this.input(input),
             received = receive(disconnect.as_ref(), &mut datagram) => {
                 if let (Some(socket), Ok((octets, source))) = (&disconnect, received) {
                     this.disconnect(socket, datagram.get(..octets).unwrap_or_default(), source).await;
@@ -178,6 +194,9 @@ pub async fn run_hearing(
     }
     tracing::info!("stopping; removing the VAPs");
     hands.await.context("the task that speaks to hostapd failed")?;
+    if let Some(reach) = this.reach.take() {
+        reach.stop().await?;
+    }
     tasks.shutdown().await;
     Ok(())
 }
@@ -188,6 +207,8 @@ struct Gateway {
     /// The core's hosts, each with its secret.
     secrets: Vec<(SocketAddr, SharedSecret)>,
     agent: Agent,
+    reach: Option<Reach>,
+    inputs: mpsc::UnboundedSender<Input>,
     orders: mpsc::UnboundedSender<(u64, Order)>,
     wire: UdpClient,
     receiver: Receiver,
@@ -212,8 +233,41 @@ impl Gateway {
                     // The hands have ended only if the gateway is ending.
                     let _ = self.orders.send((epoch, order));
                 }
+                Output::TellLoad => {
+                    let (octets_in, octets_out) =
+                        self.reach.as_ref().map(Reach::octets).unwrap_or_default();
+                    self.agent.load(octets_in, octets_out, SystemClock.now());
+                    self.listen_for_neighbours();
+                }
+                Output::Plane(order) => {
+                    if let Some(reach) = &self.reach {
+                        reach.plane(order);
+                    }
+                }
+                Output::Channel(action) => {
+                    if let Some(reach) = &self.reach {
+                        reach.channel(action);
+                    }
+                }
+                Output::Say(message) => {
+                    if let Some(reach) = &self.reach {
+                        reach.say(message);
+                    }
+                }
             }
         }
+    }
+
+    /// Has the radio's neighbours looked up beside everything else.
+    fn listen_for_neighbours(&self) {
+        let (monitor, inputs) = (self.config.radio.monitor.clone(), self.inputs.clone());
+        tokio::spawn(async move {
+            match neighbours::listen(&monitor).await {
+                // Nobody listens any more: the gateway is ending.
+                Ok(heard) => drop(inputs.send(Input::Neighbours(heard))),
+                Err(error) => tracing::debug!(%error, "neighbours not heard"),
+            }
+        });
     }
 
     fn heard_from_core(&mut self, event: Wire) {
@@ -308,6 +362,8 @@ impl Gateway {
             "core": core,
             "heard": self.heard.get(),
             "radio": self.agent.status(now),
+            "channel": self.agent.tunnel_status(now),
+            "tunnels": self.reach.as_ref().map(Reach::status),
         })
     }
 

@@ -37,7 +37,7 @@ fn at(ms: u64) -> Instant {
 fn agent() -> Agent {
     let journal = Journal::new(&mut Metrics::new("gateway", "test"));
     let settings = homeward_vap::Settings::default();
-    let mut agent = Agent::new("oak".parse().unwrap(), settings, false, [secret()], journal);
+    let mut agent = Agent::new("oak".parse().unwrap(), settings, false, [secret()], None, journal);
     let owner = Owner { ssid: Some(ssid("Oak Avenue 4")), bssid: Mac::new([2, 0, 0, 0, 1, 0]) };
     agent.handle(Input::Hostapd(Report::Ready { epoch: 7, owner }), at(0));
     agent
@@ -177,7 +177,7 @@ fn a_revoked_device_is_put_out_and_its_key_goes() {
         })
         .collect();
     assert!(
-        orders.contains(&Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE }),
+        orders.contains(&Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE, announce: true }),
         "{orders:?}"
     );
     assert!(orders.contains(&Order::RemoveBss { vap }), "{orders:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use homeward_model::{Mac, NetworkId, RefusalReason, Rssi, Seconds, Security};
+use homeward_model::{Anchor, Mac, NetworkId, RefusalReason, Rssi, Seconds, Security};
 use homeward_vap::{
     Action, Answer, Asked, Bss, EntryState, Event, Forgotten, Ignored, Revoked, Settings, VapState,
     Withdrawn,
@@ -19,12 +19,13 @@ fn an_unknown_device_is_looked_up_once_and_served_on_a_vap_of_its_home() {
     let id = lab.look_up();
     lab.after_ms(7);
     lab.answer(id, granted(1, 1));
-    let [Action::AddBss { vap, network, ssid, security, devices, idle_timeout }] =
+    let [Action::AddBss { vap, network, ssid, security, anchor, devices, idle_timeout }] =
         &lab.actions()[..]
     else {
         panic!("no ADD");
     };
     assert_eq!((*network, *ssid, *security), (NetworkId(1), name(1), Security::Wpa2Psk));
+    assert_eq!(*anchor, Anchor::Home);
     assert_eq!((&devices[..], *idle_timeout), (&[(mac(1), key(1))][..], None));
     lab.after_ms(30);
     lab.radio.handle_bss_added(*vap, Ok(()), lab.now);
@@ -478,4 +479,22 @@ fn a_device_known_under_two_names_of_one_network_keeps_its_place_when_the_former
     lab.radio.handle_revoked(mac(1), Some(name(1)), lab.now);
     assert_eq!(lab.actions(), []);
     assert!(lab.status().memory[0].served);
+}
+
+#[test]
+fn a_network_whose_traffic_leaves_elsewhere_from_now_on_gets_a_new_vap() {
+    let mut lab = Lab::new(Settings::default());
+    let vap = lab.connect(1, 1);
+    assert_eq!(lab.radio.served(Anchor::Home).count(), 1);
+    lab.pass_secs(60);
+    let id = lab.look_up();
+    let mut moved = grant(1, 1);
+    moved.terms.anchor = Anchor::Local;
+    lab.answer(id, Answer::Granted(moved));
+    assert_eq!(lab.actions(), [Action::RemoveBss { vap }]);
+    lab.radio.handle_bss_removed(vap, Ok(()), lab.now);
+    let [Action::AddBss { anchor: Anchor::Local, .. }] = lab.actions()[..] else {
+        panic!("no VAP for the other anchor")
+    };
+    assert_eq!(lab.radio.served(Anchor::Home).count(), 0);
 }

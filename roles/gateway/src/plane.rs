@@ -1,0 +1,244 @@
+//! The data plane's orders carried out, one at a time, on a thread of their own: making and
+//! removing interfaces may take the kernel some milliseconds.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, mpsc};
+
+use anyhow::Context;
+use homeward_control::{Half, OpenTunnel, Router, Side, TunnelId};
+use homeward_dataplane::{Dataplane, Key, PeerConfig, PeerId, TunnelConfig};
+use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
+use homeward_model::{Encryption, NetworkId};
+use homeward_port::{AddressPolicy, Device, Neighbour};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::agent::Input;
+
+use crate::lan::Lan;
+use crate::segments::{Segments, User};
+
+/// The names of the interfaces of tunnels begin with this; a number follows.
+pub(crate) const TAP_PREFIX: &str = "hwt";
+/// The MTU of tunnels' interfaces: that of the LANs they join, whatever the path carries.
+const MTU: u32 = 1500;
+
+/// Something for the data plane to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Our address inside tunnels is this.
+    Address(Ipv4Addr),
+    /// Set up a tunnel, or change the one with that number. [`Report::Opened`] follows.
+    Open(Box<OpenTunnel>),
+    /// Take a tunnel down.
+    Close(TunnelId),
+    /// Send a frame out of a tunnel's interface, as if it had come through the tunnel.
+    Inject(TunnelId, Vec<u8>),
+    /// Send a frame into the home LAN.
+    Lan(Vec<u8>),
+}
+
+/// What became of an [`Order`], or what happened by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// A tunnel is set up here, or is not.
+    Opened(TunnelId, Result<(), String>),
+    /// The routers of the home LAN, with the first tunnel that ends there and whenever they have
+    /// changed.
+    Routers(Vec<Router>),
+    /// The data plane says something.
+    Event(homeward_dataplane::Event),
+}
+
+/// What a tunnel holds on this machine.
+#[derive(Debug)]
+struct Held {
+    peer: PeerId,
+    /// Its number among the interfaces.
+    number: u16,
+    /// Where its interface is a port of a segment.
+    network: Option<NetworkId>,
+}
+
+/// Carries out orders.
+pub(crate) struct Plane {
+    dataplane: Arc<Dataplane>,
+    segments: Arc<Segments>,
+    /// The owner's LAN, where tunnels of this home end.
+    lan: Option<Lan>,
+    tunnels: BTreeMap<TunnelId, Held>,
+    inputs: UnboundedSender<Input>,
+}
+
+impl Plane {
+    pub(crate) fn new(
+        dataplane: Arc<Dataplane>,
+        segments: Arc<Segments>,
+        lan: Option<Lan>,
+        inputs: UnboundedSender<Input>,
+    ) -> Self {
+        Self { dataplane, segments, lan, tunnels: BTreeMap::new(), inputs }
+    }
+
+    /// Works until nobody gives orders any more, then takes all tunnels down.
+    pub(crate) fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        self.look_at_lan();
+        while let Ok(order) = orders.recv() {
+            self.carry_out(order);
+        }
+        for tunnel in self.tunnels.keys().copied().collect::<Vec<_>>() {
+            self.close(tunnel);
+        }
+        self.dataplane.stop();
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Address(address) => self.dataplane.set_inner_address(address),
+            Order::Open(open) => {
+                self.look_at_lan();
+                let result = self.open(&open).map_err(|error| format!("{error:#}"));
+                if let Err(error) = &result {
+                    tracing::warn!(tunnel = %open.tunnel, error, "tunnel not set up");
+                }
+                self.report(Report::Opened(open.tunnel, result));
+            }
+            Order::Close(tunnel) => self.close(tunnel),
+            Order::Inject(tunnel, frame) => {
+                if let Err(error) = self.dataplane.inject(plane_id(tunnel), &frame) {
+                    tracing::debug!(%tunnel, %error, "frame not sent");
+                }
+            }
+            Order::Lan(frame) => {
+                if let Some(Err(error)) = self.lan.as_ref().map(|lan| lan.send(&frame)) {
+                    tracing::debug!(error = format!("{error:#}"), "frame not sent into the LAN");
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, open: &OpenTunnel) -> anyhow::Result<()> {
+        let peer = PeerId(open.peer.gateway.0);
+        self.dataplane.set_peer(
+            peer,
+            PeerConfig {
+                public_key: open.peer.public_key.0,
+                preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
+                inner_address: open.peer.inner_address,
+                endpoints: open.peer.endpoints.clone(),
+            },
+        )?;
+        let id = open.tunnel;
+        let known = self.tunnels.contains_key(&id);
+        let number = match self.tunnels.get(&id) {
+            Some(held) => held.number,
+            None => self.free_number()?,
+        };
+        let config = TunnelConfig {
+            peer,
+            encrypted: open.encryption == Encryption::Required,
+            session: session(open)?,
+            tap: format!("{TAP_PREFIX}{number}"),
+            mac: None,
+            mtu: MTU,
+            port: self.port(open),
+            side: match open.side {
+                Side::Home => homeward_dataplane::Side::Home,
+                Side::Foreign => homeward_dataplane::Side::Foreign,
+            },
+        };
+        let tap = self.dataplane.open(plane_id(id), config)?;
+        if known {
+            return Ok(());
+        }
+        let joined = match open.side {
+            Side::Home => match &self.lan {
+                Some(lan) => lan.join(&tap.name).map(|()| None),
+                None => Err(anyhow::anyhow!("no home LAN here: set home.bridge")),
+            },
+            Side::Foreign => self
+                .segments
+                .join(open.network, User::Tunnel(id), Some(&tap.name))
+                .map(|_| Some(open.network)),
+        };
+        match joined {
+            Ok(network) => {
+                self.tunnels.insert(id, Held { peer, number, network });
+                Ok(())
+            }
+            Err(error) => {
+                self.dataplane.close(plane_id(id));
+                Err(error)
+            }
+        }
+    }
+
+    /// The rules of the port between a tunnel and what it joins here.
+    fn port(&self, open: &OpenTunnel) -> homeward_port::Settings {
+        let device = |mac| Device::new(mac).limited_to(open.terms.bandwidth);
+        let lan = self.lan.as_ref().filter(|_| open.side == Side::Home);
+        let protected = lan.map(|lan| lan.protected()).unwrap_or_default();
+        homeward_port::Settings {
+            side: match open.side {
+                Side::Home => homeward_port::Side::Home,
+                Side::Foreign => homeward_port::Side::Foreign,
+            },
+            devices: open.macs.iter().copied().map(device).collect(),
+            protected: protected
+                .into_iter()
+                .map(|router| Neighbour { address: router.address, mac: Some(router.mac) })
+                .collect(),
+            addresses: AddressPolicy::default(),
+            ..homeward_port::Settings::default()
+        }
+    }
+
+    fn close(&mut self, tunnel: TunnelId) {
+        let Some(held) = self.tunnels.remove(&tunnel) else { return };
+        self.dataplane.close(plane_id(tunnel));
+        if let Some(network) = held.network {
+            self.segments.leave(network, User::Tunnel(tunnel));
+        }
+        if !self.tunnels.values().any(|other| other.peer == held.peer) {
+            self.dataplane.remove_peer(held.peer);
+        }
+    }
+
+    /// Looks who is router of the LAN now, and reports it if that is news.
+    fn look_at_lan(&mut self) {
+        if let Some(routers) = self.lan.as_mut().and_then(Lan::look) {
+            self.report(Report::Routers(routers));
+        }
+    }
+
+    fn free_number(&self) -> anyhow::Result<u16> {
+        let taken = |n: &u16| self.tunnels.values().any(|held| held.number == *n);
+        let free = (0..u16::MAX).find(|n| !taken(n));
+        free.ok_or_else(|| anyhow::anyhow!("there are as many tunnels as there can be"))
+    }
+
+    fn report(&self, report: Report) {
+        // Nobody listens any more: the gateway is ending.
+        let _ = self.inputs.send(Input::Plane(report));
+    }
+}
+
+/// The session, in L2TP's words.
+fn session(open: &OpenTunnel) -> anyhow::Result<SessionConfig> {
+    let id = |half: &Half| SessionId::new(half.session.get()).context("session 0 is none");
+    let cookie = |half: &Half| Cookie::eight(*half.cookie.expose());
+    Ok(SessionConfig {
+        local_session: id(&open.local)?,
+        remote_session: id(&open.remote)?,
+        local_cookie: cookie(&open.local),
+        remote_cookie: cookie(&open.remote),
+        sublayer: Sublayer::default(),
+        // The data plane's to say: it depends on the encryption.
+        encapsulation: Encapsulation::Udp,
+    })
+}
+
+/// The same number, in the data plane's words.
+fn plane_id(tunnel: TunnelId) -> homeward_dataplane::TunnelId {
+    homeward_dataplane::TunnelId(tunnel.0)
+}

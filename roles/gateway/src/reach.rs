@@ -1,0 +1,131 @@
+//! What reaches other gateways: the data plane, the thread that gives it orders, and the control
+//! channel; started and stopped together.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc};
+
+use anyhow::Context;
+use homeward_control::link::{self, Identity};
+use homeward_control::{FromGateway, LinkSettings, PublicKey};
+use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
+use homeward_dataplane::{Dataplane, Key};
+use homeward_model::{Clock, Entropy};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::agent::Input;
+use crate::channel;
+use crate::config::Config;
+use crate::lan::Lan;
+use crate::plane::{self, Plane};
+use crate::segments::Segments;
+use crate::tunnels::Tunnels;
+
+/// Handles to what runs.
+pub(crate) struct Reach {
+    dataplane: Arc<Dataplane>,
+    plane: mpsc::Sender<plane::Order>,
+    plane_thread: std::thread::JoinHandle<()>,
+    channel: UnboundedSender<channel::Order>,
+    channel_task: tokio::task::JoinHandle<()>,
+}
+
+impl Reach {
+    /// Starts what the configuration has of it; `None` where there is no controller. What comes
+    /// of it goes to `inputs`.
+    pub(crate) fn start(
+        config: &Config,
+        segments: Arc<Segments>,
+        inputs: &UnboundedSender<Input>,
+    ) -> anyhow::Result<Option<(Self, Tunnels)>> {
+        if config.channel.core.is_empty() {
+            return Ok(None);
+        }
+        let mut entropy = SystemEntropy::new();
+        // New with every start, as sessions and cookies are: others get it from the controller,
+        // and there is none at rest that could be stolen.
+        let settings = homeward_dataplane::Config {
+            listen: config.tunnel.listen.clone(),
+            dscp: config.tunnel.dscp,
+            keepalive: config.tunnel.keepalive.map(|period| period.0),
+            ..homeward_dataplane::Config::new(Key::new(entropy.octets()))
+        };
+        let events = inputs.clone();
+        let dataplane =
+            Dataplane::start(settings, SystemClock, SystemEntropy::new(), move |event| {
+                // Nobody listens any more: the gateway is ending.
+                let _ = events.send(Input::Plane(plane::Report::Event(event)));
+            });
+        let dataplane = Arc::new(dataplane.exit(Exit::Unavailable)?);
+
+        let lan = config.home.bridge.as_deref().map(Lan::open).transpose().exit(Exit::Config)?;
+        let identity = Identity {
+            boot: u64::from_ne_bytes(entropy.octets()),
+            software: format!("homeward {}", env!("CARGO_PKG_VERSION")),
+            public_key: PublicKey(dataplane.public_key()),
+            home: lan.is_some(),
+            prepared_max: u32::try_from(config.vap_settings().max_prepared).unwrap_or(u32::MAX),
+            bssids: Vec::new(),
+        };
+        let link = LinkSettings { offline: config.tunnel.offline.0, ..LinkSettings::default() };
+        let endpoints = endpoints(config, &dataplane);
+        let tunnels = Tunnels::new(identity, link, endpoints, SystemClock.now());
+
+        let (plane, orders) = mpsc::channel();
+        let worker = Plane::new(Arc::clone(&dataplane), segments, lan, inputs.clone());
+        let plane_thread = std::thread::Builder::new()
+            .name("plane".into())
+            .spawn(move || worker.run(&orders))
+            .context("no thread for the data plane's orders")
+            .exit(Exit::System)?;
+        let (channel, orders) = unbounded_channel();
+        let channel_task =
+            tokio::spawn(channel::run(config.channel.clone(), orders, inputs.clone()));
+        Ok(Some((Self { dataplane, plane, plane_thread, channel, channel_task }, tunnels)))
+    }
+
+    pub(crate) fn plane(&self, order: plane::Order) {
+        // The thread has ended only if it panicked, which `stop` tells.
+        let _ = self.plane.send(order);
+    }
+
+    pub(crate) fn channel(&self, action: link::Action) {
+        // As above.
+        let _ = self.channel.send(channel::Order::Do(action));
+    }
+
+    pub(crate) fn say(&self, message: FromGateway) {
+        // As above.
+        let _ = self.channel.send(channel::Order::Say(message));
+    }
+
+    /// How the tunnels fare.
+    pub(crate) fn status(&self) -> Vec<homeward_dataplane::TunnelStatus> {
+        self.dataplane.status()
+    }
+
+    /// Octets received from and sent into the tunnels there are.
+    pub(crate) fn octets(&self) -> (u64, u64) {
+        self.status().iter().fold((0, 0), |(received, sent), tunnel| {
+            (received + tunnel.received.octets, sent + tunnel.sent.octets)
+        })
+    }
+
+    /// Closes the channel and takes the tunnels down.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { plane, plane_thread, channel, channel_task, .. } = self;
+        drop((plane, channel));
+        channel_task.await.context("the task that keeps the channel failed")?;
+        let joined = tokio::task::spawn_blocking(move || plane_thread.join());
+        match joined.await.context("no thread to wait with")? {
+            Ok(()) => Ok(()),
+            Err(_) => anyhow::bail!("the thread that gives the data plane its orders failed"),
+        }
+    }
+}
+
+/// Where others may send: what the owner says, or the port alone; the controller sees the address.
+fn endpoints(config: &Config, dataplane: &Dataplane) -> Vec<SocketAddr> {
+    let mut endpoints = config.tunnel.advertise.clone();
+    endpoints.extend(dataplane.local_addresses());
+    endpoints
+}

@@ -1,0 +1,244 @@
+//! The tunnels of a gateway without any I/O: the controller says as the test says.
+#![cfg(test)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use homeward_control::link::{Action, Identity};
+use homeward_control::{
+    Arrived, Cookie, Evict, FromGateway, Half, LinkSettings, OpenTunnel, Peer, Prepare,
+    PresharedKey, PublicKey, Router, SessionId, Side, Terms, ToGateway, TunnelId, TunnelState,
+    Welcome, Withdraw,
+};
+use homeward_daemon::SystemEntropy;
+use homeward_gateway::plane::{Order, Report};
+use homeward_gateway::tunnels::{Output, Place, Tunnels};
+use homeward_model::{Encryption, GatewayId, Instant, Mac, NetworkId, Ssid};
+
+const PHONE: Mac = Mac::new([2, 0, 0x5e, 0, 0, 1]);
+const ELM: NetworkId = NetworkId(3);
+const ROUTER: Router = Router {
+    address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1)),
+    mac: Mac::new([2, 0, 0x5e, 9, 9, 9]),
+};
+
+fn at(ms: u64) -> Instant {
+    Instant::from_nanos(ms * 1_000_000)
+}
+
+fn elm() -> Ssid {
+    "Elm Street 17".parse().unwrap()
+}
+
+fn outputs(tunnels: &mut Tunnels) -> Vec<Output> {
+    let all = std::iter::from_fn(|| tunnels.poll_output());
+    all.filter(|output| !matches!(output, Output::Told(_) | Output::TellLoad)).collect()
+}
+
+fn said(tunnels: &mut Tunnels) -> Vec<FromGateway> {
+    let said = |output| match output {
+        Output::Send(message) => Some(message),
+        _ => None,
+    };
+    outputs(tunnels).into_iter().filter_map(said).collect()
+}
+
+fn ordered(tunnels: &mut Tunnels) -> Vec<Order> {
+    let order = |output| match output {
+        Output::Plane(order) => Some(order),
+        _ => None,
+    };
+    outputs(tunnels).into_iter().filter_map(order).collect()
+}
+
+fn say(tunnels: &mut Tunnels, message: ToGateway, ms: u64) {
+    tunnels.message(message, at(ms), &mut SystemEntropy::new());
+}
+
+/// Tunnels in step with a controller, at 10 ms.
+fn synced() -> Tunnels {
+    let identity = Identity {
+        boot: 1,
+        software: "test".into(),
+        public_key: PublicKey([1; 32]),
+        home: true,
+        prepared_max: 4,
+        bssids: Vec::new(),
+    };
+    let endpoints = vec!["[::]:1701".parse().unwrap()];
+    let mut tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
+    assert_eq!(outputs(&mut tunnels), [Output::Channel(Action::Connect)]);
+    tunnels.channel_up(at(5));
+    assert!(matches!(said(&mut tunnels)[..], [FromGateway::Hello(_)]));
+    let welcome = Welcome {
+        version: 1,
+        gateway: GatewayId(7),
+        name: "oak".parse().unwrap(),
+        inner_address: "100.64.0.7".parse().unwrap(),
+        observed_address: "192.0.2.7".parse().unwrap(),
+        report_interval: Duration::from_secs(60),
+        ping_interval: Duration::from_secs(30),
+    };
+    say(&mut tunnels, ToGateway::Welcome(welcome), 10);
+    say(&mut tunnels, ToGateway::Synced(Vec::new()), 10);
+    assert_eq!(ordered(&mut tunnels), [Order::Address("100.64.0.7".parse().unwrap())]);
+    tunnels
+}
+
+fn open(side: Side, routers: Vec<Router>) -> OpenTunnel {
+    let half =
+        |n: u32| Half { session: SessionId::new(n).unwrap(), cookie: Cookie::new([n as u8; 8]) };
+    OpenTunnel {
+        tunnel: TunnelId(9),
+        network: ELM,
+        side,
+        peer: Peer {
+            gateway: GatewayId(1),
+            name: "elm".parse().unwrap(),
+            public_key: PublicKey([2; 32]),
+            preshared_key: PresharedKey::new([3; 32]),
+            inner_address: "100.64.0.1".parse().unwrap(),
+            endpoints: vec!["192.0.2.1:1701".parse().unwrap()],
+        },
+        encryption: Encryption::Required,
+        local: half(10),
+        remote: half(20),
+        macs: vec![PHONE],
+        terms: Terms::default(),
+        routers,
+    }
+}
+
+fn serve(tunnels: &mut Tunnels, ms: u64) {
+    tunnels.serve(BTreeMap::from([(ELM, BTreeSet::from([PHONE]))]), at(ms));
+}
+
+/// The states that were reported of the tunnel.
+fn reported(tunnels: &mut Tunnels) -> Vec<TunnelState> {
+    let state = |message| match message {
+        FromGateway::Tunnel(report) => Some(report.state),
+        _ => None,
+    };
+    said(tunnels).into_iter().filter_map(state).collect()
+}
+
+#[test]
+fn a_network_that_gets_a_vap_gets_a_tunnel_and_both_go_together() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    assert!(matches!(&said(&mut tunnels)[..], [FromGateway::Want(want)] if want.network == ELM));
+    serve(&mut tunnels, 21);
+    assert_eq!(said(&mut tunnels), [], "said once");
+
+    let wanted = open(Side::Foreign, vec![ROUTER]);
+    say(&mut tunnels, ToGateway::Open(wanted.clone()), 30);
+    assert_eq!(ordered(&mut tunnels), [Order::Open(Box::new(wanted))]);
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(31));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Ready]);
+    let up = homeward_dataplane::Event::Up { tunnel: homeward_dataplane::TunnelId(9) };
+    tunnels.plane(Report::Event(up), at(40));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
+
+    tunnels.serve(BTreeMap::new(), at(50));
+    let outputs = outputs(&mut tunnels);
+    assert!(outputs.contains(&Output::Plane(Order::Close(TunnelId(9)))), "{outputs:?}");
+    assert!(outputs.contains(&Output::Send(FromGateway::Unwant(ELM))), "{outputs:?}");
+}
+
+#[test]
+fn a_device_that_connects_is_told_at_once_where_its_homes_router_is() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, vec![ROUTER])), 30);
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(31));
+    outputs(&mut tunnels);
+
+    tunnels.connected(ELM, PHONE, Place::Away, None, at(40));
+    let [Order::Inject(TunnelId(9), frame)] = &ordered(&mut tunnels)[..] else {
+        panic!("no frame")
+    };
+    assert_eq!((&frame[..6], &frame[6..12]), (&PHONE.octets()[..], &ROUTER.mac.octets()[..]));
+    tunnels.handle_timeout(at(300), &mut SystemEntropy::new());
+    assert_eq!(ordered(&mut tunnels).len(), 6);
+
+    tunnels.disconnected(ELM, PHONE, at(310));
+    tunnels.connected(ELM, PHONE, Place::Away, None, at(320));
+    tunnels.disconnected(ELM, PHONE, at(321));
+    outputs(&mut tunnels);
+    tunnels.handle_timeout(at(900), &mut SystemEntropy::new());
+    assert_eq!(ordered(&mut tunnels), [], "who is gone is told nothing");
+}
+
+#[test]
+fn a_device_that_was_quicker_than_its_tunnel_is_told_when_the_tunnel_is_there() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    tunnels.connected(ELM, PHONE, Place::Away, None, at(25));
+    assert_eq!(ordered(&mut tunnels), []);
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, Vec::new())), 30);
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(31));
+    assert!(!ordered(&mut tunnels).iter().any(|o| matches!(o, Order::Inject(..))), "no router yet");
+    // The home side has answered with its routers.
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, vec![ROUTER])), 35);
+    assert!(ordered(&mut tunnels).iter().any(|order| matches!(order, Order::Inject(..))));
+}
+
+#[test]
+fn the_home_side_tells_its_routers_and_shows_its_lan_where_the_device_is_now() {
+    let mut tunnels = synced();
+    tunnels.plane(Report::Routers(vec![ROUTER]), at(20));
+    say(&mut tunnels, ToGateway::Open(open(Side::Home, Vec::new())), 30);
+    outputs(&mut tunnels);
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(31));
+    let reports = said(&mut tunnels);
+    assert!(
+        matches!(&reports[..], [FromGateway::Tunnel(report)] if report.routers == [ROUTER]),
+        "{reports:?}"
+    );
+    say(&mut tunnels, ToGateway::Arrived(Arrived { tunnel: TunnelId(9), mac: PHONE }), 40);
+    let [Order::Inject(TunnelId(9), frame)] = &ordered(&mut tunnels)[..] else {
+        panic!("no update frame")
+    };
+    assert_eq!((&frame[..6], &frame[6..12]), (&[0xff; 6][..], &PHONE.octets()[..]));
+}
+
+#[test]
+fn at_home_a_device_is_told_of_the_router_on_its_own_lan() {
+    let mut tunnels = synced();
+    tunnels.plane(Report::Routers(vec![ROUTER]), at(20));
+    tunnels.connected(ELM, PHONE, Place::Home, None, at(30));
+    assert!(matches!(&ordered(&mut tunnels)[..], [Order::Lan(_)]));
+}
+
+#[test]
+fn a_tunnel_that_cannot_be_set_up_or_reached_is_reported_with_the_reason() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, Vec::new())), 30);
+    tunnels.plane(Report::Opened(TunnelId(9), Err("no interface".into())), at(31));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Failed]);
+    let tunnel = homeward_dataplane::TunnelId(9);
+    tunnels.plane(Report::Event(homeward_dataplane::Event::Unreachable { tunnel }), at(40));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Unreachable]);
+    let status = tunnels.status(at(50));
+    assert!(status.tunnels[0].reason.as_ref().is_some_and(|r| r.contains("relay")), "{status:?}");
+}
+
+#[test]
+fn what_the_controller_wants_of_the_vaps_is_handed_on() {
+    let mut tunnels = synced();
+    let prepare = Prepare { mac: PHONE, ssid: elm(), network: ELM };
+    say(&mut tunnels, ToGateway::Prepare(prepare), 20);
+    assert_eq!(outputs(&mut tunnels), [Output::Prepare { mac: PHONE, ssid: elm() }]);
+    tunnels.prepared(PHONE, elm(), None, at(25));
+    assert!(matches!(&said(&mut tunnels)[..], [FromGateway::Prepared(p)] if p.ready));
+    say(&mut tunnels, ToGateway::Withdraw(Withdraw { mac: PHONE, network: ELM }), 30);
+    assert_eq!(outputs(&mut tunnels), [Output::Withdraw { mac: PHONE, ssid: elm() }]);
+
+    tunnels.connected(ELM, PHONE, Place::Away, None, at(40));
+    let said = said(&mut tunnels);
+    let [FromGateway::Device(update)] = &said[..] else { panic!("{said:?}") };
+    let evict = Evict { mac: PHONE, network: ELM, sequence: update.sequence };
+    say(&mut tunnels, ToGateway::Evict(evict), 50);
+    assert_eq!(outputs(&mut tunnels), [Output::Evict { network: ELM, mac: PHONE }]);
+}
