@@ -32,6 +32,7 @@ pub mod message;
 pub mod testing;
 
 mod redact;
+mod word;
 
 /// The messages as they are on the wire, generated from `proto/`.
 #[expect(missing_docs, clippy::doc_markdown, reason = "the schema documents them")]
@@ -43,3 +44,4 @@ pub use controller::{Controller, Settings as ControllerSettings};
 pub use error::DecodeError;
 pub use link::{Link, Settings as LinkSettings};
 pub use message::*;
+pub use word::{Cookie, PresharedKey, PublicKey, SessionId, Side, TunnelId};

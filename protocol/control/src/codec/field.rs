@@ -86,8 +86,7 @@ pub(super) fn name(text: String, field: Field) -> Result<Name, DecodeError> {
 /// A text for people: it will be in logs and on terminals.
 pub(super) fn text(text: String, field: Field) -> Result<String, DecodeError> {
     if text.len() > limits::TEXT {
-        let limit = limits::TEXT;
-        return Err(DecodeError::TooMany { field, count: text.len(), limit });
+        return Err(length(text.as_bytes(), field, "at most 256 of a text"));
     }
     if text.chars().any(char::is_control) {
         return Err(DecodeError::Text { field, problem: "has control characters" });

@@ -181,6 +181,7 @@ impl Controller {
             devices: BTreeSet::new(),
             tunnels: BTreeSet::new(),
             halves: BTreeMap::new(),
+            overdue: false,
             sessions: BTreeSet::new(),
             prepared: BTreeMap::new(),
             neighbours: Vec::new(),

@@ -77,6 +77,12 @@ impl Device {
         self.prepared.get(&gateway).is_some_and(|state| *state != Preparation::Failed)
     }
 
+    /// Whether it is there, and not on the owner's own access point.
+    pub(super) fn is_roaming_at(&self, gateway: GatewayId) -> bool {
+        let claim = self.claims.get(&gateway);
+        self.location == Some(gateway) && claim.is_some_and(|claim| !claim.at_home)
+    }
+
     fn is_held(&self) -> bool {
         let prepared = self.prepared.values().any(|state| *state != Preparation::Failed);
         !self.claims.is_empty() || prepared
@@ -229,7 +235,9 @@ impl Controller {
             }
             self.events.push_back(Event::DeviceMoved { mac, network, from, to, gap, prepared });
             self.arrivals.insert(key);
-            self.moved(key, from.is_some(), now);
+            // Before it is prepared for where it was a moment ago.
+            self.evict_elsewhere(key, to);
+            return self.moved(key, from.is_some(), now);
         }
         self.evict_elsewhere(key, to);
     }

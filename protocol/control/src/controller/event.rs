@@ -5,7 +5,7 @@ use std::time::Duration;
 use homeward_model::{GatewayId, Mac, NetworkId};
 
 use super::ChannelId;
-use crate::message::words;
+use crate::word::words;
 use crate::{DeniedReason, GoodbyeReason, TunnelId, TunnelState};
 
 /// Something that happened. MACs print redacted.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use homeward_model::{Encryption, GatewayId, Instant, NetworkId};
 
-use super::records::{End, Tunnel, pair};
+use super::records::{End, Lone, Tunnel, pair};
 use super::timers::Timer;
 use super::{Closed, Controller, Event};
 use crate::{CloseTunnel, HeldTunnel, PresharedKey, Side, ToGateway, TunnelId};
@@ -42,8 +42,11 @@ impl Controller {
         }
         let holds = self.gateways.get(&gateway).is_some_and(|g| !g.halves.is_empty());
         let timer = Timer::Halves(gateway);
+        let overdue =
+            self.gateways.get_mut(&gateway).is_some_and(|g| std::mem::take(&mut g.overdue));
         match holds {
             false => self.timers.clear(timer),
+            true if overdue => self.timers.set(timer, now),
             // A gateway that reconnects again and again does not buy time.
             true => self.timers.set_first(timer, now + self.settings.grace),
         }
@@ -51,7 +54,12 @@ impl Controller {
 
     /// The grace is over: what is still without its other half is dropped.
     pub(super) fn drop_lone_halves(&mut self, gateway: GatewayId) {
-        let Some(record) = self.gateways.get(&gateway) else { return };
+        let Some(record) = self.gateways.get_mut(&gateway) else { return };
+        if !record.is_connected() {
+            // Else it would tell them again, as if for the first time.
+            record.overdue = true;
+            return;
+        }
         let halves: Vec<TunnelId> = record.halves.keys().copied().collect();
         halves.into_iter().for_each(|id| self.drop_half(gateway, id));
     }
@@ -64,10 +72,9 @@ impl Controller {
     }
 
     pub(super) fn drop_half(&mut self, gateway: GatewayId, tunnel: TunnelId) {
-        if !self.forget_half(gateway, tunnel) {
+        if self.forget_half(gateway, tunnel).is_none() {
             return;
         }
-        // One that became a tunnel again is not closed.
         let reason = "nobody has the other end".to_owned();
         self.send(gateway, ToGateway::Close(CloseTunnel { tunnel, reason }));
         self.events.push_back(Event::HalfDropped { tunnel, gateway });
@@ -84,18 +91,17 @@ impl Controller {
         let of_home = &self.gateways.get(&home)?.halves;
         let of_foreign = &self.gateways.get(&foreign)?.halves;
         let key = self.pairs.get(&pair(home, foreign)).map(|pair| &pair.key);
-        let good = |(id, half): &(&TunnelId, &HeldTunnel)| {
+        let good = |(id, lone): &(&TunnelId, &Lone)| {
+            let half = &lone.half;
             half.network == network
                 && half.side == Side::Foreign
                 && half.encryption == encryption
                 && key.is_none_or(|key| *key == half.preshared_key)
-                && of_home.get(id).is_some_and(|other| fit((home, other), (foreign, half)))
+                && of_home.get(id).is_some_and(|other| fit((home, &other.half), (foreign, half)))
         };
-        let (id, half) = of_foreign.iter().find(good)?;
-        let (id, half) = (*id, half.clone());
-        for gateway in [home, foreign] {
-            self.forget_half(gateway, id);
-        }
+        let id = *of_foreign.iter().find(good)?.0;
+        let told = self.forget_half(home, id)?.report;
+        let Lone { half, report } = self.forget_half(foreign, id)?;
         let tunnel = Tunnel {
             network,
             encryption,
@@ -105,6 +111,9 @@ impl Controller {
             since: now,
         };
         self.insert(id, tunnel, half.preshared_key.clone());
+        for (gateway, report) in [(home, told), (foreign, report)] {
+            report.into_iter().for_each(|report| self.report(gateway, report));
+        }
         self.counters.adopted += 1;
         self.events.push_back(Event::TunnelAdopted { tunnel: id, network, home, foreign });
         // What else the two hold for this network is older.
@@ -120,7 +129,7 @@ impl Controller {
         home: GatewayId,
     ) -> bool {
         let halves = self.gateways.get(&foreign).map(|g| &g.halves);
-        halves.into_iter().flatten().any(|(_, half)| {
+        halves.into_iter().flatten().any(|(_, Lone { half, .. })| {
             half.network == network && half.side == Side::Foreign && half.peer == home
         })
     }
@@ -131,8 +140,8 @@ impl Controller {
             return Some(pair.key.clone());
         }
         let between = |holder: GatewayId, peer: GatewayId| {
-            let halves = self.gateways.get(&holder)?.halves.values();
-            halves.filter(|half| half.peer == peer).map(|half| half.preshared_key.clone()).next()
+            let mut halves = self.gateways.get(&holder)?.halves.values().map(|lone| &lone.half);
+            halves.find(|half| half.peer == peer).map(|half| half.preshared_key.clone())
         };
         between(home, foreign).or_else(|| between(foreign, home))
     }
@@ -147,9 +156,10 @@ impl Controller {
         if known || clash || full || half.peer == gateway || !self.need(network, gateway, now) {
             return;
         }
+        self.awaited.entry(half.peer).or_default().insert((network, gateway, id));
         if let Some(record) = self.gateways.get_mut(&gateway) {
             record.sessions.insert(half.local.session);
-            record.halves.insert(id, half);
+            record.halves.insert(id, Lone { half, report: None });
         }
         if let Some(record) = self.networks.get_mut(&network) {
             record.halves.insert((gateway, id));
@@ -157,24 +167,30 @@ impl Controller {
         self.dirty.insert(network);
     }
 
-    fn forget_half(&mut self, gateway: GatewayId, id: TunnelId) -> bool {
-        let Some(record) = self.gateways.get_mut(&gateway) else { return false };
-        let Some(half) = record.halves.remove(&id) else { return false };
-        record.sessions.remove(&half.local.session);
-        if let Some(record) = self.networks.get_mut(&half.network) {
+    fn forget_half(&mut self, gateway: GatewayId, id: TunnelId) -> Option<Lone> {
+        let record = self.gateways.get_mut(&gateway)?;
+        let lone = record.halves.remove(&id)?;
+        record.sessions.remove(&lone.half.local.session);
+        if let Some(record) = self.networks.get_mut(&lone.half.network) {
             record.halves.remove(&(gateway, id));
         }
-        self.dirty.insert(half.network);
-        true
+        if let Some(awaited) = self.awaited.get_mut(&lone.half.peer) {
+            awaited.remove(&(lone.half.network, gateway, id));
+            if awaited.is_empty() {
+                self.awaited.remove(&lone.half.peer);
+            }
+        }
+        self.dirty.insert(lone.half.network);
+        Some(lone)
     }
 
     fn halves_of(&self, network: NetworkId, foreign: GatewayId) -> Vec<(GatewayId, TunnelId)> {
         let Some(record) = self.networks.get(&network) else { return Vec::new() };
         let of_pair = |(holder, id): &&(GatewayId, TunnelId)| {
             let half = self.gateways.get(holder).and_then(|g| g.halves.get(id));
-            half.is_some_and(|half| match half.side {
+            half.is_some_and(|lone| match lone.half.side {
                 Side::Foreign => *holder == foreign,
-                Side::Home => half.peer == foreign,
+                Side::Home => lone.half.peer == foreign,
             })
         };
         record.halves.iter().filter(of_pair).copied().collect()

@@ -59,6 +59,8 @@ pub struct Controller {
     /// The networks in memory that are at home behind a gateway.
     homes: BTreeMap<GatewayId, BTreeSet<NetworkId>>,
     tunnels: BTreeMap<TunnelId, Tunnel>,
+    /// The halves that wait for a gateway: of which network, and who holds them.
+    awaited: BTreeMap<GatewayId, BTreeSet<(NetworkId, GatewayId, TunnelId)>>,
     pairs: BTreeMap<(GatewayId, GatewayId), Pair>,
     devices: Devices,
     /// Whose beacons these are.
@@ -88,6 +90,7 @@ impl Controller {
             networks: BTreeMap::new(),
             homes: BTreeMap::new(),
             tunnels: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             pairs: BTreeMap::new(),
             devices: Devices::default(),
             bssids: BTreeMap::new(),

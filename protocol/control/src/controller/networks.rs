@@ -96,9 +96,12 @@ impl Controller {
         self.mark_homes_of(gateway);
         let Some(record) = self.gateways.get(&gateway) else { return };
         let tunnels = record.tunnels.iter().filter_map(|id| self.tunnels.get(id));
-        let halves = record.halves.values().map(|half| half.network);
+        let halves = record.halves.values().map(|lone| lone.half.network);
         let wants = record.wants.keys().copied();
-        self.dirty.extend(tunnels.map(|t| t.network).chain(halves).chain(wants));
+        let awaited =
+            self.awaited.get(&gateway).into_iter().flatten().map(|(network, ..)| *network);
+        let all = tunnels.map(|t| t.network).chain(halves).chain(wants).chain(awaited);
+        self.dirty.extend(all);
     }
 
     fn unlink_home(&mut self, network: NetworkId, home: Option<GatewayId>) {
@@ -121,10 +124,9 @@ impl Controller {
         let home = new.and_then(|facts| facts.home);
         let active = new.is_some_and(|facts| facts.active);
         let devices: Vec<Mac> = record.devices.iter().copied().collect();
-        let (was_known, old) = match old {
-            Facts::Pending => (false, None),
-            Facts::Missing => (true, None),
-            Facts::Known(facts) => (true, Some(facts)),
+        let old = match old {
+            Facts::Pending | Facts::Missing => None,
+            Facts::Known(facts) => Some(facts),
         };
         let gone: Vec<Mac> = match (&old, new) {
             (Some(old), Some(new)) => old.devices.difference(&new.devices).copied().collect(),
@@ -138,13 +140,16 @@ impl Controller {
             }
         }
         let was_active = old.is_some_and(|facts| facts.active);
-        if !active && (was_active || !was_known) {
+        if was_active && !active {
             self.revoke_network(network);
         }
         if active {
             gone.into_iter().for_each(|mac| self.revoke_device((network, mac)));
         }
         for mac in devices {
+            if !self.networks.get(&network).is_some_and(|record| record.entitles(mac)) {
+                self.withdraw_all((network, mac), Withdrawn::Revoked);
+            }
             self.check((network, mac), now);
             self.relocate((network, mac), now);
         }

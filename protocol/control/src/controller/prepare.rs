@@ -173,7 +173,7 @@ impl Controller {
         }
         choice.retain(|(gateway, _)| {
             let failed = device.prepared.get(gateway) == Some(&Preparation::Failed);
-            let there = device.claims.contains_key(gateway);
+            let there = device.claims.get(gateway).is_some_and(|claim| !claim.evicted);
             *gateway != location
                 && Some(*gateway) != home
                 && !failed

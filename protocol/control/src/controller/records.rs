@@ -10,7 +10,7 @@ use super::{ChannelId, NetworkFacts};
 use crate::codec::limits;
 use crate::{
     DeniedReason, Half, HeldTunnel, Load, Neighbour, PresharedKey, PublicKey, Router, SessionId,
-    Side, ToGateway, TunnelId, TunnelState,
+    Side, ToGateway, TunnelId, TunnelReport, TunnelState,
 };
 
 /// A device: a MAC within a network. Two networks may have devices with the same MAC, and what
@@ -40,7 +40,9 @@ pub(super) struct Gateway {
     pub(super) devices: BTreeSet<DeviceKey>,
     pub(super) tunnels: BTreeSet<TunnelId>,
     /// Tunnels that it holds and that nobody else has told of yet.
-    pub(super) halves: BTreeMap<TunnelId, HeldTunnel>,
+    pub(super) halves: BTreeMap<TunnelId, Lone>,
+    /// Whether their time was over while it could not be told.
+    pub(super) overdue: bool,
     /// What it receives with, in tunnels and halves.
     pub(super) sessions: BTreeSet<SessionId>,
     /// Those that it is to hold prepared, with how likely each is to come.
@@ -49,6 +51,13 @@ pub(super) struct Gateway {
     pub(super) neighbours_at: Instant,
     pub(super) load: Option<(Load, Instant)>,
     pub(super) bucket: Bucket,
+}
+
+/// A tunnel that one gateway holds, and what it said of it.
+#[derive(Debug)]
+pub(super) struct Lone {
+    pub(super) half: HeldTunnel,
+    pub(super) report: Option<TunnelReport>,
 }
 
 /// A gateway's channel.

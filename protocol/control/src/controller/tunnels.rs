@@ -69,7 +69,7 @@ impl Controller {
     fn foreigns(&self, network: NetworkId) -> BTreeSet<GatewayId> {
         let Some(record) = self.networks.get(&network) else { return BTreeSet::new() };
         let halves = record.halves.iter().filter_map(|(holder, id)| {
-            let half = self.gateways.get(holder)?.halves.get(id)?;
+            let half = &self.gateways.get(holder)?.halves.get(id)?.half;
             Some(if half.side == Side::Foreign { *holder } else { half.peer })
         });
         let wanters = record.wanters.iter().copied();
@@ -114,6 +114,8 @@ impl Controller {
         if let Some(id) = existing {
             let same = |t: &Tunnel| t.home.gateway == home && t.encryption == encryption;
             if self.tunnels.get(&id).is_some_and(same) {
+                // What either still holds besides is older.
+                self.drop_halves(network, foreign);
                 return self.tell_both(id);
             }
             self.close(id, Closed::Changed, now);
@@ -228,6 +230,11 @@ impl Controller {
 
     /// A gateway's word on one of its tunnels.
     pub(super) fn report(&mut self, gateway: GatewayId, report: TunnelReport) {
+        let halves = self.gateways.get_mut(&gateway).map(|g| &mut g.halves);
+        if let Some(lone) = halves.and_then(|halves| halves.get_mut(&report.tunnel)) {
+            lone.report = Some(report);
+            return;
+        }
         let side = self.tunnels.get(&report.tunnel).and_then(|t| t.side_of(gateway));
         // One that was closed a moment ago is no offence, and is not news either.
         let (Some(side), Some(tunnel)) = (side, self.tunnels.get_mut(&report.tunnel)) else {
@@ -269,13 +276,14 @@ impl Controller {
         let Some(record) = self.networks.get(&network) else { return };
         let keys = record.devices.iter().map(|mac| (network, *mac));
         let located =
-            keys.filter(|key| self.devices.get(*key).is_some_and(|d| d.location == Some(foreign)));
+            keys.filter(|key| self.devices.get(*key).is_some_and(|d| d.is_roaming_at(foreign)));
         self.arrivals.extend(located);
     }
 
     fn say_arrived(&mut self, key: DeviceKey) {
         let (network, mac) = key;
-        let Some(location) = self.devices.get(key).and_then(|d| d.location) else { return };
+        let Some(device) = self.devices.get(key) else { return };
+        let Some(location) = device.location.filter(|at| device.is_roaming_at(*at)) else { return };
         let Some(id) = self.networks.get(&network).and_then(|n| n.tunnels.get(&location)) else {
             return;
         };
@@ -351,7 +359,7 @@ impl Controller {
         let wanted = gateway.wants.get(&network).into_iter().flat_map(|w| w.macs.iter().copied());
         let here = |mac: &Mac| {
             let device = self.devices.get((network, *mac));
-            device.is_some_and(|d| d.location == Some(foreign) || d.is_prepared_at(foreign))
+            device.is_some_and(|d| d.is_roaming_at(foreign) || d.is_prepared_at(foreign))
         };
         let there = record.devices.iter().copied().filter(here);
         let macs: BTreeSet<_> = wanted.chain(there).filter(|mac| record.entitles(*mac)).collect();

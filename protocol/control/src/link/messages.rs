@@ -152,7 +152,11 @@ impl Link {
         match self.devices.get(&(network, mac)) {
             // It connected again, and the controller does not know yet.
             Some(device) if sequence != 0 && sequence < device.sequence => {}
-            Some(_) => self.events.push_back(Event::Evict { mac, network }),
+            // The agent is to say that it is gone; for what the controller says next, it is.
+            Some(_) => {
+                self.devices.remove(&(network, mac));
+                self.events.push_back(Event::Evict { mac, network });
+            }
             // It has gone already, and the update that says so was told or is in the Hello.
             None => {}
         }

@@ -1,0 +1,227 @@
+//! Where devices are, who is told, and who lets go.
+
+use std::collections::BTreeSet;
+
+use homeward_control::controller::Event;
+use homeward_model::GatewayId;
+
+use crate::world::{World, mac, ms, network, secs};
+
+fn location(world: &World, number: i64, device: u8) -> Option<i64> {
+    let status = world.status();
+    let found =
+        status.devices.iter().find(|d| d.network == network(number) && d.mac == mac(device));
+    found.and_then(|d| d.gateway).map(|g| g.0)
+}
+
+#[test]
+fn a_home_is_told_when_a_device_arrives_at_the_far_end_of_a_tunnel() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    let tunnel = world.agent(2).foreign(network(1)).unwrap().tunnel;
+    assert_eq!(world.agent(1).arrived, [(tunnel, mac(11))]);
+    world.connect(3, 1, 11);
+    world.run(secs(1));
+    let third = world.agent(3).foreign(network(1)).unwrap().tunnel;
+    assert_eq!(world.agent(1).arrived.last(), Some(&(third, mac(11))));
+    assert_eq!(location(&world, 1, 11), Some(3));
+}
+
+#[test]
+fn a_home_that_comes_back_is_told_again_who_is_where() {
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.reboot(1);
+    world.run(secs(60));
+    let tunnel = world.agent(2).foreign(network(1)).unwrap().tunnel;
+    assert_eq!(world.agent(1).arrived, [(tunnel, mac(11))]);
+}
+
+#[test]
+fn the_gateway_that_a_device_left_without_a_word_lets_it_go() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.connect(3, 1, 11);
+    assert_eq!(world.holders(1, 11), BTreeSet::from([2, 3]), "nobody has told 2 yet");
+    world.run(ms(30));
+    assert_eq!(world.holders(1, 11), BTreeSet::from([3]));
+    assert_eq!(world.agent(2).evicted, [(network(1), mac(11))]);
+    assert!(world.agent(3).evicted.is_empty());
+    world.connect(1, 1, 11);
+    world.run(secs(1));
+    assert_eq!(world.holders(1, 11), BTreeSet::from([1]), "also when it comes home");
+    assert_eq!(world.agent(1).arrived.len(), 2, "the home needs not be told");
+}
+
+#[test]
+fn a_device_that_is_back_before_its_eviction_stays() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.connect(3, 1, 11);
+    world.run(ms(15));
+    // The eviction from 2 is on the wire.
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert!(world.agent(2).evicted.is_empty());
+    assert_eq!(world.holders(1, 11), BTreeSet::from([2]));
+    assert_eq!(location(&world, 1, 11), Some(2));
+}
+
+#[test]
+fn what_is_told_late_does_not_count_as_new() {
+    let mut world = World::connected(3);
+    world.cut(2);
+    world.connect(2, 1, 11);
+    world.run(secs(30));
+    world.connect(3, 1, 11);
+    world.run(secs(30));
+    world.mend(2);
+    world.run(secs(120));
+    assert_eq!(world.holders(1, 11), BTreeSet::from([3]), "2 still had it, and lets it go");
+    assert_eq!(location(&world, 1, 11), Some(3));
+}
+
+#[test]
+fn after_a_restart_of_the_controller_the_latest_connection_wins_whoever_tells_first() {
+    for first in [2, 3] {
+        let mut world = World::connected(3);
+        world.stop_controller();
+        world.connect(2, 1, 11);
+        world.run(secs(10));
+        world.connect(3, 1, 11);
+        world.cut(if first == 2 { 3 } else { 2 });
+        world.start_controller();
+        world.run(secs(60));
+        world.mend(if first == 2 { 3 } else { 2 });
+        world.run(secs(120));
+        assert_eq!(world.holders(1, 11), BTreeSet::from([3]), "{first} tells first");
+        assert_eq!(location(&world, 1, 11), Some(3));
+    }
+}
+
+#[test]
+fn a_device_of_another_network_with_the_same_mac_is_another_device() {
+    let mut world = World::connected(3);
+    world.change(2, |f| assert!(f.devices.insert(mac(11))));
+    world.connect(3, 1, 11);
+    world.run(secs(1));
+    world.connect(1, 2, 11);
+    world.run(secs(1));
+    assert_eq!(location(&world, 1, 11), Some(3));
+    assert_eq!(location(&world, 2, 11), Some(1));
+    assert!(world.agent(3).evicted.is_empty());
+}
+
+#[test]
+fn a_device_that_is_not_the_networks_evicts_nobody_and_is_revoked() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.connect(3, 1, 99);
+    world.run(secs(1));
+    assert_eq!(location(&world, 1, 99), None);
+    assert_eq!(world.agent(3).revoked, [(network(1), Some(mac(99)))]);
+    assert!(world.agent(2).evicted.is_empty());
+}
+
+#[test]
+fn a_device_that_was_made_a_moment_ago_is_not_taken_for_a_stranger() {
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    // The controller does not hear of the change before the device is there.
+    world.store.get_mut(&network(1)).unwrap().devices.insert(mac(14));
+    world.connect(2, 1, 14);
+    world.run(secs(1));
+    assert_eq!(location(&world, 1, 14), Some(2));
+    assert!(world.agent(2).revoked.is_empty());
+    assert_eq!(world.agent(1).tunnels.values().next().unwrap().macs, [mac(11), mac(14)]);
+}
+
+#[test]
+fn a_suspended_device_is_revoked_where_it_is_and_where_it_is_prepared() {
+    let mut world = World::connected(3);
+    world.hear(2, &[(3, -50)]);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert_eq!(world.prepared(1, 11), BTreeSet::from([3]));
+    world.change(1, |f| assert!(f.devices.remove(&mac(11))));
+    world.run(secs(1));
+    assert_eq!(world.agent(2).revoked, [(network(1), Some(mac(11)))]);
+    assert_eq!(world.agent(3).revoked.len(), 1);
+    assert!(world.holders(1, 11).is_empty() && world.prepared(1, 11).is_empty());
+    assert!(world.agent(1).tunnels.is_empty());
+}
+
+#[test]
+fn a_suspended_network_is_revoked_everywhere_and_its_tunnels_closed() {
+    for removed in [false, true] {
+        let mut world = World::connected(3);
+        world.connect(2, 1, 11);
+        world.connect(3, 1, 12);
+        world.run(secs(1));
+        if removed {
+            world.store.remove(&network(1));
+            let now = world.now;
+            world.controller.handle_network_removed(network(1), now, &mut world.entropy);
+        } else {
+            world.change(1, |f| f.active = false);
+        }
+        world.run(secs(1));
+        for gateway in [2, 3] {
+            assert_eq!(world.agent(gateway).revoked, [(network(1), None)]);
+            assert!(world.agent(gateway).tunnels.is_empty());
+        }
+        assert!(world.agent(1).tunnels.is_empty());
+    }
+}
+
+#[test]
+fn a_suspension_that_a_gateway_missed_is_told_when_it_comes_back() {
+    for whole in [false, true] {
+        let mut world = World::connected(2);
+        world.connect(2, 1, 11);
+        world.run(secs(1));
+        world.cut(2);
+        world.change(1, |f| {
+            if whole {
+                f.active = false;
+            } else {
+                f.devices.remove(&mac(11));
+            }
+        });
+        world.run(secs(60));
+        world.mend(2);
+        world.run(secs(120));
+        let expected = if whole { None } else { Some(mac(11)) };
+        assert_eq!(world.agent(2).revoked, [(network(1), expected)]);
+        assert!(world.agent(2).tunnels.is_empty() && world.agent(2).connected.is_empty());
+    }
+}
+
+#[test]
+fn a_move_is_told_with_its_gap() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(10));
+    world.disconnect(2, 1, 11);
+    world.run(secs(7));
+    world.take_events();
+    world.connect(3, 1, 11);
+    world.run(secs(1));
+    let moved = world.take_events().into_iter().find_map(|e| match e {
+        Event::DeviceMoved { from, to, gap, prepared, .. } => Some((from, to, gap, prepared)),
+        _ => None,
+    });
+    assert_eq!(moved, Some((Some(GatewayId(2)), GatewayId(3), secs(7), false)));
+    assert_eq!(world.status().counters.moves, 1);
+    world.disconnect(3, 1, 11);
+    world.run(secs(301));
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert_eq!(world.status().counters.moves, 1, "after five minutes it has come, not moved");
+}

@@ -1,0 +1,334 @@
+//! Any message at all, within the limits.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use homeward_control::*;
+use homeward_model::{
+    Bandwidth, Encryption, GatewayId, Mac, Name, NetworkId, Priority, Rssi, Ssid,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+
+fn mac() -> impl Strategy<Value = Mac> {
+    any::<[u8; 6]>().prop_map(|mut octets| {
+        octets[0] &= !1;
+        Mac::new(octets)
+    })
+}
+
+fn macs() -> impl Strategy<Value = Vec<Mac>> {
+    btree_set(mac(), 0..5).prop_map(|macs| macs.into_iter().collect())
+}
+
+fn network() -> impl Strategy<Value = NetworkId> {
+    (1..=i64::MAX).prop_map(NetworkId)
+}
+
+fn gateway() -> impl Strategy<Value = GatewayId> {
+    (1..=i64::MAX).prop_map(GatewayId)
+}
+
+fn tunnel() -> impl Strategy<Value = TunnelId> {
+    (1..=u64::MAX).prop_map(TunnelId)
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)]
+}
+
+fn ipv4() -> impl Strategy<Value = Ipv4Addr> {
+    any::<[u8; 4]>().prop_map(Ipv4Addr::from)
+}
+
+fn endpoints(most: usize) -> impl Strategy<Value = Vec<SocketAddr>> {
+    vec((address(), 1..=u16::MAX).prop_map(|(a, port)| SocketAddr::new(a, port)), 0..=most)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,60}".prop_filter("control characters", |text| !text.chars().any(char::is_control))
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    "[a-z0-9][a-z0-9._-]{0,63}".prop_map(|text| text.parse().unwrap())
+}
+
+fn ssid() -> impl Strategy<Value = Ssid> {
+    vec(any::<u8>(), 1..=32).prop_map(|octets| Ssid::try_from(&octets[..]).unwrap())
+}
+
+fn side() -> impl Strategy<Value = Side> {
+    prop_oneof![Just(Side::Home), Just(Side::Foreign)]
+}
+
+fn encryption() -> impl Strategy<Value = Encryption> {
+    prop_oneof![Just(Encryption::Required), Just(Encryption::Off)]
+}
+
+fn half() -> impl Strategy<Value = Half> {
+    (1..=u32::MAX, any::<[u8; 8]>()).prop_map(|(session, cookie)| Half {
+        session: SessionId::new(session).unwrap(),
+        cookie: Cookie::new(cookie),
+    })
+}
+
+fn key() -> impl Strategy<Value = PresharedKey> {
+    any::<[u8; 32]>().prop_map(PresharedKey::new)
+}
+
+fn milliseconds() -> impl Strategy<Value = Duration> {
+    any::<u32>().prop_map(|ms| Duration::from_millis(ms.into()))
+}
+
+fn device() -> impl Strategy<Value = DeviceUpdate> {
+    let signal = proptest::option::of(prop_oneof![-128i8..=-1, 1i8..=127].prop_map(Rssi));
+    let numbers = (any::<u64>(), any::<u64>().prop_map(Duration::from_millis));
+    (mac(), network(), any::<bool>(), signal, any::<bool>(), numbers).prop_map(
+        |(mac, network, connected, signal, at_home, (sequence, age))| DeviceUpdate {
+            mac,
+            network,
+            connected,
+            signal,
+            at_home,
+            sequence,
+            age,
+        },
+    )
+}
+
+fn want() -> impl Strategy<Value = Want> {
+    (network(), macs()).prop_map(|(network, macs)| Want { network, macs })
+}
+
+fn prepare() -> impl Strategy<Value = Prepare> {
+    (mac(), ssid(), network()).prop_map(|(mac, ssid, network)| Prepare { mac, ssid, network })
+}
+
+fn held() -> impl Strategy<Value = HeldTunnel> {
+    (tunnel(), network(), side(), gateway(), half(), half(), encryption(), key()).prop_map(
+        |(tunnel, network, side, peer, local, remote, encryption, preshared_key)| HeldTunnel {
+            tunnel,
+            network,
+            side,
+            peer,
+            local,
+            remote,
+            encryption,
+            preshared_key,
+        },
+    )
+}
+
+/// A list in which no two are about the same thing.
+fn distinct<T: Clone + std::fmt::Debug, K: Ord>(
+    item: impl Strategy<Value = T>,
+    key: impl Fn(&T) -> K + 'static,
+) -> impl Strategy<Value = Vec<T>> {
+    vec(item, 0..4).prop_map(move |items| {
+        let mut seen = BTreeSet::new();
+        items.into_iter().filter(|item| seen.insert(key(item))).collect()
+    })
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    let who = (any::<u32>(), any::<u32>(), any::<u64>(), text(), any::<[u8; 32]>());
+    let what = (endpoints(15), any::<bool>(), any::<u32>(), macs());
+    let holds = (
+        distinct(held(), |t| t.tunnel),
+        distinct(device(), |d| (d.network, d.mac)),
+        distinct(want(), |w| w.network),
+        distinct(prepare(), |p| (p.network, p.mac)),
+        proptest::option::of(ipv4()),
+    );
+    (who, what, holds).prop_map(|(who, what, holds)| Hello {
+        versions: who.0.min(who.1)..=who.0.max(who.1),
+        boot: who.2,
+        software: who.3,
+        public_key: PublicKey(who.4),
+        endpoints: what.0,
+        home: what.1,
+        prepared_max: what.2,
+        bssids: what.3,
+        tunnels: holds.0,
+        devices: holds.1,
+        wants: holds.2,
+        prepared: holds.3,
+        inner_address: holds.4,
+    })
+}
+
+fn load() -> impl Strategy<Value = Load> {
+    any::<(u32, u32, u32, u32, u64, u64)>().prop_map(
+        |(devices, vaps, vaps_max, tunnels, octets_in, octets_out)| Load {
+            devices,
+            vaps,
+            vaps_max,
+            tunnels,
+            octets_in,
+            octets_out,
+        },
+    )
+}
+
+fn neighbours() -> impl Strategy<Value = Vec<Neighbour>> {
+    btree_map(mac(), any::<i8>(), 0..6).prop_map(|heard| {
+        let neighbour = |(bssid, dbm)| Neighbour { bssid, signal: Rssi(dbm) };
+        heard.into_iter().map(neighbour).collect()
+    })
+}
+
+fn routers() -> impl Strategy<Value = Vec<Router>> {
+    vec((address(), mac()).prop_map(|(address, mac)| Router { address, mac }), 0..4)
+}
+
+fn report() -> impl Strategy<Value = TunnelReport> {
+    let state = prop_oneof![
+        Just(TunnelState::Ready),
+        Just(TunnelState::Up),
+        Just(TunnelState::Unreachable),
+        Just(TunnelState::Failed)
+    ];
+    (tunnel(), state, text(), routers(), proptest::option::of(1..=u16::MAX)).prop_map(
+        |(tunnel, state, reason, routers, path_mtu)| TunnelReport {
+            tunnel,
+            state,
+            reason,
+            routers,
+            path_mtu,
+        },
+    )
+}
+
+fn prepared() -> impl Strategy<Value = Prepared> {
+    (mac(), network(), any::<bool>(), text()).prop_map(|(mac, network, ready, reason)| Prepared {
+        mac,
+        network,
+        ready,
+        reason,
+    })
+}
+
+/// Anything that a gateway may say.
+pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
+    prop_oneof![
+        4 => hello().prop_map(FromGateway::Hello),
+        1 => load().prop_map(FromGateway::Load),
+        1 => neighbours().prop_map(FromGateway::Neighbours),
+        1 => device().prop_map(FromGateway::Device),
+        1 => want().prop_map(FromGateway::Want),
+        1 => network().prop_map(FromGateway::Unwant),
+        2 => report().prop_map(FromGateway::Tunnel),
+        1 => prepared().prop_map(FromGateway::Prepared),
+        1 => endpoints(15).prop_map(FromGateway::Endpoints),
+        1 => any::<u64>().prop_map(FromGateway::Pong),
+    ]
+}
+
+fn welcome() -> impl Strategy<Value = Welcome> {
+    (1..=u32::MAX, gateway(), name(), ipv4(), address(), milliseconds(), milliseconds()).prop_map(
+        |(version, gateway, name, inner_address, observed_address, report, ping)| Welcome {
+            version,
+            gateway,
+            name,
+            inner_address,
+            observed_address,
+            report_interval: report,
+            ping_interval: ping,
+        },
+    )
+}
+
+fn goodbye() -> impl Strategy<Value = Goodbye> {
+    let reason = prop_oneof![
+        Just(GoodbyeReason::Version),
+        Just(GoodbyeReason::Revoked),
+        Just(GoodbyeReason::Replaced),
+        Just(GoodbyeReason::Unavailable),
+        Just(GoodbyeReason::Protocol),
+        Just(GoodbyeReason::Other)
+    ];
+    (reason, text()).prop_map(|(reason, message)| Goodbye { reason, message })
+}
+
+fn peer() -> impl Strategy<Value = Peer> {
+    (gateway(), name(), any::<[u8; 32]>(), key(), ipv4(), endpoints(16)).prop_map(
+        |(gateway, name, public_key, preshared_key, inner_address, endpoints)| Peer {
+            gateway,
+            name,
+            public_key: PublicKey(public_key),
+            preshared_key,
+            inner_address,
+            endpoints,
+        },
+    )
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    let rate = || proptest::option::of(1..=u32::MAX);
+    (0u8..=7, rate(), rate()).prop_map(|(rank, up, down)| Terms {
+        priority: Priority::try_from(rank).unwrap(),
+        bandwidth: Bandwidth { up, down },
+    })
+}
+
+fn open() -> impl Strategy<Value = OpenTunnel> {
+    let what = (tunnel(), network(), side(), encryption());
+    (what, peer(), half(), half(), macs(), terms(), routers()).prop_map(
+        |((tunnel, network, side, encryption), peer, local, remote, macs, terms, routers)| {
+            OpenTunnel {
+                tunnel,
+                network,
+                side,
+                peer,
+                encryption,
+                local,
+                remote,
+                macs,
+                terms,
+                routers,
+            }
+        },
+    )
+}
+
+fn denied() -> impl Strategy<Value = Denied> {
+    let reason = prop_oneof![
+        Just(DeniedReason::UnknownNetwork),
+        Just(DeniedReason::NoHomeGateway),
+        Just(DeniedReason::HomeGatewayAway),
+        Just(DeniedReason::Suspended),
+        Just(DeniedReason::Limit),
+        Just(DeniedReason::NoHomeLan),
+        Just(DeniedReason::AtHome),
+        Just(DeniedReason::LocalBreakout),
+        Just(DeniedReason::Other)
+    ];
+    let retry = (1..=u32::MAX).prop_map(|ms| Duration::from_millis(ms.into()));
+    (network(), reason, text(), proptest::option::of(retry)).prop_map(
+        |(network, reason, message, retry_after)| Denied { network, reason, message, retry_after },
+    )
+}
+
+/// Anything that the controller may say.
+pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
+    prop_oneof![
+        welcome().prop_map(ToGateway::Welcome),
+        goodbye().prop_map(ToGateway::Goodbye),
+        btree_set(tunnel(), 0..6).prop_map(|ids| ToGateway::Synced(ids.into_iter().collect())),
+        open().prop_map(ToGateway::Open),
+        (tunnel(), text())
+            .prop_map(|(tunnel, reason)| ToGateway::Close(CloseTunnel { tunnel, reason })),
+        denied().prop_map(ToGateway::Denied),
+        (tunnel(), mac()).prop_map(|(tunnel, mac)| ToGateway::Arrived(Arrived { tunnel, mac })),
+        prepare().prop_map(ToGateway::Prepare),
+        (mac(), network())
+            .prop_map(|(mac, network)| ToGateway::Withdraw(Withdraw { mac, network })),
+        (mac(), network(), any::<u64>()).prop_map(|(mac, network, sequence)| {
+            ToGateway::Evict(Evict { mac, network, sequence })
+        }),
+        (network(), proptest::option::of(mac()))
+            .prop_map(|(network, mac)| ToGateway::Revoke(Revoke { network, mac })),
+        any::<u64>().prop_map(ToGateway::Ping),
+    ]
+}
