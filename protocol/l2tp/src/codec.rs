@@ -199,14 +199,15 @@ impl<'a> DataMessage<'a> {
 /// A header to put before a payload.
 #[derive(Clone, Copy)]
 pub struct Header {
+    /// Flush right, so that the sublayer is always in the same place.
     octets: [u8; MAX_HEADER_LEN],
-    len: u8,
+    start: usize,
 }
 
 impl AsRef<[u8]> for Header {
     #[inline]
     fn as_ref(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.len)).unwrap_or_default()
+        self.octets.get(self.start..).unwrap_or_default()
     }
 }
 
@@ -222,7 +223,7 @@ impl std::ops::Deref for Header {
 impl std::fmt::Debug for Header {
     /// The cookie is in it: prints the length only.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Header[{} octets]", self.len)
+        write!(f, "Header[{} octets]", self.len())
     }
 }
 
@@ -238,7 +239,7 @@ pub struct HeaderTemplate {
 impl HeaderTemplate {
     /// The template of a session's sending direction.
     pub fn new(session: &SessionConfig) -> Self {
-        let mut header = Header { octets: [0; MAX_HEADER_LEN], len: 0 };
+        let mut octets = [0; MAX_HEADER_LEN];
         let version: &[u8] = match session.encapsulation {
             Encapsulation::Udp => &[0, VERSION, 0, 0],
             Encapsulation::Ip => &[],
@@ -251,22 +252,23 @@ impl HeaderTemplate {
             session.remote_cookie.expose(),
             sublayer.get(..session.sublayer.len()).unwrap_or_default(),
         ];
-        for (room, octet) in header.octets.iter_mut().zip(parts.iter().copied().flatten()) {
+        let mut start = MAX_HEADER_LEN;
+        for (room, octet) in octets.iter_mut().rev().zip(parts.iter().copied().flatten().rev()) {
             *room = *octet;
-            header.len += 1;
+            start -= 1;
         }
-        Self { header, sublayer: session.sublayer }
+        Self { header: Header { octets, start }, sublayer: session.sublayer }
     }
 
     /// The octets of every header that it gives: 4 to 20.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.header.len as usize
+        MAX_HEADER_LEN - self.header.start
     }
 
     /// Never: there is always a session id.
     pub const fn is_empty(&self) -> bool {
-        self.header.len == 0
+        self.header.start == MAX_HEADER_LEN
     }
 
     /// The header of a packet. The sequence number goes in if the session is numbered, the
@@ -292,8 +294,7 @@ impl HeaderTemplate {
     #[inline]
     fn with_sublayer(&self, octets: [u8; 4]) -> Header {
         let mut header = self.header;
-        let at = usize::from(header.len).saturating_sub(4);
-        if let Some(room) = header.octets.get_mut(at..).and_then(|room| room.first_chunk_mut()) {
+        if let Some(room) = header.octets.last_chunk_mut() {
             *room = octets;
         }
         header

@@ -83,17 +83,17 @@ impl Cookie {
     /// Whether `octets` are this cookie, in a time that does not depend on where they differ.
     #[inline]
     pub(crate) fn matches(&self, octets: &[u8]) -> bool {
-        if octets.len() != self.len() {
-            return false;
-        }
         // As one number: a loop over octets costs more than the rest of the header.
-        let mut room = [0; 8];
-        if let Ok(octets) = octets.try_into() {
-            room = octets;
-        } else if let (Some(room), Ok(octets)) = (room.first_chunk_mut::<4>(), octets.try_into()) {
-            *room = octets;
+        let [a, b, c, d, ..] = self.octets;
+        match self.len {
+            0 => octets.is_empty(),
+            4 => octets.try_into().is_ok_and(|octets| {
+                u32::from_ne_bytes(octets).ct_eq(&u32::from_ne_bytes([a, b, c, d])).into()
+            }),
+            _ => octets.try_into().is_ok_and(|octets| {
+                u64::from_ne_bytes(octets).ct_eq(&u64::from_ne_bytes(self.octets)).into()
+            }),
         }
-        u64::from_ne_bytes(self.octets).ct_eq(&u64::from_ne_bytes(room)).into()
     }
 }
 

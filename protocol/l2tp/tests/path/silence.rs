@@ -179,9 +179,9 @@ fn a_lossy_path_is_not_given_up() {
 #[test]
 fn the_machines_are_small() {
     for (name, size, limit) in [
-        ("Path", size_of::<Path>(), 384),
-        ("Inbound", size_of::<Inbound>(), 384),
-        ("Outbound", size_of::<Outbound>(), 80),
+        ("Path", size_of::<Path>(), 288),
+        ("Inbound", size_of::<Inbound>(), 272),
+        ("Outbound", size_of::<Outbound>(), 96),
     ] {
         assert!(size <= limit, "{name}: {size} octets");
     }
