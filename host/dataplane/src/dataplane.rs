@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::ingress::Ingress;
 use crate::link::encapsulation;
-use crate::status::{Drops, State, TunnelStatus};
+use crate::status::{Drops, State, Strangers, TunnelStatus};
 use crate::table::{Peer, Table, Tunnel, lock};
 use crate::timers::Slot;
 use crate::wireguard::{Cores, Identity, Way};
@@ -36,8 +36,10 @@ use crate::wireguard::{Cores, Identity, Way};
 /// kernel some milliseconds: call those from a thread that may block.
 pub struct Dataplane {
     shared: Arc<Shared>,
+    /// None once it was stopped.
+    sockets: Mutex<Option<Arc<[UdpSocket]>>>,
+    addresses: Vec<SocketAddr>,
     threads: Mutex<Threads>,
-    keepalive: bool,
 }
 
 /// What commands hold against each other, so that what one has found another does not change.
@@ -82,18 +84,22 @@ impl Dataplane {
         let system = |errno: nix::Error| Error::System(errno.into());
         let identity = Identity::new(&config.private_key);
         let (clock, tell) = (Box::new(clock), Box::new(events));
-        let shared = Arc::new(Shared::new(identity, sockets, path, clock, tell).map_err(system)?);
-        for socket in &shared.sockets {
-            tracing::info!(address = %socket.local_address(), "the data plane listens");
+        let shared = Arc::new(Shared::new(identity, path, clock, tell).map_err(system)?);
+        let sockets: Arc<[UdpSocket]> = sockets.into();
+        let addresses: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_address).collect();
+        for address in &addresses {
+            tracing::info!(%address, "the data plane listens");
         }
-        let events = shared.socket_events().map_err(system)?;
+        let events = shared.socket_events(&sockets).map_err(system)?;
         let dataplane = Self {
             shared: Arc::clone(&shared),
+            sockets: Mutex::new(Some(Arc::clone(&sockets))),
+            addresses,
             threads: Mutex::new(Threads { running: Vec::new(), next_core }),
-            keepalive: config.keepalive.is_some(),
         };
-        let ingress = Ingress::new(Arc::clone(&shared), AnyEntropy(Box::new(entropy)));
-        let egress = Egress::new(shared);
+        let entropy = AnyEntropy(Box::new(entropy));
+        let ingress = Ingress::new(Arc::clone(&shared), Arc::clone(&sockets), entropy);
+        let egress = Egress::new(shared, sockets);
         // A thread that cannot be had ends the other one, as the handle is dropped.
         dataplane.spawn("tunnel-out", move || egress.run())?;
         dataplane.spawn("tunnel-in", move || ingress.run(&events))?;
@@ -114,7 +120,7 @@ impl Dataplane {
 
     /// The addresses it listens on, with the port that was given for port 0.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
-        self.shared.sockets.iter().map(UdpSocket::local_address).collect()
+        self.addresses.clone()
     }
 
     /// Sets our address inside WireGuard, which encrypted tunnels need.
@@ -338,6 +344,15 @@ impl Dataplane {
         places.filter_map(|at| status(&table, table.tunnels.get(*at)?, now)).collect()
     }
 
+    /// How many datagrams belonged to no tunnel.
+    pub fn strangers(&self) -> Strangers {
+        let refused = &self.shared.refused;
+        Strangers {
+            unknown: refused.unknown.load(Ordering::Relaxed),
+            wireguard: refused.wireguard.load(Ordering::Relaxed),
+        }
+    }
+
     /// The addresses that a tunnel's port knows to be its devices': for the port that takes over.
     ///
     /// # Errors
@@ -349,7 +364,7 @@ impl Dataplane {
         Ok(lock(&table.tunnel(tunnel)?.port).bindings(now).collect())
     }
 
-    /// Stops: the threads end, the interfaces go. Commands that make something are refused from
+    /// Stops: the threads end, the interfaces go, the sockets close. No tunnel can be opened from
     /// then on. Idempotent.
     pub fn stop(&self) {
         self.shared.stop();
@@ -359,6 +374,7 @@ impl Dataplane {
                 tracing::error!("a thread of the data plane panicked: this is a defect");
             }
         }
+        *lock(&self.sockets) = None;
         let _commands = self.commands();
         let places: Vec<usize> =
             self.shared.table().tunnels.iter().map(|(place, _)| place).collect();
@@ -444,7 +460,7 @@ impl Dataplane {
             ip if ip != address.ip() => SocketAddr::new(ip, address.port()),
             _ => *address,
         });
-        let sockets = &self.shared.sockets;
+        let sockets = lock(&self.sockets).clone().unwrap_or_default();
         canonical.filter(|at| sockets.iter().any(|socket| socket.reaches(*at))).collect()
     }
 }
@@ -457,10 +473,7 @@ impl Drop for Dataplane {
 
 impl fmt::Debug for Dataplane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dataplane")
-            .field("addresses", &self.local_addresses())
-            .field("keepalive", &self.keepalive)
-            .finish_non_exhaustive()
+        f.debug_struct("Dataplane").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 

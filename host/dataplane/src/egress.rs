@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use homeward_l2tp::inner::INNER_HEADER_LEN;
 use homeward_l2tp::{InnerHeader, Outbound, Piece};
+use homeward_linux::UdpSocket;
 use homeward_linux::tap::{MAX_READ, VNET_HEADER};
 use homeward_model::Instant;
 use nix::errno::Errno;
@@ -35,6 +36,7 @@ const TURN: usize = 64;
 /// The thread's own memory.
 pub(crate) struct Egress {
     shared: Arc<Shared>,
+    sockets: Arc<[UdpSocket]>,
     header: [u8; VNET_HEADER],
     frame: Box<[u8]>,
     plain: Box<[u8]>,
@@ -43,9 +45,10 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, sockets: Arc<[UdpSocket]>) -> Self {
         Self {
             shared,
+            sockets,
             header: [0; VNET_HEADER],
             frame: vec![0; MAX_READ].into_boxed_slice(),
             plain: vec![0; PLAIN].into_boxed_slice(),
@@ -207,7 +210,7 @@ impl Egress {
         if self.batch.is_empty() {
             return;
         }
-        self.batch.flush(&self.shared.sockets);
+        self.batch.flush(&self.sockets);
         for big in self.batch.too_big.drain(..) {
             // Rare: an interface of ours has become narrower.
             for (place, peer) in &table.peers {

@@ -39,7 +39,6 @@ pub(crate) enum Timer {
 /// What the two threads and the handle share.
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
-    pub(crate) sockets: Vec<UdpSocket>,
     pub(crate) path: PathSettings,
     pub(crate) timers: Timers<Timer>,
     /// The interfaces, for the thread that sends.
@@ -65,7 +64,6 @@ pub(crate) struct Refused {
 impl Shared {
     pub(crate) fn new(
         identity: Identity,
-        sockets: Vec<UdpSocket>,
         path: PathSettings,
         clock: Box<dyn Clock>,
         tell: Box<dyn Fn(Event) + Send + Sync>,
@@ -76,7 +74,6 @@ impl Shared {
         interfaces.add(&wake_sender, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Self {
             identity,
-            sockets,
             path,
             timers: Timers::default(),
             interfaces,
@@ -91,10 +88,10 @@ impl Shared {
     }
 
     /// The sockets, for the thread that receives; each with its place for data.
-    pub(crate) fn socket_events(&self) -> nix::Result<Epoll> {
+    pub(crate) fn socket_events(&self, sockets: &[UdpSocket]) -> nix::Result<Epoll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.wake_receiver, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
-        for (at, socket) in self.sockets.iter().enumerate() {
+        for (at, socket) in sockets.iter().enumerate() {
             epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         }
         Ok(epoll)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use homeward_l2tp::{Delivery, Echo, peek_session_id};
-use homeward_linux::udp::Incoming;
+use homeward_linux::udp::{Incoming, UdpSocket};
 use homeward_model::Instant;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
@@ -94,6 +94,7 @@ struct Pending {
 /// The thread's own memory.
 pub(crate) struct Ingress {
     shared: Arc<Shared>,
+    sockets: Arc<[UdpSocket]>,
     entropy: AnyEntropy,
     buffers: Buffers,
     arrivals: Vec<Incoming>,
@@ -105,9 +106,10 @@ pub(crate) struct Ingress {
 }
 
 impl Ingress {
-    pub(crate) fn new(shared: Arc<Shared>, entropy: AnyEntropy) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, sockets: Arc<[UdpSocket]>, entropy: AnyEntropy) -> Self {
         Self {
             shared,
+            sockets,
             entropy,
             buffers: Buffers {
                 received: vec![0; ROOMS * ROOM].into_boxed_slice(),
@@ -150,8 +152,8 @@ impl Ingress {
 
     /// Receives what a socket has.
     fn receive(&mut self, socket: usize) {
-        let shared = Arc::clone(&self.shared);
-        let Some(socket) = shared.sockets.get(socket) else { return };
+        let (shared, sockets) = (Arc::clone(&self.shared), Arc::clone(&self.sockets));
+        let Some(socket) = sockets.get(socket) else { return };
         for _ in 0..TURN {
             self.arrivals.clear();
             let rooms = self.buffers.received.chunks_mut(ROOM);
@@ -172,7 +174,7 @@ impl Ingress {
                 self.take(&table, at, now);
             }
             self.write_frames(&table);
-            self.batch.flush(&shared.sockets);
+            self.batch.flush(&self.sockets);
             self.batch.too_big.clear();
             self.buffers.opened_used = 0;
             self.buffers.whole.clear();
@@ -237,7 +239,7 @@ impl Ingress {
         let link = peer.link(sealed);
         let mut due = link.route().due();
         if due.is_some_and(|due| due <= now) {
-            link.route().timeout(now, &mut self.entropy);
+            link.timeout(&self.shared.path, now, &mut self.entropy);
             due = pump(peer, sealed, arrival, &mut self.batch, &mut self.events, now);
         }
         if let Some(due) = due {
@@ -602,10 +604,10 @@ impl Ingress {
                 }
             }
             if self.batch.left() < ARENA / 2 {
-                self.batch.flush(&shared.sockets);
+                self.batch.flush(&self.sockets);
             }
         }
-        self.batch.flush(&shared.sockets);
+        self.batch.flush(&self.sockets);
         self.batch.too_big.clear();
     }
 }

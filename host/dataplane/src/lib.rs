@@ -48,4 +48,4 @@ pub use dataplane::Dataplane;
 pub use error::Error;
 pub use event::Event;
 pub use key::Key;
-pub use status::{Drops, State, Traffic, TunnelStatus};
+pub use status::{Drops, State, Strangers, Traffic, TunnelStatus};

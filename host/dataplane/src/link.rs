@@ -82,6 +82,24 @@ impl Link {
         Some(self.heard.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Instant::from_nanos)
     }
 
+    /// Does what is due.
+    pub(crate) fn timeout(
+        &self,
+        settings: &PathSettings,
+        now: Instant,
+        entropy: &mut impl Entropy,
+    ) {
+        let mut route = self.route();
+        // Silence may be our own doing: the address that we send from may be ours no more, which
+        // the kernel does not mind.
+        if self.heard().is_none_or(|at| now.since(at) >= settings.probe) {
+            route.local = None;
+        }
+        if let Kind::Probed(path) = &mut route.kind {
+            path.handle_timeout(now, entropy);
+        }
+    }
+
     /// Notes authentic packets.
     pub(crate) fn received(
         &self,
@@ -226,13 +244,6 @@ impl Route {
             let headers = if to.is_ipv4() { 28 } else { 48 };
             let mtu = u16::try_from(octets + headers - 1).unwrap_or(u16::MAX);
             path.handle_too_big(to, mtu, now);
-        }
-    }
-
-    /// Does what is due.
-    pub(crate) fn timeout(&mut self, now: Instant, entropy: &mut impl Entropy) {
-        if let Kind::Probed(path) = &mut self.kind {
-            path.handle_timeout(now, entropy);
         }
     }
 

@@ -87,3 +87,12 @@ pub struct Drops {
     /// Parts of frames that were given up, for the rest did not come in time or in bounds.
     pub reassembly: u64,
 }
+
+/// Datagrams that belong to no tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Strangers {
+    /// Neither L2TP nor WireGuard, or for no session or peer of ours.
+    pub unknown: u64,
+    /// WireGuard messages that did not open: replayed, forged, or of a session that is over.
+    pub wireguard: u64,
+}
