@@ -91,6 +91,35 @@ pub enum Error {
         "the breakout segment {0} has no uplink: name the interface that leads to the Internet"
     )]
     NoUplink(String),
+    /// Somebody else shapes the interface's traffic.
+    #[error(
+        "{interface} has a {place} queueing discipline {kind} that is not Homeward's: remove it (`tc qdisc del dev {interface} {place}`) or leave sharing to it"
+    )]
+    QdiscTaken {
+        /// The interface.
+        interface: String,
+        /// What is there.
+        kind: String,
+        /// Where: `root` or `ingress`.
+        place: &'static str,
+    },
+    /// Shares of a link that do not add up.
+    #[error(
+        "a link of {link} bit/s cannot give roamers {guaranteed} for sure and {cap} at most: the first must be at least 8, not above the second and below the link's, the second not above the link's"
+    )]
+    Shares {
+        /// What the link carries, in bit/s.
+        link: u64,
+        /// What roamers get for sure, in bit/s.
+        guaranteed: u64,
+        /// What roamers get at most, in bit/s.
+        cap: u64,
+    },
+    /// Nothing by which to tell roamers' packets.
+    #[error(
+        "DSCP {0} does not tell roamers' packets: use 1 to 63, such as 1 (lower effort), or give the tunnels' ports"
+    )]
+    Dscp(u8),
     /// A name that the kernel would not take.
     #[error("{0:?} is no interface name: 1 to 15 characters, no space, slash or colon")]
     Name(String),
@@ -105,6 +134,17 @@ impl Error {
         match self {
             Self::Refused { source, .. } | Self::No80211(source) => source.raw_os_error(),
             _ => None,
+        }
+    }
+
+    /// Whether something is missing or in the way that can be done without.
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            Self::QdiscTaken { .. } => true,
+            Self::Refused { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP))
+            }
+            _ => false,
         }
     }
 

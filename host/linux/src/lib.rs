@@ -11,6 +11,7 @@
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
 //! | [`firewall`] | what strangers on the gateway's bridges may reach, by nftables |
+//! | [`qdisc`] | the owner first on a link that is shared with roamers |
 //! | [`neighbour`] | an interface's addresses, neighbours and routers |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
@@ -33,6 +34,7 @@ pub mod neighbour;
 mod netlink;
 pub mod nl80211;
 pub mod packet;
+pub mod qdisc;
 mod sys;
 pub mod tap;
 pub mod udp;
@@ -45,5 +47,6 @@ pub use link::{Link, Links};
 pub use neighbour::{Address, Neighbour, Networks};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
+pub use qdisc::Shaper;
 pub use tap::{Tap, TapSettings};
 pub use udp::{Incoming, Outgoing, UdpSettings, UdpSocket};

@@ -69,7 +69,7 @@ impl Plug {
     }
 
     /// What is received until a frame comes for which `go_on` is false.
-    pub(crate) fn receive_while(&self, go_on: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    pub(crate) fn receive_while(&self, mut go_on: impl FnMut(&[u8]) -> bool) -> Vec<Vec<u8>> {
         let mut before = Vec::new();
         let mut room = [Frame::room(65_536)];
         loop {

@@ -6,3 +6,4 @@
 mod bridge;
 mod firewall;
 mod inside;
+mod qdisc;
