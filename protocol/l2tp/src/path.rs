@@ -7,14 +7,14 @@
 //!
 //! - **Proof.** An address is used once it has returned a nonce that was sent to it. Before that
 //!   it is sent no more octets than came from it ([`Path::may_send`]); only a candidate that the
-//!   control channel named is given a little to begin with ([`PathSettings::opening`]).
+//!   control channel named is given a little to begin with ([`opening`](field@PathSettings::opening)).
 //! - **Moving.** Authentic packets from another address make it a candidate: it is challenged,
 //!   and used once it has answered and is where the other end last sent from. Until then the old
 //!   one is.
 //! - **Silence.** What was sent and not answered by anything is probed after
-//!   [`probe`](field@PathSettings::probe), and given up after [`PathSettings::dead`]. Then all candidates are
-//!   tried, further and further apart. An idle path sends nothing, unless this end is told to
-//!   keep a NAT's mapping alive.
+//!   [`probe`](field@PathSettings::probe), and given up after [`PathSettings::dead`]. Then all
+//!   candidates are tried, further and further apart. An idle path sends nothing, unless this end
+//!   is told to keep a NAT's mapping alive.
 //! - **Path MTU.** See [`Path::mtu`].
 //!
 //! Octets are those of UDP payloads. Addresses are compared as they are: give the addresses of an

@@ -241,7 +241,7 @@ impl Candidates {
                 continue;
             }
             if open {
-                candidate.credit = candidate.credit.max(settings.opening);
+                candidate.credit = candidate.credit.max(settings.opening());
             }
             let padding = if open { settings.return_postage() } else { 0 };
             let nonce = candidate.nonce.unwrap_or_else(|| Nonce::generate(entropy));

@@ -55,9 +55,9 @@ pub(super) struct Padded {
 impl MtuSearch {
     pub(super) fn new(settings: &PathSettings) -> Self {
         Self {
-            mtu: settings.base_mtu.min(settings.max_mtu),
+            mtu: settings.base_mtu.min(settings.max_mtu()),
             confirmed: false,
-            ceiling: settings.max_mtu.saturating_add(1),
+            ceiling: settings.max_mtu().saturating_add(1),
             hint: 0,
             probe: None,
             due: NEVER,
@@ -87,7 +87,7 @@ impl MtuSearch {
     pub(super) fn check(&mut self, settings: &PathSettings, now: Instant) {
         if self.probe.is_none() {
             self.confirmed = false;
-            self.ceiling = settings.max_mtu.saturating_add(1);
+            self.ceiling = settings.max_mtu().saturating_add(1);
             (self.due, self.raise) = (now, NEVER);
         }
     }
@@ -111,7 +111,7 @@ impl MtuSearch {
         // One less than what was sent is all that a sender learns from its own interface.
         self.hint = if mtu.saturating_add(1) == probed { 0 } else { mtu };
         if mtu < self.mtu {
-            (self.mtu, self.confirmed) = (settings.base_mtu.min(settings.max_mtu), false);
+            (self.mtu, self.confirmed) = (settings.base_mtu.min(settings.max_mtu()), false);
         }
         (self.probe, self.due) = (None, now);
     }
@@ -173,7 +173,7 @@ impl MtuSearch {
             return;
         }
         // What is in use does not pass: a black hole (RFC 8899 4.3), or a path below the base.
-        let base = settings.base_mtu.min(settings.max_mtu);
+        let base = settings.base_mtu.min(settings.max_mtu());
         let floor = settings.min_mtu.min(base);
         self.mtu = if size > base { base } else { floor };
         // Below the least there is nothing to look for.
@@ -189,7 +189,7 @@ impl MtuSearch {
             u16::try_from(size).unwrap_or(u16::MAX)
         };
         let in_use = (!self.confirmed).then_some(self.mtu);
-        let nothing_failed = self.ceiling > settings.max_mtu;
+        let nothing_failed = self.ceiling > settings.max_mtu();
         if in_use.is_some() && !(nothing_failed && self.mtu <= settings.base_mtu) {
             return in_use;
         }

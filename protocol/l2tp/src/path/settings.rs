@@ -39,7 +39,7 @@ pub struct PathSettings {
     /// Octets of UDP payload that a candidate which the control channel named, or which was in use
     /// until it fell silent, may be sent for each challenge, the challenge included, though it has
     /// sent nothing: somebody has to begin.
-    /// 512 unless set: a challenge, and a WireGuard handshake before it.
+    /// At least the challenge; 512 unless set, which leaves room for a WireGuard handshake.
     pub opening: u32,
     /// How long the reply to a probe of the path MTU is waited for (RFC 8899 5.1.1, PROBE_TIMER);
     /// at least 1 s. 1 s unless set.
@@ -87,6 +87,18 @@ impl PathSettings {
     /// that an end which has not proven this one's address yet, or no longer, can.
     pub(super) fn return_postage(&self) -> u16 {
         u16::try_from(self.overhead.datagram_len(ECHO_LEN)).unwrap_or_default()
+    }
+
+    /// What an address that was named may be sent for each challenge: at least that.
+    pub(super) fn opening(&self) -> u32 {
+        let challenge = ECHO_LEN + usize::from(self.return_postage());
+        let challenge = self.overhead.datagram_len(challenge);
+        self.opening.max(u32::try_from(challenge).unwrap_or(u32::MAX))
+    }
+
+    /// The largest path MTU that is looked for; one more is still a number.
+    pub(super) fn max_mtu(&self) -> u16 {
+        self.max_mtu.min(u16::MAX - 1)
     }
 
     /// The time between probes of a silent peer.

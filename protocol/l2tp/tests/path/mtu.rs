@@ -169,6 +169,14 @@ fn it_is_measured_again_after_ten_minutes_if_anything_is_sent() {
 }
 
 #[test]
+fn an_interface_without_limits_is_measured_as_far_as_a_packet_goes() {
+    let settings = PathSettings { max_mtu: u16::MAX, ..PathSettings::default() };
+    let mut world = world(u16::MAX, settings);
+    world.run(SEC);
+    assert_eq!(found(&world), [u16::MAX - 1; 2]);
+}
+
+#[test]
 fn a_move_begins_at_the_base_again() {
     let mut world = world(1500, PathSettings::default());
     world.run(SEC);

@@ -178,6 +178,20 @@ fn a_right_answer_from_another_address_has_that_one_challenged_instead() {
     assert_eq!(world.events(0)[0], PathEvent::Up { peer: address(3) });
 }
 
+#[test]
+fn a_challenge_is_always_affordable_where_somebody_has_to_begin() {
+    let settings = PathSettings { opening: 0, ..PathSettings::default() };
+    let mut world =
+        World::with(Net::default(), settings.clone(), settings, &[address(2)], &[address(1)]);
+    world.run(SEC);
+    world.net.dead.insert(address(2));
+    world.send(0, 100);
+    world.run(60 * SEC);
+    world.net.dead.clear();
+    world.run(40 * SEC);
+    assert_eq!(world.ends[0].path.state(), PathState::Up);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

@@ -307,7 +307,8 @@ impl End {
 
     fn keep_books(&mut self, now: Instant, packet: &Packet) {
         self.sent.push((now, *packet));
-        let opening = self.settings.opening as usize;
+        // A challenge that pays for its answer has 72 octets in the clear.
+        let opening = self.settings.opening.max(72) as usize;
         let told = self.told.contains(&packet.to);
         let book = self.books.entry(packet.to).or_default();
         book.sent += packet.octets;
