@@ -136,6 +136,12 @@ pub(crate) fn seal(core: &mut Core, packet: &[u8], target: &Target, batch: &mut 
             len
         }
         Sealed::Waiting => 0,
+        Sealed::Refused => {
+            if let Some(counters) = &target.counters {
+                counters.no_path.add(1);
+            }
+            0
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::engine::{Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::Way;
 use crate::offload::mss;
+use crate::offload::packet::TcpPacket;
 use crate::offload::segment::{Segments, complete_checksum};
 use crate::offload::vnet::{Gso, Vnet};
 use crate::table::{Peer, Table, Tunnel, lock};
@@ -165,7 +166,10 @@ impl Egress {
             {
                 return counters.malformed.add(1);
             }
-            mss::clamp(frame, || Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into())));
+            if let Some(packet) = TcpPacket::decode(frame) {
+                let limit = || Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()));
+                mss::clamp(frame, &packet, limit);
+            }
             // The session counts what cannot be cut.
             let Ok(pieces) = outbound.plan(len, largest) else { return };
             for piece in pieces {

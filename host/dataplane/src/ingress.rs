@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::link::encapsulation;
 use crate::offload::coalesce::{Coalescer, Part};
 use crate::offload::mss;
+use crate::offload::packet::TcpPacket;
 use crate::table::{Peer, Table, Tunnel, lock};
 use crate::wireguard::{self, Message, Opened, Way, core_of};
 
@@ -360,10 +361,14 @@ impl Ingress {
                 return; // the port has counted it
             }
         }
-        mss::clamp(frame, || {
-            let way = table.peers.get(tunnel.peer)?.link(tunnel.config.encrypted).route().way()?;
-            Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()))
-        });
+        let packet = TcpPacket::decode(frame);
+        if let Some(packet) = &packet {
+            mss::clamp(frame, packet, || {
+                let link = table.peers.get(tunnel.peer)?.link(tunnel.config.encrypted);
+                let way = link.route().way()?;
+                Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()))
+            });
+        }
         let known = self.pending.iter().take(self.used).position(|one| one.tunnel == place);
         let at = known.unwrap_or_else(|| {
             match self.pending.get_mut(self.used) {
@@ -381,7 +386,7 @@ impl Ingress {
         if let Some(pending) = self.pending.get_mut(at) {
             pending.frames += 1;
             pending.octets += span.len as u64;
-            pending.coalescer.push(self.buffers.bytes(span), span);
+            pending.coalescer.push(self.buffers.bytes(span), packet, span);
         }
     }
 

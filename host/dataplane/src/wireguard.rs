@@ -36,6 +36,9 @@ const HANDSHAKES_A_SECOND: u64 = 100;
 /// that a new one is made.
 const INITIATION_LIFE: Duration = Duration::from_secs(1);
 
+/// How many packets may wait for a session: the first of whoever begins to speak.
+const WAITING: usize = 16;
+
 /// How stale a core's notion of time may be when it is used.
 pub(crate) const STALE: Duration = Duration::from_secs(1);
 
@@ -142,6 +145,8 @@ pub(crate) struct Core {
     polled: Instant,
     /// The last initiation, and when it was made.
     initiation: Option<(Instant, [u8; INITIATION])>,
+    /// How many packets wait for a session, at most.
+    waiting: usize,
 }
 
 /// What sealing came to.
@@ -153,6 +158,8 @@ pub(crate) enum Sealed {
     Initiation(usize),
     /// There is no session, but one is under way. The packet waits.
     Waiting,
+    /// There is no session, and enough packets wait for one.
+    Refused,
 }
 
 /// What opening came to.
@@ -185,7 +192,7 @@ impl Cores {
                 index,
                 Some(Arc::clone(&identity.passed)),
             );
-            Mutex::new(Core { tunn, polled: now, initiation: None })
+            Mutex::new(Core { tunn, polled: now, initiation: None, waiting: 0 })
         };
         let [outward, inward] = indices.map(core);
         Self { outward, inward, indices }
@@ -210,12 +217,23 @@ impl Core {
     /// at least.
     #[inline]
     pub(crate) fn seal(&mut self, packet: &[u8], room: &mut [u8]) -> Sealed {
+        // The library would keep more of them than anybody still wants once there is a session.
+        if self.waiting >= WAITING && !self.has_session() {
+            return Sealed::Refused;
+        }
         match self.tunn.encapsulate(packet, room) {
             TunnResult::WriteToNetwork(message) if message.first() == Some(&DATA) => {
+                self.waiting = 0;
                 Sealed::Data(message.len())
             }
-            TunnResult::WriteToNetwork(message) => Sealed::Initiation(message.len()),
-            _ => Sealed::Waiting,
+            TunnResult::WriteToNetwork(message) => {
+                self.waiting += 1;
+                Sealed::Initiation(message.len())
+            }
+            _ => {
+                self.waiting += 1;
+                Sealed::Waiting
+            }
         }
     }
 

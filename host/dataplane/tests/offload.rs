@@ -4,9 +4,10 @@
 
 use homeward_dataplane::offload::coalesce::Coalescer;
 use homeward_dataplane::offload::mss;
+use homeward_dataplane::offload::packet::TcpPacket;
 use homeward_dataplane::offload::segment::{Malformed, Segments, complete_checksum};
 use homeward_dataplane::offload::vnet::{Gso, Vnet};
-use homeward_dataplane::testing::{Tcp, cut, join, joins, lower, sound};
+use homeward_dataplane::testing::{Tcp, cut, join, joins, lower, sound, wireguard};
 use homeward_l2tp::TcpMss;
 use proptest::prelude::*;
 
@@ -15,6 +16,12 @@ const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 9, 0, 0, 0, 8];
 
 fn octets(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + at / 256) as u8).collect()
+}
+
+/// Lowers to the segments that fit an encrypted tunnel over 1,500 octets.
+fn clamp(frame: &mut [u8]) -> bool {
+    let limit = || Some(TcpMss { v4: 1350, v6: 1330 });
+    TcpPacket::decode(frame).is_some_and(|packet| mss::clamp(frame, &packet, limit))
 }
 
 fn segments(vnet: &Vnet, frame: &[u8], largest: usize) -> Vec<Vec<u8>> {
@@ -34,7 +41,7 @@ fn coalesced(frames: &[Vec<u8>]) -> Vec<(Vnet, Vec<u8>)> {
     joins(&borrowed);
     let mut coalescer = Coalescer::new();
     for (at, frame) in frames.iter().enumerate() {
-        coalescer.push(frame, at);
+        coalescer.push(frame, TcpPacket::decode(frame), at);
     }
     let mut out = Vec::new();
     coalescer.drain(|output| {
@@ -259,14 +266,13 @@ fn what_is_no_tcp_passes_as_it_is() {
 
 #[test]
 fn a_syns_mss_is_lowered_and_its_checksum_corrected() {
-    let limit = || Some(TcpMss { v4: 1350, v6: 1330 });
     for ipv6 in [false, true] {
         for flags in [0x02, 0x12] {
             // MSS first, or at an odd place behind a NOP.
             for options in [vec![2, 4, 5, 0xb4, 1, 1, 4, 2], vec![1, 2, 4, 5, 0xb4, 1, 4, 2]] {
                 let mut frame = Tcp { ipv6, flags, options, ..Tcp::default() }.frame();
                 let untouched = frame.clone();
-                assert!(mss::clamp(&mut frame, limit));
+                assert!(clamp(&mut frame));
                 assert!(sound(&frame));
                 let lowered = if ipv6 { 1330u16 } else { 1350 }.to_be_bytes();
                 assert_eq!(
@@ -291,13 +297,12 @@ fn an_mss_behind_extension_headers_is_found() {
     frame.extend([6, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     frame.extend(&plain[54..]);
     assert!(sound(&frame));
-    assert!(mss::clamp(&mut frame, || Some(TcpMss { v4: 1350, v6: 1330 })));
+    assert!(clamp(&mut frame));
     assert!(sound(&frame));
 }
 
 #[test]
 fn what_is_no_syn_or_small_enough_or_malformed_is_left_alone() {
-    let limit = || Some(TcpMss { v4: 1350, v6: 1330 });
     let syn = |options: &[u8]| Tcp { flags: 2, options: options.into(), ..Tcp::default() };
     for tcp in [
         Tcp { flags: 0x10, ..syn(&[2, 4, 5, 0xb4]) },
@@ -312,12 +317,26 @@ fn what_is_no_syn_or_small_enough_or_malformed_is_left_alone() {
         syn(&[1, 1, 2, 4]),
     ] {
         let mut frame = tcp.frame();
-        assert!(!mss::clamp(&mut frame, limit), "{tcp:?}");
+        assert!(!clamp(&mut frame), "{tcp:?}");
         assert_eq!(frame, tcp.frame());
     }
     let mut cut_off = syn(&[2, 4, 5, 0xb4]).frame();
     cut_off.truncate(56);
-    assert!(!mss::clamp(&mut cut_off, limit));
+    assert!(!clamp(&mut cut_off));
+}
+
+const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
+
+#[test]
+fn the_corpora_of_the_fuzz_targets_are_survived() {
+    let bodies: [(&str, fn(&[u8])); 3] =
+        [("dataplane_cut", cut), ("dataplane_join", join), ("dataplane_wireguard", wireguard)];
+    for (name, body) in bodies {
+        let files = std::fs::read_dir(format!("{CORPUS}{name}")).unwrap();
+        let all: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+        assert!(all.len() >= 4, "{name}");
+        all.iter().for_each(|data| body(data));
+    }
 }
 
 fn any_tcp() -> impl Strategy<Value = Tcp> {
@@ -385,6 +404,7 @@ proptest! {
         cut(&data);
         join(&data);
         lower(&mut data.clone());
+        wireguard(&data);
     }
 
     #[test]

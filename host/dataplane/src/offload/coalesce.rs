@@ -95,10 +95,10 @@ impl<T: Copy> Coalescer<T> {
         self.used == 0
     }
 
-    /// Takes a frame.
+    /// Takes a frame; `packet` is what is decoded of it.
     #[inline]
-    pub fn push(&mut self, frame: &[u8], handle: T) {
-        let Some(packet) = TcpPacket::decode(frame) else {
+    pub fn push(&mut self, frame: &[u8], packet: Option<TcpPacket>, handle: T) {
+        let Some(packet) = packet else {
             return self.begin(Part { frame: handle, from: 0, to: frame.len() }, None);
         };
         let Some(stream) = Stream::of(frame, packet) else {

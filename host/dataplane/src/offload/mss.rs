@@ -12,16 +12,16 @@ const OPTION_NOP: u8 = 1;
 const OPTION_MSS: u8 = 2;
 
 /// Lowers the MSS in a SYN or SYN-ACK to what is given, and corrects its checksum; it is never
-/// raised, and none is put in. Whether it was lowered. The frame's checksum must be complete.
-/// The limit is asked for only if the frame is one: most are not.
+/// raised, and none is put in. Whether it was lowered. The frame's checksum must be complete, and
+/// `packet` be what is decoded of it. The limit is asked for only if the frame is one: most are
+/// not.
 #[inline]
-pub fn clamp(frame: &mut [u8], limit: impl FnOnce() -> Option<TcpMss>) -> bool {
-    let Some(packet) = TcpPacket::decode(frame) else { return false };
+pub fn clamp(frame: &mut [u8], packet: &TcpPacket, limit: impl FnOnce() -> Option<TcpMss>) -> bool {
     let flags = frame.get(packet.tcp + 13).copied().unwrap_or_default();
     if flags & SYN == 0 {
         return false;
     }
-    limit().is_some_and(|limit| lower(frame, &packet, limit).is_some())
+    limit().is_some_and(|limit| lower(frame, packet, limit).is_some())
 }
 
 fn lower(frame: &mut [u8], packet: &TcpPacket, limit: TcpMss) -> Option<()> {
