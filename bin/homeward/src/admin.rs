@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
-use homeward_aaa::Config;
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
 use homeward_store::{
     Error, KeyFileError, KeyRing, OpenError, SealError, SqliteOptions, SqliteStore, Store,
 };
 use serde::Serialize;
 
+use crate::core::Config;
 use crate::output;
 use crate::role::{self, LogArgs};
 
@@ -48,6 +48,7 @@ mod spelling;
       --operator example --address 10.8.0.17 --secret-out gw-1.secret
   homeward admin network create --account smith --ssid smithnet --security wpa2-psk --gateway gw-1
   homeward admin device create --network smith/smithnet --mac 02:00:5e:10:00:02 --label phone
+  homeward admin gateway enrol gw-1              a token for its control channel
 
 A running core takes every change within a second. Exit status 66: what was named does not exist.")]
 pub(crate) struct AdminArgs {

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
 fn load(role: Role, file: &Path) -> Result<(), ConfigError> {
     match role {
         #[cfg(feature = "core")]
-        Role::Core => homeward_aaa::Config::load(file).map(drop),
+        Role::Core => crate::core::Config::load(file).map(drop),
         #[cfg(feature = "gateway")]
         Role::Gateway => {
             use homeward_gateway::{Config, doctor};

@@ -116,7 +116,7 @@ fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Finding>> {
     let chain = |error| format!("{:#}", anyhow::Error::new(error));
     match role {
         #[cfg(feature = "core")]
-        Role::Core => match homeward_aaa::Config::load(path) {
+        Role::Core => match crate::core::Config::load(path) {
             Ok(config) => {
                 let mut findings = vec![configuration(None)];
                 findings.extend(core::examine(&config)?);

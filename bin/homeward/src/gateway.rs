@@ -8,6 +8,7 @@ use homeward_gateway::Config;
 use crate::output;
 use crate::role::{self, LogArgs};
 
+mod enrol;
 mod status;
 
 #[derive(Debug, Args)]
@@ -51,6 +52,14 @@ MAC addresses are shown in full: this is for the operator's eyes.")]
 
 Only the limits in [roam] change while it runs; the log says if the file is wrong.")]
     Reload(At),
+    /// Enrol this gateway for its operator's control channel, with a token
+    #[command(after_long_help = "Examples:
+  homeward gateway enrol --core core.example:4719 --token-file gw-1.token
+  homeward gateway enrol --core 192.0.2.1:4719 --token hw1_…
+
+The token is good once. The key is made here and never leaves; an earlier credential is replaced.
+A running agent takes the new one when it next connects.")]
+    Enrol(enrol::EnrolArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +82,10 @@ pub(crate) fn run(args: GatewayArgs, log: &LogArgs) -> anyhow::Result<()> {
         Some(GatewayCommand::Status { json, at }) => {
             let status = role::ask(&at.path(config)?, "status")?;
             if json { output::json(&status) } else { output::text(&status::show(&status)) }
+        }
+        Some(GatewayCommand::Enrol(enrol)) => {
+            log.begin_quietly()?;
+            enrol::run(enrol, config)
         }
         Some(GatewayCommand::Metrics(at)) => role::metrics(&at.path(config)?),
         Some(GatewayCommand::Reload(at)) => role::ask(&at.path(config)?, "reload").map(drop),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homeward_control::pb;
 use homeward_daemon::SystemClock;
-use homeward_model::{Clock, GatewayId, UnixTime};
+use homeward_model::{Clock, GatewayId, Name, UnixTime};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,7 +58,7 @@ pub struct Subject {
     /// The gateway.
     pub gateway: GatewayId,
     /// Its name in the datastore.
-    pub name: String,
+    pub name: Name,
 }
 
 /// A certificate about to be signed.
@@ -94,6 +94,8 @@ pub enum Event {
         connection: ConnectionId,
         /// The gateway, proven by its certificate.
         gateway: GatewayId,
+        /// Its name in the datastore.
+        name: Name,
         /// The certificate.
         serial: Serial,
         /// Where it comes from.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use homeward_control::codec::limits::MESSAGE;
 use homeward_daemon::Period;
 use serde::Deserialize;
 
@@ -31,7 +32,7 @@ impl Default for ClientSettings {
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             queue: 256,
-            max_message: 4 << 20,
+            max_message: MESSAGE,
         }
     }
 }
@@ -70,7 +71,7 @@ impl Default for ServerSettings {
             keepalive: Duration::from_secs(15),
             keepalive_timeout: Duration::from_secs(10),
             queue: 8192,
-            max_message: 1 << 20,
+            max_message: MESSAGE,
             close_timeout: Duration::from_millis(500),
             certificate_lifetime: Duration::from_secs(30 * DAY),
             renewal_grace: Duration::from_secs(180 * DAY),

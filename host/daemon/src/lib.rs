@@ -4,12 +4,13 @@
 //! |---|---|
 //! | [`clock`] | [`SystemClock`], deadlines to wait for, CPU time |
 //! | [`entropy`] | [`SystemEntropy`]: the kernel's random octets, buffered |
-//! | [`config`] | [`config::load`]: TOML with errors that name file, line and key; [`SecretSource`], [`Period`], [`Size`] |
+//! | [`config`] | [`config::load`]: TOML with errors that name file, line and key; [`SecretSource`], [`Period`], [`Size`], [`Rate`] |
 //! | [`log`] | where log lines go and in which form |
 //! | [`lifecycle`] | [`Shutdown`] and [`Reload`], and the signals that cause them |
 //! | [`notify`] | what the service manager is told |
 //! | [`control`] | the local status socket, server and client |
 //! | [`metrics`] | the registry, and its text over the status socket or HTTP |
+//! | [`process`] | [`Process`]: roles that share a process, its status socket and its metrics |
 //! | [`exit`] | [`Exit`]: what the process's exit status says |
 //! | [`private`] | directories and files for our eyes only |
 //!
@@ -25,6 +26,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod private;
+pub mod process;
 
 mod units;
 
@@ -35,4 +37,5 @@ pub use entropy::SystemEntropy;
 pub use exit::{Exit, ExitContext};
 pub use lifecycle::{Reload, Shutdown};
 pub use metrics::Metrics;
-pub use units::{Period, Size, UnitError};
+pub use process::{Part, Process};
+pub use units::{Period, Rate, Size, UnitError};

@@ -5,6 +5,8 @@
 //! replaced is worth nothing; a new enrolment ends all that came before it at once. Each of these
 //! writes an outbox entry of the gateway, so that whoever follows the outbox learns of it.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use homeward_model::{GatewayId, Secret, UnixTime};
 
@@ -106,7 +108,7 @@ pub enum Renewed {
 }
 
 /// How a gateway stands with the control channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayAccess {
     /// The last token that was printed for it: when it runs out, and when it was used.
     pub token: Option<(UnixTime, Option<UnixTime>)>,
@@ -144,6 +146,13 @@ pub trait Enrolment: Send + Sync {
     async fn use_credential(&self, serial: [u8; 16], at: UnixTime) -> Result<()>;
     /// How a gateway stands; nothing for one that was never enrolled.
     async fn gateway_access(&self, gateway: GatewayId) -> Result<GatewayAccess>;
+    /// The same for all gateways from the first identifier to the last that have a token or a
+    /// credential.
+    async fn gateway_accesses(
+        &self,
+        first: GatewayId,
+        last: GatewayId,
+    ) -> Result<BTreeMap<GatewayId, GatewayAccess>>;
     /// Ends all credentials of a gateway and forgets its token; returns how many credentials were
     /// still good. Writes an outbox entry in any case.
     async fn revoke_access(&self, gateway: GatewayId) -> Result<u64>;

@@ -2,7 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`config`] | the configuration file |
+//! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
 //! | [`watch`] | keeps the projection as the store is |
 //! | [`decision`] | the answer to a look-up: a pure function |
@@ -10,7 +10,7 @@
 //! | [`grants`] | who was told to serve whom |
 //! | [`revoke`] | tells gateways to stop |
 //! | [`figures`] | metrics |
-//! | [`service`] | the loop around them: store, sockets, status, stop |
+//! | [`service`] | the loop around them: sockets, status, stop |
 #![forbid(unsafe_code)]
 
 pub mod config;
@@ -26,4 +26,4 @@ mod testing;
 pub mod watch;
 
 pub use config::Config;
-pub use service::run;
+pub use service::start;

@@ -4,19 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use homeward_daemon::{Exit, ExitContext, private};
-use homeward_model::{Gateway, LookupForm, Mac, Name, Place, Secret, Status};
-use homeward_store::{Entity, GatewayChange, GatewayFilter, NewGateway};
+use homeward_daemon::{Exit, ExitContext, SystemClock, private};
+use homeward_model::{Clock, Gateway, LookupForm, Mac, Name, Place, Secret, Status};
+use homeward_store::{Entity, GatewayAccess, GatewayChange, GatewayFilter, NewGateway};
 use serde::Serialize;
 
 use super::names::GatewayView;
 use super::{Context, all, cannot_delete, find, secret, something};
 use crate::output::{Table, fields};
+use channel::{ChannelView, WithChannel};
+
+mod channel;
 
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = "Examples:
   homeward admin gateway create gw-1 --mac 02:00:5e:10:00:01 --place gb/london/n7 \\
       --operator example --address 10.8.0.17
+  homeward admin gateway enrol gw-1
   homeward admin gateway list")]
 pub(super) enum Verb {
     /// Create a gateway (a RADIUS client, and the home of networks)
@@ -43,7 +47,22 @@ within a second.")]
   homeward admin gateway set gw-1 --address none
   homeward admin gateway set gw-1 --new-secret --secret-out gw-1.secret")]
     Set(Set),
-    /// Suspend a gateway: its look-ups are refused
+    /// Print a token with which a gateway enrols for the control channel, once
+    #[command(after_long_help = "Examples:
+  homeward admin gateway enrol gw-1
+  homeward admin gateway enrol gw-1 --valid 1h --token-out gw-1.token
+
+The token also names this core, so that the gateway cannot be deceived by another. A newer token
+takes the place of an older one. Once it is used, the gateway's earlier certificates are refused.")]
+    Enrol(channel::Enrol),
+    /// Take a gateway's certificates back, and its token: it is cut off at once
+    #[command(after_long_help = "Example:
+  homeward admin gateway revoke gw-1
+
+A running core drops its control channel within a second. Its look-ups are still answered:
+`homeward admin gateway suspend` refuses those.")]
+    Revoke(Named),
+    /// Suspend a gateway: its look-ups are refused, its control channel is closed
     #[command(after_long_help = "Example:
   homeward admin gateway suspend gw-1")]
     Suspend(Named),
@@ -150,14 +169,23 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
         Verb::List(list) => {
             let filter = GatewayFilter { operator: list.operator, status: list.status };
             let gateways = all!(cx, gateways(filter));
-            let views: Vec<GatewayView> = gateways.iter().map(GatewayView::from).collect();
+            let views = with_channels(&gateways, cx).await?;
             cx.show(&views, || table(&views))
         }
         Verb::Show(Named { name }) => {
-            let view = GatewayView::from(&find::gateway(cx.store, &name).await?);
-            cx.show(&view, || show(&view))
+            let gateway = find::gateway(cx.store, &name).await?;
+            let access = cx.store.gateway_access(gateway.id).await?;
+            let channel = ChannelView::new(&access, SystemClock.unix());
+            let view = WithChannel { gateway: GatewayView::from(&gateway), channel };
+            cx.show(&view, || {
+                let mut text = lines(&view.gateway);
+                text.extend(view.channel.lines());
+                fields(&text)
+            })
         }
         Verb::Set(set) => change(set, cx).await,
+        Verb::Enrol(enrol) => channel::enrol(enrol, cx).await,
+        Verb::Revoke(Named { name }) => channel::revoke(&name, cx).await,
         Verb::Suspend(named) => status(cx, &named.name, Status::Suspended, "suspended").await,
         Verb::Resume(named) => status(cx, &named.name, Status::Active, "resumed").await,
         Verb::Delete(Named { name }) => {
@@ -262,9 +290,32 @@ async fn status(cx: &Context<'_>, name: &Name, status: Status, word: &str) -> an
     hand_out(cx, &gateway, word, None, None)
 }
 
-fn table(gateways: &[GatewayView]) -> String {
-    let mut table = Table::new(["name", "mac", "place", "operator", "address", "lookup", "status"]);
-    for gateway in gateways {
+/// Gateways, each with how it stands with the control channel.
+async fn with_channels(gateways: &[Gateway], cx: &Context<'_>) -> anyhow::Result<Vec<WithChannel>> {
+    let (Some(first), Some(last)) = (gateways.first(), gateways.last()) else {
+        return Ok(Vec::new());
+    };
+    let accesses = cx.store.gateway_accesses(first.id, last.id).await?;
+    let (now, never) = (SystemClock.unix(), GatewayAccess::default());
+    let view = |gateway: &Gateway| {
+        let channel = ChannelView::new(accesses.get(&gateway.id).unwrap_or(&never), now);
+        WithChannel { gateway: gateway.into(), channel }
+    };
+    Ok(gateways.iter().map(view).collect())
+}
+
+fn table(gateways: &[WithChannel]) -> String {
+    let mut table = Table::new([
+        "name",
+        "mac",
+        "place",
+        "operator",
+        "address",
+        "lookup",
+        "status",
+        "control channel",
+    ]);
+    for WithChannel { gateway, channel } in gateways {
         table.row([
             gateway.name.to_string(),
             gateway.mac.full().to_string(),
@@ -273,6 +324,7 @@ fn table(gateways: &[GatewayView]) -> String {
             gateway.address.clone().unwrap_or_default(),
             gateway.lookup.to_string(),
             gateway.status.to_string(),
+            channel.brief(),
         ]);
     }
     table.to_string()
@@ -280,7 +332,11 @@ fn table(gateways: &[GatewayView]) -> String {
 
 /// A gateway in lines.
 pub(super) fn show(gateway: &GatewayView) -> String {
-    fields(&[
+    fields(&lines(gateway))
+}
+
+fn lines(gateway: &GatewayView) -> Vec<(&'static str, String)> {
+    vec![
         ("name", gateway.name.to_string()),
         ("id", gateway.id.to_string()),
         ("mac", gateway.mac.full().to_string()),
@@ -289,5 +345,5 @@ pub(super) fn show(gateway: &GatewayView) -> String {
         ("address", gateway.address.clone().unwrap_or_default()),
         ("lookup", gateway.lookup.to_string()),
         ("status", gateway.status.to_string()),
-    ])
+    ]
 }

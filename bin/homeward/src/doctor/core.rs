@@ -1,18 +1,19 @@
 //! What the core needs of its machine.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
-use homeward_aaa::Config;
 use homeward_daemon::{Request, control};
 use homeward_model::Gateway;
 use homeward_store::{
     AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, KeyRing, Page,
     SqliteStore,
 };
+use serde_json::Value;
 
 use super::{Finding, Severity};
 use crate::cli::Role;
+use crate::core::Config;
 use crate::role::small_runtime;
 
 /// Records fetched at a time.
@@ -22,7 +23,7 @@ pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
     small_runtime()?.block_on(async {
         let mut found = Found::default();
         if key_file(config, &mut found) {
-            match homeward_aaa::service::open(config).await {
+            match config.open_store().await {
                 Ok(store) => {
                     found.ok(format!("the datastore {} opens, its schema is current", config.store.path.display()));
                     records(config, &store, &mut found).await;
@@ -161,19 +162,19 @@ fn is_loopback(address: &str) -> bool {
 
 /// Each address is free, or held by the core that runs.
 async fn addresses(config: &Config, found: &mut Found) {
-    let running = control::ask(&config.control.socket, &Request::new("status")).await;
-    let held: Vec<SocketAddr> = running
-        .iter()
-        .flat_map(|status| status["listen"].as_array().into_iter().flatten())
-        .filter_map(|address| address.as_str()?.parse().ok())
-        .collect();
+    let socket = config.socket();
+    let running = control::ask(&socket, &Request::new("status")).await;
+    let held = |list: fn(&Value) -> &Value| -> Vec<SocketAddr> {
+        let lists = running.iter().flat_map(|status| list(status).as_array().into_iter().flatten());
+        lists.filter_map(|address| address.as_str()?.parse().ok()).collect()
+    };
+    let (radius, channel) = (held(|s| &s["listen"]), held(|s| &s["controller"]["listen"]));
     match &running {
-        Ok(_) => found
-            .ok(format!("a core is running and answers on {}", config.control.socket.display())),
-        Err(_) => found.ok(format!("no core is running on {}", config.control.socket.display())),
+        Ok(_) => found.ok(format!("a core is running and answers on {}", socket.display())),
+        Err(_) => found.ok(format!("no core is running on {}", socket.display())),
     }
     for address in &config.aaa.listen {
-        if held.contains(address) {
+        if radius.contains(address) {
             found.ok(format!("{address} is held by the running core"));
             continue;
         }
@@ -182,6 +183,19 @@ async fn addresses(config: &Config, found: &mut Found) {
             Err(error) => found.fail(
                 format!("the core cannot listen on {address}: {error}"),
                 "stop what listens there (`ss -ulpn`), or change aaa.listen",
+            ),
+        }
+    }
+    for address in &config.controller.listen {
+        if channel.contains(address) {
+            found.ok(format!("{address} (TCP) is held by the running core"));
+            continue;
+        }
+        match TcpListener::bind(address) {
+            Ok(_) => found.ok(format!("{address} (TCP) is free")),
+            Err(error) => found.fail(
+                format!("the core cannot listen on {address} (TCP): {error}"),
+                "stop what listens there (`ss -tlpn`), or change controller.listen",
             ),
         }
     }

@@ -107,6 +107,7 @@ fn the_life_of_a_gateway() {
     let whole = json!({
         "id": 1, "name": "gw-1", "mac": "02:00:00:00:01:01", "place": "gb/london/n7", "operator": "op",
         "address": "10.8.0.0/24", "lookup": "homeward", "status": "active",
+        "channel": {"state": "none"},
     });
     assert_eq!(bench.admin("gateway show gw-1 --json").json(), whole);
     assert_eq!(bench.admin("gateway list --operator op --json").json(), json!([whole]));

@@ -4,6 +4,7 @@
 
 mod admin;
 mod bench;
+mod channel;
 mod config;
 mod csv;
 mod help;

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, command, homeward};
 
 /// A role that runs, and is killed if the test fails.
-struct Running {
+pub(crate) struct Running {
     child: Child,
 }
 
 impl Running {
     /// Starts a role and waits until it says that it is ready, as a service manager does.
-    fn start(bench: &Bench, role: &str, config: &str) -> Self {
+    pub(crate) fn start(bench: &Bench, role: &str, config: &str) -> Self {
         let path = bench.path("notify.sock");
         let notify = UnixDatagram::bind(&path).unwrap();
         notify.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
@@ -39,7 +39,7 @@ impl Running {
     }
 
     /// Stops it in good order, and returns its log.
-    fn stop(&mut self) -> String {
+    pub(crate) fn stop(&mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let mut log = String::new();
@@ -57,7 +57,7 @@ impl Drop for Running {
 }
 
 /// A configuration of the core in the bench, on a port that the kernel chooses.
-fn core_config(bench: &Bench) -> String {
+pub(crate) fn core_config(bench: &Bench) -> String {
     let text = format!(
         "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n[control]\nsocket = {:?}\n",
         bench.path("core.db"),
@@ -145,7 +145,7 @@ fn the_doctor_names_what_keeps_a_core_from_running() {
 }
 
 /// A gateway's configuration in the bench, for a machine without a radio.
-fn gateway_config(bench: &Bench, core: &str) -> String {
+pub(crate) fn gateway_config(bench: &Bench, core: &str) -> String {
     let directory = bench.path("");
     let directory = directory.to_str().unwrap().trim_end_matches('/');
     bench.file(

@@ -105,8 +105,13 @@ impl Calls {
     ) -> Result<Response<pb::Credential>, Status> {
         let authority = &self.shared.authority;
         let validity = (issue.issued, issue.not_after);
-        let signed =
-            authority.sign_gateway(request, subject.gateway, &subject.name, issue.serial, validity);
+        let signed = authority.sign_gateway(
+            request,
+            subject.gateway,
+            subject.name.as_str(),
+            issue.serial,
+            validity,
+        );
         let certificate = signed.map_err(|error| {
             tracing::error!(%error, "a certificate could not be signed");
             Status::internal("the certificate could not be signed")
@@ -114,7 +119,7 @@ impl Calls {
         Ok(Response::new(pb::Credential {
             certificate,
             authorities: vec![authority.certificate().to_vec()],
-            gateway: subject.name.clone(),
+            gateway: subject.name.to_string(),
         }))
     }
 }
@@ -139,7 +144,7 @@ impl Control for Calls {
         let subject = subject.map_err(|denial| self.deny(denial))?;
         let signed = self.sign(signing, &subject, &issue)?;
         self.shared.counters.enrolled.fetch_add(1, Ordering::Relaxed);
-        tracing::info!(gateway = subject.name, peer = %self.peer, "enrolled");
+        tracing::info!(gateway = %subject.name, peer = %self.peer, "enrolled");
         Ok(signed)
     }
 
@@ -155,7 +160,7 @@ impl Control for Calls {
         let subject = subject.map_err(|denial| self.deny(denial))?;
         let signed = self.sign(signing, &subject, &issue)?;
         self.shared.counters.renewed.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(gateway = subject.name, "renewed");
+        tracing::debug!(gateway = %subject.name, "renewed");
         Ok(signed)
     }
 
@@ -187,6 +192,7 @@ impl Control for Calls {
         let opened = Event::Opened {
             connection,
             gateway: subject.gateway,
+            name: subject.name,
             serial: presented.serial,
             peer: self.peer,
             handle,

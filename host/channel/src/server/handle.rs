@@ -91,10 +91,9 @@ impl Handle {
     }
 
     /// Closes the channel with a last word. From now on nothing is heard of it but its end.
-    pub fn close(self, goodbye: pb::Goodbye) {
-        let body = Some(pb::to_gateway::Body::Goodbye(goodbye));
+    pub fn close(self, last: pb::ToGateway) {
         // If too much waits already, it is cut off without a word.
-        let _ = self.send(pb::ToGateway { body });
+        let _ = self.send(last);
     }
 
     fn raise(&self, stage: Stage) {

@@ -61,7 +61,7 @@ impl Desk {
     fn subject(book: &Book, gateway: GatewayId) -> Result<Subject, Denial> {
         match book.refused.get(&gateway) {
             Some(refusal) => Err(Denial::Refused(*refusal)),
-            None => Ok(Subject { gateway, name: format!("gw-{gateway}") }),
+            None => Ok(Subject { gateway, name: format!("gw-{gateway}").parse().unwrap() }),
         }
     }
 
@@ -221,8 +221,9 @@ pub(crate) fn pong(number: u64) -> pb::FromGateway {
     pb::FromGateway { body: Some(pb::from_gateway::Body::Pong(pb::Pong { number })) }
 }
 
-pub(crate) fn goodbye(reason: pb::GoodbyeReason) -> pb::Goodbye {
-    pb::Goodbye { reason: reason.into(), message: "so long".to_owned() }
+pub(crate) fn goodbye(reason: pb::GoodbyeReason) -> pb::ToGateway {
+    let goodbye = pb::Goodbye { reason: reason.into(), message: "so long".to_owned() };
+    pb::ToGateway { body: Some(pb::to_gateway::Body::Goodbye(goodbye)) }
 }
 
 /// The handle of the next channel that is opened.

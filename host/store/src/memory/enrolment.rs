@@ -151,11 +151,28 @@ impl Enrolment for MemoryStore {
     }
 
     async fn gateway_access(&self, gateway: GatewayId) -> Result<GatewayAccess> {
-        let mut state = self.read();
-        let token = state.enrolment.tokens.get(&gateway).map(|t| (t.expires, t.used));
-        let mut credentials: Vec<_> = state.enrolment.of(gateway).map(|c| *c).collect();
-        credentials.sort_by_key(|c| (c.issued, c.serial));
-        Ok(GatewayAccess { token, credentials })
+        let found = self.gateway_accesses(gateway, gateway).await?;
+        Ok(found.into_values().next().unwrap_or_default())
+    }
+
+    async fn gateway_accesses(
+        &self,
+        first: GatewayId,
+        last: GatewayId,
+    ) -> Result<BTreeMap<GatewayId, GatewayAccess>> {
+        let state = self.read();
+        let mut found: BTreeMap<GatewayId, GatewayAccess> = BTreeMap::new();
+        for (gateway, token) in state.enrolment.tokens.range(first..=last) {
+            found.entry(*gateway).or_default().token = Some((token.expires, token.used));
+        }
+        let credentials = state.enrolment.credentials.values();
+        for credential in credentials.filter(|c| (first..=last).contains(&c.gateway)) {
+            found.entry(credential.gateway).or_default().credentials.push(*credential);
+        }
+        for access in found.values_mut() {
+            access.credentials.sort_by_key(|c| (c.issued, c.serial));
+        }
+        Ok(found)
     }
 
     async fn revoke_access(&self, gateway: GatewayId) -> Result<u64> {

@@ -1,5 +1,7 @@
 //! Who may open a control channel.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use homeward_model::{GatewayId, Secret, Status, UnixTime};
 use sqlx::Row;
@@ -18,8 +20,11 @@ use crate::seal::{Slot, into_secret};
 /// The columns that [`credential`] takes.
 const BY_SERIAL: &str =
     "SELECT serial, gateway, issued, not_after, used, ended, end FROM credential WHERE serial = ?";
-const OF_GATEWAY: &str = "SELECT serial, gateway, issued, not_after, used, ended, end \
-     FROM credential WHERE gateway = ? ORDER BY issued, serial";
+/// The same columns.
+const CREDENTIALS: &str = "SELECT serial, gateway, issued, not_after, used, ended, end \
+     FROM credential WHERE gateway BETWEEN ? AND ? ORDER BY gateway, issued, serial";
+const TOKENS: &str =
+    "SELECT gateway, expires, used FROM enrolment_token WHERE gateway BETWEEN ? AND ?";
 
 #[async_trait]
 impl Enrolment for SqliteStore {
@@ -151,19 +156,30 @@ impl Enrolment for SqliteStore {
     }
 
     async fn gateway_access(&self, gateway: GatewayId) -> Result<GatewayAccess> {
-        const TOKEN: &str = "SELECT expires, used FROM enrolment_token WHERE gateway = ?";
+        let found = self.gateway_accesses(gateway, gateway).await?;
+        Ok(found.into_values().next().unwrap_or_default())
+    }
+
+    async fn gateway_accesses(
+        &self,
+        first: GatewayId,
+        last: GatewayId,
+    ) -> Result<BTreeMap<GatewayId, GatewayAccess>> {
+        // One transaction, so that token and credentials belong together.
         let mut reader = self.readers.begin().await?;
-        let row = sqlx::query(TOKEN).bind(gateway.0).fetch_optional(&mut *reader).await?;
-        let token = match row {
-            Some(row) => {
-                let used: Option<i64> = row.try_get(1)?;
-                Some((UnixTime(row.try_get(0)?), used.map(UnixTime)))
-            }
-            None => None,
-        };
-        let rows = sqlx::query(OF_GATEWAY).bind(gateway.0).fetch_all(&mut *reader).await?;
-        let credentials = rows.iter().map(credential).collect::<Result<_>>()?;
-        Ok(GatewayAccess { token, credentials })
+        let mut found: BTreeMap<GatewayId, GatewayAccess> = BTreeMap::new();
+        let rows = sqlx::query(TOKENS).bind(first.0).bind(last.0).fetch_all(&mut *reader).await?;
+        for row in rows {
+            let used: Option<i64> = row.try_get(2)?;
+            let token = (UnixTime(row.try_get(1)?), used.map(UnixTime));
+            found.entry(GatewayId(row.try_get(0)?)).or_default().token = Some(token);
+        }
+        let rows = sqlx::query(CREDENTIALS).bind(first.0).bind(last.0);
+        for row in rows.fetch_all(&mut *reader).await? {
+            let credential = credential(&row)?;
+            found.entry(credential.gateway).or_default().credentials.push(credential);
+        }
+        Ok(found)
     }
 
     async fn revoke_access(&self, gateway: GatewayId) -> Result<u64> {

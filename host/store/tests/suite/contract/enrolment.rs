@@ -24,6 +24,7 @@ on_each_store!(
     a_deleted_gateway_takes_its_credentials_with_it,
     a_credential_is_remembered_for_a_year_after_its_end,
     the_current_credential_is_the_newest_in_use,
+    many_gateways_are_looked_at_in_one_go,
 );
 
 const DAY: i64 = 86_400_000;
@@ -249,4 +250,19 @@ async fn the_current_credential_is_the_newest_in_use(world: World) {
     assert_eq!(current().await, Some(2));
     store.revoke_access(id).await.unwrap();
     assert_eq!(current().await, Some(2));
+}
+
+async fn many_gateways_are_looked_at_in_one_go(world: World) {
+    let store = &*world.store;
+    let first = enrolled(store).await;
+    let second = gateway(store, "gw-2", 2).await.id;
+    let third = gateway(store, "gw-3", 3).await.id;
+    store.put_token(third, hash(3), UnixTime(NOON)).await.unwrap();
+    let all = store.gateway_accesses(first, third).await.unwrap();
+    assert_eq!(all.keys().copied().collect::<Vec<_>>(), [first, third]);
+    for id in [first, third] {
+        assert_eq!(store.gateway_access(id).await.unwrap(), all[&id]);
+    }
+    let rest = store.gateway_accesses(second, third).await.unwrap();
+    assert_eq!(rest.keys().copied().collect::<Vec<_>>(), [third]);
 }

@@ -1,0 +1,250 @@
+//! The core's status, for people.
+
+use serde_json::Value;
+
+use crate::output::{Table, fields};
+use crate::role::span;
+
+/// The whole status: look-ups, and the control channel if there is one.
+pub(super) fn show(status: &Value) -> String {
+    let mut text = summary(status);
+    let controller = &status["controller"];
+    if controller.is_object() {
+        text.push_str("\nControl channel\n");
+        text.push_str(&channel(controller));
+        text.push_str("\nGateways\n");
+        text.push_str(&gateways(controller));
+        text.push_str("\nTunnels\n");
+        text.push_str(&tunnels(controller));
+        text.push_str("\nDevices\n");
+        text.push_str(&devices(controller));
+    }
+    text
+}
+
+fn summary(status: &Value) -> String {
+    let lookups = &status["lookups"];
+    let records = ["accounts", "classes", "gateways", "networks", "devices"]
+        .map(|kind| format!("{} {kind}", count(&status["records"][kind])));
+    let refused: Vec<String> = lookups["refused"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(reason, n)| format!("{} {reason}", count(n)))
+        .collect();
+    fields(&[
+        ("version", text(&status["version"])),
+        ("up", since(&status["uptime_ms"])),
+        ("listening on", addresses(&status["listen"])),
+        ("records", records.join(", ")),
+        ("datagrams", count(&status["datagrams"])),
+        ("granted", count(&lookups["granted"])),
+        ("refused", if refused.is_empty() { "0".to_owned() } else { refused.join(", ") }),
+        ("repeated", count(&lookups["duplicates"])),
+        ("status-server", count(&lookups["status_server"])),
+        ("grants out", count(&status["grants_out"])),
+    ])
+}
+
+fn channel(controller: &Value) -> String {
+    let (totals, counters) = (&controller["totals"], &controller["counters"]);
+    fields(&[
+        ("listening on", addresses(&controller["listen"])),
+        (
+            "gateways",
+            format!("{} connected of {}", count(&totals["connected"]), count(&totals["gateways"])),
+        ),
+        ("tunnels", count(&totals["tunnels"])),
+        ("devices", count(&totals["devices"])),
+        ("prepared", count(&totals["prepared"])),
+        (
+            "moves",
+            format!(
+                "{}, {} of them prepared",
+                count(&counters["moves"]),
+                count(&counters["came_prepared"])
+            ),
+        ),
+    ])
+}
+
+fn gateways(controller: &Value) -> String {
+    let mut table = Table::new([
+        "gateway", "state", "for", "from", "software", "tunnels", "devices", "prepared", "note",
+    ]);
+    for gateway in list(&controller["gateways"]) {
+        let connected = !gateway["channel"].is_null();
+        let denied: Vec<String> = list(&gateway["denied"])
+            .iter()
+            .map(|denied| format!("network {}: {}", text(&denied[0]), text(&denied[1])))
+            .collect();
+        table.row([
+            text(&gateway["name"]),
+            if connected { "connected" } else { "away" }.to_owned(),
+            since(&gateway["since_ms"]),
+            text(&gateway["observed_address"]),
+            text(&gateway["software"]),
+            count(&gateway["tunnels"]),
+            count(&gateway["devices"]),
+            count(&gateway["prepared"]),
+            denied.join("; "),
+        ]);
+    }
+    table.to_string()
+}
+
+fn tunnels(controller: &Value) -> String {
+    let name = |end: &Value| {
+        let all = list(&controller["gateways"]).iter();
+        let found = all.clone().find(|g| g["gateway"] == end["gateway"]);
+        found.map_or_else(|| text(&end["gateway"]), |g| text(&g["name"]))
+    };
+    let mut table = Table::new([
+        "tunnel",
+        "network",
+        "home",
+        "state",
+        "foreign",
+        "state",
+        "encryption",
+        "for",
+        "note",
+    ]);
+    for tunnel in list(&controller["tunnels"]) {
+        let (home, foreign) = (&tunnel["home"], &tunnel["foreign"]);
+        let notes: Vec<String> = [home, foreign]
+            .iter()
+            .filter(|end| end["reason"].as_str().is_some_and(|reason| !reason.is_empty()))
+            .map(|end| format!("{}: {}", name(end), text(&end["reason"])))
+            .collect();
+        table.row([
+            text(&tunnel["tunnel"]),
+            text(&tunnel["network"]),
+            name(home),
+            text(&home["state"]),
+            name(foreign),
+            text(&foreign["state"]),
+            text(&tunnel["encryption"]),
+            since(&tunnel["since_ms"]),
+            notes.join("; "),
+        ]);
+    }
+    table.to_string()
+}
+
+fn devices(controller: &Value) -> String {
+    let name = |gateway: &Value| {
+        let mut all = list(&controller["gateways"]).iter();
+        all.find(|g| g["gateway"] == *gateway).map_or_else(|| text(gateway), |g| text(&g["name"]))
+    };
+    let mut table = Table::new(["mac", "network", "at", "for", "signal", "prepared at"]);
+    for device in list(&controller["devices"]) {
+        let mut at = name(&device["gateway"]);
+        if device["at_home"] == true {
+            at.push_str(" (home)");
+        }
+        let prepared: Vec<String> = list(&device["prepared"])
+            .iter()
+            .map(|p| format!("{}{}", name(&p[0]), if p[1] == true { "" } else { " (not yet)" }))
+            .collect();
+        let signal = device["signal"].as_i64().map(|dbm| format!("{dbm} dBm"));
+        table.row([
+            text(&device["mac"]),
+            text(&device["network"]),
+            at,
+            since(&device["connected_ms"]),
+            signal.unwrap_or_default(),
+            prepared.join(", "),
+        ]);
+    }
+    table.to_string()
+}
+
+fn count(value: &Value) -> String {
+    value.as_u64().unwrap_or(0).to_string()
+}
+
+fn addresses(value: &Value) -> String {
+    let all: Vec<&str> = list(value).iter().filter_map(Value::as_str).collect();
+    all.join(", ")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A text or number as it is, without what would play tricks on a terminal: some of it is what
+/// gateways say of themselves.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => {
+            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+        }
+        other => other.to_string(),
+    }
+}
+
+fn since(value: &Value) -> String {
+    value.as_u64().map(span).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn lookups() -> Value {
+        json!({
+            "role": "core", "version": "0.1.0", "uptime_ms": 61_000, "listen": ["127.0.0.1:1812"],
+            "datagrams": 12, "grants_out": 1,
+            "lookups": {"granted": 3, "refused": {"unknown-device": 4}, "duplicates": 0, "status_server": 1},
+            "records": {"accounts": 1, "classes": 1, "gateways": 2, "networks": 1, "devices": 5},
+        })
+    }
+
+    #[test]
+    fn a_status_shows_what_was_granted_and_why_the_rest_was_not() {
+        let text = show(&lookups());
+        assert!(text.contains("up             1m1s\n"), "{text}");
+        assert!(
+            text.contains(
+                "records        1 accounts, 1 classes, 2 gateways, 1 networks, 5 devices\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("refused        4 unknown-device\n"), "{text}");
+        assert!(!text.contains("Control channel"), "{text}");
+    }
+
+    #[test]
+    fn a_status_shows_who_is_connected_which_tunnels_there_are_and_what_is_prepared() {
+        let mut status = lookups();
+        let gateway = |id: u32, name: &str, channel: Value| {
+            json!({
+                "gateway": id, "name": name, "channel": channel, "since_ms": 61_000,
+                "observed_address": "192.0.2.7", "software": "homeward 0.1.0\u{1b}[2J",
+                "tunnels": 1, "devices": 1, "prepared": 0, "denied": [],
+            })
+        };
+        let mut third = gateway(3, "gw-3", Value::Null);
+        third["denied"] = json!([[9, "no-home-gateway"]]);
+        let end = |gateway: u32, state: &str, reason: Value| json!({ "gateway": gateway, "state": state, "reason": reason, "path_mtu": null });
+        status["controller"] = json!({
+            "listen": ["0.0.0.0:4719"],
+            "gateways": [gateway(1, "gw-1", json!(4)), gateway(2, "gw-2", json!(5)), third],
+            "tunnels": [{
+                "tunnel": 7, "network": 3, "encryption": "required", "since_ms": 60_000,
+                "home": end(1, "up", Value::Null),
+                "foreign": end(2, "unreachable", json!("no answer")),
+            }],
+            "devices": [{
+                "mac": "02:00:00:00:00:01", "network": 3, "gateway": 2, "connected_ms": 59_000,
+                "signal": -48, "at_home": false, "settled": false, "prepared": [[3, false]],
+            }],
+            "totals": {"connected": 2, "gateways": 3, "tunnels": 1, "devices": 1, "prepared": 1},
+            "counters": {"moves": 5, "came_prepared": 4},
+        });
+        insta::assert_snapshot!(show(&status));
+    }
+}

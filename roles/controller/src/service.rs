@@ -1,0 +1,128 @@
+//! The loop around the controller: channels, look-ups, changes, status, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use homeward_channel::Server;
+use homeward_control::Controller;
+use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
+use homeward_model::Clock;
+use homeward_store::Store;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::authority;
+use crate::config::Config;
+use crate::figures::Figures;
+use crate::gate::Gate;
+use crate::hub::Hub;
+use crate::watch;
+
+/// How long gateways have to hear the goodbye when the process stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How many events are taken before other things are looked at.
+const EVENTS: usize = 256;
+
+/// How many changes of the store may wait.
+const CHANGES: usize = 1024;
+
+/// A question for the status; the answer goes back by itself.
+type Question = oneshot::Sender<Value>;
+
+/// Starts the control channel on a store.
+///
+/// # Errors
+///
+/// What cannot be had at the start: the authority, the addresses.
+pub async fn start(
+    config: Config,
+    store: Arc<dyn Store>,
+    metrics: &mut Metrics,
+    shutdown: Shutdown,
+) -> anyhow::Result<Part> {
+    let figures = Figures::new(metrics);
+    let authority = authority::load_or_found(&*store).await?;
+    tracing::info!(pin = %authority.pin(), "certificate authority");
+    // Read before the first gateway is let in, so that no change is missed.
+    let head = store.outbox_head().await.context("cannot read the store's outbox")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let gate = Arc::new(Gate::new(Arc::clone(&store), Arc::clone(&clock)));
+    let server = Server::bind(&config.listen, config.server(), authority, gate, clock).await;
+    let server = server.exit(Exit::Unavailable)?;
+    for address in server.local() {
+        tracing::info!(%address, "control channel open");
+    }
+    let listen: Vec<String> = server.local().iter().map(ToString::to_string).collect();
+
+    let (found_tx, found) = mpsc::unbounded_channel();
+    let hub = Hub::new(
+        Controller::new(config.machine()),
+        Arc::clone(&store),
+        figures,
+        server.counters(),
+        config.handshake_timeout.0,
+        found_tx,
+    );
+    let (changes_tx, changes) = mpsc::channel(CHANGES);
+    let (questions_tx, questions) = mpsc::channel::<Question>(4);
+    let watching = watch::follow(store, head, changes_tx, shutdown.clone());
+    let work = async move {
+        let (_, ()) = tokio::join!(
+            watching,
+            run(hub, server, Inputs { found, changes, questions }, shutdown)
+        );
+        Ok(())
+    };
+    let status = move || {
+        let (questions, listen) = (questions_tx.clone(), listen.clone());
+        async move {
+            let (question, answer) = oneshot::channel();
+            // Nobody answers any more while the process stops.
+            let asked = questions.send(question).await;
+            let mut status = match asked {
+                Ok(()) => answer.await.unwrap_or(Value::Null),
+                Err(_) => Value::Null,
+            };
+            if let Some(status) = status.as_object_mut() {
+                status.insert("listen".to_owned(), json!(listen));
+            }
+            status
+        }
+    };
+    Ok(Part::new(status, work).section("controller"))
+}
+
+/// What the loop is told besides what gateways do.
+struct Inputs {
+    found: mpsc::UnboundedReceiver<crate::hub::Found>,
+    changes: mpsc::Receiver<watch::Change>,
+    questions: mpsc::Receiver<Question>,
+}
+
+async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.requested() => break,
+            event = server.event() => {
+                hub.handle_channel(event);
+                // Many come at once after a restart; others are not to wait for all of them.
+                for _ in 0..EVENTS {
+                    let Some(event) = server.try_event() else { break };
+                    hub.handle_channel(event);
+                }
+            }
+            Some(found) = inputs.found.recv() => hub.handle_found(found),
+            Some(change) = inputs.changes.recv() => hub.handle_change(change),
+            Some(question) = inputs.questions.recv() => {
+                let status = serde_json::to_value(hub.status()).unwrap_or(Value::Null);
+                // Whoever asked may be gone.
+                let _ = question.send(status);
+            }
+            () = SystemClock.until(Some(hub.poll_timeout())) => hub.handle_timeout(),
+        }
+    }
+    hub.handle_shutdown();
+    server.stop(GRACE).await;
+}
