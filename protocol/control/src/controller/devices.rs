@@ -160,7 +160,7 @@ impl Controller {
             record.devices.insert(update.mac);
         }
         self.note(key);
-        self.dirty.insert(update.network);
+        self.mark(update.network, gateway);
         self.check(key, now);
         if was_prepared {
             self.counters.came_prepared += 1;
@@ -193,7 +193,7 @@ impl Controller {
             self.events.push_back(Event::DeviceGone { mac, network, from: gateway });
         }
         self.note(key);
-        self.dirty.insert(key.0);
+        self.mark(key.0, gateway);
     }
 
     /// Compares what gateways say of a device with where it was.
@@ -235,6 +235,8 @@ impl Controller {
             }
             self.events.push_back(Event::DeviceMoved { mac, network, from, to, gap, prepared });
             self.arrivals.insert(key);
+            self.mark(network, to);
+            old.into_iter().for_each(|old| self.mark(network, old));
             // Before it is prepared for where it was a moment ago.
             self.evict_elsewhere(key, to);
             return self.moved(key, from.is_some(), now);
@@ -268,7 +270,6 @@ impl Controller {
                 record.devices.insert(mac);
             } else {
                 record.devices.remove(&mac);
-                self.dirty.insert(network);
             }
         }
     }

@@ -157,14 +157,16 @@ impl Controller {
             return;
         }
         self.awaited.entry(half.peer).or_default().insert((network, gateway, id));
+        let lone = Lone { half, report: None };
+        let foreign = lone.foreign(gateway);
         if let Some(record) = self.gateways.get_mut(&gateway) {
-            record.sessions.insert(half.local.session);
-            record.halves.insert(id, Lone { half, report: None });
+            record.sessions.insert(lone.half.local.session);
+            record.halves.insert(id, lone);
         }
         if let Some(record) = self.networks.get_mut(&network) {
             record.halves.insert((gateway, id));
         }
-        self.dirty.insert(network);
+        self.mark(network, foreign);
     }
 
     fn forget_half(&mut self, gateway: GatewayId, id: TunnelId) -> Option<Lone> {
@@ -180,7 +182,7 @@ impl Controller {
                 self.awaited.remove(&lone.half.peer);
             }
         }
-        self.dirty.insert(lone.half.network);
+        self.mark(lone.half.network, lone.foreign(gateway));
         Some(lone)
     }
 
@@ -188,10 +190,7 @@ impl Controller {
         let Some(record) = self.networks.get(&network) else { return Vec::new() };
         let of_pair = |(holder, id): &&(GatewayId, TunnelId)| {
             let half = self.gateways.get(holder).and_then(|g| g.halves.get(id));
-            half.is_some_and(|lone| match lone.half.side {
-                Side::Foreign => *holder == foreign,
-                Side::Home => lone.half.peer == foreign,
-            })
+            half.is_some_and(|lone| lone.foreign(*holder) == foreign)
         };
         record.halves.iter().filter(of_pair).copied().collect()
     }

@@ -70,8 +70,9 @@ pub struct Controller {
     timers: Timers,
     counters: Counters,
 
-    /// Networks whose tunnels may no longer be what they are to be.
-    dirty: BTreeSet<NetworkId>,
+    /// Networks whose tunnels may no longer be what they are to be: at one foreign gateway, or
+    /// (`None`) at all of them.
+    dirty: BTreeSet<(NetworkId, Option<GatewayId>)>,
     /// Devices whose home is to be told that they have arrived.
     arrivals: BTreeSet<DeviceKey>,
 

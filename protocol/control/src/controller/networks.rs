@@ -88,20 +88,27 @@ impl Controller {
 
     pub(super) fn mark_homes_of(&mut self, gateway: GatewayId) {
         let homes = self.homes.get(&gateway).into_iter().flatten();
-        self.dirty.extend(homes.copied());
+        self.dirty.extend(homes.map(|network| (*network, None)));
     }
 
-    /// All networks whose tunnels a gateway has a say in.
+    /// Has a network's tunnel at a foreign gateway compared with what it is to be.
+    pub(super) fn mark(&mut self, network: NetworkId, foreign: GatewayId) {
+        self.dirty.insert((network, Some(foreign)));
+    }
+
+    /// Has all tunnels that a gateway has a say in compared.
     pub(super) fn mark_networks_of(&mut self, gateway: GatewayId) {
         self.mark_homes_of(gateway);
         let Some(record) = self.gateways.get(&gateway) else { return };
         let tunnels = record.tunnels.iter().filter_map(|id| self.tunnels.get(id));
-        let halves = record.halves.values().map(|lone| lone.half.network);
-        let wants = record.wants.keys().copied();
+        let tunnels = tunnels.map(|t| (t.network, t.foreign.gateway));
+        let halves = record.halves.values().map(|lone| (lone.half.network, lone.foreign(gateway)));
+        let wants = record.wants.keys().map(|network| (*network, gateway));
+        let awaited = self.awaited.get(&gateway).into_iter().flatten();
         let awaited =
-            self.awaited.get(&gateway).into_iter().flatten().map(|(network, ..)| *network);
-        let all = tunnels.map(|t| t.network).chain(halves).chain(wants).chain(awaited);
-        self.dirty.extend(all);
+            awaited.flat_map(|(network, holder, _)| [(*network, *holder), (*network, gateway)]);
+        let all = tunnels.chain(halves).chain(wants).chain(awaited);
+        self.dirty.extend(all.map(|(network, foreign)| (network, Some(foreign))));
     }
 
     fn unlink_home(&mut self, network: NetworkId, home: Option<GatewayId>) {
@@ -153,7 +160,7 @@ impl Controller {
             self.check((network, mac), now);
             self.relocate((network, mac), now);
         }
-        self.dirty.insert(network);
+        self.dirty.insert((network, None));
         if again {
             self.ask(network, now);
         }

@@ -85,8 +85,8 @@ impl Controller {
             let here = held.remove(&key).is_some();
             if at >= self.room(gateway) {
                 self.withdraw(gateway, key, Withdrawn::GaveWay);
-            } else if !here {
-                self.say_prepare(gateway, key);
+            } else if !here && !self.say_prepare(gateway, key) {
+                self.withdraw(gateway, key, Withdrawn::Unknown);
             }
         }
         // What it holds and nobody knows of: from before a restart of this process. It stays
@@ -117,7 +117,7 @@ impl Controller {
         }
         self.events.push_back(Event::PrepareFailed { mac, network, gateway, reason });
         self.note(key);
-        self.dirty.insert(network);
+        self.mark(network, gateway);
         if self.devices.get(key).is_some_and(|d| d.location.is_some() && !d.settled) {
             self.plan(key, false, now);
         }
@@ -136,7 +136,7 @@ impl Controller {
             self.events.push_back(Event::Withdrawn { mac, network, gateway, why });
         }
         self.note(key);
-        self.dirty.insert(network);
+        self.mark(network, gateway);
     }
 
     /// Withdraws all preparation of a device.
@@ -270,15 +270,16 @@ impl Controller {
             device.prepared.insert(gateway, state);
         }
         self.note(key);
-        self.dirty.insert(key.0);
+        self.mark(key.0, gateway);
     }
 
-    fn say_prepare(&mut self, gateway: GatewayId, key: DeviceKey) {
+    /// `false` where that cannot be said yet: the store has not told the SSID.
+    fn say_prepare(&mut self, gateway: GatewayId, key: DeviceKey) -> bool {
         let (network, mac) = key;
         let facts = self.networks.get(&network).and_then(|n| n.known());
-        if let Some(ssid) = facts.map(|facts| facts.ssid) {
-            self.send(gateway, ToGateway::Prepare(Prepare { mac, ssid, network }));
-        }
+        let Some(ssid) = facts.map(|facts| facts.ssid) else { return false };
+        self.send(gateway, ToGateway::Prepare(Prepare { mac, ssid, network }));
+        true
     }
 
     /// Takes over what a gateway holds prepared; `false` where that cannot be.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use homeward_model::{Encryption, GatewayId, Instant, Mac, Name, NetworkId, Rssi};
 
@@ -16,6 +17,11 @@ use crate::{
 /// A device: a MAC within a network. Two networks may have devices with the same MAC, and what
 /// one of them does is no business of the other.
 pub(super) type DeviceKey = (NetworkId, Mac);
+
+/// All keys of a network's devices.
+fn keys_of(network: NetworkId) -> RangeInclusive<DeviceKey> {
+    (network, Mac::new([0; 6]))..=(network, Mac::new([0xff; 6]))
+}
 
 /// A gateway that has a channel, or had one less than `keep` ago.
 #[derive(Debug)]
@@ -60,6 +66,16 @@ pub(super) struct Lone {
     pub(super) report: Option<TunnelReport>,
 }
 
+impl Lone {
+    /// The gateway at the foreign end, for one that `holder` holds.
+    pub(super) fn foreign(&self, holder: GatewayId) -> GatewayId {
+        match self.half.side {
+            Side::Foreign => holder,
+            Side::Home => self.half.peer,
+        }
+    }
+}
+
 /// A gateway's channel.
 #[derive(Debug)]
 pub(super) struct Channel {
@@ -98,6 +114,16 @@ impl Gateway {
 
     pub(super) fn is_connected(&self) -> bool {
         self.channel.is_some()
+    }
+
+    /// The devices of a network that it says are connected to it.
+    pub(super) fn devices_of(&self, network: NetworkId) -> impl Iterator<Item = Mac> {
+        self.devices.range(keys_of(network)).map(|(_, mac)| *mac)
+    }
+
+    /// The devices of a network that it is to hold prepared.
+    pub(super) fn prepared_of(&self, network: NetworkId) -> impl Iterator<Item = Mac> {
+        self.prepared.range(keys_of(network)).map(|((_, mac), _)| *mac)
     }
 
     /// The least likely of the devices that it holds prepared.

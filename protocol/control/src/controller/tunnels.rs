@@ -38,7 +38,7 @@ impl Controller {
         if let Some(record) = self.networks.get_mut(&network) {
             record.wanters.insert(gateway);
         }
-        self.dirty.insert(network);
+        self.mark(network, gateway);
     }
 
     pub(super) fn unwant(&mut self, gateway: GatewayId, network: NetworkId) {
@@ -48,14 +48,18 @@ impl Controller {
         if let Some(record) = self.networks.get_mut(&network) {
             record.wanters.remove(&gateway);
         }
-        self.dirty.insert(network);
+        self.mark(network, gateway);
     }
 
     /// Makes the tunnels of all networks that something happened to what they are to be.
     pub(super) fn settle(&mut self, now: Instant, entropy: &mut dyn Entropy) {
-        while let Some(network) = self.dirty.pop_first() {
-            for foreign in self.foreigns(network) {
-                self.reconcile(network, foreign, now, entropy);
+        while let Some((network, foreign)) = self.dirty.pop_first() {
+            match foreign {
+                Some(foreign) => self.reconcile(network, foreign, now, entropy),
+                None => {
+                    let all = self.foreigns(network).into_iter();
+                    self.dirty.extend(all.map(|foreign| (network, Some(foreign))));
+                }
             }
             self.forget_if_unused(network);
         }
@@ -69,8 +73,7 @@ impl Controller {
     fn foreigns(&self, network: NetworkId) -> BTreeSet<GatewayId> {
         let Some(record) = self.networks.get(&network) else { return BTreeSet::new() };
         let halves = record.halves.iter().filter_map(|(holder, id)| {
-            let half = &self.gateways.get(holder)?.halves.get(id)?.half;
-            Some(if half.side == Side::Foreign { *holder } else { half.peer })
+            Some(self.gateways.get(holder)?.halves.get(id)?.foreign(*holder))
         });
         let wanters = record.wanters.iter().copied();
         wanters.chain(record.tunnels.keys().copied()).chain(halves).collect()
@@ -216,7 +219,7 @@ impl Controller {
                 self.pairs.remove(&key);
             }
         }
-        self.dirty.insert(tunnel.network);
+        self.mark(tunnel.network, ends.1);
         self.counters.closed += 1;
         self.events.push_back(Event::TunnelClosed {
             tunnel: id,
@@ -254,7 +257,8 @@ impl Controller {
         end.path_mtu = report.path_mtu;
         if side == Side::Home {
             tunnel.routers = report.routers;
-            self.dirty.insert(tunnel.network);
+            let (network, foreign) = (tunnel.network, tunnel.foreign.gateway);
+            self.mark(network, foreign);
         }
     }
 
@@ -273,11 +277,8 @@ impl Controller {
 
     /// Has it said (again) which devices are at the far end of a tunnel.
     pub(super) fn mark_arrivals(&mut self, network: NetworkId, foreign: GatewayId) {
-        let Some(record) = self.networks.get(&network) else { return };
-        let keys = record.devices.iter().map(|mac| (network, *mac));
-        let located =
-            keys.filter(|key| self.devices.get(*key).is_some_and(|d| d.is_roaming_at(foreign)));
-        self.arrivals.extend(located);
+        let Some(record) = self.gateways.get(&foreign) else { return };
+        self.arrivals.extend(record.devices_of(network).map(|mac| (network, mac)));
     }
 
     fn say_arrived(&mut self, key: DeviceKey) {
@@ -357,12 +358,12 @@ impl Controller {
     fn macs(&self, record: &Network, network: NetworkId, foreign: GatewayId) -> Vec<Mac> {
         let Some(gateway) = self.gateways.get(&foreign) else { return Vec::new() };
         let wanted = gateway.wants.get(&network).into_iter().flat_map(|w| w.macs.iter().copied());
-        let here = |mac: &Mac| {
-            let device = self.devices.get((network, *mac));
-            device.is_some_and(|d| d.is_roaming_at(foreign) || d.is_prepared_at(foreign))
-        };
-        let there = record.devices.iter().copied().filter(here);
-        let macs: BTreeSet<_> = wanted.chain(there).filter(|mac| record.entitles(*mac)).collect();
+        let there = gateway.devices_of(network).filter(|mac| {
+            self.devices.get((network, *mac)).is_some_and(|d| d.is_roaming_at(foreign))
+        });
+        let prepared = gateway.prepared_of(network);
+        let macs = wanted.chain(there).chain(prepared).filter(|mac| record.entitles(*mac));
+        let macs: BTreeSet<Mac> = macs.collect();
         macs.into_iter().take(limits::MACS).collect()
     }
 

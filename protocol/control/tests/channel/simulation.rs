@@ -115,6 +115,8 @@ fn apply(world: &mut World, truth: &mut Truth, op: &Op) {
         Op::Suspend(number, on) => {
             truth.retain(|(n, _), _| n != number);
             world.change(*number, |f| f.active = *on);
+            // A revocation that is on its way is carried out all the same.
+            world.run(ms(100));
         }
         Op::Home(number, home) => world.change(*number, |f| f.home = home.map(GatewayId)),
         Op::Encrypt(number, on) => {
@@ -132,6 +134,7 @@ fn apply(world: &mut World, truth: &mut Truth, op: &Op) {
         Op::Insert { network, device } => {
             truth.remove(&(*network, *device));
             world.change(*network, |f| _ = f.devices.insert(mac(*device)));
+            world.run(ms(100));
         }
         Op::Room(gateway, room) => world.node(*gateway).agent.has_room = *room,
         Op::Move(gateway, port) => {
@@ -264,7 +267,7 @@ fn simulate(ops: &[Op]) {
     let settings = ControllerSettings {
         prepared_per_device: 2,
         prepared_per_gateway: 3,
-        devices: 10,
+        devices: 12,
         gateways: 4,
         ..ControllerSettings::default()
     };

@@ -327,3 +327,25 @@ fn a_change_during_a_question_is_asked_about_again() {
     world.run(secs(1));
     assert_eq!(ends(&world, 1, 2).0.encryption, Encryption::Off);
 }
+
+#[test]
+fn both_ends_show_what_they_know_as_json_without_keys() {
+    let mut world = World::connected(3);
+    world.hear(2, &[(3, -50)]);
+    world.connect(2, 1, 11);
+    world.cut(3);
+    world.connect(2, 3, 31);
+    world.run(secs(1));
+    let status = world.status();
+    let json = serde_json::to_string(&status).unwrap();
+    assert_eq!(
+        serde_json::from_str::<homeward_control::controller::Status>(&json).unwrap(),
+        status
+    );
+    assert!(json.contains("home-gateway-away") && json.contains("02:00:00:00:00:0b"), "{json}");
+    let link = world.gateways[&2].link.status(world.now);
+    let json = serde_json::to_string(&link).unwrap();
+    assert_eq!(serde_json::from_str::<homeward_control::link::Status>(&json).unwrap(), link);
+    assert_eq!((link.tunnels.len(), link.denied.len()), (1, 1));
+    assert!(json.contains("\"state\":\"open\"") && !json.contains("cookie"), "{json}");
+}
