@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::namespace::Namespace;
 use crate::random::SplitMix;
-use crate::wait::now;
+use crate::wait::{now, pause};
 
 /// The octets that are sent over and over. A prime, so that no shift by a segment, a page or a
 /// power of two looks right.
@@ -49,7 +49,7 @@ pub struct Progress {
 
 impl Download {
     /// Downloads without end from `server` to `client`, by a connection that the client opens to
-    /// `address`, one of the server's.
+    /// `address`, one of the server's; as quickly as it goes.
     ///
     /// # Errors
     /// If the port is taken, or the client does not reach it within five seconds.
@@ -59,6 +59,21 @@ impl Download {
         address: Ipv4Addr,
         port: u16,
     ) -> Result<Self> {
+        Self::paced(server, client, address, port, None).await
+    }
+
+    /// [`start`](Self::start) at no more than so many bits a second, sent evenly: a gap is then a
+    /// silence of the path, and the machine has time for others.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn paced(
+        server: &Namespace,
+        client: &Namespace,
+        address: Ipv4Addr,
+        port: u16,
+        rate: Option<u64>,
+    ) -> Result<Self> {
         let to = SocketAddrV4::new(address, port);
         let listener =
             server.enter(|| TcpListener::bind(to).with_context(|| format!("bind {to}")))?;
@@ -66,7 +81,7 @@ impl Download {
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().name("download-out".into()).spawn(move || {
             if let Ok((stream, _)) = listener.accept() {
-                send(stream, &stopped);
+                send(stream, rate, &stopped);
             }
         })?;
         let stream = client
@@ -128,14 +143,25 @@ fn pattern() -> Vec<u8> {
     octets
 }
 
-fn send(mut stream: TcpStream, stop: &AtomicBool) {
+fn send(mut stream: TcpStream, rate: Option<u64>, stop: &AtomicBool) {
     // So that a stop is seen while the other end takes nothing.
     stream.set_write_timeout(Some(Duration::from_millis(200))).ok();
     let pattern = pattern();
-    let mut at = 0;
+    let (mut at, mut due) = (0, now());
+    // What a millisecond may have.
+    let most = rate.map_or(PATTERN, |rate| usize::try_from(rate / 8000).unwrap_or(PATTERN).max(1));
     while !stop.load(Ordering::Relaxed) {
-        match stream.write(pattern.get(at..).unwrap_or_default()) {
-            Ok(sent) => at = (at + sent) % PATTERN,
+        let left = pattern.get(at..).unwrap_or_default();
+        match stream.write(left.get(..most).unwrap_or(left)) {
+            Ok(sent) => {
+                at = (at + sent) % PATTERN;
+                if let Some(rate) = rate {
+                    // What was missed is not made up for.
+                    let span = sent as u64 * 8_000_000_000 / rate.max(1);
+                    due = due.max(now()) + Duration::from_nanos(span);
+                    pause(due - now());
+                }
+            }
             Err(error) if is_timeout(&error) => {}
             // The client's end says so, too.
             Err(_) => return,

@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use homeward_linux::child;
+use homeward_linux::{Links, child};
+use homeward_model::Mac;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -270,6 +271,16 @@ fn settle(namespace: &File) -> Result<()> {
     umount2("/sys", MntFlags::MNT_DETACH).ok();
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), nothing).ok();
     Ok(())
+}
+
+/// The MAC address of an interface in a namespace.
+///
+/// # Errors
+/// If it is not there, or has none.
+pub fn mac_of(namespace: &Namespace, interface: &str) -> Result<Mac> {
+    let link = namespace.enter(|| Ok(Links::open()?.by_name(interface)?))?;
+    link.and_then(|link| link.mac)
+        .with_context(|| format!("no MAC address on {interface} in {namespace:?}"))
 }
 
 /// ICMP echo (RFC 792) over a raw socket.

@@ -66,6 +66,7 @@ pub struct Site {
     number: u8,
     name: &'static str,
     lab: Lab,
+    internet: Namespace,
     /// The gateway, with `br0` and `eth0`.
     pub gateway: Namespace,
     /// The box in front of it, with `lan` and `wan`; if there is one.
@@ -99,12 +100,14 @@ impl Town {
         Ok(Self { internet, home, foreign })
     }
 
-    /// Lets no packet larger than `mtu` from the Internet to that site; who sends a larger one that
-    /// may not be fragmented is told so by ICMP.
+    /// Lets no packet larger than `mtu` through between the Internet and that site; who sends a
+    /// larger one that may not be fragmented is told so by ICMP.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn narrow(&self, site: &Site, mtu: u16) -> Result<()> {
+        let (edge, end) = site.edge();
+        edge.ip(&format!("link set {end} mtu {mtu}"))?;
         self.internet.ip(&format!("link set wan{} mtu {mtu}", site.number))
     }
 }
@@ -152,7 +155,8 @@ impl Site {
         let server = format!("{name}-dhcp");
         let folder = lab.folder();
         let dhcp = DhcpServer::start(folder, folder, &server, &gateway, &config).await?;
-        Ok(Self { number, name, lab: lab.clone(), gateway, nat, cable, dhcp })
+        let (lab, internet) = (lab.clone(), internet.clone());
+        Ok(Self { number, name, lab, internet, gateway, nat, cable, dhcp })
     }
 
     /// Its gateway's address in its LAN.
@@ -175,19 +179,29 @@ impl Site {
     }
 
     /// Gives the site another address on the Internet, and takes the old one away, as a provider
-    /// does at night: `last` takes the place of the 2 in 10.0.N.2.
+    /// does at night: `last` takes the place of the 2 in 10.0.N.2. The line is down for a moment,
+    /// which has a box in front of the gateway forget what it translated.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn renumber(&self, last: u8) -> Result<Ipv4Addr> {
-        let (edge, end) = self.nat.as_ref().map_or((&self.gateway, "eth0"), |nat| (nat, "wan"));
+        let (edge, end) = self.edge();
         let (number, new) = (self.number, Ipv4Addr::new(10, 0, self.number, last));
         edge.ip(&format!(
-            "addr flush dev {end} scope global\n\
+            "link set {end} down\n\
+             addr flush dev {end} scope global\n\
+             link set {end} up\n\
              addr add {new}/24 dev {end}\n\
              route add default via 10.0.{number}.1"
         ))?;
+        // Nobody has the old one any more.
+        self.internet.ip(&format!("neigh flush dev wan{number}"))?;
         Ok(new)
+    }
+
+    /// Where its cable ends, and the interface there.
+    fn edge(&self) -> (&Namespace, &'static str) {
+        self.nat.as_ref().map_or((&self.gateway, "eth0"), |nat| (nat, "wan"))
     }
 
     /// Adds a host to the LAN, and waits until it has an address.
