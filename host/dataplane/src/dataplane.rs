@@ -11,7 +11,7 @@ use homeward_l2tp::{
     Discard, Inbound, InboundSettings, InnerHeader, Outbound, Overhead, PathSettings,
 };
 use homeward_linux::tap::VNET_HEADER;
-use homeward_linux::{Tap, TapSettings, UdpSettings, UdpSocket};
+use homeward_linux::{AddressWatch, Tap, TapSettings, UdpSettings, UdpSocket};
 use homeward_model::{Clock, Entropy, Instant};
 use homeward_port::{Port, Settings as PortSettings};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -90,7 +90,8 @@ impl Dataplane {
         for address in &addresses {
             tracing::info!(%address, "the data plane listens");
         }
-        let events = shared.socket_events(&sockets).map_err(system)?;
+        let watch = AddressWatch::open().map_err(Error::System)?;
+        let events = shared.arrivals(&sockets, &watch).map_err(system)?;
         let dataplane = Self {
             shared: Arc::clone(&shared),
             sockets: Mutex::new(Some(Arc::clone(&sockets))),
@@ -98,7 +99,7 @@ impl Dataplane {
             threads: Mutex::new(Threads { running: Vec::new(), next_core }),
         };
         let entropy = AnyEntropy(Box::new(entropy));
-        let ingress = Ingress::new(Arc::clone(&shared), Arc::clone(&sockets), entropy);
+        let ingress = Ingress::new(Arc::clone(&shared), Arc::clone(&sockets), watch, entropy);
         let egress = Egress::new(shared, sockets);
         // A thread that cannot be had ends the other one, as the handle is dropped.
         dataplane.spawn("tunnel-out", move || egress.run())?;

@@ -31,8 +31,9 @@ const ARENA: usize = 160 * 1024;
 /// Below this the batch goes out before the next frame is read: a super-frame may need as much.
 const LOW: usize = 80 * 1024;
 
-/// How many frames of one interface are read before another has its turn.
+/// How many frames, and octets of them, of one interface are read before another has its turn.
 const TURN: usize = 64;
+const TURN_OCTETS: usize = 512 * 1024;
 
 /// The thread's own memory.
 pub(crate) struct Egress {
@@ -71,17 +72,16 @@ impl Egress {
                     return;
                 }
             };
-            let now = shared.now();
-            let table = shared.table();
             for event in ready.iter().take(count).filter(|event| event.data() != WAKE) {
+                // Anew for each interface: a command waits for no more than one has to send.
+                let table = shared.table();
                 let place = usize::try_from(event.data()).unwrap_or(usize::MAX);
                 // One that was closed meanwhile is not there any more.
                 if let Some(tunnel) = table.tunnels.get(place) {
-                    self.drain(&table, place, tunnel, now);
+                    self.drain(&table, place, tunnel, shared.now());
                 }
             }
-            self.flush(&table, now);
-            drop(table);
+            self.flush(&shared.table(), shared.now());
             shared.tell(&mut self.events);
         }
     }
@@ -90,9 +90,13 @@ impl Egress {
     fn drain(&mut self, table: &Table, place: usize, tunnel: &Tunnel, now: Instant) {
         let Some(peer) = table.peers.get(tunnel.peer) else { return };
         let mut outbound = lock(&tunnel.outbound);
+        let mut octets = 0;
         for _ in 0..TURN {
             match tunnel.tap.read(&mut self.header, &mut self.frame) {
-                Ok(Some(len)) => self.forward(peer, tunnel, &mut outbound, len, now),
+                Ok(Some(len)) => {
+                    octets += len;
+                    self.forward(peer, tunnel, &mut outbound, len, now);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.lose(place, tunnel, &error);
@@ -101,6 +105,9 @@ impl Egress {
             }
             if self.batch.left() < LOW {
                 self.flush(table, now);
+            }
+            if octets >= TURN_OCTETS {
+                break;
             }
         }
     }

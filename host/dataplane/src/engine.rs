@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use homeward_l2tp::PathSettings;
-use homeward_linux::udp::UdpSocket;
+use homeward_linux::{AddressWatch, UdpSocket};
 use homeward_model::{Clock, Entropy, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -17,6 +17,9 @@ use crate::wireguard::Identity;
 
 /// What an epoll entry that is no interface or socket has for data.
 pub(crate) const WAKE: u64 = u64::MAX;
+
+/// What the watch of the machine's addresses has.
+pub(crate) const ADDRESSES: u64 = u64::MAX - 1;
 
 /// How often WireGuard's timers are looked at while a peer sends or receives.
 pub(crate) const CORE_TICK: Duration = Duration::from_millis(500);
@@ -87,10 +90,16 @@ impl Shared {
         })
     }
 
-    /// The sockets, for the thread that receives; each with its place for data.
-    pub(crate) fn socket_events(&self, sockets: &[UdpSocket]) -> nix::Result<Epoll> {
+    /// What the thread that receives waits for: the sockets, each with its place for data, and the
+    /// machine's addresses.
+    pub(crate) fn arrivals(
+        &self,
+        sockets: &[UdpSocket],
+        addresses: &AddressWatch,
+    ) -> nix::Result<Epoll> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&self.wake_receiver, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        epoll.add(addresses, EpollEvent::new(EpollFlags::EPOLLIN, ADDRESSES))?;
         for (at, socket) in sockets.iter().enumerate() {
             epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use homeward_l2tp::{Delivery, Echo, peek_session_id};
-use homeward_linux::udp::{Incoming, UdpSocket};
+use homeward_linux::{AddressWatch, Incoming, UdpSocket};
 use homeward_model::Instant;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
@@ -14,7 +14,7 @@ use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use crate::batch::{Batch, Target};
 use crate::carry::{Arrival, note_activity, poll_cores, pump};
 use crate::config::Side;
-use crate::engine::{AnyEntropy, Shared, Timer, WAKE};
+use crate::engine::{ADDRESSES, AnyEntropy, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::encapsulation;
 use crate::offload::coalesce::{Coalescer, Part};
@@ -96,6 +96,7 @@ struct Pending {
 pub(crate) struct Ingress {
     shared: Arc<Shared>,
     sockets: Arc<[UdpSocket]>,
+    addresses: AddressWatch,
     entropy: AnyEntropy,
     buffers: Buffers,
     arrivals: Vec<Incoming>,
@@ -107,10 +108,16 @@ pub(crate) struct Ingress {
 }
 
 impl Ingress {
-    pub(crate) fn new(shared: Arc<Shared>, sockets: Arc<[UdpSocket]>, entropy: AnyEntropy) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        sockets: Arc<[UdpSocket]>,
+        addresses: AddressWatch,
+        entropy: AnyEntropy,
+    ) -> Self {
         Self {
             shared,
             sockets,
+            addresses,
             entropy,
             buffers: Buffers {
                 received: vec![0; ROOMS * ROOM].into_boxed_slice(),
@@ -140,15 +147,35 @@ impl Ingress {
                 }
             };
             for event in ready.iter().take(count) {
-                if event.data() == WAKE {
-                    shared.receiver_woke();
-                } else {
-                    self.receive(usize::try_from(event.data()).unwrap_or(usize::MAX));
+                match event.data() {
+                    WAKE => shared.receiver_woke(),
+                    ADDRESSES => self.note_addresses(),
+                    socket => self.receive(usize::try_from(socket).unwrap_or(usize::MAX)),
                 }
             }
             self.do_what_is_due();
             shared.tell(&mut self.events);
         }
+    }
+
+    /// Tells all links which of our addresses came and went.
+    fn note_addresses(&mut self) {
+        let changes = self.addresses.changes();
+        let (shared, now) = (Arc::clone(&self.shared), self.shared.now());
+        let table = shared.table();
+        for (place, peer) in &table.peers {
+            for sealed in [false, true] {
+                let mut route = peer.link(sealed).route();
+                changes.iter().for_each(|change| route.address_changed(*change, now));
+                drop(route);
+                self.look_after(place, peer, sealed, None, now);
+            }
+            if self.batch.left() < ARENA / 2 {
+                self.batch.flush(&self.sockets);
+            }
+        }
+        self.batch.flush(&self.sockets);
+        self.batch.too_big.clear();
     }
 
     /// Receives what a socket has.

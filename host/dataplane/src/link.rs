@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use homeward_l2tp::path::PathState;
 use homeward_l2tp::{
     Echo, Encapsulation, HeaderTemplate, Overhead, Path, PathEvent, PathSettings, Probe,
     SessionConfig, Sublayer,
 };
+use homeward_linux::AddressChange;
 use homeward_model::{Entropy, Instant};
 
 use crate::config::TunnelId;
@@ -20,6 +22,9 @@ use crate::timers::Slot;
 
 /// The path MTU that is taken for granted where nothing can be probed.
 const UNPROBED_MTU: u16 = 1500;
+
+/// How long a new address is waited for when one is gone.
+const ANNOUNCE: Duration = Duration::from_millis(200);
 
 /// The way to a peer's tunnels of one kind.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub(crate) struct Route {
     carriers: BTreeMap<TunnelId, Carrier>,
     /// Our address that the peer last sent to: what we send comes from there.
     local: Option<IpAddr>,
+    /// When to tell the peer where we are, since that address is ours no more.
+    announce: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -69,7 +76,7 @@ impl Link {
     /// A link without tunnels.
     pub(crate) fn new() -> Self {
         let kind = Kind::Fixed { endpoint: None, up: false };
-        let route = Route { kind, carriers: BTreeMap::new(), local: None };
+        let route = Route { kind, carriers: BTreeMap::new(), local: None, announce: None };
         Self { route: Mutex::new(route), slot: Slot::default(), heard: AtomicU64::new(0) }
     }
 
@@ -95,7 +102,12 @@ impl Link {
         if self.heard().is_none_or(|at| now.since(at) >= settings.probe) {
             route.local = None;
         }
+        let announce = route.announce.take_if(|at| *at <= now).is_some();
         if let Kind::Probed(path) = &mut route.kind {
+            if announce {
+                // A probe is due anyway, for it may be another path; the peer sees where it is from.
+                path.check_mtu(now);
+            }
             path.handle_timeout(now, entropy);
         }
     }
@@ -169,7 +181,23 @@ impl Route {
         self.carriers.remove(&tunnel);
         if self.carriers.is_empty() {
             self.kind = Kind::Fixed { endpoint: None, up: false };
-            self.local = None;
+            (self.local, self.announce) = (None, None);
+        }
+    }
+
+    /// Notes that an address came or went. What we sent from one that is gone comes from another
+    /// from now on, and the peer is told so: at once if a new one came, soon if there may be one
+    /// already. An idle peer would not notice otherwise, and lose us.
+    pub(crate) fn address_changed(&mut self, change: AddressChange, now: Instant) {
+        match change {
+            AddressChange::Gone(address) if self.local == Some(address) => {
+                (self.local, self.announce) = (None, Some(now + ANNOUNCE));
+            }
+            AddressChange::Lost if self.local.is_some() => {
+                (self.local, self.announce) = (None, Some(now + ANNOUNCE));
+            }
+            AddressChange::New(_) if self.announce.is_some() => self.announce = Some(now),
+            _ => {}
         }
     }
 
@@ -251,7 +279,10 @@ impl Route {
     #[inline]
     pub(crate) fn due(&self) -> Option<Instant> {
         match &self.kind {
-            Kind::Probed(path) => path.poll_timeout(),
+            Kind::Probed(path) => match (path.poll_timeout(), self.announce) {
+                (Some(due), Some(announce)) => Some(due.min(announce)),
+                (due, announce) => due.or(announce),
+            },
             Kind::Fixed { .. } => None,
         }
     }

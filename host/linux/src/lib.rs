@@ -7,6 +7,7 @@
 //! | [`tap`] | Ethernet interfaces whose other end is this process |
 //! | [`child`] | programs that do not outlive who started them |
 //! | [`frames`] | all Ethernet frames of an interface, in batches |
+//! | [`addresses`] | which of the machine's addresses come and go |
 //! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
@@ -23,6 +24,7 @@
 //! interfaces come and go: make them at start, or on a blocking thread. A netlink socket belongs
 //! to the network namespace of the thread that opened it.
 
+pub mod addresses;
 pub mod bridge;
 pub mod child;
 pub mod error;
@@ -39,6 +41,7 @@ mod sys;
 pub mod tap;
 pub mod udp;
 
+pub use addresses::{AddressChange, AddressWatch};
 pub use bridge::{Bridges, FdbEntry, PortFlags};
 pub use error::{Error, Result};
 pub use firewall::{Breakout, Firewall, Rules};
