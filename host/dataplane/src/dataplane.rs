@@ -114,6 +114,12 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Whether it carries anything: until it is stopped, or one of its threads ends by a defect.
+    /// In the second case all tunnels are told [`Event::Gone`].
+    pub fn is_running(&self) -> bool {
+        !self.shared.is_stopping()
+    }
+
     /// The X25519 public key that belongs to the private key it was started with.
     pub fn public_key(&self) -> [u8; 32] {
         self.shared.identity.public_key()

@@ -15,7 +15,7 @@ use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use crate::batch::{Batch, Target};
 use crate::carry::{LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, seal, target};
 use crate::config::Side;
-use crate::engine::{Shared, Timer, WAKE};
+use crate::engine::{Alarm, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::Way;
 use crate::offload::mss;
@@ -62,6 +62,7 @@ impl Egress {
     /// Sends until it is told to stop.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
+        let _alarm = Alarm(Arc::clone(&shared));
         let mut ready = [EpollEvent::empty(); 64];
         while !shared.is_stopping() {
             let count = match shared.interfaces.wait(&mut ready, EpollTimeout::NONE) {

@@ -1,7 +1,7 @@
 //! What the two threads and the handle share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use homeward_l2tp::PathSettings;
@@ -157,11 +157,75 @@ impl Shared {
     }
 }
 
+/// Held by each of the two threads. If one ends by itself, the other would carry half of the
+/// traffic: it ends too, and every tunnel's interface counts as gone.
+pub(crate) struct Alarm(pub(crate) Arc<Shared>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        if shared.is_stopping() {
+            return;
+        }
+        tracing::error!("a thread of the data plane ended: this is a defect of Homeward");
+        shared.stop();
+        let mut events = Vec::new();
+        for (_, tunnel) in &shared.table().tunnels {
+            tunnel.gone.store(true, Ordering::Relaxed);
+            events.push(Event::Gone { tunnel: tunnel.id });
+        }
+        shared.tell(&mut events);
+    }
+}
+
 /// An entropy of unknown kind.
 pub(crate) struct AnyEntropy(pub(crate) Box<dyn Entropy + Send>);
 
 impl Entropy for AnyEntropy {
     fn fill(&mut self, room: &mut [u8]) {
         self.0.fill(room);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use homeward_model::UnixTime;
+
+    use super::*;
+    use crate::key::Key;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Instant {
+            Instant::ORIGIN
+        }
+
+        fn unix(&self) -> UnixTime {
+            UnixTime(0)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ends_by_itself_ends_the_other() {
+        let told: Arc<Mutex<usize>> = Arc::default();
+        let tell = Arc::clone(&told);
+        let identity = Identity::new(&Key::new([1; 32]));
+        let tell = Box::new(move |_| *tell.lock().unwrap() += 1);
+        let shared = Shared::new(identity, PathSettings::default(), Box::new(Still), tell);
+        let shared = Arc::new(shared.unwrap());
+        let alarm = Alarm(Arc::clone(&shared));
+        let dies = std::thread::spawn(move || {
+            let _alarm = alarm;
+            panic!("on purpose");
+        });
+        assert!(dies.join().is_err());
+        assert!(shared.is_stopping());
+        // Both threads have something to wake up for.
+        let mut ready = [EpollEvent::empty(); 2];
+        assert_eq!(shared.interfaces.wait(&mut ready, 0u8), Ok(1));
+        assert_eq!(*told.lock().unwrap(), 0, "there was no tunnel");
     }
 }

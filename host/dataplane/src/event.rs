@@ -31,8 +31,9 @@ pub enum Event {
         /// The address.
         endpoint: SocketAddr,
     },
-    /// The TAP interface was deleted by somebody else. The tunnel carries nothing any more: close
-    /// it, or open it again.
+    /// The TAP interface was deleted by somebody else, or the data plane runs no more
+    /// ([`Dataplane::is_running`](crate::Dataplane::is_running)). The tunnel carries nothing any
+    /// more: close it, or open it again.
     Gone {
         /// Which tunnel.
         tunnel: TunnelId,

@@ -1,6 +1,8 @@
 //! The thread that receives: sockets to interfaces. It also does what is due in time.
 
-use std::io::IoSlice;
+mod frames;
+mod sealed;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,19 +11,16 @@ use homeward_l2tp::{Delivery, Echo, peek_session_id};
 use homeward_linux::{AddressWatch, Incoming, UdpSocket};
 use homeward_model::Instant;
 use nix::errno::Errno;
-use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+
+use self::frames::{Buffers, Pending, Place, Span};
 
 use crate::batch::{Batch, Target};
 use crate::carry::{Arrival, note_activity, poll_cores, pump};
-use crate::config::Side;
-use crate::engine::{ADDRESSES, AnyEntropy, Shared, Timer, WAKE};
+use crate::engine::{ADDRESSES, Alarm, AnyEntropy, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::encapsulation;
-use crate::offload::coalesce::{Coalescer, Part};
-use crate::offload::mss;
-use crate::offload::packet::TcpPacket;
-use crate::table::{Peer, Table, Tunnel, lock};
-use crate::wireguard::{self, Message, Opened, Way, core_of};
+use crate::table::{Peer, Table, lock};
 
 /// How many messages are received in one call.
 const ROOMS: usize = 8;
@@ -37,60 +36,6 @@ const TURN: usize = 8;
 
 /// The longest wait, in which nothing is due.
 const LONGEST: Duration = Duration::from_secs(600);
-
-/// Where a frame lies.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    place: Place,
-    begin: usize,
-    len: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    /// Where it was received.
-    Received,
-    /// Where it was opened.
-    Opened,
-    /// Where it was put together.
-    Whole,
-}
-
-/// Where frames lie until they are written.
-struct Buffers {
-    received: Box<[u8]>,
-    opened: Box<[u8]>,
-    opened_used: usize,
-    whole: Vec<u8>,
-}
-
-impl Buffers {
-    fn bytes(&self, span: Span) -> &[u8] {
-        let buffer = match span.place {
-            Place::Received => &self.received[..],
-            Place::Opened => &self.opened[..],
-            Place::Whole => &self.whole[..],
-        };
-        buffer.get(span.begin..span.begin + span.len).unwrap_or_default()
-    }
-
-    fn bytes_mut(&mut self, span: Span) -> &mut [u8] {
-        let buffer = match span.place {
-            Place::Received => &mut self.received[..],
-            Place::Opened => &mut self.opened[..],
-            Place::Whole => &mut self.whole[..],
-        };
-        buffer.get_mut(span.begin..span.begin + span.len).unwrap_or_default()
-    }
-}
-
-/// A tunnel's frames of this batch.
-struct Pending {
-    tunnel: usize,
-    coalescer: Coalescer<Span>,
-    frames: u64,
-    octets: u64,
-}
 
 /// The thread's own memory.
 pub(crate) struct Ingress {
@@ -134,8 +79,9 @@ impl Ingress {
     }
 
     /// Receives until it is told to stop.
-    pub(crate) fn run(mut self, sockets: &nix::sys::epoll::Epoll) {
+    pub(crate) fn run(mut self, sockets: &Epoll) {
         let shared = Arc::clone(&self.shared);
+        let _alarm = Alarm(Arc::clone(&shared));
         let mut ready = [EpollEvent::empty(); 8];
         while !shared.is_stopping() {
             let count = match sockets.wait(&mut ready, timeout(&shared)) {
@@ -374,233 +320,6 @@ impl Ingress {
         self.look_after(place, peer, sealed, arrival, now);
     }
 
-    /// Puts a frame to those that its interface is to be written.
-    #[inline]
-    fn deliver(&mut self, table: &Table, place: usize, tunnel: &Tunnel, span: Span, now: Instant) {
-        let frame = self.buffers.bytes_mut(span);
-        {
-            let mut port = lock(&tunnel.port);
-            let verdict = match tunnel.config.side {
-                Side::Home => port.from_stranger(frame, now),
-                Side::Foreign => port.to_stranger(frame, now),
-            };
-            if !verdict.passes() {
-                return; // the port has counted it
-            }
-        }
-        let packet = TcpPacket::decode(frame);
-        if let Some(packet) = &packet {
-            mss::clamp(frame, packet, || {
-                let link = table.peers.get(tunnel.peer)?.link(tunnel.config.encrypted);
-                let way = link.route().way()?;
-                Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()))
-            });
-        }
-        let known = self.pending.iter().take(self.used).position(|one| one.tunnel == place);
-        let at = known.unwrap_or_else(|| {
-            match self.pending.get_mut(self.used) {
-                Some(spare) => spare.tunnel = place,
-                None => self.pending.push(Pending {
-                    tunnel: place,
-                    coalescer: Coalescer::new(),
-                    frames: 0,
-                    octets: 0,
-                }),
-            }
-            self.used += 1;
-            self.used - 1
-        });
-        if let Some(pending) = self.pending.get_mut(at) {
-            pending.frames += 1;
-            pending.octets += span.len as u64;
-            pending.coalescer.push(self.buffers.bytes(span), packet, span);
-        }
-    }
-
-    /// Writes the frames of this batch to their interfaces.
-    fn write_frames(&mut self, table: &Table) {
-        let buffers = &self.buffers;
-        for pending in self.pending.iter_mut().take(self.used) {
-            let Some(tunnel) = table.tunnels.get(pending.tunnel) else { continue };
-            let mut parts: Vec<IoSlice<'_>> = Vec::new();
-            let (mut lost, mut lost_octets) = (0, 0);
-            pending.coalescer.drain(|output| {
-                let vnet = output.vnet.encode();
-                // The slices live no longer than the header: a new list each time, from old memory.
-                let mut list = recycle(std::mem::take(&mut parts));
-                list.push(IoSlice::new(&vnet));
-                if !output.header.is_empty() {
-                    list.push(IoSlice::new(output.header));
-                }
-                list.extend(output.parts.iter().map(|part| IoSlice::new(piece(buffers, part))));
-                if let Err(error) = tunnel.tap.write(&list) {
-                    tracing::trace!(%error, interface = tunnel.tap.name(), "frame not written");
-                    lost += output.parts.len() as u64;
-                    lost_octets += output.parts.iter().map(|p| p.to - p.from).sum::<usize>() as u64;
-                }
-                parts = recycle(list);
-            });
-            tunnel.counters.tap.add(lost);
-            let octets = pending.octets.saturating_sub(lost_octets);
-            tunnel.counters.received.add(pending.frames - lost, octets);
-            (pending.frames, pending.octets) = (0, 0);
-        }
-        self.used = 0;
-    }
-
-    /// Takes a WireGuard message. Gives the link that it is an authentic one of.
-    #[inline]
-    fn take_wireguard(
-        &mut self,
-        table: &Table,
-        span: Span,
-        arrival: Arrival,
-        now: Instant,
-    ) -> Option<(usize, bool)> {
-        let message = self.buffers.bytes(span);
-        match wireguard::kind(message) {
-            Some(wireguard::DATA) => {
-                let index = wireguard::data_index(message)?;
-                self.take_data(table, index, span, arrival, now)
-            }
-            Some(_) => self.take_handshake(table, span, arrival, now),
-            None => {
-                count(&self.shared.refused.unknown);
-                None
-            }
-        }
-    }
-
-    #[inline]
-    fn take_data(
-        &mut self,
-        table: &Table,
-        index: u32,
-        span: Span,
-        arrival: Arrival,
-        now: Instant,
-    ) -> Option<(usize, bool)> {
-        let known = table.cores.get(&index).and_then(|(at, way)| {
-            let peer = table.peers.get(*at)?;
-            Some((*at, *way, peer, peer.cores.as_ref()?))
-        });
-        let Some((place, way, peer, cores)) = known else {
-            count(&self.shared.refused.unknown);
-            return None;
-        };
-        let begin = self.buffers.opened_used;
-        let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
-        let room = self.buffers.opened.get_mut(begin..)?;
-        if room.len() < message.len() {
-            return None;
-        }
-        let opened = {
-            let mut core = cores.lock(way);
-            if let Some(len) = core.wake(self.batch.room(), now) {
-                self.batch.push(&reply_to(arrival), len);
-            }
-            core.open(message, room)
-        };
-        let len = match opened {
-            Ok(Opened::Packet(len)) => len,
-            Ok(Opened::Nothing) => return Some((place, true)),
-            Ok(Opened::Reply(_)) | Err(()) => {
-                count(&self.shared.refused.wireguard);
-                return None;
-            }
-        };
-        self.buffers.opened_used += len;
-        let packet = self.buffers.opened.get(begin..begin + len)?;
-        let inner = peer.inner.as_ref()?;
-        let Ok(content) = inner.open(packet) else {
-            count(&self.shared.refused.unknown);
-            return Some((place, true));
-        };
-        let at = begin + (content.as_ptr() as usize - packet.as_ptr() as usize);
-        let inside = Span { place: Place::Opened, begin: at, len: content.len() };
-        // Authentic it is, whatever L2TP makes of it; but the path was told of an echo already.
-        match self.take_l2tp(table, inside, Some(place), span.len, arrival, now) {
-            Taken::Echo => None,
-            Taken::Data(_) | Taken::Nothing => Some((place, true)),
-        }
-    }
-
-    #[cold]
-    fn take_handshake(
-        &mut self,
-        table: &Table,
-        span: Span,
-        arrival: Arrival,
-        now: Instant,
-    ) -> Option<(usize, bool)> {
-        let shared = Arc::clone(&self.shared);
-        let mut cookie = [0; 64];
-        let message = self.buffers.bytes(span);
-        let (place, way) = match shared.identity.screen(message, arrival.from.ip(), &mut cookie) {
-            Some(Message::Initiation(key)) => (table.keys.get(&key).copied(), Way::In),
-            Some(Message::For(index)) => match table.cores.get(&core_of(index)) {
-                Some((place, way)) => (Some(*place), *way),
-                None => (None, Way::In),
-            },
-            Some(Message::Cookie(octets)) => {
-                if let Some(room) = self.batch.room().get_mut(..octets.len()) {
-                    room.copy_from_slice(octets);
-                    self.batch.push(&reply_to(arrival), octets.len());
-                }
-                return None;
-            }
-            None => (None, Way::In),
-        };
-        let known = place.and_then(|at| {
-            let peer = table.peers.get(at)?;
-            Some((at, peer, peer.cores.as_ref()?))
-        });
-        let Some((place, peer, cores)) = known else {
-            count(&shared.refused.wireguard);
-            return None;
-        };
-        if self.batch.left() < 4096 {
-            return None;
-        }
-        let mut core = cores.lock(way);
-        if let Some(len) = core.wake(self.batch.room(), now) {
-            self.batch.push(&reply_to(arrival), len);
-        }
-        let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
-        let opened = core.open(message, self.batch.room());
-        drop(core);
-        match opened {
-            Ok(Opened::Reply(len)) => {
-                // It is shorter than what it answers.
-                self.batch.push(&reply_to(arrival), len);
-                let heard = Heard { peer: place, sealed: true, octets: span.len };
-                self.hear(table, heard, arrival, now);
-                peer.link(true).route().spend(arrival.from, len, now);
-                self.send_waiting(peer, cores, way, arrival, now);
-            }
-            Ok(_) => {}
-            Err(()) => count(&shared.refused.wireguard),
-        }
-        None
-    }
-
-    /// Sends the packets that waited for a session, as far as the address may be sent them.
-    fn send_waiting(
-        &mut self,
-        peer: &Peer,
-        cores: &wireguard::Cores,
-        way: Way,
-        arrival: Arrival,
-        now: Instant,
-    ) {
-        while self.batch.left() >= 4096 {
-            let Some(len) = cores.lock(way).next_waiting(self.batch.room()) else { return };
-            if peer.link(true).route().spend(arrival.from, len, now) {
-                self.batch.push(&reply_to(arrival), len);
-            }
-        }
-    }
-
     fn do_what_is_due(&mut self) {
         let shared = Arc::clone(&self.shared);
         let now = shared.now();
@@ -664,17 +383,6 @@ struct Heard {
 
 fn reply_to(arrival: Arrival) -> Target {
     Target { to: arrival.from, from: arrival.to, counters: None }
-}
-
-fn piece<'a>(buffers: &'a Buffers, part: &Part<Span>) -> &'a [u8] {
-    buffers.bytes(part.frame).get(part.from..part.to).unwrap_or_default()
-}
-
-/// The memory of a list, for a list of slices that live for another time.
-fn recycle<'b>(mut list: Vec<IoSlice<'_>>) -> Vec<IoSlice<'b>> {
-    list.clear();
-    // Collected in place: the standard library reuses the allocation.
-    list.into_iter().map(|_| IoSlice::new(&[])).collect()
 }
 
 fn timeout(shared: &Shared) -> EpollTimeout {

@@ -1,0 +1,166 @@
+//! WireGuard messages: opened, answered.
+
+use std::sync::Arc;
+
+use homeward_model::Instant;
+
+use super::frames::{Place, Span};
+use super::{Heard, Ingress, Taken, count, reply_to};
+use crate::carry::Arrival;
+use crate::table::{Peer, Table};
+use crate::wireguard::{self, Message, Opened, Way, core_of};
+
+impl Ingress {
+    /// Takes a WireGuard message. Gives the link that it is an authentic one of.
+    #[inline]
+    pub(super) fn take_wireguard(
+        &mut self,
+        table: &Table,
+        span: Span,
+        arrival: Arrival,
+        now: Instant,
+    ) -> Option<(usize, bool)> {
+        let message = self.buffers.bytes(span);
+        match wireguard::kind(message) {
+            Some(wireguard::DATA) => {
+                let index = wireguard::data_index(message)?;
+                self.take_data(table, index, span, arrival, now)
+            }
+            Some(_) => self.take_handshake(table, span, arrival, now),
+            None => {
+                count(&self.shared.refused.unknown);
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn take_data(
+        &mut self,
+        table: &Table,
+        index: u32,
+        span: Span,
+        arrival: Arrival,
+        now: Instant,
+    ) -> Option<(usize, bool)> {
+        let known = table.cores.get(&index).and_then(|(at, way)| {
+            let peer = table.peers.get(*at)?;
+            Some((*at, *way, peer, peer.cores.as_ref()?))
+        });
+        let Some((place, way, peer, cores)) = known else {
+            count(&self.shared.refused.unknown);
+            return None;
+        };
+        let begin = self.buffers.opened_used;
+        let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
+        let room = self.buffers.opened.get_mut(begin..)?;
+        if room.len() < message.len() {
+            return None;
+        }
+        let opened = {
+            let mut core = cores.lock(way);
+            if let Some(len) = core.wake(self.batch.room(), now) {
+                self.batch.push(&reply_to(arrival), len);
+            }
+            core.open(message, room)
+        };
+        let len = match opened {
+            Ok(Opened::Packet(len)) => len,
+            Ok(Opened::Nothing) => return Some((place, true)),
+            Ok(Opened::Reply(_)) | Err(()) => {
+                count(&self.shared.refused.wireguard);
+                return None;
+            }
+        };
+        self.buffers.opened_used += len;
+        let packet = self.buffers.opened.get(begin..begin + len)?;
+        let inner = peer.inner.as_ref()?;
+        let Ok(content) = inner.open(packet) else {
+            count(&self.shared.refused.unknown);
+            return Some((place, true));
+        };
+        let at = begin + (content.as_ptr() as usize - packet.as_ptr() as usize);
+        let inside = Span { place: Place::Opened, begin: at, len: content.len() };
+        // Authentic it is, whatever L2TP makes of it; but the path was told of an echo already.
+        match self.take_l2tp(table, inside, Some(place), span.len, arrival, now) {
+            Taken::Echo => None,
+            Taken::Data(_) | Taken::Nothing => Some((place, true)),
+        }
+    }
+
+    #[cold]
+    fn take_handshake(
+        &mut self,
+        table: &Table,
+        span: Span,
+        arrival: Arrival,
+        now: Instant,
+    ) -> Option<(usize, bool)> {
+        let shared = Arc::clone(&self.shared);
+        let mut cookie = [0; 64];
+        let message = self.buffers.bytes(span);
+        let (place, way) = match shared.identity.screen(message, arrival.from.ip(), &mut cookie) {
+            Some(Message::Initiation(key)) => (table.keys.get(&key).copied(), Way::In),
+            Some(Message::For(index)) => match table.cores.get(&core_of(index)) {
+                Some((place, way)) => (Some(*place), *way),
+                None => (None, Way::In),
+            },
+            Some(Message::Cookie(octets)) => {
+                if let Some(room) = self.batch.room().get_mut(..octets.len()) {
+                    room.copy_from_slice(octets);
+                    self.batch.push(&reply_to(arrival), octets.len());
+                }
+                return None;
+            }
+            None => (None, Way::In),
+        };
+        let known = place.and_then(|at| {
+            let peer = table.peers.get(at)?;
+            Some((at, peer, peer.cores.as_ref()?))
+        });
+        let Some((place, peer, cores)) = known else {
+            count(&shared.refused.wireguard);
+            return None;
+        };
+        if self.batch.left() < 4096 {
+            return None;
+        }
+        let mut core = cores.lock(way);
+        if let Some(len) = core.wake(self.batch.room(), now) {
+            self.batch.push(&reply_to(arrival), len);
+        }
+        let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
+        let opened = core.open(message, self.batch.room());
+        drop(core);
+        match opened {
+            Ok(Opened::Reply(len)) => {
+                // It is shorter than what it answers.
+                self.batch.push(&reply_to(arrival), len);
+                let heard = Heard { peer: place, sealed: true, octets: span.len };
+                self.hear(table, heard, arrival, now);
+                peer.link(true).route().spend(arrival.from, len, now);
+                self.send_waiting(peer, cores, way, arrival, now);
+            }
+            Ok(_) => {}
+            Err(()) => count(&shared.refused.wireguard),
+        }
+        None
+    }
+
+    /// Sends the packets that waited for a session, as far as the address may be sent them.
+    fn send_waiting(
+        &mut self,
+        peer: &Peer,
+        cores: &wireguard::Cores,
+        way: Way,
+        arrival: Arrival,
+        now: Instant,
+    ) {
+        while self.batch.left() >= 4096 {
+            let Some(len) = cores.lock(way).next_waiting(self.batch.room()) else { return };
+            if peer.link(true).route().spend(arrival.from, len, now) {
+                self.batch.push(&reply_to(arrival), len);
+            }
+        }
+    }
+}
