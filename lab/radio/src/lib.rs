@@ -50,13 +50,15 @@
 //! | [`radios`], [`control`] | reach and signal; talking to hostapd and wpa_supplicant |
 //! | [`air`] | what is on the air |
 //! | [`flow`], [`timeline`], [`wait`] | of the network lab: how long traffic is silent; moments on one clock; waiting for conditions |
+//! | [`town`] | three gateways of an operator, and a phone that walks between them |
 //! | [`operator`] | a core and agents: the product itself |
 //! | [`demo`], [`report`] | the main job with commentary, and what is kept of it |
 //! | [`floor`] | how fast a BSS that a script adds on a probe can serve |
 //!
 //! All that a run leaves is in `target/lab/<test name>/`: `log` (what the body printed), one log
 //! per program, `console`. `HOMEWARD_LAB_LIVE=1` repeats the log while it grows;
-//! `HOMEWARD_LAB_CACHE` moves the kernel; `HOMEWARD_LAB_PARALLEL=1` lets several VMs run at once,
+//! `HOMEWARD_LAB_CACHE` moves the kernel; `HOMEWARD_LAB_KVM=1` uses KVM inside a virtual
+//! machine, too; `HOMEWARD_LAB_PARALLEL=1` lets several VMs run at once,
 //! at the price of their timing.
 //!
 //! Emulated, the guest runs plain code at nearly full speed, but a system call costs 2.5 times and
@@ -76,6 +78,7 @@ pub mod report;
 pub mod scenario;
 pub mod security;
 pub mod station;
+pub mod town;
 mod vm;
 
 pub use air::{Air, Flood};

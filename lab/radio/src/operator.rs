@@ -27,6 +27,8 @@ const START: Duration = Duration::from_secs(30);
 pub const ROAM_BRIDGE: &str = "br-roam";
 /// The number of [`ROAM_BRIDGE`] among a gateway's bridges.
 pub const ROAM_INDEX: u8 = 1;
+/// The port of the control channel.
+const CONTROLLER: u16 = 4719;
 /// The secret that all gateways of the lab share with the core, each in its own record.
 const SECRET: &str = "a secret for the lab, and only for it";
 
@@ -62,6 +64,7 @@ impl Operator {
         let config = format!(
             "[store]\npath = \"{}\"\nkey_file = \"{}\"\n\
              [aaa]\nlisten = [\"{CORE}:1812\"]\nworkers = 1\n\
+             [controller]\nlisten = [\"{CORE}:{CONTROLLER}\"]\n\
              [control]\nsocket = \"{}\"\n",
             at("core.db"),
             at("core.keys"),
@@ -208,6 +211,24 @@ impl Operator {
             "wpa2-wpa3" => Security::Transition(passphrase.into()),
             _ => Security::wpa2(passphrase),
         })
+    }
+
+    /// Enrols a gateway for the control channel: what its configuration needs for that.
+    ///
+    /// # Errors
+    /// If `admin` fails.
+    pub async fn channel(&self, gateway: &Gateway) -> Result<String> {
+        let enrolled = self.admin(&["gateway", "enrol", gateway.name()]).await?;
+        let token = enrolled["token"].as_str().context("admin printed no token")?;
+        let folder = Path::new(RUN).join(format!("{}-channel", gateway.name()));
+        fs::create_dir_all(&folder)?;
+        let file = folder.join("token");
+        private(&file, token)?;
+        Ok(format!(
+            "[channel]\ncore = [\"{CORE}:{CONTROLLER}\"]\ndirectory = \"{}\"\ntoken_file = \"{}\"\n",
+            folder.join("credential").display(),
+            file.display()
+        ))
     }
 
     /// Starts an agent beside a gateway's hostapd, and waits until it hears probes.
