@@ -99,8 +99,9 @@ fn kernels_session(kernel: &Namespace, more: &str) -> Result<()> {
         &format!(
             "ip l2tp add session name l2tp0 tunnel_id 1 session_id 20 peer_session_id 10 \
          cookie {} peer_cookie {} l2spec_type default {more}",
-            hex(COOKIE_TO_KERNEL),
+            // To the kernel, `cookie` is what it sends.
             hex(COOKIE_TO_US),
+            hex(COOKIE_TO_KERNEL),
         ),
     )?;
     kernel.ip("link set l2tp0 mtu 1300 up\naddr add 10.20.0.2/24 dev l2tp0")
