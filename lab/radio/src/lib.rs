@@ -53,6 +53,7 @@
 //! | [`town`] | three gateways of an operator, and a phone that walks between them |
 //! | [`operator`] | a core and agents: the product itself |
 //! | [`demo`], [`report`] | the main job with commentary, and what is kept of it |
+//! | [`roam`](mod@roam) | how long a phone is silent when it roams |
 //! | [`floor`] | how fast a BSS that a script adds on a probe can serve |
 //!
 //! All that a run leaves is in `target/lab/<test name>/`: `log` (what the body printed), one log
@@ -75,6 +76,7 @@ pub mod lab;
 pub mod operator;
 pub mod radios;
 pub mod report;
+pub mod roam;
 pub mod scenario;
 pub mod security;
 pub mod station;

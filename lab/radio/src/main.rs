@@ -1,17 +1,19 @@
 //! `homeward-radio demo [--rounds N] [--out FOLDER]`: runs the demo in the radio lab and leaves
 //! `report.json` and `report.html` in the folder. Exit status 0 when everything held.
+//!
+//! `homeward-radio roam [--rounds N] [--out FOLDER]`: measures roams, and leaves `roam.json`.
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use homeward_radio::report::{Report, console};
-use homeward_radio::{Scenario, demo};
+use homeward_radio::{Scenario, demo, roam};
 
-const USAGE: &str = "usage: homeward-radio demo [--rounds N] [--out FOLDER]";
+const USAGE: &str = "usage: homeward-radio demo|roam [--rounds N] [--out FOLDER]";
 
 fn main() -> ExitCode {
     match run() {
@@ -26,10 +28,12 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some("demo") {
-        bail!(USAGE);
-    }
-    let (mut rounds, mut out) = (10usize, PathBuf::from("target/demo"));
+    let what = arguments.next();
+    let what = match what.as_deref() {
+        Some(what @ ("demo" | "roam")) => what,
+        _ => bail!(USAGE),
+    };
+    let (mut rounds, mut out) = (10usize, Path::new("target").join(what));
     while let Some(argument) = arguments.next() {
         let value =
             arguments.next().with_context(|| format!("{argument} needs a value; {USAGE}"))?;
@@ -39,7 +43,10 @@ fn run() -> Result<bool> {
             _ => bail!("{argument} is unknown; {USAGE}"),
         }
     }
-    let words = ["demo".to_owned(), "--rounds".to_owned(), rounds.to_string()];
+    let words = [what.to_owned(), "--rounds".to_owned(), rounds.to_string()];
+    if what == "roam" {
+        return measure_roams(&words, rounds, &out);
+    }
     let ran = Scenario::new().radios(demo::RADIOS).within(Duration::from_secs(420)).program(
         "demo",
         &words,
@@ -58,4 +65,19 @@ fn run() -> Result<bool> {
     writeln!(screen, "report: {}", out.join("report.html").display())?;
     writeln!(screen, "logs:   {}", ran.logs.display())?;
     Ok(report.verdict.passed() && ran.ending == Ok(()))
+}
+
+/// Measures roams in the guest, and keeps what it left.
+fn measure_roams(words: &[String], rounds: usize, out: &Path) -> Result<bool> {
+    let ran = Scenario::new().radios(roam::RADIOS).within(Duration::from_secs(420)).program(
+        "roam",
+        words,
+        move |lab| roam::measure(lab, rounds),
+    )?;
+    if ran.ending != Ok(()) {
+        bail!("the roams were not measured: {ran}");
+    }
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::copy(ran.logs.join("roam.json"), out.join("roam.json"))?;
+    Ok(true)
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
-use homeward_net::{Download, Flow};
+use anyhow::{Result, ensure};
+use homeward_net::printer::get;
+use homeward_net::{Capture, Download, Flow, Printer, sweep};
 use homeward_radio::lab::CORE;
-use homeward_radio::town::{RADIOS, SOON, Town, roam};
+use homeward_radio::town::{RADIOS, SOON, Site, Town, roam};
 use homeward_radio::wait::{elapse, now, wait_for};
 use homeward_radio::{Namespace, Scenario};
 
@@ -50,6 +51,89 @@ fn a_phone_keeps_its_address_and_its_sessions_from_home_to_a_stranger_to_a_third
             ensure!(again.router == lease.router, "{again:?} has another router");
         }
         ensure!(download.total() > 1_000_000, "{} octets", download.total());
+        Ok(())
+    });
+}
+
+/// A host on a gateway's LAN.
+fn host(site: &Site, name: &str, address: &str) -> Result<Namespace> {
+    let host = Namespace::create(name)?;
+    let port = format!("to-{name}");
+    site.gateway.namespace().join(&port, &host, "eth0")?;
+    site.gateway.namespace().ip(&format!("link set {port} master br0"))?;
+    let router = site.gateway.lan_address();
+    host.ip(&format!(
+        "link set lo up\naddr add {address}/24 dev eth0\nroute add default via {router}"
+    ))?;
+    Ok(host)
+}
+
+#[test]
+fn abroad_the_printer_at_home_is_reached_and_nothing_on_the_strangers_lan_in_either_direction() {
+    Scenario::new().radios(RADIOS).run(|lab| async move {
+        let mut town = Town::build(&lab, "").await?;
+        let printer = host(&town.home, "printer", "10.1.0.9")?;
+        let _page = Printer::start("the printer of elm street", &printer, "10.1.0.9".parse()?)?;
+        let tv = host(&town.foreign, "tv", "10.2.0.9")?;
+        let _secret = Printer::start("the television of oak avenue", &tv, "10.2.0.9".parse()?)?;
+
+        let lease = town.phone_at_home().await?;
+        town.phone.near(&[&town.home.gateway, &town.foreign.gateway])?;
+        let bssid = town.foreign.heard(&town.phone).await?;
+        let heard_by_tv = Capture::start(&tv, "eth0")?;
+        roam(&town.phone, bssid, SOON).await?;
+        town.phone.near(&[&town.foreign.gateway])?;
+
+        let page = get(town.phone.namespace(), "10.1.0.9".parse()?, SOON).await?;
+        ensure!(page.contains("the printer of elm street"), "{page}");
+
+        // From the phone, on the link it is on: nobody of the stranger's LAN answers, nor hears it.
+        let wlan = town.phone.radio().interface();
+        let patience = Duration::from_secs(4);
+        let found =
+            sweep(town.phone.namespace(), &wlan, "10.2.0.1".parse()?, &[], patience).await?;
+        ensure!(found.arp.is_empty(), "the phone found {found:?}");
+        let phone = town.phone.mac();
+        let reached = heard_by_tv.count(|frame| frame.source() == Some(phone));
+        ensure!(reached == 0, "{reached} frames of the phone reached the stranger's LAN");
+        // From the stranger's LAN: the phone is not there.
+        let found = sweep(&tv, "eth0", lease.address, &[], patience).await?;
+        let there = found.arp.iter().any(|(_, mac)| *mac == phone);
+        ensure!(!there, "the stranger's LAN found the phone: {found:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn while_the_core_is_away_a_roamer_goes_on_and_afterwards_its_tunnel_is_the_same() {
+    Scenario::new().radios(RADIOS).run(|lab| async move {
+        let mut town = Town::build(&lab, "").await?;
+        let lease = town.phone_at_home().await?;
+        town.phone.near(&[&town.home.gateway, &town.foreign.gateway])?;
+        let bssid = town.foreign.heard(&town.phone).await?;
+        roam(&town.phone, bssid, SOON).await?;
+        town.phone.near(&[&town.foreign.gateway])?;
+        town.phone.ping(CORE, SOON).await?;
+        let tunnel = town.foreign.agent.status().await?["channel"]["tunnels"][0]["tunnel"].clone();
+        let down = Flow::start(&Namespace::ROOT, town.phone.namespace(), lease.address, 5000)?;
+
+        let killed = now();
+        town.operator.core().kill();
+        let gone = |status: &serde_json::Value| status["channel"]["state"] != "open";
+        town.foreign.agent.status_where("the channel to be gone", SOON, gone).await?;
+        elapse(Duration::from_secs(3)).await;
+        let outage = down.outage(killed, now());
+        ensure!(outage.lost == 0 && outage.arrived > 100, "without the core: {outage:?}");
+
+        town.operator.core().restart()?;
+        town.operator.core_is_up().await?;
+        for site in [&town.home, &town.foreign] {
+            let back = |status: &serde_json::Value| status["channel"]["state"] == "open";
+            let status = site.agent.status_where("the channel to be open", SOON, back).await?;
+            ensure!(status["channel"]["tunnels"][0]["tunnel"] == tunnel, "{status:#}");
+        }
+        let outage = down.outage(killed, now());
+        ensure!(outage.lost == 0, "when the core came back: {outage:?}");
         Ok(())
     });
 }

@@ -8,6 +8,10 @@
 //! | [`ear`] | hears probe requests on a monitor interface |
 //! | [`agent`] | the machines joined: what was heard goes in, what is to be done comes out |
 //! | [`hands`] | has hostapd do it |
+//! | [`tunnels`] | what the VAPs want, what the controller says, what the data plane is told |
+//! | [`plane`], `reach`, `channel` | the data plane's orders carried out; the channel kept |
+//! | `segments`, `wall`, `line`, `lan` | bridges of roamers, the firewall, the owner's line and LAN |
+//! | `greeter`, `frames`, `neighbours` | routers told to stations; frames of ours; beacons heard |
 //! | [`journal`] | log lines and metrics |
 //! | [`service`] | the loop around them: sockets, status, reload, stop |
 #![forbid(unsafe_code)]
@@ -22,6 +26,7 @@ mod greeter;
 pub mod hands;
 pub mod journal;
 mod lan;
+mod line;
 mod neighbours;
 pub mod plane;
 mod reach;

@@ -25,6 +25,7 @@ use crate::doctor;
 use crate::ear::{self, Counts, Probe};
 use crate::hands::{self, Hands, Order};
 use crate::journal::Journal;
+use crate::line::Line;
 use crate::neighbours;
 use crate::reach::Reach;
 use crate::segments::Segments;
@@ -88,6 +89,7 @@ pub async fn run_hearing(
     let serve_home = config.home.psk_file.is_some();
     // Kept to the end: it falls when all roamers have gone.
     let _wall = Wall::build(&config).exit(Exit::System)?;
+    let _line = Line::share(&config).exit(Exit::System)?;
     let segments = Arc::new(Segments::open().exit(Exit::System)?);
     let (input_tx, mut inputs) = mpsc::unbounded_channel();
     let (reach, tunnels) = Reach::start(&config, Arc::clone(&segments), &input_tx)?.unzip();

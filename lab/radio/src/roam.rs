@@ -1,0 +1,100 @@
+//! How long a phone is silent when it roams: between two access points on one bridge, and between
+//! two gateways whose only bond is the tunnel, in turn, in one VM.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use homeward_model::Mac;
+use homeward_net::wait::{elapse, now};
+use homeward_net::{Flow, Namespace};
+use serde::{Deserialize, Serialize};
+
+use crate::gateway::ApConfig;
+use crate::lab::{CORE, Lab};
+use crate::security::Security;
+use crate::station::Station;
+use crate::town::{KEY, SOON, SSID, Town, roam};
+
+/// How many radios it takes.
+pub const RADIOS: u32 = 5;
+/// For how long after a roam traffic is watched: the slowest was seen to take a second.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// Silences, in milliseconds, in the order in which they were measured.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Silences {
+    /// To the phone.
+    pub down: Vec<f64>,
+    /// From the phone.
+    pub up: Vec<f64>,
+}
+
+/// What was measured. Each round is there and back.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Roams {
+    /// Between two access points on one bridge.
+    pub plain: Silences,
+    /// From home to a stranger's gateway that was prepared, and back.
+    pub prepared: Silences,
+    /// The first time to a stranger's gateway, which heard of the phone by its probe.
+    pub unprepared: Silences,
+}
+
+/// Measures `rounds` of each, and saves `roam.json`.
+///
+/// # Errors
+/// If the phone does not get where it is sent.
+pub async fn measure(lab: Lab, rounds: usize) -> Result<()> {
+    let mut town = Town::build(&lab, "").await?;
+    // A second access point of the home's own, on another channel.
+    let annex = lab.gateway("annex").await?;
+    annex.namespace().ip("link add brx type bridge forward_delay 0\nlink set brx up")?;
+    annex.namespace().join("x0", town.home.gateway.namespace(), "x1")?;
+    annex.namespace().ip("link set x0 master brx")?;
+    town.home.gateway.namespace().ip("link set x1 master br0")?;
+    let second = ApConfig::new(SSID).security(Security::wpa2(KEY)).channel(6).bridge("brx");
+    let second = annex.access_point(&second).await?;
+
+    let lease = town.phone_at_home().await?;
+    town.phone.ping(CORE, SOON).await?;
+    let flows = Flows {
+        down: Flow::start(&Namespace::ROOT, town.phone.namespace(), lease.address, 5000)?,
+        up: Flow::start(town.phone.namespace(), &Namespace::ROOT, CORE, 5001)?,
+    };
+    let mut roams = Roams::default();
+    let home = town.home.ap.bssid();
+
+    // Once abroad and back, for the controller to learn the way.
+    town.phone.near(&[&town.home.gateway, &town.foreign.gateway])?;
+    let abroad = town.foreign.heard(&town.phone).await?;
+    flows.roam(&town.phone, abroad, &mut roams.unprepared).await?;
+    flows.roam(&town.phone, home, &mut Silences::default()).await?;
+
+    for _ in 0..rounds {
+        town.phone.near(&[&town.home.gateway, &annex])?;
+        flows.roam(&town.phone, second.bssid(), &mut roams.plain).await?;
+        flows.roam(&town.phone, home, &mut roams.plain).await?;
+        town.phone.near(&[&town.home.gateway, &town.foreign.gateway])?;
+        let abroad = town.foreign.ready().await.context("nothing was prepared")?;
+        flows.roam(&town.phone, abroad, &mut roams.prepared).await?;
+        flows.roam(&town.phone, home, &mut roams.prepared).await?;
+    }
+    println!("{}", serde_json::to_string(&roams)?);
+    lab.save_json("roam.json", &roams).map(drop)
+}
+
+struct Flows {
+    down: Flow,
+    up: Flow,
+}
+
+impl Flows {
+    /// Sends the phone to a BSS, and notes how long each direction was silent meanwhile.
+    async fn roam(&self, phone: &Station, bssid: Mac, into: &mut Silences) -> Result<()> {
+        let left = roam(phone, bssid, SOON).await?;
+        elapse(WATCH).await;
+        into.down.push(self.down.outage(left, now()).silence_ms);
+        into.up.push(self.up.outage(left, now()).silence_ms);
+        Ok(())
+    }
+}
