@@ -17,13 +17,14 @@ use crate::carry::{LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, seal, ta
 use crate::config::Side;
 use crate::engine::{Alarm, Shared, Timer, WAKE};
 use crate::event::Event;
-use crate::link::Way;
+use crate::link::{Link, Way};
 use crate::offload::mss;
 use crate::offload::packet::TcpPacket;
 use crate::offload::segment::{Segments, complete_checksum};
 use crate::offload::vnet::{Gso, Vnet};
-use crate::table::{Peer, Table, Tunnel, lock};
-use crate::wireguard::{self, Core};
+use crate::status::Traffic;
+use crate::table::{Table, Tunnel, lock};
+use crate::wireguard::{self, Core, Cores};
 
 /// Room for datagrams: what two super-frames become.
 const ARENA: usize = 160 * 1024;
@@ -79,7 +80,7 @@ impl Egress {
                 let place = usize::try_from(event.data()).unwrap_or(usize::MAX);
                 // One that was closed meanwhile is not there any more.
                 if let Some(tunnel) = table.tunnels.get(place) {
-                    self.drain(&table, place, tunnel, shared.now());
+                    self.drain(&table, tunnel, shared.now());
                 }
             }
             self.flush(&shared.table(), shared.now());
@@ -88,126 +89,68 @@ impl Egress {
     }
 
     /// Reads what the interface has, and puts it into the batch.
-    fn drain(&mut self, table: &Table, place: usize, tunnel: &Tunnel, now: Instant) {
+    fn drain(&mut self, table: &Table, tunnel: &Tunnel, now: Instant) {
         let Some(peer) = table.peers.get(tunnel.peer) else { return };
-        let mut outbound = lock(&tunnel.outbound);
-        let mut octets = 0;
-        for _ in 0..TURN {
-            match tunnel.tap.read(&mut self.header, &mut self.frame) {
-                Ok(Some(len)) => {
-                    octets += len;
-                    self.forward(peer, tunnel, &mut outbound, len, now);
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    self.lose(place, tunnel, &error);
-                    break;
-                }
-            }
-            if self.batch.left() < LOW {
-                self.flush(table, now);
-            }
-            if octets >= TURN_OCTETS {
-                break;
-            }
-        }
-    }
-
-    /// Sends one frame or super-frame.
-    fn forward(
-        &mut self,
-        peer: &Peer,
-        tunnel: &Tunnel,
-        outbound: &mut Outbound,
-        len: usize,
-        now: Instant,
-    ) {
-        let counters = &tunnel.counters;
-        let vnet = Vnet::decode(&self.header);
-        let frame = self.frame.get_mut(..len).unwrap_or_default();
-        {
-            let mut port = lock(&tunnel.port);
-            let verdict = match tunnel.config.side {
-                Side::Home => port.to_stranger(frame, now),
-                Side::Foreign => port.from_stranger(frame, now),
-            };
-            if !verdict.passes() {
-                return; // the port has counted it
-            }
-        }
         let sealed = tunnel.config.encrypted;
         let link = peer.link(sealed);
-        let Some(way) = link.route().way() else { return counters.no_path.add(1) };
+        // What holds for all of them is found out once.
+        let way = link.route().way();
+        let wire = match (sealed, &peer.inner, &peer.cores) {
+            (false, _, _) => Some(Wire::Clear),
+            (true, Some(inner), Some(cores)) => Some(Wire::Sealed(inner, cores)),
+            (true, _, _) => None,
+        };
+        let Some((way, wire)) = way.zip(wire) else { return self.refuse(tunnel, now) };
         let largest = tunnel.overhead.largest_payload(way.to.ip(), way.mtu.into());
-        let largest = largest.min(LARGEST_PAYLOAD);
-
-        let mut core = None;
-        if sealed {
-            let (Some(inner), Some(cores)) = (peer.inner, &peer.cores) else {
-                return counters.no_path.add(1);
-            };
-            core = Some((inner, cores));
-            let due = note_activity(peer, now);
-            self.shared.arm(&peer.slot, Timer::Cores(tunnel.peer), Some(due));
-        }
         let mut sender = Sender {
             batch: &mut self.batch,
             plain: &mut self.plain,
-            target: target(&way, counters),
-            core: core.map(|(inner, cores)| {
-                let held = way.proven.then(|| cores.lock(wireguard::Way::Out));
-                (inner, cores, held)
-            }),
+            target: target(&way, &tunnel.counters),
+            core: match wire {
+                Wire::Sealed(_, cores) if way.proven => Some(cores.lock(wireguard::Way::Out)),
+                _ => None,
+            },
+            wire,
             link,
             way,
+            largest: largest.min(LARGEST_PAYLOAD),
             tunnel,
             now,
-            octets: 0,
             packets: 0,
+            octets: 0,
+            sent: Traffic::default(),
         };
         sender.wake();
-        let mut frames = 1;
-        let mut sent = len;
-        if vnet.gso == Gso::None {
-            if let Some((start, offset)) = vnet.checksum
-                && complete_checksum(frame, start, offset).is_err()
-            {
-                return counters.malformed.add(1);
+        let mut outbound = lock(&tunnel.outbound);
+        let mut lost = None;
+        let mut read = 0;
+        for _ in 0..TURN {
+            match tunnel.tap.read(&mut self.header, &mut self.frame) {
+                Ok(Some(len)) => {
+                    let frame = self.frame.get_mut(..len).unwrap_or_default();
+                    if admits(tunnel, frame, now) {
+                        sender.forward(&mut outbound, &Vnet::decode(&self.header), frame);
+                    }
+                    read += len;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    lost = Some(error);
+                    break;
+                }
             }
-            if let Some(packet) = TcpPacket::decode(frame) {
-                let limit = || Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()));
-                mss::clamp(frame, &packet, limit);
+            if sender.batch.left() < LOW {
+                sender.batch.flush(&self.sockets);
             }
-            // The session counts what cannot be cut.
-            let Ok(pieces) = outbound.plan(len, largest) else { return };
-            for piece in pieces {
-                let octets = piece.of(frame);
-                sender.send(outbound, &piece, |room| {
-                    room.get_mut(..octets.len())?.copy_from_slice(octets);
-                    Some(octets.len())
-                });
-            }
-        } else {
-            let Ok(mut segments) = Segments::new(frame, &vnet, largest) else {
-                return counters.malformed.add(1);
-            };
-            (frames, sent) = (0, 0);
-            while segments.left() > 0 {
-                let len = segments.next_len();
-                // It is no longer than the largest payload: one piece.
-                let Ok(mut pieces) = outbound.plan(len, largest) else { break };
-                let Some(piece) = pieces.next() else { break };
-                sender.send(outbound, &piece, |room| segments.write_next(room));
-                frames += 1;
-                sent += len;
+            if read >= TURN_OCTETS {
+                break;
             }
         }
-        let (octets, packets) = (sender.octets, sender.packets);
+        drop(outbound);
+        let (octets, packets, sent) = (sender.octets, sender.packets, sender.sent);
         drop(sender);
         if packets > 0 {
-            counters.sent.add(frames, sent as u64);
-        }
-        if octets > 0 {
+            tunnel.counters.sent.add(sent.frames, sent.octets);
             let mut route = link.route();
             if way.proven {
                 route.sent(way.to, octets, now);
@@ -215,16 +158,44 @@ impl Egress {
             let due = route.due();
             drop(route);
             self.shared.arm(&link.slot, Timer::Link(tunnel.peer, sealed), due);
+            if sealed {
+                let due = note_activity(peer, now);
+                self.shared.arm(&peer.slot, Timer::Cores(tunnel.peer), Some(due));
+            }
+        }
+        if let Some(error) = lost {
+            self.lose(tunnel, &error);
+        }
+        self.note_too_big(table, now);
+    }
+
+    /// Reads what the interface has, and has nowhere to send it.
+    #[cold]
+    fn refuse(&mut self, tunnel: &Tunnel, now: Instant) {
+        for _ in 0..TURN {
+            match tunnel.tap.read(&mut self.header, &mut self.frame) {
+                Ok(Some(len)) => {
+                    let frame = self.frame.get(..len).unwrap_or_default();
+                    if admits(tunnel, frame, now) {
+                        tunnel.counters.no_path.add(1);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => return self.lose(tunnel, &error),
+            }
         }
     }
 
     fn flush(&mut self, table: &Table, now: Instant) {
-        if self.batch.is_empty() {
-            return;
+        if !self.batch.is_empty() {
+            self.batch.flush(&self.sockets);
+            self.note_too_big(table, now);
         }
-        self.batch.flush(&self.sockets);
+    }
+
+    /// Tells the links of what was too long for our own interfaces.
+    fn note_too_big(&mut self, table: &Table, now: Instant) {
         for big in self.batch.too_big.drain(..) {
-            // Rare: an interface of ours has become narrower.
             for (place, peer) in &table.peers {
                 for sealed in [false, true] {
                     let link = peer.link(sealed);
@@ -240,36 +211,58 @@ impl Egress {
 
     /// An interface that cannot be read is one that somebody deleted.
     #[cold]
-    fn lose(&mut self, place: usize, tunnel: &Tunnel, error: &std::io::Error) {
+    fn lose(&mut self, tunnel: &Tunnel, error: &std::io::Error) {
         if tunnel.gone.swap(true, Ordering::Relaxed) {
             return;
         }
         tracing::warn!(interface = tunnel.tap.name(), tunnel = tunnel.id.0, %error, "interface gone");
-        let _ = (place, self.shared.interfaces.delete(&*tunnel.tap));
+        let _ = self.shared.interfaces.delete(&*tunnel.tap);
         self.events.push(Event::Gone { tunnel: tunnel.id });
     }
 }
 
-/// Puts the packets of one frame or super-frame into the batch.
+/// Whether the port lets a frame from the interface pass. If not, it has counted it.
+#[inline]
+fn admits(tunnel: &Tunnel, frame: &[u8], now: Instant) -> bool {
+    let mut port = lock(&tunnel.port);
+    let verdict = match tunnel.config.side {
+        Side::Home => port.to_stranger(frame, now),
+        Side::Foreign => port.from_stranger(frame, now),
+    };
+    verdict.passes()
+}
+
+/// What is around a tunnel's packets.
+#[derive(Clone, Copy)]
+enum Wire<'a> {
+    Clear,
+    Sealed(&'a InnerHeader, &'a Cores),
+}
+
+/// Puts the packets of an interface's frames into the batch.
 struct Sender<'a> {
     batch: &'a mut Batch,
     plain: &'a mut [u8],
     target: Target,
-    /// WireGuard, if it is inside: held for as long as the frame takes, except where the octets
-    /// that an address may be sent have to be asked for each packet.
-    core: Option<(InnerHeader, &'a wireguard::Cores, Option<MutexGuard<'a, Core>>)>,
-    link: &'a crate::link::Link,
+    wire: Wire<'a>,
+    /// WireGuard, held for all of them; not where the octets that an address may be sent have to
+    /// be asked for with each.
+    core: Option<MutexGuard<'a, Core>>,
+    link: &'a Link,
     way: Way,
+    /// The most octets of a frame in a packet.
+    largest: usize,
     tunnel: &'a Tunnel,
     now: Instant,
-    octets: usize,
     packets: usize,
+    octets: usize,
+    sent: Traffic,
 }
 
 impl Sender<'_> {
     /// Tells WireGuard the time; what it has to say goes out first.
     fn wake(&mut self) {
-        let Some((_, _, Some(core))) = &mut self.core else { return };
+        let Some(core) = &mut self.core else { return };
         if self.batch.left() >= wireguard::INITIATION
             && let Some(len) = core.wake(self.batch.room(), self.now)
         {
@@ -277,60 +270,100 @@ impl Sender<'_> {
         }
     }
 
-    /// Sends a piece of a frame, which `write` puts into a room that is large enough.
+    /// Sends one frame or super-frame.
+    #[inline]
+    fn forward(&mut self, outbound: &mut Outbound, vnet: &Vnet, frame: &mut [u8]) {
+        let counters = &self.tunnel.counters;
+        if vnet.gso != Gso::None {
+            let Ok(mut segments) = Segments::new(frame, vnet, self.largest) else {
+                return counters.malformed.add(1);
+            };
+            while segments.left() > 0 {
+                let len = segments.next_len();
+                // It is no longer than the largest payload: one piece.
+                let Ok(mut pieces) = outbound.plan(len, self.largest) else { return };
+                let Some(piece) = pieces.next() else { return };
+                if self.send(outbound, &piece, |room| segments.write_next(room)) {
+                    self.sent.frames += 1;
+                    self.sent.octets += len as u64;
+                } else {
+                    segments.skip();
+                }
+            }
+            return;
+        }
+        if let Some((start, offset)) = vnet.checksum
+            && complete_checksum(frame, start, offset).is_err()
+        {
+            return counters.malformed.add(1);
+        }
+        if let Some(packet) = TcpPacket::decode(frame) {
+            let (overhead, way) = (&self.tunnel.overhead, &self.way);
+            mss::clamp(frame, &packet, || Some(overhead.tcp_mss(way.to.ip(), way.mtu.into())));
+        }
+        // The session counts what cannot be cut.
+        let Ok(pieces) = outbound.plan(frame.len(), self.largest) else { return };
+        let mut all = true;
+        for piece in pieces {
+            let octets = piece.of(frame);
+            all &= self.send(outbound, &piece, |room| {
+                room.get_mut(..octets.len())?.copy_from_slice(octets);
+                Some(octets.len())
+            });
+        }
+        if all {
+            self.sent.frames += 1;
+            self.sent.octets += frame.len() as u64;
+        }
+    }
+
+    /// Sends a piece of a frame, which `write` puts into a room that is large enough. Whether it
+    /// may go; if not, that is counted.
     #[inline]
     fn send(
         &mut self,
         outbound: &Outbound,
         piece: &Piece,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
-    ) {
+    ) -> bool {
         let header = outbound.header(piece);
+        let counters = &self.tunnel.counters;
         let datagram = self.tunnel.overhead.datagram_len(piece.len);
         if !self.way.proven && !self.link.route().spend(self.way.to, datagram, self.now) {
-            return self.tunnel.counters.unproven.add(1);
+            counters.unproven.add(1);
+            return false;
         }
-        let sent = match &mut self.core {
-            None => {
-                let room = self.batch.room();
-                let written = room
-                    .get_mut(..header.len())
-                    .map(|place| place.copy_from_slice(&header))
-                    .and_then(|()| write(room.get_mut(header.len()..)?));
-                match written {
-                    Some(len) => {
-                        self.batch.push(&self.target, header.len() + len);
-                        header.len() + len
-                    }
-                    None => {
-                        self.tunnel.counters.socket_full.add(1);
-                        0
-                    }
-                }
-            }
-            Some((inner, cores, held)) => {
-                let begin = INNER_HEADER_LEN + header.len();
-                let written = self
-                    .plain
-                    .get_mut(INNER_HEADER_LEN..begin)
-                    .map(|place| place.copy_from_slice(&header))
-                    .and_then(|()| write(self.plain.get_mut(begin..)?));
-                let Some(len) = written else {
-                    return self.tunnel.counters.malformed.add(1);
-                };
-                let Some(packet) = finish_plain(self.plain, inner, header.len() + len) else {
-                    return self.tunnel.counters.malformed.add(1);
-                };
-                match held {
-                    Some(core) => seal(core, packet, &self.target, self.batch),
-                    None => {
-                        let mut core = cores.lock(wireguard::Way::Out);
-                        seal(&mut core, packet, &self.target, self.batch)
-                    }
-                }
-            }
-        };
-        self.octets += sent;
         self.packets += 1;
+        let Wire::Sealed(inner, cores) = self.wire else {
+            let room = self.batch.room();
+            let written = room
+                .get_mut(..header.len())
+                .map(|place| place.copy_from_slice(&header))
+                .and_then(|()| write(room.get_mut(header.len()..)?));
+            match written {
+                Some(len) => {
+                    self.batch.push(&self.target, header.len() + len);
+                    self.octets += header.len() + len;
+                }
+                None => counters.socket_full.add(1),
+            }
+            return written.is_some();
+        };
+        let begin = INNER_HEADER_LEN + header.len();
+        let written = self
+            .plain
+            .get_mut(INNER_HEADER_LEN..begin)
+            .map(|place| place.copy_from_slice(&header))
+            .and_then(|()| write(self.plain.get_mut(begin..)?));
+        let packet = written.and_then(|len| finish_plain(self.plain, inner, header.len() + len));
+        let Some(packet) = packet else {
+            counters.malformed.add(1);
+            return false;
+        };
+        self.octets += match &mut self.core {
+            Some(core) => seal(core, packet, &self.target, self.batch),
+            None => seal(&mut cores.lock(wireguard::Way::Out), packet, &self.target, self.batch),
+        };
+        true
     }
 }

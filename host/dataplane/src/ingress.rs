@@ -21,17 +21,28 @@ use crate::engine::{ADDRESSES, Alarm, AnyEntropy, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::encapsulation;
 use crate::table::{Peer, Table, lock};
+use crate::wireguard::Way;
 
-/// How many messages are received in one call.
-const ROOMS: usize = 8;
+/// How many messages are received before their frames are written. Frames of one stream in one
+/// batch become one: the more the better, as long as they are there already.
+const ROOMS: usize = 64;
 
-/// Octets of a room: the longest UDP payload.
-const ROOM: usize = 65_536;
+/// Octets of a room: the longest UDP payload, and three cache lines more, lest the beginnings of
+/// all rooms share the same few lines of the cache.
+const ROOM: usize = 65_536 + 192;
+
+/// A batch ends with the call in which it has so many octets.
+const BATCH: usize = 128 * 1024;
+
+/// How many messages are received in one call: few if they are runs, for what is received then
+/// should still be in the cache when it is looked at.
+const CALL_RUNS: usize = 4;
+const CALL_SINGLES: usize = 16;
 
 /// Room for replies.
 const ARENA: usize = 64 * 1024;
 
-/// How many calls are made for one socket before the other, and time, have their turn.
+/// How many batches of one socket are taken before the other, and time, have their turn.
 const TURN: usize = 8;
 
 /// The longest wait, in which nothing is due.
@@ -45,6 +56,9 @@ pub(crate) struct Ingress {
     entropy: AnyEntropy,
     buffers: Buffers,
     arrivals: Vec<Incoming>,
+    hints: Hints,
+    /// Whether the last call found runs of datagrams rather than single ones.
+    runs: bool,
     /// Those from `used` on are spare.
     pending: Vec<Pending>,
     used: usize,
@@ -66,11 +80,13 @@ impl Ingress {
             entropy,
             buffers: Buffers {
                 received: vec![0; ROOMS * ROOM].into_boxed_slice(),
-                opened: vec![0; ROOMS * ROOM].into_boxed_slice(),
+                opened: vec![0; BATCH + CALL_SINGLES * ROOM].into_boxed_slice(),
                 opened_used: 0,
                 whole: Vec::new(),
             },
             arrivals: Vec::new(),
+            hints: Hints::default(),
+            runs: false,
             pending: Vec::new(),
             used: 0,
             batch: Batch::new(ARENA),
@@ -129,21 +145,13 @@ impl Ingress {
         let (shared, sockets) = (Arc::clone(&self.shared), Arc::clone(&self.sockets));
         let Some(socket) = sockets.get(socket) else { return };
         for _ in 0..TURN {
-            self.arrivals.clear();
-            let rooms = self.buffers.received.chunks_mut(ROOM);
-            let arrivals = &mut self.arrivals;
-            let received = match socket.receive(rooms, |incoming| arrivals.push(incoming)) {
-                Ok(received) => received,
-                Err(error) => {
-                    tracing::debug!(%error, "nothing received");
-                    return;
-                }
-            };
-            if received == 0 {
+            let more = self.gather(socket);
+            if self.arrivals.is_empty() {
                 return;
             }
             let now = shared.now();
             let table = shared.table();
+            self.hints = Hints::default();
             for at in 0..self.arrivals.len() {
                 self.take(&table, at, now);
             }
@@ -153,10 +161,36 @@ impl Ingress {
             self.buffers.opened_used = 0;
             self.buffers.whole.clear();
             drop(table);
-            if received < ROOMS {
+            if !more {
                 return;
             }
         }
+    }
+
+    /// Receives a batch, without waiting. Whether there may be more.
+    fn gather(&mut self, socket: &UdpSocket) -> bool {
+        self.arrivals.clear();
+        let mut octets = 0;
+        while octets < BATCH && self.arrivals.len() < ROOMS {
+            let taken = self.arrivals.len();
+            let call = if self.runs { CALL_RUNS } else { CALL_SINGLES }.min(ROOMS - taken);
+            let rooms = self.buffers.received.chunks_mut(ROOM).skip(taken).take(call);
+            let arrivals = &mut self.arrivals;
+            let received = match socket.receive(rooms, |incoming| arrivals.push(incoming)) {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::debug!(%error, "nothing received");
+                    return false;
+                }
+            };
+            let now = self.arrivals.iter().skip(taken).map(|incoming| incoming.len).sum::<usize>();
+            self.runs = now >= received * 8192;
+            octets += now;
+            if received < call {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes a message: one datagram, or a run of them.
@@ -251,9 +285,13 @@ impl Ingress {
         let Buffers { received, opened, whole, .. } = &mut self.buffers;
         let buffer = if sealed { opened } else { received };
         let packet = buffer.get(span.begin..span.begin + span.len).unwrap_or_default();
-        let place = peek_session_id(packet, encapsulation(sealed))
-            .ok()
-            .and_then(|session| table.sessions.get(&session.get()).copied());
+        let place = peek_session_id(packet, encapsulation(sealed)).ok().and_then(|session| {
+            // Most packets are of the session that the last one was of.
+            if self.hints.session.0 != session.get() {
+                self.hints.session = (session.get(), *table.sessions.get(&session.get())?);
+            }
+            Some(self.hints.session.1)
+        });
         let Some((place, tunnel)) = place.and_then(|at| Some((at, table.tunnels.get(at)?))) else {
             count(&self.shared.refused.unknown);
             return Taken::Nothing;
@@ -360,6 +398,20 @@ impl Ingress {
         }
         self.batch.flush(&self.sockets);
         self.batch.too_big.clear();
+    }
+}
+
+/// What was looked up last in the table that a batch is taken with. No session and no core has
+/// the number that it begins with.
+#[derive(Debug, Clone, Copy)]
+struct Hints {
+    session: (u32, usize),
+    core: (u32, usize, Way),
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        Self { session: (0, 0), core: (u32::MAX, 0, Way::In) }
     }
 }
 

@@ -276,13 +276,13 @@ pub(crate) fn receive_messages<'a>(
     for (header, name) in headers.iter().zip(&names).take(received) {
         // SAFETY: the kernel wrote controls of the length that it put into the header.
         let (segment, to) = unsafe { controls_of(&header.msg_hdr) };
-        let Some(from) = address_of(name) else { continue };
+        let from = address_of(name);
         found(InMessage {
-            from,
+            from: from.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
             to,
             len: header.msg_len as usize,
             segment,
-            cut: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            cut: from.is_none() || header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
         });
     }
     Ok(received)

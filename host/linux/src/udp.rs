@@ -168,7 +168,8 @@ impl UdpSocket {
     }
 
     /// Receives what has arrived, one message a room, as many as there are rooms (at most 16).
-    /// A room has 65,535 octets; what is larger than its room is dropped.
+    /// `found` is called for each room in order. A room has 65,535 octets; what is larger than its
+    /// room is dropped, and found with 0 octets.
     ///
     /// # Errors
     ///

@@ -43,11 +43,15 @@ impl Ingress {
         arrival: Arrival,
         now: Instant,
     ) -> Option<(usize, bool)> {
-        let known = table.cores.get(&index).and_then(|(at, way)| {
-            let peer = table.peers.get(*at)?;
-            Some((*at, *way, peer, peer.cores.as_ref()?))
-        });
-        let Some((place, way, peer, cores)) = known else {
+        if self.hints.core.0 != index
+            && let Some((place, way)) = table.cores.get(&index)
+        {
+            self.hints.core = (index, *place, *way);
+        }
+        let (_, place, way) = self.hints.core;
+        let known = table.peers.get(place).filter(|_| self.hints.core.0 == index);
+        let known = known.and_then(|peer| Some((peer, peer.cores.as_ref()?)));
+        let Some((peer, cores)) = known else {
             count(&self.shared.refused.unknown);
             return None;
         };

@@ -99,7 +99,7 @@ impl<'a> Segments<'a> {
     #[inline]
     pub fn left(&self) -> usize {
         let payload = self.packet.end - self.packet.payload;
-        payload.div_ceil(self.size) - self.next
+        payload.div_ceil(self.size).saturating_sub(self.next)
     }
 
     /// How long the next segment will be, Ethernet header included; 0 if there is none.
@@ -110,6 +110,11 @@ impl<'a> Segments<'a> {
             None | Some(0) => 0,
             Some(rest) => self.packet.payload + rest.min(self.size),
         }
+    }
+
+    /// Leaves the next segment out, as if it had been lost on the way.
+    pub fn skip(&mut self) {
+        self.next += 1;
     }
 
     /// Writes the next segment into `room`, and says how long it is. `None` if there is none, or
