@@ -39,6 +39,7 @@ lint: setup tools
 
 bench: setup setup-bench gateway
 	$(CARGO) build --locked --release --package homeward --package homeward-benches --package homeward-radio
+	$(CARGO) build --locked --release --package homeward-dataplane --example tunnel
 	target/release/homeward-benches $(ONLY)
 
 fuzz: tools-fuzz

@@ -7,6 +7,7 @@
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
+//! | `tunnel` | the data plane between two namespaces: TCP, CPU, round trip, small frames, idle cost | fastd, wireguard-go, VXLAN over it, kernel VXLAN |
 //!
 //! Run by `make bench`, which builds the release binaries first.
 
@@ -17,6 +18,7 @@ mod load;
 mod lookup;
 mod probe;
 mod radio;
+mod tunnel;
 mod world;
 
 use std::io::Write;
@@ -26,16 +28,24 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 4] = [
+const BENCHES: [(&str, Bench); 5] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("gateway", gateway::measure),
     ("radio", radio::measure),
+    ("tunnel", tunnel::measure),
 ];
 
 fn main() -> ExitCode {
-    let only = std::env::args().nth(1);
-    match run(only.as_deref()) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        // A process of the benchmark `tunnel`'s own.
+        ["--idle-tunnels", count] => {
+            count.parse().map_err(Into::into).and_then(tunnel::idle_inside)
+        }
+        only => run(only.first().copied()),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "homeward-benches: {error:#}");

@@ -57,14 +57,7 @@ impl Drop for Process {
 impl Process {
     /// CPU time used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let fields: Vec<&str> =
-            stat.rsplit_once(") ").context("/proc has another form")?.1.split(' ').collect();
-        let ticks =
-            |at: usize| -> Result<u64> { Ok(fields.get(at).context("too few fields")?.parse()?) };
-        // utime and stime are the 14th and 15th of stat; the first two are cut off. 100 a second
-        // on every Linux that user space can see (USER_HZ).
-        Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+        cpu(self.0.id())
     }
 
     /// Resident memory, in MB.
@@ -74,6 +67,18 @@ impl Process {
         let kb: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
         Ok(kb * 1024.0 / 1e6)
     }
+}
+
+/// CPU time that a process has used so far, user and system.
+pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").context("/proc has another form")?.1.split(' ').collect();
+    let ticks =
+        |at: usize| -> Result<u64> { Ok(fields.get(at).context("too few fields")?.parse()?) };
+    // utime and stime are the 14th and 15th of stat; the first two are cut off. 100 a second on
+    // every Linux that user space can see (USER_HZ).
+    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
 }
 
 /// The binary of that profile.

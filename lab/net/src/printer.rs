@@ -262,6 +262,10 @@ mod tests {
         answer.extend([0, 12, 0, 1, 0, 0, 0, 120, 0, 10]);
         answer.extend(b"\x07printer\xc0\x0c");
         assert_eq!(instances(&answer), ["printer"]);
+        // A pointer of another service is not of this one.
+        let mut other = answer.clone();
+        other[13] = b'!';
+        assert_eq!(instances(&other), [""; 0]);
         assert_eq!(instances(&query()), [""; 0]);
         for cut in 0..answer.len() {
             assert_eq!(instances(&answer[..cut]), [""; 0]);
