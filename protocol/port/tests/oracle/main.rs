@@ -2,6 +2,7 @@
 //! traffic that a generator can think of.
 #![cfg(test)]
 
+mod limits;
 mod oracle;
 mod packets;
 mod traffic;
