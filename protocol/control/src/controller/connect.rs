@@ -283,7 +283,6 @@ impl Controller {
         let channel = record.channel.take()?;
         let connected = now.since(record.since);
         record.since = now;
-        record.wants.values_mut().for_each(|wanted| wanted.denied = None);
         for id in &record.tunnels {
             if let Some(tunnel) = self.tunnels.get_mut(id)
                 && let Some(side) = tunnel.side_of(gateway)

@@ -22,6 +22,8 @@ pub(crate) struct Agent {
     pub(crate) arrived: Vec<(TunnelId, Mac)>,
     pub(crate) evicted: Vec<(NetworkId, Mac)>,
     pub(crate) revoked: Vec<(NetworkId, Option<Mac>)>,
+    /// How often it was told of a tunnel.
+    pub(crate) told: usize,
     /// How often a tunnel was set up that was not there, and taken down that was.
     pub(crate) opened: usize,
     pub(crate) closed: usize,
@@ -43,6 +45,7 @@ impl Agent {
             arrived: Vec::new(),
             evicted: Vec::new(),
             revoked: Vec::new(),
+            told: 0,
             opened: 0,
             closed: 0,
             synced: 0,
@@ -166,6 +169,7 @@ impl Agent {
         };
         assert!(!self.tunnels.values().any(twin), "one tunnel a VAP");
         self.denied.remove(&open.network);
+        self.told += 1;
         let routers = match open.side {
             Side::Home => {
                 vec![Router { address: [192, 168, 1, 1].into(), mac: crate::world::mac(1) }]

@@ -5,10 +5,10 @@ use homeward_control::controller::{
 };
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Controller, DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, Hello, Neighbour,
-    PublicKey, Want,
+    Controller, Cookie, DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, Half, HeldTunnel,
+    Hello, Neighbour, PresharedKey, PublicKey, SessionId, Side, TunnelId, Want,
 };
-use homeward_model::{GatewayId, Instant, Mac, NetworkId, Rssi};
+use homeward_model::{Encryption, GatewayId, Instant, Mac, NetworkId, Rssi};
 
 use crate::world::{World, facts, mac, network, secs};
 
@@ -34,6 +34,30 @@ fn hello() -> Hello {
         wants: vec![],
         prepared: vec![],
         inner_address: None,
+    }
+}
+
+/// One end of tunnel `id` of network `network` between home 1 and foreign 2.
+fn held(id: u64, network: i64, side: Side, key: u8) -> HeldTunnel {
+    let number = id as u32;
+    let half = |session: u32, cookie: u8| Half {
+        session: SessionId::new(session).unwrap(),
+        cookie: Cookie::new([cookie; 8]),
+    };
+    let (home, foreign) = (half(2 * number, 1), half(2 * number + 1, 2));
+    let (peer, local, remote) = match side {
+        Side::Home => (2, home, foreign),
+        Side::Foreign => (1, foreign, home),
+    };
+    HeldTunnel {
+        tunnel: TunnelId(id),
+        network: NetworkId(network),
+        side,
+        peer: GatewayId(peer),
+        local,
+        remote,
+        encryption: Encryption::Required,
+        preshared_key: PresharedKey::new([key; 32]),
     }
 }
 
@@ -127,6 +151,24 @@ fn a_gateway_that_floods_is_cut_off_and_others_are_not_touched() {
 }
 
 #[test]
+fn nothing_is_sent_over_a_channel_that_is_no_more() {
+    let mut bare = Bare::new(Settings::default());
+    bare.connect(1, hello());
+    let (now, facts) = (
+        bare.now,
+        GatewayFacts {
+            id: GatewayId(1),
+            name: "gw-1".parse().unwrap(),
+            observed: [192, 0, 2, 1].into(),
+            active: true,
+        },
+    );
+    bare.controller.handle_connected(ChannelId(9), facts, hello(), now, &mut bare.entropy);
+    bare.controller.handle_lost(ChannelId(9), now, &mut bare.entropy);
+    assert_eq!(bare.controller.poll_transmit(), None);
+}
+
+#[test]
 fn a_list_counts_for_what_it_costs() {
     let mut bare =
         Bare::new(Settings { message_burst: 20, messages_per_second: 1, ..Settings::default() });
@@ -202,6 +244,10 @@ fn gateways_and_their_addresses_have_limits() {
     let mut bare = Bare::new(Settings { pool, ..Settings::default() });
     assert_eq!((bare.connect(1, hello()), bare.connect(2, hello())), (vec![], vec![]));
     assert_eq!(bare.connect(3, hello()), [GoodbyeReason::Unavailable], "two hosts in a /30");
+    let now = bare.now;
+    bare.controller.handle_gateway_revoked(GatewayId(1), now, &mut bare.entropy);
+    assert_eq!(bare.goodbyes(), [GoodbyeReason::Revoked]);
+    assert_eq!(bare.connect(3, hello()), [], "an address is free again");
 }
 
 #[test]
@@ -256,6 +302,58 @@ fn moves_are_remembered_between_a_bounded_number_of_gateways() {
     let totals = bare.totals();
     assert!(totals.graph_nodes <= 12 && totals.graph_edges <= 36, "{totals:?}");
     assert!(totals.graph_edges > 12);
+}
+
+/// How many of the tunnels that home 1 and foreign 2 hold are taken over, and how many are made.
+fn adopted(home: Vec<HeldTunnel>, foreign: Vec<HeldTunnel>, networks: i64) -> (u64, u64) {
+    let mut bare = Bare::new(Settings::default());
+    bare.connect(1, Hello { tunnels: home, ..hello() });
+    let want = |n| Want { network: NetworkId(n), macs: vec![station(1)] };
+    let wants = (1..=networks).map(want).collect();
+    bare.connect(2, Hello { tunnels: foreign, wants, ..hello() });
+    let counters = bare.controller.counters();
+    assert_eq!((bare.totals().tunnels, bare.totals().halves), (networks as usize, 0));
+    (counters.adopted, counters.opened)
+}
+
+#[test]
+fn only_what_both_ends_hold_alike_is_taken_over() {
+    let ends = |change: fn(&mut HeldTunnel)| {
+        let mut foreign = held(5, 1, Side::Foreign, 7);
+        change(&mut foreign);
+        adopted(vec![held(5, 1, Side::Home, 7)], vec![foreign], 1)
+    };
+    assert_eq!(ends(|_| {}), (1, 0));
+    let other = || Half { session: SessionId::new(99).unwrap(), cookie: Cookie::new([1; 8]) };
+    for change in [
+        (|h| h.tunnel = TunnelId(6)) as fn(&mut HeldTunnel),
+        |h| h.network = NetworkId(2),
+        |h| h.side = Side::Home,
+        |h| h.peer = GatewayId(3),
+        |h| h.local.cookie = Cookie::new([9; 8]),
+        |h| h.remote.cookie = Cookie::new([9; 8]),
+        |h| h.preshared_key = PresharedKey::new([9; 32]),
+        |h| h.encryption = Encryption::Off,
+    ] {
+        assert_eq!(ends(change), (0, 1));
+    }
+    let mut foreign = held(5, 1, Side::Foreign, 7);
+    foreign.local = other();
+    assert_eq!(adopted(vec![held(5, 1, Side::Home, 7)], vec![foreign], 1), (0, 1));
+}
+
+#[test]
+fn two_gateways_have_one_key_even_if_they_hold_two() {
+    let both = |side| vec![held(5, 1, side, 7), held(6, 2, side, 8)];
+    assert_eq!(adopted(both(Side::Home), both(Side::Foreign), 2), (1, 1));
+}
+
+#[test]
+fn a_gateway_cannot_hold_two_tunnels_that_receive_alike() {
+    let mut twin = held(6, 2, Side::Foreign, 7);
+    twin.local = held(5, 1, Side::Foreign, 7).local;
+    let home = vec![held(5, 1, Side::Home, 7), held(6, 2, Side::Home, 7)];
+    assert_eq!(adopted(home, vec![held(5, 1, Side::Foreign, 7), twin], 2), (1, 1));
 }
 
 #[test]

@@ -268,7 +268,9 @@ fn what_comes_late_over_a_channel_that_is_no_more_is_nothing() {
     let mut link = link();
     let now = start();
     greet(&mut link, now);
+    link.want(network(1), [mac(1)].into());
     link.handle_lost("it broke", now, &mut Longest);
+    assert_eq!(said(&mut link), [""; 0], "nor is there anything to say over it");
     while link.poll_event().is_some() {}
     tell(&mut link, ToGateway::Ping(1), now);
     tell(

@@ -173,6 +173,21 @@ fn a_gateway_holds_no_more_than_it_offers_and_the_likeliest_ones() {
 }
 
 #[test]
+fn what_is_held_stays_until_something_else_is_clearly_better() {
+    let mut world = world(4, ControllerSettings { prepared_per_device: 1, ..settings() });
+    world.hear(2, &[(3, -60), (4, -62)]);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert_eq!(world.prepared(1, 11), set([3]));
+    world.hear(2, &[(3, -62), (4, -60)]);
+    world.run(secs(1));
+    assert_eq!(world.prepared(1, 11), set([3]), "2 dB are nothing");
+    world.hear(2, &[(3, -70), (4, -60)]);
+    world.run(secs(1));
+    assert_eq!(world.prepared(1, 11), set([4]));
+}
+
+#[test]
 fn a_gateway_without_room_is_replaced_by_the_next_best() {
     let mut world = world(5, settings());
     world.node(3).agent.has_room = false;

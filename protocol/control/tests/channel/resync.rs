@@ -201,12 +201,14 @@ fn a_home_that_rebooted_while_the_foreign_side_was_away_is_joined_by_it_later() 
 
 #[test]
 fn an_encrypted_pair_keeps_its_key_across_a_restart_of_the_controller() {
-    let mut world = roaming();
-    let before = held(&world, 2).values().next().unwrap().preshared_key.clone();
-    world.stop_controller();
-    // Only then a second network between the same two.
+    let mut world = World::connected(3);
     world.store.insert(network(7), crate::world::facts(7, Some(1), &[77]));
     world.connect(2, 7, 77);
+    world.run(secs(1));
+    let before = held(&world, 2).values().next().unwrap().preshared_key.clone();
+    world.stop_controller();
+    // Only then a second network between the same two, which is looked at first.
+    world.connect(2, 1, 11);
     world.start_controller();
     world.run(secs(120));
     let keys: Vec<_> = held(&world, 2).values().map(|h| h.preshared_key.clone()).collect();

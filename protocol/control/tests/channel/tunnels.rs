@@ -87,6 +87,34 @@ fn devices_that_come_and_go_change_the_tunnel_and_do_not_make_another() {
 }
 
 #[test]
+fn a_tunnel_is_told_again_only_if_it_has_changed() {
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    // The foreign side: set up, and the home's routers.
+    assert_eq!((world.agent(1).told, world.agent(2).told), (1, 2));
+    // What changes nothing of it: beacons, another SSID, a device that comes again.
+    world.hear(2, &[(1, -50)]);
+    world.change(1, |facts| facts.ssid = "Other".parse().unwrap());
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert_eq!((world.agent(1).told, world.agent(2).told), (1, 2));
+}
+
+#[test]
+fn a_device_on_the_owners_own_access_point_has_no_tunnel() {
+    let mut world = World::connected(2);
+    world.connect(1, 1, 11);
+    world.run(secs(1));
+    // The subscriber has moved; the gateway does not know it yet.
+    world.change(1, |f| f.home = Some(GatewayId(2)));
+    world.connect(1, 1, 12);
+    world.run(secs(1));
+    assert_eq!(ends(&world, 2, 1).0.macs, [mac(12)]);
+    assert_eq!(world.agent(2).arrived.len(), 1);
+}
+
+#[test]
 fn only_devices_of_the_network_may_send_through_its_tunnel() {
     let mut world = World::connected(2);
     world.connect(2, 1, 11);

@@ -40,6 +40,36 @@ fn a_home_that_comes_back_is_told_again_who_is_where() {
 }
 
 #[test]
+fn a_home_that_missed_an_arrival_is_told_of_it_when_it_is_back() {
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.cut(1);
+    world.connect(2, 1, 12);
+    world.run(secs(60));
+    assert_eq!(world.agent(1).arrived.len(), 1);
+    world.mend(1);
+    world.run(secs(120));
+    assert_eq!(world.agent(1).arrived.last().unwrap().1, mac(12));
+    assert_eq!(world.agent(1).opened, 1, "over the tunnel that was there all the time");
+}
+
+#[test]
+fn a_device_that_went_is_not_taken_to_be_back_where_it_was_let_go() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.cut(2);
+    world.connect(3, 1, 11);
+    world.run(secs(1));
+    world.disconnect(3, 1, 11);
+    world.run(secs(1));
+    world.change(1, |f| assert!(f.devices.insert(mac(14))));
+    world.run(secs(1));
+    assert_eq!(location(&world, 1, 11), None);
+}
+
+#[test]
 fn the_gateway_that_a_device_left_without_a_word_lets_it_go() {
     let mut world = World::connected(3);
     world.connect(2, 1, 11);
@@ -178,6 +208,18 @@ fn a_suspended_network_is_revoked_everywhere_and_its_tunnels_closed() {
         }
         assert!(world.agent(1).tunnels.is_empty());
     }
+}
+
+#[test]
+fn a_gateway_that_wants_a_suspended_network_forgets_it_though_no_device_is_there() {
+    let mut world = World::connected(2);
+    world.node(2).link.want(network(1), [mac(11)].into());
+    world.run(secs(1));
+    assert_eq!(world.agent(2).tunnels.len(), 1);
+    world.change(1, |f| f.active = false);
+    world.run(secs(1));
+    assert_eq!(world.agent(2).revoked, [(network(1), None)]);
+    assert_eq!(world.agent(2).tunnels.len(), 0);
 }
 
 #[test]
