@@ -79,7 +79,6 @@ pub async fn measure(lab: Lab, rounds: usize) -> Result<()> {
         flows.roam(&town.phone, abroad, &mut roams.prepared).await?;
         flows.roam(&town.phone, home, &mut roams.prepared).await?;
     }
-    println!("{}", serde_json::to_string(&roams)?);
     lab.save_json("roam.json", &roams).map(drop)
 }
 

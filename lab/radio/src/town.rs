@@ -81,7 +81,7 @@ impl Town {
             let keys = format!("/run/lab/{name}.psk");
             std::fs::write(&keys, "")?;
             let config = ApConfig::new(ssid)
-                .security(Security::wpa2(&format!("the household of {name}")))
+                .security(Security::wpa2(format!("the household of {name}")))
                 .channel(channel)
                 .line(&format!("wpa_psk_file={keys}"));
             let ap = gateway.access_point(&config).await?;

@@ -58,9 +58,7 @@ fn our_end(
     let config =
         Config { listen: vec!["192.0.2.1:1701".parse()?], ..Config::new(Key::new([7; 32])) };
     let dataplane = ours.enter(|| {
-        let dataplane = Dataplane::start(config, SystemClock, SystemEntropy::new(), |event| {
-            println!("{event:?}")
-        })?;
+        let dataplane = Dataplane::start(config, SystemClock, SystemEntropy::new(), |_| {})?;
         dataplane.set_inner_address("10.255.0.1".parse()?);
         dataplane.set_peer(PeerId(1), peer)?;
         let tunnel = TunnelConfig {
@@ -114,7 +112,6 @@ async fn both_ways(ours: &Namespace, kernel: &Namespace, dataplane: &Dataplane) 
     run(ours, "ping -c 20 -i 0.05 -W 2 -s 1272 -M do 10.20.0.2")?;
     let status = dataplane.status();
     let tunnel = status.first().context("no tunnel")?;
-    println!("{tunnel:?}");
     ensure!(tunnel.sent.frames > 20 && tunnel.received.frames > 20, "{tunnel:?}");
     ensure!(
         tunnel.drops.malformed + tunnel.drops.cookie + tunnel.drops.replayed == 0,

@@ -52,7 +52,7 @@ pub enum ChannelInput {
     /// It could not be opened, or has ended; why, for people.
     Lost(String),
     /// The controller says something.
-    Message(ToGateway),
+    Message(Box<ToGateway>),
 }
 
 /// Something to be done.
@@ -143,7 +143,7 @@ impl Agent {
             Input::Channel(input) => self.tunnels(|tunnels, entropy| match input {
                 ChannelInput::Up => tunnels.channel_up(now),
                 ChannelInput::Lost(reason) => tunnels.channel_lost(&reason, now, entropy),
-                ChannelInput::Message(message) => tunnels.message(message, now, entropy),
+                ChannelInput::Message(message) => tunnels.message(*message, now, entropy),
             }),
         }
         self.settle(now);

@@ -16,7 +16,7 @@ pub(crate) enum Order {
     /// Open or close it.
     Do(Action),
     /// Say something on it. Without a channel it is lost, as it would be on a broken one.
-    Say(FromGateway),
+    Say(Box<FromGateway>),
 }
 
 /// What the next thing to happen is.
@@ -75,7 +75,7 @@ pub(crate) async fn run(
                 }
             }
             Next::Came(message) => match ToGateway::from_pb(message) {
-                Ok(Some(message)) => ChannelInput::Message(message),
+                Ok(Some(message)) => ChannelInput::Message(Box::new(message)),
                 Ok(None) => continue,
                 Err(error) => {
                     channel = None;

@@ -95,7 +95,7 @@ impl Reach {
 
     pub(crate) fn say(&self, message: FromGateway) {
         // As above.
-        let _ = self.channel.send(channel::Order::Say(message));
+        let _ = self.channel.send(channel::Order::Say(Box::new(message)));
     }
 
     /// How the tunnels fare.
