@@ -20,12 +20,16 @@ use crate::certificate;
 use crate::credential::Credential;
 use crate::dial::{self, Dialled};
 use crate::error::{Error, Refusal};
+use crate::io::Fault;
 use crate::settings::{ChannelConfig, ClientSettings};
 use crate::tls::{self, Trust};
-use crate::token::Token;
+use crate::token::{Token, TokenHash};
 
 /// The pause between two attempts to renew, at first and at last.
 const RENEW_PAUSE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
+
+/// How long a channel that has ended may take to say why.
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// How often the wall clock is looked at while a renewal is far away: it may be set.
 const LOOK: Duration = Duration::from_secs(600);
@@ -41,8 +45,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Which of the cores answered last: it is asked first.
     preferred: AtomicUsize,
-    /// Two renewals at a time would overtake each other.
-    renewing: Mutex<()>,
+    /// Two changes of the credential at a time would overtake each other. Holds the token that
+    /// this process has enrolled with.
+    changing: Mutex<Option<TokenHash>>,
 }
 
 /// An open channel. Dropping it closes it.
@@ -103,8 +108,8 @@ impl Client {
         settings: ClientSettings,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (preferred, renewing) = (AtomicUsize::new(0), Mutex::new(()));
-        Self(Arc::new(Inner { core, directory, settings, clock, preferred, renewing }))
+        let (preferred, changing) = (AtomicUsize::new(0), Mutex::new(None));
+        Self(Arc::new(Inner { core, directory, settings, clock, preferred, changing }))
     }
 
     /// A client as configured. A gateway without a credential, with a token file, enrols now.
@@ -136,12 +141,29 @@ impl Client {
     }
 
     /// Trades a token for a credential, and keeps that in the directory, in place of an earlier
-    /// one.
+    /// one. Once begun it goes on by itself: a future that is dropped half-way would lose the
+    /// token. Asked again with the same token, it gives what the token became.
     ///
     /// # Errors
     ///
     /// [`Error`]; an earlier credential is as it was.
     pub async fn enrol(&self, token: &Token) -> Result<Credential, Error> {
+        let (client, token) = (self.clone(), token.clone());
+        detached(async move {
+            let mut enrolled_with = client.0.changing.lock().await;
+            if *enrolled_with == Some(token.hash())
+                && let Some(credential) = client.credential()?
+            {
+                return Ok(credential);
+            }
+            let credential = client.enrol_now(&token).await?;
+            *enrolled_with = Some(token.hash());
+            Ok(credential)
+        })
+        .await
+    }
+
+    async fn enrol_now(&self, token: &Token) -> Result<Credential, Error> {
         // Before the token is used up: can the credential be kept at all?
         homeward_daemon::private::directory(&self.0.directory)?;
         let key = authority::new_key()?;
@@ -188,22 +210,26 @@ impl Client {
         Ok(self.open(dialled, to_core, incoming))
     }
 
-    /// Trades the credential for a new one, with a new key.
+    /// Trades the credential for a new one, with a new key, if that is due. Once begun it goes on
+    /// by itself.
     ///
     /// # Errors
     ///
     /// [`Error`]; the old credential is as it was.
     pub async fn renew(&self) -> Result<Credential, Error> {
-        let _alone = self.0.renewing.lock().await;
-        let old = self.need_credential()?;
-        if self.0.clock.unix() < old.renew_at() {
-            // Somebody else was faster.
-            return Ok(old);
-        }
-        self.renew_now(&old).await
+        let client = self.clone();
+        detached(async move {
+            let _alone = client.0.changing.lock().await;
+            let old = client.need_credential()?;
+            if client.0.clock.unix() < old.renew_at() {
+                // Somebody else was faster.
+                return Ok(old);
+            }
+            client.renew_now(&old).await
+        })
+        .await
     }
 
-    /// Renews whether or not it is due.
     async fn renew_now(&self, old: &Credential) -> Result<Credential, Error> {
         let key = authority::new_key()?;
         let signing_request = authority::signing_request(&key)?;
@@ -373,15 +399,15 @@ async fn pump(
     if let Some(end) = goodbye {
         return end;
     }
-    let error = dial::of_status(dialled.core, &status, &dialled.faults, clock.unix());
-    match error {
+    // With nothing asked of it any more, the connection ends; then it is known why.
+    drop((incoming, dialled.client));
+    let _ = timeout(CLOSE, dialled.connection.ended()).await;
+    if let Some(Fault::Silent) = dialled.faults.get() {
+        return End::Silent;
+    }
+    match dial::of_status(dialled.core, &status, &dialled.faults, clock.unix()) {
         Error::Refused { refusal, message, .. } => End::Refused { refusal, message },
-        _ if dial::is_silence(&status) => End::Silent,
-        error => {
-            drop(dialled.client);
-            let why = dialled.connection.ended().await;
-            End::Lost(why.unwrap_or_else(|| error.to_string()))
-        }
+        error => End::Lost(error.to_string()),
     }
 }
 
@@ -412,6 +438,18 @@ pub fn read_token(path: &Path) -> Result<Token, Error> {
     let secret = SecretSource::File(path.to_owned()).read().map_err(|e| wrong(dial::chain(&e)))?;
     let text = std::str::from_utf8(secret.expose()).map_err(|e| wrong(e.to_string()))?;
     text.parse().map_err(|e: crate::TokenError| wrong(e.to_string()))
+}
+
+/// Runs `work` to its end, whether or not anybody waits for it.
+async fn detached<T, F>(work: F) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let ended = tokio::spawn(work).await;
+    ended.unwrap_or_else(|e| {
+        Err(Error::Make { what: "credential", reason: format!("the attempt was given up: {e}") })
+    })
 }
 
 async fn pause_for(span: Duration) {

@@ -27,18 +27,20 @@ pub(crate) struct Dialled {
     pub(crate) client: ControlClient<Requests>,
     pub(crate) core: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// The first thing that went wrong with it; complete once it has ended.
     pub(crate) faults: Faults,
     /// Ends when the connection does.
     pub(crate) connection: Driver,
 }
 
 /// The task that drives a connection; it ends with this.
-pub(crate) struct Driver(JoinHandle<Option<String>>);
+pub(crate) struct Driver(JoinHandle<()>);
 
 impl Driver {
-    /// Why the connection ended; `None` if both sides were done with it.
-    pub(crate) async fn ended(&mut self) -> Option<String> {
-        (&mut self.0).await.unwrap_or_default()
+    /// Waits until the connection has ended.
+    pub(crate) async fn ended(&mut self) {
+        // It does not panic, and is not given up before this.
+        let _ = (&mut self.0).await;
     }
 }
 
@@ -82,7 +84,12 @@ pub(crate) async fn dial(
         Some(fault) => of_fault(core, fault, clock.unix()),
         None => Error::Failed { core, reason: chain(&e) },
     })?;
-    let connection = Driver(tokio::spawn(async move { connection.await.err().map(|e| chain(&e)) }));
+    let noted = Arc::clone(&faults);
+    let connection = Driver(tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            note(&noted, &error);
+        }
+    }));
     let origin = http::Uri::from_static("https://core.homeward.internal");
     let client = ControlClient::with_origin(Requests(requests), origin)
         .max_decoding_message_size(settings.max_message)
@@ -158,6 +165,7 @@ pub(crate) fn of_fault(core: SocketAddr, fault: &Fault, now: UnixTime) -> Error 
         Fault::Tls(error) => Error::Tls { core, reason: error.to_string() },
         Fault::Io(reason) => Error::Failed { core, reason: reason.clone() },
         Fault::Closed => Error::Failed { core, reason: "it closed the connection".to_owned() },
+        Fault::Silent => Error::Failed { core, reason: "it fell silent".to_owned() },
     }
 }
 
@@ -205,14 +213,9 @@ impl tower_service::Service<http::Request<tonic::body::Body>> for Requests {
     }
 }
 
-/// Whether a call failed because the core did not answer a PING in time.
-pub(crate) fn is_silence(status: &Status) -> bool {
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
-            return true;
-        }
-        source = error.source();
-    }
-    false
+/// Notes why a connection ended, where the stream below it has not said so already.
+pub(crate) fn note(faults: &Faults, error: &hyper::Error) {
+    let fault = if error.is_timeout() { Fault::Silent } else { Fault::Io(chain(error)) };
+    // The first fault is the cause.
+    let _ = faults.set(fault);
 }

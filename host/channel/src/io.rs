@@ -16,6 +16,8 @@ pub(crate) enum Fault {
     Io(String),
     /// The other side closed it.
     Closed,
+    /// The other side did not answer a PING.
+    Silent,
 }
 
 impl Fault {
@@ -96,6 +98,7 @@ impl std::fmt::Display for Fault {
             Self::Tls(error) => error.fmt(f),
             Self::Io(reason) => f.write_str(reason),
             Self::Closed => f.write_str("the connection was closed"),
+            Self::Silent => f.write_str("it does not answer"),
         }
     }
 }

@@ -25,8 +25,10 @@ pub mod testing;
 mod tls;
 pub mod token;
 
-pub use authority::{Authority, AuthorityParts, SigningRequest, random_serial};
-pub use certificate::{Presented, Serial};
+pub use authority::{
+    Authority, AuthorityParts, SigningRequest, SigningRequestError, random_serial,
+};
+pub use certificate::{CertificateError, Presented, Serial};
 pub use client::{Channel, Client, End, read_token};
 pub use credential::Credential;
 pub use error::{Error, Refusal};

@@ -359,7 +359,15 @@ async fn connection(
     let presented = certificates.and_then(<[_]>::first).map(|c| Presented::read(c));
     let (stream, faults) = Noted::new(stream);
     let (stage, mut changes) = watch::channel(handle::Stage::Idle);
-    let calls = calls::Calls::new(Arc::clone(&shared), peer, presented, stage, faults);
+    let (gone_tx, gone) = watch::channel(false);
+    let noted = Arc::clone(&faults);
+    let calls = calls::Calls::new(
+        Arc::clone(&shared),
+        peer,
+        presented,
+        stage,
+        calls::Line { faults, gone },
+    );
     let service = ControlServer::new(calls)
         .max_decoding_message_size(shared.settings.max_message)
         .max_encoding_message_size(shared.settings.max_message);
@@ -395,7 +403,9 @@ async fn connection(
         outcome = serving => {
             if let Err(error) = outcome {
                 tracing::debug!(%peer, error = crate::dial::chain(&error), "a connection ended");
+                crate::dial::note(&noted, &error);
             }
+            gone_tx.send_replace(true);
         }
         () = over => {}
     }

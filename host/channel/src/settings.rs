@@ -28,7 +28,7 @@ impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
-            handshake_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
             queue: 256,

@@ -117,3 +117,28 @@ async fn channel(core: SocketAddr, mut dialled: Dialled) -> Result<(), Error> {
     let answer = dialled.client.channel(ReceiverStream::new(outgoing)).await;
     answer.map(drop).map_err(|s| dial::of_status(core, &s, &dialled.faults, UnixTime(0)))
 }
+
+/// Target `channel_token`: a token as text.
+pub fn fuzz_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(token) = text.parse::<Token>() {
+        let again = token.expose();
+        assert_eq!(again.as_str(), text.trim(), "a token has one spelling");
+        assert_eq!(again.parse(), Ok(token), "and is read again as the same");
+    }
+}
+
+/// Target `channel_certificate`: what a certificate says, and its pin.
+pub fn fuzz_certificate(data: &[u8]) {
+    let _ = crate::certificate::pin_of(data);
+    let _ = crate::certificate::validity_of(data);
+    let _ = crate::certificate::common_name_of(data);
+    if let Ok(presented) = crate::Presented::read(data) {
+        assert!(presented.gateway.0 > 0, "a gateway's number is positive");
+    }
+}
+
+/// Target `channel_request`: a signing request.
+pub fn fuzz_signing_request(data: &[u8]) {
+    let _ = crate::SigningRequest::read(data);
+}

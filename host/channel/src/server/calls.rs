@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use homeward_control::pb;
 use homeward_daemon::SystemEntropy;
 use homeward_model::UnixTime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -29,7 +31,26 @@ pub(super) struct Calls {
     /// The certificate, if the gateway has one.
     presented: Option<Result<Presented, CertificateError>>,
     stage: watch::Sender<Stage>,
-    faults: Faults,
+    line: Line,
+}
+
+/// What is known of the connection itself.
+#[derive(Clone)]
+pub(super) struct Line {
+    /// The first thing that went wrong with it.
+    pub(super) faults: Faults,
+    /// Whether it has ended; then that is complete.
+    pub(super) gone: watch::Receiver<bool>,
+}
+
+/// How long after the end of a call to see whether the connection ends too, and then why.
+const GONE: Duration = Duration::from_millis(100);
+
+impl Line {
+    /// Whether the connection itself has ended, as far as that shows within a moment.
+    async fn is_gone(&mut self) -> bool {
+        timeout(GONE, self.gone.wait_for(|gone| *gone)).await.is_ok()
+    }
 }
 
 impl Calls {
@@ -38,9 +59,9 @@ impl Calls {
         peer: SocketAddr,
         presented: Option<Result<Presented, CertificateError>>,
         stage: watch::Sender<Stage>,
-        faults: Faults,
+        line: Line,
     ) -> Self {
-        Self { shared, peer, presented, stage, faults }
+        Self { shared, peer, presented, stage, line }
     }
 
     /// The gateway's certificate.
@@ -206,7 +227,7 @@ impl Control for Calls {
             request.into_inner(),
             Arc::clone(shared),
             self.stage.clone(),
-            Arc::clone(&self.faults),
+            self.line.clone(),
         ));
         Ok(Response::new(outgoing))
     }
@@ -218,7 +239,7 @@ async fn listen(
     mut incoming: Streaming<pb::FromGateway>,
     shared: Arc<Shared>,
     stage: watch::Sender<Stage>,
-    faults: Faults,
+    mut line: Line,
 ) {
     let mut changes = stage.subscribe();
     let why = loop {
@@ -242,8 +263,13 @@ async fn listen(
                     continue;
                 }
             }
-            Ok(None) => break Closed::Left,
-            Err(status) => break Closed::Lost(lost(&status, &faults)),
+            // A connection that breaks may end the stream as if the gateway had.
+            Ok(None) if !line.is_gone().await => break Closed::Left,
+            Ok(None) => break Closed::Lost(lost(None, &line.faults)),
+            Err(status) => {
+                line.is_gone().await;
+                break Closed::Lost(lost(Some(&status), &line.faults));
+            }
         }
     };
     stage.send_if_modified(|stage| {
@@ -271,12 +297,10 @@ async fn deliver(
     }
 }
 
-fn lost(status: &Status, faults: &Faults) -> String {
-    if dial::is_silence(status) {
-        return "it does not answer".to_owned();
-    }
-    match faults.get() {
-        Some(fault) => fault.to_string(),
-        None => dial::describe(status),
+fn lost(status: Option<&Status>, faults: &Faults) -> String {
+    match (faults.get(), status) {
+        (Some(fault), _) => fault.to_string(),
+        (None, Some(status)) => dial::describe(status),
+        (None, None) => "the connection ended".to_owned(),
     }
 }

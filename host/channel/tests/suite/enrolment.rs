@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::Ordering;
 
 use homeward_channel::{
     ChannelConfig, Client, ClientSettings, Credential, Error, Refusal, ServerSettings, Token,
@@ -147,4 +148,24 @@ async fn a_damaged_credential_is_named_with_the_repair() {
     fs::write(&path, text.replacen("-----BEGIN CERTIFICATE-----\n", "", 1)).unwrap();
     let error = gateway.client.connect().await.err().unwrap();
     assert!(error.to_string().contains("enrol the gateway anew"), "{error}");
+}
+
+#[tokio::test]
+async fn an_enrolment_that_nobody_waits_for_is_not_lost() {
+    let core = Core::start().await;
+    let gateway = Gateway::new(&core);
+    let token = core.token(7);
+    {
+        // Begun, and dropped before it could end.
+        let mut enrolling = std::pin::pin!(gateway.client.enrol(&token));
+        let poll = std::future::poll_fn(|cx| {
+            let poll = enrolling.as_mut().poll(cx);
+            assert!(poll.is_pending());
+            std::task::Poll::Ready(())
+        });
+        poll.await;
+    }
+    let credential = soon(gateway.client.enrol(&token)).await.unwrap();
+    assert_eq!(gateway.client.credential().unwrap(), Some(credential));
+    assert_eq!(core.counters().enrolled.load(Ordering::Relaxed), 1);
 }
