@@ -12,6 +12,7 @@ use crate::batch::{Batch, Target};
 use crate::counters::Counters;
 use crate::engine::Shared;
 use crate::event::Event;
+use crate::link::Route;
 use crate::status::State;
 use crate::table::Peer;
 use crate::wireguard::{Core, INITIATION, OVERHEAD, PAD, Sealed, Way};
@@ -65,7 +66,7 @@ pub(crate) fn pump(
         if sealed {
             // A peer that is not there may have begun anew, and know no session of ours.
             let doubt = route.state() != State::Up;
-            send_sealed_probe(peer, &probe, &header, doubt, &target, batch, now);
+            send_sealed_probe(peer, &mut route, &probe, &header, doubt, &target, batch, now);
         } else {
             let room = batch.room();
             let written = room
@@ -81,8 +82,12 @@ pub(crate) fn pump(
     route.due()
 }
 
+/// Sends a probe inside WireGuard, or an initiation where there is no session, or both. The path
+/// has paid for the probe: what goes out beyond that is paid for here.
+#[expect(clippy::too_many_arguments, reason = "for one caller")]
 fn send_sealed_probe(
     peer: &Peer,
+    route: &mut Route,
     probe: &Probe,
     header: &Header,
     doubt: bool,
@@ -92,9 +97,12 @@ fn send_sealed_probe(
 ) {
     let (Some(inner), Some(cores)) = (&peer.inner, &peer.cores) else { return };
     let mut core = cores.lock(Way::Out);
-    if let Some(len) = core.wake(batch.room(), now) {
+    if let Some(len) = core.wake(batch.room(), now)
+        && route.spend(target.to, len, now)
+    {
         batch.push(target, len);
     }
+    let mut paid = sealed_len(header.len() + probe.echo.len());
     if core.has_session() {
         let mut plain = [0; PLAIN];
         let content = plain
@@ -111,12 +119,19 @@ fn send_sealed_probe(
         if !doubt {
             return;
         }
+        paid = 0;
     }
     if batch.left() >= INITIATION
+        && route.spend(target.to, INITIATION.saturating_sub(paid), now)
         && let Some(len) = core.initiate(batch.room(), now)
     {
         batch.push(target, len);
     }
+}
+
+/// Octets of a datagram with so many octets of L2TP inside WireGuard.
+const fn sealed_len(content: usize) -> usize {
+    (INNER_HEADER_LEN + content).next_multiple_of(PAD) + OVERHEAD
 }
 
 /// Seals a packet into the batch. Gives the octets of what is sent, which is an initiation if

@@ -328,10 +328,15 @@ impl Sender<'_> {
     ) -> bool {
         let header = outbound.header(piece);
         let counters = &self.tunnel.counters;
-        let datagram = self.tunnel.overhead.datagram_len(piece.len);
-        if !self.way.proven && !self.link.route().spend(self.way.to, datagram, self.now) {
-            counters.unproven.add(1);
-            return false;
+        if !self.way.proven {
+            let mut datagram = self.tunnel.overhead.datagram_len(piece.len);
+            if matches!(self.wire, Wire::Sealed(..)) {
+                datagram = datagram.max(wireguard::INITIATION); // without a session, that
+            }
+            if !self.link.route().spend(self.way.to, datagram, self.now) {
+                counters.unproven.add(1);
+                return false;
+            }
         }
         self.packets += 1;
         let Wire::Sealed(inner, cores) = self.wire else {

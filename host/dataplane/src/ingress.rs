@@ -227,7 +227,7 @@ impl Ingress {
         let Heard { peer: place, sealed, octets } = heard;
         let Some(peer) = table.peers.get(place) else { return };
         let link = peer.link(sealed);
-        link.received(arrival.from, arrival.to, octets, sealed, now, &mut self.events);
+        link.received(arrival, octets, sealed, now, &mut self.events);
         self.look_after(place, peer, sealed, Some(arrival), now);
         if sealed {
             let due = note_activity(peer, now);

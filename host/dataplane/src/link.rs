@@ -15,6 +15,7 @@ use homeward_l2tp::{
 use homeward_linux::AddressChange;
 use homeward_model::{Entropy, Instant};
 
+use crate::carry::Arrival;
 use crate::config::TunnelId;
 use crate::event::Event;
 use crate::status::State;
@@ -115,13 +116,13 @@ impl Link {
     /// Notes authentic packets.
     pub(crate) fn received(
         &self,
-        from: SocketAddr,
-        local: Option<IpAddr>,
+        arrival: Arrival,
         octets: usize,
         sealed: bool,
         now: Instant,
         events: &mut Vec<Event>,
     ) {
+        let Arrival { from, to: local } = arrival;
         self.heard.store(now.as_nanos().max(1), Ordering::Relaxed);
         let mut route = self.route();
         route.heard_at(from, local);

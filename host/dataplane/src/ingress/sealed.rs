@@ -8,7 +8,7 @@ use super::frames::{Place, Span};
 use super::{Heard, Ingress, Taken, count, reply_to};
 use crate::carry::Arrival;
 use crate::table::{Peer, Table};
-use crate::wireguard::{self, Message, Opened, Way, core_of};
+use crate::wireguard::{self, Cores, Message, Opened, Way, core_of};
 
 impl Ingress {
     /// Takes a WireGuard message. Gives the link that it is an authentic one of.
@@ -43,9 +43,8 @@ impl Ingress {
         arrival: Arrival,
         now: Instant,
     ) -> Option<(usize, bool)> {
-        if self.hints.core.0 != index
-            && let Some((place, way)) = table.cores.get(&index)
-        {
+        let first = self.hints.core.0 != index;
+        if first && let Some((place, way)) = table.cores.get(&index) {
             self.hints.core = (index, *place, *way);
         }
         let (_, place, way) = self.hints.core;
@@ -55,20 +54,16 @@ impl Ingress {
             count(&self.shared.refused.unknown);
             return None;
         };
+        if first {
+            self.wake(peer, cores, way, arrival, now);
+        }
         let begin = self.buffers.opened_used;
         let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
         let room = self.buffers.opened.get_mut(begin..)?;
         if room.len() < message.len() {
             return None;
         }
-        let opened = {
-            let mut core = cores.lock(way);
-            if let Some(len) = core.wake(self.batch.room(), now) {
-                self.batch.push(&reply_to(arrival), len);
-            }
-            core.open(message, room)
-        };
-        let len = match opened {
+        let len = match cores.lock(way).open(message, room) {
             Ok(Opened::Packet(len)) => len,
             Ok(Opened::Nothing) => return Some((place, true)),
             Ok(Opened::Reply(_)) | Err(()) => {
@@ -129,21 +124,19 @@ impl Ingress {
         if self.batch.left() < 4096 {
             return None;
         }
-        let mut core = cores.lock(way);
-        if let Some(len) = core.wake(self.batch.room(), now) {
-            self.batch.push(&reply_to(arrival), len);
-        }
+        self.wake(peer, cores, way, arrival, now);
         let message = self.buffers.received.get(span.begin..span.begin + span.len)?;
-        let opened = core.open(message, self.batch.room());
-        drop(core);
+        let opened = cores.lock(way).open(message, self.batch.room());
         match opened {
             Ok(Opened::Reply(len)) => {
-                // It is shorter than what it answers.
+                // It is shorter than what it answers. The link is told of both before it has its
+                // own word, lest it spend what the reply takes.
                 self.batch.push(&reply_to(arrival), len);
-                let heard = Heard { peer: place, sealed: true, octets: span.len };
-                self.hear(table, heard, arrival, now);
-                peer.link(true).route().spend(arrival.from, len, now);
+                let link = peer.link(true);
+                link.received(arrival, span.len, true, now, &mut self.events);
+                link.route().spend(arrival.from, len, now);
                 self.send_waiting(peer, cores, way, arrival, now);
+                self.hear(table, Heard { peer: place, sealed: true, octets: 0 }, arrival, now);
             }
             Ok(_) => {}
             Err(()) => count(&shared.refused.wireguard),
@@ -151,11 +144,24 @@ impl Ingress {
         None
     }
 
+    /// Tells a core the time, if it has not been told lately. What it has to say for itself goes
+    /// where the message came from, as far as that may be sent it.
+    #[inline]
+    fn wake(&mut self, peer: &Peer, cores: &Cores, way: Way, arrival: Arrival, now: Instant) {
+        // The link's lock is never taken with a core's held.
+        let len = cores.lock(way).wake(self.batch.room(), now);
+        if let Some(len) = len
+            && peer.link(true).route().spend(arrival.from, len, now)
+        {
+            self.batch.push(&reply_to(arrival), len);
+        }
+    }
+
     /// Sends the packets that waited for a session, as far as the address may be sent them.
     fn send_waiting(
         &mut self,
         peer: &Peer,
-        cores: &wireguard::Cores,
+        cores: &Cores,
         way: Way,
         arrival: Arrival,
         now: Instant,

@@ -149,6 +149,38 @@ fn what_belongs_inside_wireguard_is_not_taken_in_the_clear() {
 }
 
 #[test]
+fn a_peer_speaks_in_no_session_of_another_peer() {
+    in_namespace(module_path!(), "a_peer_speaks_in_no_session_of_another_peer", || {
+        let pair = Pair::up(true);
+        pair.ping("10.9.0.2");
+        // At home the session becomes somebody else's, with everything that abroad knows of it;
+        // abroad keeps a session of its own.
+        let other = homeward_dataplane::PeerConfig {
+            public_key: [7; 32],
+            preshared_key: None,
+            inner_address: [10, 255, 0, 1].into(),
+            endpoints: vec![],
+        };
+        pair.home.plane.set_peer(homeward_dataplane::PeerId(4), other).unwrap();
+        let mut config = tunnel(false, true);
+        config.peer = homeward_dataplane::PeerId(4);
+        pair.home.open(TUNNEL, config);
+        let mut config = tunnel(false, true);
+        (config.session, config.tap) = (crate::ends::session(false, 900), "tap2".into());
+        pair.home.open(homeward_dataplane::TunnelId(8), config);
+        let before = pair.home.plane.strangers().unknown;
+        until("a refusal", || {
+            pair.foreign.space.run(|| {
+                let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
+                socket.send_to(&[0; 300], "10.9.0.2:9").unwrap();
+            });
+            pair.home.plane.strangers().unknown > before
+        });
+        assert_eq!(pair.home.status().received.frames, 0);
+    });
+}
+
+#[test]
 fn no_address_is_sent_more_than_came_from_it_before_it_is_proven_in_the_clear() {
     let name = "no_address_is_sent_more_than_came_from_it_before_it_is_proven_in_the_clear";
     in_namespace(module_path!(), name, || amplify(false));
@@ -196,6 +228,48 @@ fn amplify(encrypted: bool) {
     assert!(received > 0, "the address was not even challenged");
     assert!(received <= stolen.len(), "{received} octets for {}", stolen.len());
     assert_eq!(pair.home.status().endpoint, before.endpoint);
+}
+
+#[test]
+fn an_end_that_never_answers_is_sent_no_more_than_it_sends_in_the_clear() {
+    let name = "an_end_that_never_answers_is_sent_no_more_than_it_sends_in_the_clear";
+    in_namespace(module_path!(), name, || one_way(false));
+}
+
+#[test]
+fn an_end_that_never_answers_is_sent_no_more_than_it_sends_in_wireguard() {
+    let name = "an_end_that_never_answers_is_sent_no_more_than_it_sends_in_wireguard";
+    in_namespace(module_path!(), name, || one_way(true));
+}
+
+/// Home was told no endpoint, and hears packets whose sender hears nothing.
+fn one_way(encrypted: bool) {
+    let (pair, relay) = Pair::relayed_closed(encrypted, |pair, relay| {
+        pair.home.knows(&pair.foreign, 1, &[]);
+        relay.rule(|home, _| home);
+    });
+    let begun = homeward_daemon::SystemClock.now();
+    // Both have much to say.
+    while homeward_daemon::SystemClock.now() - begun < Duration::from_secs(3) {
+        for (end, to) in [(&pair.foreign, "10.9.0.2:9"), (&pair.home, "10.9.0.1:9")] {
+            end.space.run(move || {
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                let _ = socket.send_to(&[0; 1000], to);
+            });
+        }
+    }
+    let seen = relay.seen.lock().unwrap();
+    let (mut came, mut went) = (0, 0);
+    for (home, datagram) in seen.iter() {
+        *(if *home { &mut came } else { &mut went }) += datagram.len();
+        assert!(went <= came, "{went} octets for {came}");
+    }
+    assert!(went > 0, "it did not even try");
+    drop(seen);
+    relay.rule(|_, _| true);
+    pair.home.wait_for("Up", |event| matches!(event, Event::Up { .. }));
+    pair.foreign.wait_for("Up", |event| matches!(event, Event::Up { .. }));
+    pair.ping("10.9.0.2");
 }
 
 #[test]

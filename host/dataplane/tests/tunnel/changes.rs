@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use homeward_daemon::SystemClock;
 use homeward_dataplane::{Error, Event, PeerId, State, TunnelId};
-use homeward_model::Mac;
+use homeward_model::{Clock, Mac};
 use homeward_port::{Device, Settings};
 
 use crate::ends::{AT_HOME, DEVICE, FOREIGN, HOME_V4, HOST, Pair, TUNNEL, session, tunnel, until};
@@ -201,6 +202,7 @@ fn a_gateway_that_begins_anew_is_found_again() {
             let mut pair = Pair::up(encrypted);
             pair.ping("10.9.0.2");
             pair.home.restart("[::]:1701", 2);
+            let begun = SystemClock.now();
             pair.home.knows(&pair.foreign, 1, &[FOREIGN.parse().unwrap()]);
             // The control channel hands out a new session, as it must.
             for (end, foreign) in [(&pair.foreign, true), (&pair.home, false)] {
@@ -212,6 +214,8 @@ fn a_gateway_that_begins_anew_is_found_again() {
             pair.home.wait_for("Up", |event| matches!(event, Event::Up { .. }));
             pair.foreign.wait_for("Up", |event| matches!(event, Event::Up { .. }));
             pair.ping("10.9.0.2");
+            // Not only when WireGuard itself begins to doubt, after 15 s.
+            assert!(SystemClock.now() - begun < Duration::from_secs(10));
         }
     });
 }
@@ -262,16 +266,44 @@ fn strangers_pass_only_as_the_port_says() {
     in_namespace(module_path!(), "strangers_pass_only_as_the_port_says", || {
         let pair = Pair::up(false);
         pair.ping("10.9.0.2");
+        let host = pair.home.space.run(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+        // By broadcast: nobody has to be asked for an address first.
+        let there = SocketAddr::from(([10, 9, 0, 255], host.local_addr().unwrap().port()));
+        let say_from = |address: &'static str, word: &'static [u8]| {
+            pair.foreign.space.run(move || {
+                let socket = UdpSocket::bind(address).unwrap();
+                socket.set_broadcast(true).unwrap();
+                socket.send_to(word, there).unwrap();
+            });
+        };
+        let say = |word| say_from("10.9.0.1:0", word);
         let devices = vec![Device::new(Mac::new([2, 0, 0, 0, 1, 1]))];
         let other = Settings { devices, ..Settings::default() };
         pair.home.plane.set_port(TUNNEL, other).unwrap();
-        let before = pair.home.status();
-        pair.foreign.space.run(|| {
-            let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
-            socket.send_to(b"hello", "10.9.0.2:9").unwrap();
-        });
-        until("a refusal", || pair.home.status().drops.port > before.drops.port);
-        assert_eq!(pair.home.status().received, before.received);
+        let before = pair.home.status().drops.port;
+        say(b"refused");
+        until("a refusal", || pair.home.status().drops.port > before);
+        pair.home.plane.set_port(TUNNEL, tunnel(false, false).port).unwrap();
+        say(b"admitted");
+        let heard = || {
+            let mut room = [0; 16];
+            let (len, _) = host.recv_from(&mut room).unwrap();
+            room[..len].to_vec()
+        };
+        assert_eq!(heard(), b"admitted");
+        // Abroad too, what comes from a device that is not listed goes no further: not even home,
+        // where this one would be let in.
+        let mut both = tunnel(false, false).port;
+        both.devices.push(Device::new(Mac::new([2, 0, 0, 0, 1, 2])));
+        pair.home.plane.set_port(TUNNEL, both).unwrap();
+        let before = pair.foreign.status().drops.port;
+        pair.foreign.space.ip("address add 10.9.0.3/24 dev tap");
+        pair.foreign.space.ip("link set tap address 02:00:00:00:01:02");
+        say_from("10.9.0.3:0", b"refused");
+        until("a refusal", || pair.foreign.status().drops.port > before);
+        pair.foreign.space.ip("link set tap address 02:00:00:00:00:0a");
+        say(b"again");
+        assert_eq!(heard(), b"again");
         assert!(pair.home.plane.set_port(TunnelId(99), Settings::default()).is_err());
     });
 }
@@ -387,8 +419,7 @@ fn an_address_that_is_taken_is_named() {
         let listen = vec!["127.0.0.1:1701".parse().unwrap()];
         let key = homeward_dataplane::Key::new([1; 32]);
         let config = homeward_dataplane::Config { listen, ..homeward_dataplane::Config::new(key) };
-        let (clock, entropy) =
-            (homeward_daemon::SystemClock, homeward_daemon::SystemEntropy::new());
+        let (clock, entropy) = (SystemClock, homeward_daemon::SystemEntropy::new());
         let refused = homeward_dataplane::Dataplane::start(config, clock, entropy, |_| {});
         assert!(refused.unwrap_err().to_string().contains("cannot listen on UDP 127.0.0.1:1701"));
     });

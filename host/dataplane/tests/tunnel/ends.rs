@@ -197,6 +197,17 @@ impl Pair {
 
     /// Two gateways with a relay between them, which knows each by the address it listens on.
     pub(crate) fn relayed(encrypted: bool) -> (Self, Relay) {
+        let (pair, relay) = Self::relayed_closed(encrypted, |_, _| {});
+        pair.foreign.wait_until_up();
+        pair.home.wait_until_up();
+        (pair, relay)
+    }
+
+    /// The same, not up yet; `first` is done before the tunnels are opened.
+    pub(crate) fn relayed_closed(
+        encrypted: bool,
+        first: impl FnOnce(&Self, &Relay),
+    ) -> (Self, Relay) {
         Space::loopback();
         let (foreign, home) =
             (End::start_here("127.0.0.1:0", 1), End::start_here("127.0.0.1:0", 2));
@@ -205,11 +216,10 @@ impl Pair {
         foreign.knows(&home, 2, &[relay.for_foreign]);
         home.knows(&foreign, 1, &[relay.for_home]);
         let pair = Self { foreign, home };
+        first(&pair, &relay);
         pair.foreign.open(TUNNEL, tunnel(true, encrypted));
         pair.home.open(TUNNEL, tunnel(false, encrypted));
         pair.address();
-        pair.foreign.wait_until_up();
-        pair.home.wait_until_up();
         (pair, relay)
     }
 

@@ -80,10 +80,12 @@ impl Relay {
             while !stop.load(Ordering::Relaxed) {
                 let Ok((len, _)) = from.recv_from(&mut room) else { continue };
                 let mut octets = room[..len].to_vec();
-                if (rule.lock().expect("no panic"))(home, &mut octets) {
+                let passes = (rule.lock().expect("no panic"))(home, &mut octets);
+                // Before it can have an answer.
+                seen.lock().expect("no panic").push((home, octets.clone()));
+                if passes {
                     let _ = to.send_to(&octets, at);
                 }
-                seen.lock().expect("no panic").push((home, octets));
             }
         }));
     }
