@@ -80,15 +80,14 @@ impl DhcpServer {
         namespace: &Namespace,
         config: &DhcpConfig,
     ) -> Result<Self> {
-        let pid = folder.join(format!("{name}.pid"));
         let leases = folder.join(format!("{name}.leases"));
         let words = [
             "dnsmasq".to_owned(),
-            "--keep-in-foreground".to_owned(),
+            // In the foreground and as who it is: a user namespace has no other users or groups
+            // to change to.
+            "--no-daemon".to_owned(),
             "--conf-file=/dev/null".to_owned(),
             "--port=0".to_owned(),
-            "--user=root".to_owned(),
-            "--group=root".to_owned(),
             "--bind-interfaces".to_owned(),
             "--dhcp-authoritative".to_owned(),
             "--no-ping".to_owned(),
@@ -96,11 +95,11 @@ impl DhcpServer {
             "--log-facility=-".to_owned(),
             format!("--interface={}", config.interface),
             format!("--dhcp-leasefile={}", leases.display()),
-            format!("--pid-file={}", pid.display()),
         ];
         let words: Vec<_> = words.iter().chain(&config.arguments).map(String::as_str).collect();
         let mut process = Process::start(logs, name, namespace, &words)?;
-        process.makes(&pid, START).await?;
+        // It says so when its sockets are bound.
+        process.says("started, version", START).await?;
         Ok(Self { process, leases })
     }
 

@@ -156,9 +156,19 @@ pub async fn announce(
              <service><type>_ipp._tcp</type><port>631</port></service></service-group>\n"
         ),
     )?;
+    // A user namespace has root and nobody else: let avahi's user be root.
+    let accounts = folder.join(format!("{name}-accounts"));
+    fs::create_dir_all(&accounts)?;
+    let names = ["root", "avahi"];
+    let (passwd, group) = (accounts.join("passwd"), accounts.join("group"));
+    fs::write(&passwd, names.map(|user| format!("{user}:x:0:0::/:/bin/sh\n")).concat())?;
+    fs::write(&group, names.map(|group| format!("{group}:x:0:\n")).concat())?;
     let script = format!(
-        "mount --bind '{}' /etc/avahi/services && mount -t tmpfs none /run && \
+        "mount --bind '{}' /etc/passwd && mount --bind '{}' /etc/group && \
+         mount --bind '{}' /etc/avahi/services && mount -t tmpfs none /run && \
          exec avahi-daemon --no-drop-root --no-chroot --no-rlimits --file='{}'",
+        passwd.display(),
+        group.display(),
         services.display(),
         conf.display()
     );
