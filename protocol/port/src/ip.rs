@@ -129,6 +129,46 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// The source of an IPv4 packet of which nothing else matters: whole, without options, TCP or UDP
+/// between ports that mean nothing to a switch. What is quick to recognise, not all there is.
+#[inline]
+pub(crate) fn plain_v4(octets: &[u8]) -> Option<Address> {
+    let [0x45, _, l0, l1, _, _, f0, f1, _, protocol, _, _, s0, s1, s2, s3, _, _, _, _, ports @ ..] =
+        octets.first_chunk::<24>()?
+    else {
+        return None;
+    };
+    let total = usize::from(u16::from_be_bytes([*l0, *l1]));
+    let whole = u16::from_be_bytes([*f0, *f1]) & 0x3fff == 0;
+    let plain = whole && (28..=octets.len()).contains(&total) && is_plain(*protocol, *ports);
+    plain.then(|| Address::v4([*s0, *s1, *s2, *s3]))
+}
+
+/// Likewise of an IPv6 packet without extension headers.
+#[inline]
+pub(crate) fn plain_v6(octets: &[u8]) -> Option<Address> {
+    let [first, _, _, _, l0, l1, protocol, _, addresses @ .., p0, p1, p2, p3] =
+        octets.first_chunk::<44>()?;
+    let end = usize::from(u16::from_be_bytes([*l0, *l1])) + 40;
+    let plain = first >> 4 == 6
+        && (48..=octets.len()).contains(&end)
+        && is_plain(*protocol, [*p0, *p1, *p2, *p3]);
+    if plain { addresses.first_chunk().map(|source| Address::v6(*source)) } else { None }
+}
+
+#[inline]
+fn is_plain(protocol: u8, [s0, s1, d0, d1]: [u8; 4]) -> bool {
+    let means_nothing = |port: u16| port > 1023 || matches!(port, 53 | 443);
+    match protocol {
+        TCP => true,
+        UDP => {
+            means_nothing(u16::from_be_bytes([s0, s1]))
+                && means_nothing(u16::from_be_bytes([d0, d1]))
+        }
+        _ => false,
+    }
+}
+
 /// A UDP datagram's ports and payload (RFC 768).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Udp<'a> {

@@ -9,6 +9,7 @@ use crate::addresses::Addresses;
 use crate::bucket::Bucket;
 use crate::frame::{Ethernet, Key, Kind};
 use crate::groups::{Groups, scope};
+use crate::ip::{plain_v4, plain_v6};
 use crate::neighbours::Neighbours;
 use crate::rules::{self, Says, Statement};
 use crate::settings::{AddressPolicy, Binding, Device, Rate, Settings, Side};
@@ -159,7 +160,7 @@ impl Port {
         }
         let kind = ethernet.kind()?;
         let (device, group) = (ethernet.source, ethernet.destination.is_group());
-        if self.side == Side::Home {
+        if self.side == Side::Home && !self.is_plain(at, &ethernet, kind, now) {
             let statement = match kind {
                 Kind::Ipv4 => Some(rules::ipv4(ethernet.payload, device, group)?),
                 Kind::Ipv6 => Some(rules::ipv6(ethernet.payload, device, group)?),
@@ -214,6 +215,22 @@ impl Port {
             self.keys.iter().position(|own| *own == key)
         } else {
             self.keys.binary_search(&key).ok()
+        }
+    }
+
+    /// Whether a frame is what most are, in few steps: unicast, of which only the source matters,
+    /// and that is known to be the device's. If not, all rules are gone through.
+    #[inline]
+    fn is_plain(&mut self, at: usize, ethernet: &Ethernet<'_>, kind: Kind, now: Instant) -> bool {
+        let source = match kind {
+            _ if ethernet.destination.is_group() => None,
+            Kind::Ipv4 => plain_v4(ethernet.payload),
+            Kind::Ipv6 => plain_v6(ethernet.payload),
+            Kind::Arp | Kind::Update => None,
+        };
+        match (source, self.stations.get_mut(at)) {
+            (Some(source), Some(station)) => station.addresses.touch(source, now),
+            _ => false,
         }
     }
 

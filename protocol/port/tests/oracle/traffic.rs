@@ -181,7 +181,7 @@ fn packet_v6() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(vec![60; 9]),
         1 => Just(vec![60; 10]),
     ];
-    (v6(), v6(), headers, select(vec![0u16, 0, 0, 2]), carried).prop_map(
+    (v6(), v6(), headers, select(vec![0u16, 0, 0, 1, 2]), carried).prop_map(
         |(source, to, headers, offset, (protocol, octets))| {
             let mut chain = Vec::new();
             for (n, header) in headers.iter().enumerate() {

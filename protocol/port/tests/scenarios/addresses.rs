@@ -164,7 +164,7 @@ fn a_device_asks_for_renews_and_gives_back_its_lease() {
 
 #[test]
 fn a_client_that_speaks_for_another_is_not_heard() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     let nobody = Ipv4Addr::UNSPECIFIED;
     let own = build::Dhcp::client(3, DEVICE);
     let with = |options: &[u8]| build::Dhcp { options: options.to_vec(), ..own.clone() };

@@ -106,7 +106,7 @@ fn an_access_points_update_frame_passes_and_no_other_802_2() {
 
 #[test]
 fn a_frame_that_is_cut_anywhere_is_dropped() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     let solicitation = build::solicitation(OWN_V6, Some(DEVICE));
     for frame in [
         build::ethernet(ROUTER, DEVICE, build::IPV4, &tcp_v4(OWN_V4)),
@@ -133,7 +133,7 @@ fn a_frame_that_is_cut_anywhere_is_dropped() {
 
 #[test]
 fn a_rogue_dhcp_server_is_not_heard_whatever_port_it_answers_from() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     let ack = build::Dhcp::ack(STRANGER, OWN_V4, 3600).octets();
     for (from, to) in [(67, 68), (67, 67), (67, 1068), (4011, 68), (53, 68)] {
         let packet = build::ipv4(OWN_V4, INTERNET_V4, 17, &build::udp(from, to, &ack));
@@ -147,7 +147,7 @@ fn a_rogue_dhcp_server_is_not_heard_whatever_port_it_answers_from() {
 
 #[test]
 fn a_rogue_dhcp_server_is_not_heard_in_fragments_either() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     let ack = build::udp(67, 68, &build::Dhcp::ack(STRANGER, OWN_V4, 3600).octets());
     let first = build::ipv4_fragment(OWN_V4, INTERNET_V4, 17, 0x2000, &ack[..128]);
     assert_eq!(bench.up_v4(&first), dropped(Reason::DhcpServer));
@@ -160,7 +160,7 @@ fn a_rogue_dhcp_server_is_not_heard_in_fragments_either() {
 
 #[test]
 fn a_rogue_router_is_not_heard() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     for (what, message, reason) in [
         ("an advertisement", build::router_advertisement(), Reason::Router),
         ("a redirect", vec![137; 40], Reason::Router),
@@ -199,7 +199,7 @@ const INTERNET_V6_GROUP: std::net::Ipv6Addr = std::net::Ipv6Addr::new(0xff02, 0,
 
 #[test]
 fn what_hosts_say_to_routers_and_queriers_passes() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     bench.lease(DEVICE, OWN_V4, 3600);
     for (what, protocol, message) in [
         ("a ping", 1, vec![8, 0, 0, 0, 0, 0, 0, 0]),
@@ -233,7 +233,7 @@ fn what_hosts_say_to_routers_and_queriers_passes() {
 
 #[test]
 fn router_redundancy_protocols_are_dropped_where_they_would_be_believed() {
-    let mut bench = Bench::home();
+    let mut bench = Bench::settled();
     for port in [1985, 2029, 3222] {
         let packet = build::ipv4(OWN_V4, INTERNET_V4, 17, &build::udp(port, port, &[0; 20]));
         let group = Mac::new([0x01, 0x00, 0x5e, 0, 0, 2]);

@@ -44,6 +44,16 @@ impl Bench {
         Self::with(settings())
     }
 
+    /// A port that knows the device's addresses already, as it does of all frames but the first.
+    pub(crate) fn settled() -> Self {
+        let mut bench = Self::home();
+        assert_eq!(bench.up_v4(&tcp_v4(OWN_V4)), Verdict::Pass);
+        for own in [OWN_V6, OWN_LINK_LOCAL] {
+            assert_eq!(bench.up_v6(&tcp_v6(own)), Verdict::Pass);
+        }
+        bench
+    }
+
     pub(crate) fn with(settings: Settings) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
         Self { port: Port::new(settings, now), now }
