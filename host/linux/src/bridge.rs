@@ -287,19 +287,42 @@ impl Bridges {
     }
 }
 
+/// Has the kernel answer on an interface for that interface's own addresses only, and take no
+/// IPv4 packets in that a route does not lead back to: for a segment that strangers share with
+/// the gateway itself. Linux would otherwise tell them by ARP which other addresses it has.
+///
+/// # Errors
+///
+/// There is no such interface, or /proc/sys/net may not be written.
+pub fn narrow(name: &str) -> Result<()> {
+    check_name(name)?;
+    if !Path::new(&format!("/proc/sys/net/ipv4/conf/{name}")).exists() {
+        return Err(Error::NoInterface(name.to_owned()));
+    }
+    write(&[
+        (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "1", true),
+        (format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1", true),
+    ])
+}
+
 /// Has the kernel take no part in what an interface carries.
 ///
 /// IPv6 may be missing from the kernel altogether; IPv4 may not.
 fn shut(name: &str) -> Result<()> {
-    for (path, value, needed) in [
+    write(&[
         (format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1", false),
         (format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0", true),
         (format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1", true),
         (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "8", true),
-    ] {
-        match fs::write(Path::new(&path), value) {
+    ])
+}
+
+/// Writes settings: path, value, and whether it is an error if there is no such setting.
+fn write(settings: &[(String, &'static str, bool)]) -> Result<()> {
+    for (path, value, needed) in settings {
+        match fs::write(path, value) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !needed => {}
-            Err(source) => return Err(Error::Sysctl { path, value, source }),
+            Err(source) => return Err(Error::Sysctl { path: path.clone(), value, source }),
             Ok(()) => {}
         }
     }

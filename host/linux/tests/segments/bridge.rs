@@ -1,11 +1,12 @@
 //! Bridges for strangers, in a network namespace that each test makes for itself.
 
-use crate::inside::{Plug, in_namespace, marker, reached, run};
-use homeward_linux::bridge::ALIAS;
+use crate::inside::{Plug, arp_request, in_namespace, is_arp_reply, marker, reached, run};
+use homeward_linux::bridge::{ALIAS, narrow};
 use homeward_linux::{Bridges, Error, Links, Networks, PortFlags};
 use homeward_model::Mac;
 
 const STRANGER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+const OTHER: Mac = Mac::new([2, 0, 0, 0, 0, 2]);
 const GATEWAY: [u8; 4] = [192, 168, 1, 1];
 
 fn setting(path: &str) -> String {
@@ -190,6 +191,28 @@ fn on_an_ordinary_bridge_the_gateway_answers_strangers() {
         run("ip link set plain up");
         let [left, right] = cables("plain");
         assert_eq!(reached("plain", &left, &right, GATEWAY), (true, true));
+    });
+}
+
+#[test]
+fn on_a_narrowed_segment_the_gateway_answers_for_that_segments_address_only() {
+    let name = "bridge::on_a_narrowed_segment_the_gateway_answers_for_that_segments_address_only";
+    in_namespace(name, || {
+        gateway_elsewhere();
+        run("ip link add plain type bridge forward_delay 0");
+        run("ip addr add 10.9.0.1/24 dev plain");
+        run("ip link set plain up");
+        let [left, right] = cables("plain");
+        let asks = |target: [u8; 4], number: u8| {
+            left.send(&arp_request(STRANGER, [10, 9, 0, 2], target));
+            let answers = left.receive_after(&right, &marker(OTHER, number));
+            answers.iter().any(|frame| is_arp_reply(frame, target))
+        };
+        assert!(asks(GATEWAY, 1), "Linux's habit");
+        narrow("plain").unwrap();
+        assert!(!asks(GATEWAY, 2));
+        assert!(asks([10, 9, 0, 1], 3));
+        assert!(matches!(narrow("nothing").unwrap_err(), Error::NoInterface(_)));
     });
 }
 
