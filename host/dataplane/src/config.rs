@@ -29,8 +29,8 @@ pub struct Config {
     pub receive_buffer: usize,
     /// Octets of kernel memory for datagrams that are on their way out.
     pub send_buffer: usize,
-    /// Unasked-for packets that keep a NAT's mapping open, to peers that have an encrypted
-    /// tunnel. None by default: an idle peer costs nothing.
+    /// After how long a silence a peer is sent something that keeps a NAT's mapping open. Never by
+    /// default: an idle peer costs nothing. One of two ends is enough, the one behind the NAT.
     pub keepalive: Option<Duration>,
 }
 

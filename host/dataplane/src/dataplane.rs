@@ -284,12 +284,14 @@ impl Dataplane {
             table.set_cores(peer, Some(cores));
         }
         let Table { peers, tunnels, tunnel_ids, sessions, .. } = &mut *table;
+        let mut events = Vec::new();
         if let Some(known) = peers.get(peer) {
             let sealed = new.config.encrypted;
             let link = known.link(sealed);
             let mut route = link.route();
             let (session, endpoints) = (&new.config.session, &known.endpoints);
-            route.add_carrier(tunnel, session, &self.shared.path, endpoints, now);
+            let path = &self.shared.path;
+            route.add_carrier(tunnel, session, path, endpoints, now, &mut events);
             self.shared.arm(&link.slot, Timer::Link(peer, sealed), route.due());
         }
         let session = new.config.session.local_session.get();
@@ -298,6 +300,7 @@ impl Dataplane {
         sessions.insert(session, place);
         drop(table);
         drop(replaced);
+        self.shared.tell(&mut events);
         let event = EpollEvent::new(EpollFlags::EPOLLIN, place as u64);
         self.shared.interfaces.add(&*tap, event).map_err(|errno| {
             drop(self.take_out(place));

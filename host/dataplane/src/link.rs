@@ -150,7 +150,7 @@ impl Link {
 }
 
 impl Route {
-    /// Adds a tunnel, or changes it; `endpoints` are all candidates.
+    /// Adds a tunnel; `endpoints` are all candidates. What the others know is told to it.
     pub(crate) fn add_carrier(
         &mut self,
         tunnel: TunnelId,
@@ -158,7 +158,16 @@ impl Route {
         settings: &PathSettings,
         endpoints: &[SocketAddr],
         now: Instant,
+        events: &mut Vec<Event>,
     ) {
+        match self.state() {
+            State::Up => {
+                events.push(Event::Up { tunnel });
+                events.extend(self.path_mtu().map(|mtu| Event::PathMtu { tunnel, mtu }));
+            }
+            State::Unreachable => events.push(Event::Unreachable { tunnel }),
+            State::Ready | State::Gone => {}
+        }
         let carrier =
             Carrier { template: HeaderTemplate::new(session), sublayer: session.sublayer };
         self.carriers.insert(tunnel, carrier);

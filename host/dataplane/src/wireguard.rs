@@ -296,3 +296,159 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// Two gateways that know each other: identities, and each other's cores.
+    fn pair() -> [(Identity, Cores); 2] {
+        let [a, b] = [1, 2].map(|key| Identity::new(&Key::new([key; 32])));
+        let keys = [a.public_key(), b.public_key()];
+        let secret = Key::new([3; 32]);
+        let cores = |own: &Identity, other: [u8; 32], first| {
+            Cores::new(own, other, Some(&secret), [first, first + 1], Instant::ORIGIN)
+        };
+        let of_a = cores(&a, keys[1], 0x10);
+        let of_b = cores(&b, keys[0], 0x0020_0000);
+        [(a, of_a), (b, of_b)]
+    }
+
+    /// An IPv4 packet of 40 octets.
+    fn packet(number: u8) -> Vec<u8> {
+        let mut packet = vec![0; 40];
+        (packet[0], packet[3], packet[39]) = (0x45, 40, number);
+        packet
+    }
+
+    /// Has `a` begin a session with `b`.
+    fn begin(a: &Cores, b: &Cores) {
+        let (mut first, mut second) = ([0; 2048], [0; 2048]);
+        let len = a.lock(Way::Out).initiate(&mut first, Instant::ORIGIN).unwrap();
+        let reply = b.lock(Way::In).open(&first[..len], &mut second);
+        let Ok(Opened::Reply(len)) = reply else { panic!("{reply:?}") };
+        assert!(len < INITIATION, "an answer is shorter than the question");
+        let reply = a.lock(Way::Out).open(&second[..len], &mut first);
+        let Ok(Opened::Reply(len)) = reply else { panic!("{reply:?}") };
+        assert_eq!(b.lock(Way::In).open(&first[..len], &mut second), Ok(Opened::Nothing));
+    }
+
+    #[test]
+    fn each_way_has_a_session_of_its_own_and_takes_nothing_twice() {
+        let [(_, a), (_, b)] = pair();
+        begin(&a, &b);
+        begin(&b, &a);
+        let (mut sealed, mut opened) = ([0; 2048], [0; 2048]);
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            for number in 0..3 {
+                let state = from.lock(Way::Out).seal(&packet(number), &mut sealed);
+                let Sealed::Data(len) = state else { panic!("{state:?}") };
+                assert_eq!(len, 40 + OVERHEAD);
+                // It says itself which core it is for.
+                assert_eq!(data_index(&sealed), Some(to.indices[1]));
+                let got = to.lock(Way::In).open(&sealed[..len], &mut opened);
+                assert_eq!((got, &opened[..40]), (Ok(Opened::Packet(40)), &packet(number)[..]));
+                assert_eq!(to.lock(Way::In).open(&sealed[..len], &mut opened), Err(()));
+                assert_eq!(to.lock(Way::Out).open(&sealed[..len], &mut opened), Err(()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_core_serves_both_ways_where_the_other_end_begins_no_session() {
+        let [(_, a), (_, b)] = pair();
+        begin(&a, &b);
+        let (mut sealed, mut opened) = ([0; 2048], [0; 2048]);
+        // As a kernel does: it answers in the session that it was called in.
+        let state = b.lock(Way::In).seal(&packet(1), &mut sealed);
+        let Sealed::Data(len) = state else { panic!("{state:?}") };
+        assert_eq!(data_index(&sealed), Some(a.indices[0]));
+        assert_eq!(a.lock(Way::Out).open(&sealed[..len], &mut opened), Ok(Opened::Packet(40)));
+    }
+
+    #[test]
+    fn few_packets_wait_for_a_session_and_go_when_it_is_there() {
+        let [(_, a), (_, b)] = pair();
+        let mut room = [0; 2048];
+        let first = a.lock(Way::Out).seal(&packet(0), &mut room);
+        assert_eq!(first, Sealed::Initiation(INITIATION));
+        for number in 1..WAITING {
+            let state = a.lock(Way::Out).seal(&packet(number as u8), &mut room);
+            assert_eq!(state, Sealed::Waiting);
+        }
+        assert_eq!(a.lock(Way::Out).seal(&packet(99), &mut room), Sealed::Refused);
+        begin(&a, &b);
+        let mut opened = [0; 2048];
+        for number in 0..WAITING {
+            let len = a.lock(Way::Out).next_waiting(&mut room).unwrap();
+            assert_eq!(b.lock(Way::In).open(&room[..len], &mut opened), Ok(Opened::Packet(40)));
+            assert_eq!(usize::from(opened[39]), number);
+        }
+        assert_eq!(a.lock(Way::Out).next_waiting(&mut room), None);
+        assert!(matches!(a.lock(Way::Out).seal(&packet(99), &mut room), Sealed::Data(_)));
+    }
+
+    #[test]
+    fn an_initiation_is_the_same_for_a_second_and_then_another() {
+        let [(_, a), _] = pair();
+        let at = |millis: u64| {
+            let mut room = [0; 2048];
+            let now = Instant::ORIGIN + Duration::from_millis(millis);
+            let len = a.lock(Way::Out).initiate(&mut room, now).unwrap();
+            room[..len].to_vec()
+        };
+        let first = at(0);
+        assert_eq!(at(999), first);
+        assert_ne!(at(1000), first);
+    }
+
+    #[test]
+    fn under_load_a_sender_has_to_prove_its_address_and_then_gets_through() {
+        let [(_, a), (b, _)] = pair();
+        let (mut room, mut cookie) = ([0; 2048], [0; 64]);
+        let len = a.lock(Way::Out).initiate(&mut room, Instant::ORIGIN).unwrap();
+        let mut answers = 0;
+        let reply = loop {
+            match b.screen(&room[..len], FROM, &mut cookie) {
+                Some(Message::Initiation(_)) => answers += 1,
+                Some(Message::Cookie(reply)) => break reply.to_vec(),
+                _ => panic!("it is an initiation"),
+            }
+        };
+        // A second may have ended meanwhile.
+        assert!((HANDSHAKES_A_SECOND..3 * HANDSHAKES_A_SECOND).contains(&answers));
+        assert!(reply.len() < len);
+        let mut nothing = [0; 64];
+        let taken = a.lock(Way::Out).open(&reply, &mut nothing);
+        assert_eq!(taken, Ok(Opened::Nothing));
+        let later = Instant::ORIGIN + INITIATION_LIFE;
+        let len = a.lock(Way::Out).initiate(&mut room, later).unwrap();
+        for _ in 0..3 * HANDSHAKES_A_SECOND {
+            let message = b.screen(&room[..len], FROM, &mut cookie);
+            assert!(matches!(message, Some(Message::Initiation(_))));
+        }
+        // From elsewhere the same cookie is worth nothing.
+        let elsewhere = IpAddr::from([192, 0, 2, 1]);
+        let elsewhere = b.screen(&room[..len], elsewhere, &mut cookie);
+        assert!(!matches!(elsewhere, Some(Message::For(_)) | None));
+    }
+
+    #[test]
+    fn what_is_for_somebody_else_or_damaged_is_nothing() {
+        let [(a, of_a), (b, _)] = pair();
+        let (mut room, mut cookie) = ([0; 2048], [0; 64]);
+        let len = of_a.lock(Way::Out).initiate(&mut room, Instant::ORIGIN).unwrap();
+        assert!(a.screen(&room[..len], FROM, &mut cookie).is_none(), "it is for b");
+        for at in [8, 60, 100, 120] {
+            let mut damaged = room[..len].to_vec();
+            damaged[at] ^= 1;
+            assert!(b.screen(&damaged, FROM, &mut cookie).is_none());
+        }
+        assert_eq!(kind(&[1, 0, 0, 0]), Some(1));
+        assert_eq!(kind(&[1, 0, 1, 0]), None);
+        assert_eq!(kind(&[5, 0, 0, 0]), None);
+        assert_eq!(kind(&[4, 0, 0]), None);
+    }
+}
