@@ -10,11 +10,11 @@ use homeward_model::Instant;
 
 use crate::batch::{Batch, Target};
 use crate::counters::Counters;
-use crate::engine::Shared;
+use crate::engine::{Shared, Timer};
 use crate::event::Event;
 use crate::link::Route;
 use crate::status::State;
-use crate::table::Peer;
+use crate::table::{Peer, Table};
 use crate::wireguard::{Core, INITIATION, OVERHEAD, PAD, Sealed, Way};
 
 /// Room for a packet before it is sealed: the longest datagram that is ever sent, and to spare.
@@ -161,12 +161,7 @@ pub(crate) fn seal(core: &mut Core, packet: &[u8], target: &Target, batch: &mut 
 }
 
 /// Looks at a peer's WireGuard. Gives when to look again.
-pub(crate) fn poll_cores(
-    shared: &Shared,
-    peer: &Peer,
-    batch: &mut Batch,
-    now: Instant,
-) -> Option<Instant> {
+pub(crate) fn poll_cores(peer: &Peer, batch: &mut Batch, now: Instant) -> Option<Instant> {
     let cores = peer.cores.as_ref()?;
     let mut keys = false;
     for way in [Way::Out, Way::In] {
@@ -183,7 +178,6 @@ pub(crate) fn poll_cores(
             batch.push(&target, len);
         }
     }
-    let _ = shared;
     let active = Instant::from_nanos(peer.active.load(Ordering::Relaxed));
     if now.since(active) < crate::engine::CORE_IDLE {
         Some(now + crate::engine::CORE_TICK)
@@ -197,6 +191,22 @@ pub(crate) fn poll_cores(
 pub(crate) fn note_activity(peer: &Peer, now: Instant) -> Instant {
     peer.active.store(now.as_nanos(), Ordering::Relaxed);
     now + crate::engine::CORE_TICK
+}
+
+/// Tells the links of what was too long for our own interfaces.
+pub(crate) fn note_too_big(shared: &Shared, table: &Table, batch: &mut Batch, now: Instant) {
+    for big in batch.too_big.drain(..) {
+        for (place, peer) in &table.peers {
+            for sealed in [false, true] {
+                let link = peer.link(sealed);
+                let mut route = link.route();
+                route.too_big(big.to, big.octets, now);
+                let due = route.due();
+                drop(route);
+                shared.arm(&link.slot, Timer::Link(place, sealed), due);
+            }
+        }
+    }
 }
 
 /// Where a tunnel's frames go, and on whose account.

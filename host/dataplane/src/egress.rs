@@ -13,7 +13,9 @@ use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 
 use crate::batch::{Batch, Target};
-use crate::carry::{LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, seal, target};
+use crate::carry::{
+    LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_too_big, seal, target,
+};
 use crate::config::Side;
 use crate::engine::{Alarm, Shared, Timer, WAKE};
 use crate::event::Event;
@@ -166,7 +168,7 @@ impl Egress {
         if let Some(error) = lost {
             self.lose(tunnel, &error);
         }
-        self.note_too_big(table, now);
+        note_too_big(&self.shared, table, &mut self.batch, now);
     }
 
     /// Reads what the interface has, and has nowhere to send it.
@@ -189,23 +191,7 @@ impl Egress {
     fn flush(&mut self, table: &Table, now: Instant) {
         if !self.batch.is_empty() {
             self.batch.flush(&self.sockets);
-            self.note_too_big(table, now);
-        }
-    }
-
-    /// Tells the links of what was too long for our own interfaces.
-    fn note_too_big(&mut self, table: &Table, now: Instant) {
-        for big in self.batch.too_big.drain(..) {
-            for (place, peer) in &table.peers {
-                for sealed in [false, true] {
-                    let link = peer.link(sealed);
-                    let mut route = link.route();
-                    route.too_big(big.to, big.octets, now);
-                    let due = route.due();
-                    drop(route);
-                    self.shared.arm(&link.slot, Timer::Link(place, sealed), due);
-                }
-            }
+            note_too_big(&self.shared, table, &mut self.batch, now);
         }
     }
 

@@ -16,7 +16,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use self::frames::{Buffers, Pending, Place, Span};
 
 use crate::batch::{Batch, Target};
-use crate::carry::{Arrival, note_activity, poll_cores, pump};
+use crate::carry::{Arrival, note_activity, note_too_big, poll_cores, pump};
 use crate::engine::{ADDRESSES, Alarm, AnyEntropy, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::encapsulation;
@@ -133,11 +133,18 @@ impl Ingress {
                 self.look_after(place, peer, sealed, None, now);
             }
             if self.batch.left() < ARENA / 2 {
-                self.batch.flush(&self.sockets);
+                self.flush(&table, now);
             }
         }
-        self.batch.flush(&self.sockets);
-        self.batch.too_big.clear();
+        self.flush(&table, now);
+    }
+
+    /// Sends what the batch has.
+    fn flush(&mut self, table: &Table, now: Instant) {
+        if !self.batch.is_empty() {
+            self.batch.flush(&self.sockets);
+            note_too_big(&self.shared, table, &mut self.batch, now);
+        }
     }
 
     /// Receives what a socket has.
@@ -156,8 +163,7 @@ impl Ingress {
                 self.take(&table, at, now);
             }
             self.write_frames(&table);
-            self.batch.flush(&self.sockets);
-            self.batch.too_big.clear();
+            self.flush(&table, now);
             self.buffers.opened_used = 0;
             self.buffers.whole.clear();
             drop(table);
@@ -376,7 +382,7 @@ impl Ingress {
                 Timer::Cores(place) => {
                     let Some(peer) = table.peers.get(place) else { continue };
                     if peer.slot.claim(due)
-                        && let Some(due) = poll_cores(&shared, peer, &mut self.batch, now)
+                        && let Some(due) = poll_cores(peer, &mut self.batch, now)
                     {
                         shared.timers.arm(&peer.slot, timer, due);
                     }
@@ -393,11 +399,10 @@ impl Ingress {
                 }
             }
             if self.batch.left() < ARENA / 2 {
-                self.batch.flush(&self.sockets);
+                self.flush(&table, now);
             }
         }
-        self.batch.flush(&self.sockets);
-        self.batch.too_big.clear();
+        self.flush(&table, now);
     }
 }
 

@@ -45,6 +45,30 @@ fn moves(encrypted: bool) {
 }
 
 #[test]
+fn a_link_narrower_than_an_ethernet_is_measured_at_once() {
+    in_namespace(module_path!(), "a_link_narrower_than_an_ethernet_is_measured_at_once", || {
+        for encrypted in [false, true] {
+            let pair = Pair::idle();
+            // As PPPoE has it.
+            pair.foreign.space.ip("link set out mtu 1492");
+            pair.home.space.ip("link set out mtu 1492");
+            let begun = SystemClock.now();
+            pair.foreign.open(TUNNEL, tunnel(true, encrypted));
+            pair.home.open(TUNNEL, tunnel(false, encrypted));
+            pair.address();
+            for end in [&pair.foreign, &pair.home] {
+                end.wait_for("the path MTU", |event| {
+                    matches!(event, Event::PathMtu { mtu: 1484..=1492, .. })
+                });
+            }
+            // Our own interface says what it does not carry: no reply has to be waited for.
+            assert!(SystemClock.now() - begun < Duration::from_secs(3));
+            pair.ping("-s 1472 -M do 10.9.0.2");
+        }
+    });
+}
+
+#[test]
 fn an_idle_end_that_moves_tells_the_other() {
     in_namespace(module_path!(), "an_idle_end_that_moves_tells_the_other", || {
         for encrypted in [false, true] {
