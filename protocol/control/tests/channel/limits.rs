@@ -6,9 +6,9 @@ use homeward_control::controller::{
 use homeward_control::testing::Counted;
 use homeward_control::{
     Controller, Cookie, DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, Half, HeldTunnel,
-    Hello, Neighbour, PresharedKey, PublicKey, SessionId, Side, TunnelId, Want,
+    Hello, Neighbour, PresharedKey, PublicKey, SessionId, Side, ToGateway, TunnelId, Want,
 };
-use homeward_model::{Encryption, GatewayId, Instant, Mac, NetworkId, Rssi};
+use homeward_model::{Encryption, Entropy, GatewayId, Instant, Mac, NetworkId, Rssi};
 
 use crate::world::{World, facts, mac, network, secs};
 
@@ -354,6 +354,39 @@ fn a_gateway_cannot_hold_two_tunnels_that_receive_alike() {
     twin.local = held(5, 1, Side::Foreign, 7).local;
     let home = vec![held(5, 1, Side::Home, 7), held(6, 2, Side::Home, 7)];
     assert_eq!(adopted(home, vec![held(5, 1, Side::Foreign, 7), twin], 2), (1, 1));
+}
+
+/// Entropy of few values.
+struct Few(Counted);
+
+impl Entropy for Few {
+    fn fill(&mut self, room: &mut [u8]) {
+        self.0.fill(room);
+        room.iter_mut().for_each(|octet| *octet &= 3);
+    }
+}
+
+#[test]
+fn no_two_tunnels_of_a_gateway_receive_with_the_same_session() {
+    let mut bare = Bare::new(Settings::default());
+    let mut few = Few(Counted(1));
+    bare.connect(1, hello());
+    bare.connect(2, hello());
+    for number in 1..=100 {
+        let now = bare.now;
+        bare.controller.handle_message(ChannelId(2), want(number), now, &mut few);
+        while let Some(Action::NeedNetwork(id)) = bare.controller.poll_action() {
+            let facts = facts(id.0, Some(1), &[]);
+            bare.controller.handle_network(facts, now, &mut few);
+        }
+    }
+    let mut sessions = std::collections::BTreeSet::new();
+    while let Some((channel, message)) = bare.controller.poll_transmit() {
+        if let ToGateway::Open(open) = message {
+            assert!(sessions.insert((channel, open.local.session)), "{open:?}");
+        }
+    }
+    assert_eq!(sessions.len(), 200, "out of 255 each");
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::time::Duration;
 use homeward_control::link::{Action, ChannelState, Device, Event, Identity};
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Denied, DeniedReason, FromGateway, Goodbye, GoodbyeReason, Hello, Link, LinkSettings, Load,
-    Neighbour, Prepare, PublicKey, ToGateway, Welcome,
+    Cookie, Denied, DeniedReason, Evict, FromGateway, Goodbye, GoodbyeReason, Half, Hello, Link,
+    LinkSettings, Load, Neighbour, OpenTunnel, Peer, Prepare, PresharedKey, PublicKey, SessionId,
+    Side, Terms, ToGateway, TunnelId, TunnelReport, TunnelState, Welcome,
 };
-use homeward_model::{Entropy, GatewayId, Instant, Rssi};
+use homeward_model::{Encryption, Entropy, GatewayId, Instant, Rssi};
 
 use crate::world::{mac, network, secs};
 
@@ -369,6 +370,79 @@ fn no_more_devices_are_held_prepared_than_was_offered() {
     assert_eq!(link.poll_event(), None, "it is here");
     tell(&mut link, prepare(3), now);
     assert!(matches!(link.poll_event(), Some(Event::Prepare { .. })), "its place is free");
+}
+
+fn open(tunnel: u64) -> OpenTunnel {
+    let half =
+        |session| Half { session: SessionId::new(session).unwrap(), cookie: Cookie::new([1; 8]) };
+    OpenTunnel {
+        tunnel: TunnelId(tunnel),
+        network: network(1),
+        side: Side::Home,
+        peer: Peer {
+            gateway: GatewayId(2),
+            name: "gw-2".parse().unwrap(),
+            public_key: PublicKey([2; 32]),
+            preshared_key: PresharedKey::new([3; 32]),
+            inner_address: [100, 64, 0, 2].into(),
+            endpoints: vec![],
+        },
+        encryption: Encryption::Required,
+        local: half(1),
+        remote: half(2),
+        macs: vec![],
+        terms: Terms::default(),
+        routers: vec![],
+    }
+}
+
+#[test]
+fn what_the_controller_does_not_name_is_closed_and_the_rest_is_reported_again() {
+    let mut link = link();
+    let now = start();
+    greet(&mut link, now);
+    for tunnel in [5, 6] {
+        tell(&mut link, ToGateway::Open(open(tunnel)), now);
+        link.report(TunnelReport {
+            tunnel: TunnelId(tunnel),
+            state: TunnelState::Up,
+            reason: String::new(),
+            routers: vec![],
+            path_mtu: None,
+        });
+    }
+    assert_eq!(said(&mut link), ["tunnel", "tunnel"]);
+    link.handle_lost("it broke", now, &mut Longest);
+    link.connect_now(now);
+    while link.poll_event().is_some() {}
+    link.handle_connected(now);
+    let Some(FromGateway::Hello(hello)) = link.poll_transmit() else { panic!("no Hello") };
+    assert_eq!(hello.tunnels, [open(5).held(), open(6).held()]);
+    tell(&mut link, welcome(), now);
+    tell(&mut link, ToGateway::Synced(vec![TunnelId(6)]), now);
+    let events: Vec<_> = std::iter::from_fn(|| link.poll_event()).collect();
+    assert!(matches!(events[1], Event::Close { tunnel: TunnelId(5), .. }), "{events:?}");
+    assert_eq!(events[2], Event::Synced { tunnels: 1 });
+    assert_eq!(said(&mut link), ["tunnel"]);
+}
+
+#[test]
+fn a_device_that_is_let_go_may_be_prepared_for_before_the_agent_has_said_that_it_is_gone() {
+    let mut link = link();
+    let now = start();
+    greet(&mut link, now);
+    let mac = mac(1);
+    link.device(
+        Device { mac, network: network(1), connected: true, signal: None, at_home: false },
+        now,
+    );
+    tell(&mut link, ToGateway::Evict(Evict { mac, network: network(1), sequence: 1 }), now);
+    let ssid = "x".parse().unwrap();
+    tell(&mut link, ToGateway::Prepare(Prepare { mac, ssid, network: network(1) }), now);
+    let events: Vec<_> = std::iter::from_fn(|| link.poll_event()).collect();
+    let (evict, prepare) = (&events[0], &events[1]);
+    assert_eq!(evict, &Event::Evict { mac, network: network(1) });
+    assert_eq!(prepare, &Event::Prepare { mac, ssid, network: network(1) });
 }
 
 #[test]

@@ -33,6 +33,8 @@ fn a_reconnection_keeps_all_tunnels_as_they_are() {
         assert_eq!((world.agent(1).closed, world.agent(2).closed), (0, 0));
     }
     assert_eq!(world.agent(1).synced, 2);
+    // Two tunnels at the start, and both again: the controller assumes nothing.
+    assert_eq!(world.agent(1).told, 4);
 }
 
 #[test]

@@ -287,9 +287,11 @@ fn simulate(ops: &[Op]) {
     }
     // A dead wire is noticed after 90 s, and tried again within a minute.
     world.run(secs(200));
+    world.land();
     check_bounds(&world);
     check_quiet(&world, &truth);
     world.run(secs(1800));
+    world.land();
     check_quiet(&world, &truth);
     assert_eq!(world.status().totals.prepared, 0, "everybody has settled, or gone");
 }

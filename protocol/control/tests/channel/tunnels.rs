@@ -117,8 +117,8 @@ fn a_device_on_the_owners_own_access_point_has_no_tunnel() {
 #[test]
 fn only_devices_of_the_network_may_send_through_its_tunnel() {
     let mut world = World::connected(2);
-    world.connect(2, 1, 11);
-    world.connect(2, 1, 99);
+    // 99 is no device of network 1, but gateway 2 says that it serves it.
+    world.node(2).link.want(network(1), [mac(11), mac(99)].into());
     world.run(secs(1));
     let (home, foreign) = ends(&world, 1, 2);
     assert_eq!((home.macs, foreign.macs), (vec![mac(11)], vec![mac(11)]));

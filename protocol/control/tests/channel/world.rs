@@ -182,6 +182,16 @@ impl World {
         std::mem::take(&mut self.events)
     }
 
+    /// Lets what is on the wires, and what it leads to, arrive.
+    pub(crate) fn land(&mut self) {
+        let busy = |node: &Node| {
+            node.wire.as_ref().is_some_and(|wire| !wire.up.is_empty() || !wire.down.is_empty())
+        };
+        while !self.answers.is_empty() || self.gateways.values().any(busy) {
+            self.run(ms(1));
+        }
+    }
+
     // ---- what happens
 
     /// Lets time pass, and all that it brings.
