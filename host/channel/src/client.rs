@@ -131,6 +131,11 @@ impl Client {
         Ok(client)
     }
 
+    /// Where the credential is kept.
+    pub fn directory(&self) -> &Path {
+        &self.0.directory
+    }
+
     /// The credential on disk, if there is one.
     ///
     /// # Errors

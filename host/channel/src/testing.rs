@@ -83,7 +83,21 @@ pub async fn enrol_with(
     token: &Token,
     signing_request: Vec<u8>,
 ) -> Result<pb::Credential, Error> {
-    let mut dialled = dial(core, token.pin(), None).await?;
+    enrol_as(core, token, None, signing_request).await
+}
+
+/// The same, showing a certificate.
+///
+/// # Errors
+///
+/// As a client's.
+pub async fn enrol_as(
+    core: SocketAddr,
+    token: &Token,
+    credential: Option<&Credential>,
+    signing_request: Vec<u8>,
+) -> Result<pb::Credential, Error> {
+    let mut dialled = dial(core, token.pin(), credential).await?;
     let request = pb::EnrolRequest { token: token.secret().expose().into(), signing_request };
     let answer = dialled.client.enrol(Request::new(request)).await;
     let answer = answer.map_err(|s| dial::of_status(core, &s, &dialled.faults, UnixTime(0)));
@@ -110,6 +124,23 @@ pub async fn channel_with(
 /// As a client's.
 pub async fn channel_without(core: SocketAddr, pin: Pin) -> Result<(), Error> {
     channel(core, dial(core, pin, None).await?).await
+}
+
+/// Asks for two channels on one connection; gives the answer to the second.
+///
+/// # Errors
+///
+/// As a client's.
+pub async fn two_channels(
+    core: SocketAddr,
+    credential: &Credential,
+    pin: Pin,
+) -> Result<(), Error> {
+    let mut dialled = dial(core, pin, Some(credential)).await?;
+    let (_to_core, outgoing) = mpsc::channel(1);
+    let first = dialled.client.channel(ReceiverStream::new(outgoing)).await;
+    let _first = first.map_err(|s| dial::of_status(core, &s, &dialled.faults, UnixTime(0)))?;
+    channel(core, dialled).await
 }
 
 async fn channel(core: SocketAddr, mut dialled: Dialled) -> Result<(), Error> {

@@ -98,11 +98,8 @@ impl FrameSocket {
     ///
     /// `ENETDOWN` when the interface went down; otherwise what the kernel says.
     pub fn receive(&self, rooms: &mut [Frame]) -> io::Result<usize> {
-        let mut slices: Vec<_> = rooms
-            .iter_mut()
-            .take(BATCH)
-            .map(|frame| [IoSliceMut::new(&mut frame.room)])
-            .collect();
+        let mut slices: Vec<_> =
+            rooms.iter_mut().take(BATCH).map(|frame| [IoSliceMut::new(&mut frame.room)]).collect();
         let mut headers = MultiHeaders::<()>::preallocate(slices.len(), None);
         let fd = self.socket.as_raw_fd();
         let lens: Vec<(usize, bool)> =
