@@ -11,8 +11,10 @@
 //! # async fn start_portal(_: &mut homeward_daemon::Metrics) -> anyhow::Result<Part> { todo!() }
 //! # async fn run(shutdown: Shutdown, reload: Reload) -> anyhow::Result<()> {
 //! let mut process = Process::new("core", env!("CARGO_PKG_VERSION"));
-//! process.add(start_aaa(process.metrics()).await?);
-//! process.add(start_portal(process.metrics()).await?.section("portal"));
+//! let aaa = start_aaa(process.metrics()).await?;
+//! process.add(aaa);
+//! let portal = start_portal(process.metrics()).await?;
+//! process.add(portal.section("portal"));
 //! let (control, metrics) = (ControlConfig::default(), MetricsConfig::default());
 //! process.serve(&control, &metrics, || {}, shutdown, reload).await
 //! # }
