@@ -295,33 +295,62 @@ impl Bridges {
 ///
 /// There is no such interface, or /proc/sys/net may not be written.
 pub fn narrow(name: &str) -> Result<()> {
-    check_name(name)?;
-    if !Path::new(&format!("/proc/sys/net/ipv4/conf/{name}")).exists() {
-        return Err(Error::NoInterface(name.to_owned()));
-    }
+    present(name)?;
     write(&[
         (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "1", true),
         (format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1", true),
     ])
 }
 
+/// Has the kernel give an interface no address of its own in IPv6 when it comes up. Others may
+/// be given to it.
+///
+/// # Errors
+///
+/// /proc/sys/net may not be written. A kernel without IPv6 is as good.
+pub(crate) fn no_link_local(name: &str) -> Result<()> {
+    write(&[(format!("/proc/sys/net/ipv6/conf/{name}/addr_gen_mode"), "1", false)])
+}
+
+/// Looks whether there is an interface of that name.
+fn present(name: &str) -> Result<()> {
+    check_name(name)?;
+    let there = Path::new(&format!("/proc/sys/net/ipv4/conf/{name}")).exists();
+    if there { Ok(()) } else { Err(Error::NoInterface(name.to_owned())) }
+}
+
 /// Has the kernel take no part in what an interface carries.
 ///
 /// IPv6 may be missing from the kernel altogether; IPv4 may not.
 fn shut(name: &str) -> Result<()> {
+    silence_ipv6(name)?;
     write(&[
-        (format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1", false),
         (format!("/proc/sys/net/ipv4/conf/{name}/forwarding"), "0", true),
         (format!("/proc/sys/net/ipv4/conf/{name}/rp_filter"), "1", true),
         (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "8", true),
     ])
 }
 
-/// Writes settings: path, value, and whether it is an error if there is no such setting.
+/// Has the gateway itself say nothing by IPv6 on an interface: no link-local address, so no
+/// neighbour or router solicitation, and no report of groups. What is bridged passes as before.
+/// For a port by which a tunnel joins a segment: both ends of it are somebody else's LAN.
+///
+/// # Errors
+///
+/// There is no such interface, or /proc/sys/net may not be written. A kernel without IPv6 is as
+/// good.
+pub fn silence_ipv6(name: &str) -> Result<()> {
+    present(name)?;
+    write(&[(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1", false)])
+}
+
+/// Writes settings: path, value, and whether it is an error if there is no such setting. One that
+/// is as it should be already is fine even where it may not be written.
 fn write(settings: &[(String, &'static str, bool)]) -> Result<()> {
     for (path, value, needed) in settings {
         match fs::write(path, value) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && !needed => {}
+            Err(_) if fs::read_to_string(path).is_ok_and(|now| now.trim() == *value) => {}
             Err(source) => return Err(Error::Sysctl { path: path.clone(), value, source }),
             Ok(()) => {}
         }
@@ -382,3 +411,16 @@ const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 
 const NDA_LLADDR: u16 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_is_right_need_not_be_writable() {
+        let setting = |value| [("/proc/sys/kernel/ostype".to_owned(), value, true)];
+        assert!(write(&setting("Linux")).is_ok());
+        let error = write(&setting("Minix")).unwrap_err();
+        assert!(matches!(error, Error::Sysctl { value: "Minix", .. }), "{error}");
+    }
+}

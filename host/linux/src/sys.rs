@@ -288,6 +288,52 @@ pub(crate) fn receive_messages<'a>(
     Ok(received)
 }
 
+/// Takes the first message from a socket's error queue. Gives what it says of the path MTU, if it
+/// does, and where the datagram was to go that it is about. What the machine itself complains of
+/// is not meant.
+pub(crate) fn receive_error(socket: &impl AsFd) -> io::Result<Option<(SocketAddr, u32)>> {
+    // SAFETY: zero is a value of integers and null pointers.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: as above.
+    let mut name: libc::sockaddr_in6 = unsafe { MaybeUninit::zeroed().assume_init() };
+    // The error with the address of who complains, and the local address: each with its header.
+    let mut control = [0u64; 24];
+    header.msg_name = (&raw mut name).cast();
+    header.msg_namelen = len_of::<libc::sockaddr_in6>();
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    let (fd, flags) = (socket.as_fd().as_raw_fd(), libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT);
+    // SAFETY: the descriptor is open for as long as it is borrowed; the header points to a name
+    // and to controls that live until the call returns. The octets of the datagram have no room,
+    // and are dropped.
+    if unsafe { libc::recvmsg(fd, &raw mut header, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut mtu = None;
+    // SAFETY: the kernel wrote the controls, and their length into the header.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+    // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give null or a whole header inside the room.
+    while let Some(control) = unsafe { next.as_ref() } {
+        let kind = (control.cmsg_level, control.cmsg_type);
+        let errors =
+            [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
+        if errors.contains(&kind) {
+            // SAFETY: the data of such a control begins with a sock_extended_err; it may be
+            // unaligned.
+            let error = unsafe {
+                libc::CMSG_DATA(control).cast::<libc::sock_extended_err>().read_unaligned()
+            };
+            let origins = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
+            if origins.contains(&error.ee_origin) && error.ee_errno == libc::EMSGSIZE as u32 {
+                mtu = Some(error.ee_info);
+            }
+        }
+        // SAFETY: as for CMSG_FIRSTHDR.
+        next = unsafe { libc::CMSG_NXTHDR(&raw const header, control) };
+    }
+    Ok(mtu.and_then(|mtu| Some((address_of(&name)?, mtu))))
+}
+
 /// The address of a received datagram: IPv4 and IPv6 fit into the room both.
 fn address_of(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
     match c_int::from(name.sin6_family) {

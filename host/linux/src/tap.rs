@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use homeward_model::Mac;
 
+use crate::bridge::no_link_local;
 use crate::error::{Error, Refusal, Result};
 use crate::link::{Links, check_name};
 use crate::netlink::{Body, Netlink};
@@ -51,11 +52,14 @@ pub struct Tap {
 
 impl Tap {
     /// Makes an interface in the calling thread's network namespace and sets it up. It accepts
-    /// TCP super-frames and partial checksums, in both directions, and never blocks.
+    /// TCP super-frames and partial checksums, in both directions, and never blocks. It has no
+    /// link-local address in IPv6, for which the machine would speak on it: that would be heard
+    /// at the other end of a tunnel, in somebody else's LAN.
     ///
     /// # Errors
     ///
-    /// There is an interface of that name, the kernel has no TUN/TAP, or it refuses.
+    /// There is an interface of that name, the kernel has no TUN/TAP, it refuses, or
+    /// /proc/sys/net may not be written.
     pub fn open(settings: &TapSettings) -> Result<Self> {
         check_name(&settings.name)?;
         let name = settings.name.as_str();
@@ -96,6 +100,8 @@ impl Tap {
             tap.mac = mac;
         }
         tap.set_mtu(settings.mtu)?;
+        // Before it is up: with the carrier comes the address.
+        no_link_local(name)?;
         links.set_up(name)?;
         Ok(tap)
     }

@@ -74,6 +74,18 @@ pub struct Incoming {
     pub segment: Option<u16>,
 }
 
+/// What a router says, or somebody in its name, in an ICMP message that quotes a datagram of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong {
+    /// Where the datagram was to go.
+    pub to: SocketAddr,
+    /// How long a packet may be there, its IP header included.
+    pub mtu: u16,
+}
+
+/// How many ICMP messages [`UdpSocket::complaints`] reads at most.
+const COMPLAINTS: usize = 64;
+
 impl UdpSocket {
     /// Opens a socket in the calling thread's network namespace.
     ///
@@ -96,11 +108,13 @@ impl UdpSocket {
                 libc::IPV6_PMTUDISC_PROBE,
             )?;
             sys::set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_DONTFRAG, 1)?;
+            sys::set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
         } else {
             sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
         }
         // The IPv4 options hold for the IPv4 datagrams of an IPv6 socket too.
         sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+        sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
         if settings.dscp != 0 {
             let class = libc::c_int::from(settings.dscp & 0x3f) << 2;
             sys::set_option(&socket, libc::IPPROTO_IP, libc::IP_TOS, class)?;
@@ -164,7 +178,34 @@ impl UdpSocket {
                 segment: message.segment,
             });
         }
-        retry(|| sys::send_messages(&self.socket, &room))
+        let send = || retry(|| sys::send_messages(&self.socket, &room));
+        match send() {
+            // An ICMP message leaves its error to whatever is sent next, to whomever: not ours.
+            Err(e) if !is_full(&e) => send(),
+            other => other,
+        }
+    }
+
+    /// Reads what ICMP messages said of datagrams that were sent: epoll says `EPOLLERR` while there
+    /// is anything. `found` is called for each that says how long packets may be; of the others,
+    /// nothing. At most 64 are read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says; that there is nothing is none.
+    pub fn complaints(&self, mut found: impl FnMut(TooLong)) -> io::Result<()> {
+        for _ in 0..COMPLAINTS {
+            match retry(|| sys::receive_error(&self.socket)) {
+                Ok(Some((to, mtu))) => {
+                    let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+                    found(TooLong { to, mtu: u16::try_from(mtu).unwrap_or(u16::MAX) });
+                }
+                Ok(None) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// Receives what has arrived, one message a room, as many as there are rooms (at most 16).
@@ -212,6 +253,11 @@ impl UdpSocket {
             _ => address,
         }
     }
+}
+
+/// Whether a buffer is full.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM))
 }
 
 impl AsFd for UdpSocket {

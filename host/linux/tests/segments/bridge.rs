@@ -1,8 +1,11 @@
 //! Bridges for strangers, in a network namespace that each test makes for itself.
 
-use crate::inside::{Plug, arp_request, in_namespace, is_arp_reply, marker, reached, run};
-use homeward_linux::bridge::{ALIAS, narrow};
-use homeward_linux::{Bridges, Error, Links, Networks, PortFlags};
+use std::io::IoSlice;
+
+use crate::inside::{Plug, arp_request, in_namespace, is_arp_reply, marker, reached, run, udp_v6};
+use homeward_linux::bridge::{ALIAS, narrow, silence_ipv6};
+use homeward_linux::tap::VNET_HEADER;
+use homeward_linux::{Bridges, Error, Links, Networks, PortFlags, Tap, TapSettings};
 use homeward_model::Mac;
 
 const STRANGER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
@@ -154,6 +157,49 @@ fn an_mtu_is_set_or_refused_with_its_interface_named() {
         assert!(run("ip link show port").contains("mtu 1400"));
         let error = bridges.set_mtu("port", 1_000_000).unwrap_err().to_string();
         assert!(error.starts_with("cannot set the MTU of port"), "{error}");
+    });
+}
+
+/// A frame with an IPv6 packet of the device's, to all routers; the number tells it from others.
+fn ipv6_of(device: Mac, number: u16) -> Vec<u8> {
+    let from = "fe80::5eff:fe00:1".parse().unwrap();
+    let packet = udp_v6(from, "ff02::2".parse().unwrap(), number, 9);
+    [&[0x33, 0x33, 0, 0, 0, 2][..], &device.octets(), &packet].concat()
+}
+
+#[test]
+fn a_tunnels_interface_carries_a_roamers_ipv6_and_adds_none_of_the_gateways() {
+    let name = "bridge::a_tunnels_interface_carries_a_roamers_ipv6_and_adds_none_of_the_gateways";
+    in_namespace(name, || {
+        // As in somebody's home, whose LAN has IPv6 and whose bridge is none of ours.
+        run("ip link add lan type bridge forward_delay 0 mcast_snooping 0");
+        run("ip link set lan up");
+        let port = Plug::cable("port");
+        run("ip link set port master lan");
+        let settings = TapSettings { name: "hwt0".into(), mtu: 1500, mac: None };
+        let tap = Tap::open(&settings).unwrap();
+        assert_eq!(Networks::open().unwrap().addresses("hwt0").unwrap(), [], "from the start");
+        silence_ipv6("hwt0").unwrap();
+        assert_eq!(setting("ipv6/conf/hwt0/disable_ipv6"), "1");
+        Bridges::open().unwrap().enslave("hwt0", "lan").unwrap();
+        assert_eq!(setting("ipv6/conf/lan/disable_ipv6"), "0", "the owner's is as it was");
+
+        let home = ipv6_of(OTHER, 1);
+        port.send(&home);
+        let (mut header, mut frame) = ([0; VNET_HEADER], vec![0; 65_600]);
+        loop {
+            let Some(len) = tap.read(&mut header, &mut frame).unwrap() else {
+                std::thread::yield_now();
+                continue;
+            };
+            assert_ne!(frame[6..12], tap.mac().octets(), "the interface speaks for itself");
+            if frame[..len] == home[..] {
+                break;
+            }
+        }
+        let roamer = ipv6_of(STRANGER, 2);
+        tap.write(&[IoSlice::new(&[0; VNET_HEADER]), IoSlice::new(&roamer)]).unwrap();
+        port.receive_until(&roamer);
     });
 }
 
