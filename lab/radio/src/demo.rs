@@ -1,5 +1,9 @@
-//! The demo: a station walks out of its home and is served by a stranger's gateway, while its
-//! owner notices nothing and others are refused. Everything that is reported was seen happening.
+//! The demo: a phone leaves its home, is served by strangers' gateways under its home SSID, and
+//! keeps its address and its download from one to the next, while the owners notice nothing and
+//! others are refused. Everything that is reported was seen happening.
+
+mod topology;
+mod walk;
 
 use std::time::Duration;
 
@@ -10,28 +14,25 @@ use homeward_net::wait::{elapse, now, wall_offset};
 
 use crate::air::Air;
 use crate::floor;
-use crate::gateway::{AccessPoint, ApConfig, Gateway};
+use crate::gateway::ApConfig;
 use crate::lab::Lab;
 use crate::operator::{Agent, Home, Operator, ROAM_BRIDGE, ROAM_INDEX};
 use crate::report::{
-    Actor, BEACON_GAP_LIMIT_MS, Link, Machine, Mark, Milestone, Node, NodeKind, Outcome, Owner,
-    Place, PlaceKind, Reached, Refused, Report, SeenIn, Step, console,
+    Actor, BEACON_GAP_LIMIT_MS, Machine, Mark, Milestone, Outcome, Owner, Reached, Refused, Report,
+    SeenIn, Step, console,
 };
 use crate::security::Security;
 use crate::station::{Connection, Network, Station};
+use crate::town::{Plot, SOON, SSID, Site, household};
 
-const SSID: &str = "Elm Street 17";
 const KEY: &str = "the phone's own key";
-const HOUSEHOLD: &str = "elm street household";
 const OWNERS_SSID: &str = "Oak Avenue 4";
-const OWNERS_KEY: &str = "oak avenue household";
+const THIRD_SSID: &str = "Ash Lane 9";
 /// The stranger's channel, and its frequency in MHz.
 const CHANNEL: u8 = 6;
 const FREQUENCY: u16 = 2437;
 /// How many radios the demo takes.
-pub const RADIOS: u32 = 7;
-
-const SOON: Duration = Duration::from_secs(40);
+pub const RADIOS: u32 = 8;
 
 /// Runs the demo in the guest, with `rounds` repeated measurements, and leaves `report.json`.
 ///
@@ -42,7 +43,7 @@ pub async fn run(lab: Lab, rounds: usize) -> Result<()> {
     demo.tell(
         Actor::Lab,
         "The stage is set",
-        "a home, a stranger's gateway, an operator's core",
+        "a home, two strangers' gateways, an operator's core",
         Outcome::Note,
     );
     let outcome = demo.play(rounds).await;
@@ -57,16 +58,14 @@ struct Demo {
     report: Report,
     began: Instant,
     operator: Operator,
-    home: Gateway,
-    home_ap: AccessPoint,
-    foreign: Gateway,
-    ap: AccessPoint,
+    home: Site,
+    foreign: Site,
+    third: Site,
     phone: Station,
     tv: Station,
     /// Of the phone, as the operator's records have it.
     network: Network,
     smith: Home,
-    agents: Vec<Agent>,
     air: Air,
 }
 
@@ -77,33 +76,22 @@ impl Demo {
         let mut report = Report::new(env!("CARGO_PKG_VERSION"), started);
         report.machine = machine();
         let operator = Operator::start(&lab).await?;
-        let home = lab.gateway("home").await?;
-        std::fs::write("/run/lab/home.psk", "")?;
-        let home_ap = home
-            .access_point(
-                &ApConfig::new(SSID)
-                    .security(Security::wpa2(HOUSEHOLD))
-                    .line("wpa_psk_file=/run/lab/home.psk"),
-            )
-            .await?;
-        let mut foreign = lab.gateway("foreign").await?;
-        foreign.bridge(ROAM_BRIDGE, ROAM_INDEX).await?;
-        let owners =
-            ApConfig::new(OWNERS_SSID).security(Security::wpa2(OWNERS_KEY)).channel(CHANNEL);
-        let ap = foreign.access_point(&owners).await?;
-        operator.enrol(&home, "gb/london/se1", "homeward").await?;
-        operator.enrol(&foreign, "gb/london/n7", "homeward").await?;
+        let home = Plot::lay(&lab, "home", SSID, 1).await?;
+        let mut foreign = Plot::lay(&lab, "foreign", OWNERS_SSID, CHANNEL).await?;
+        foreign.gateway.bridge(ROAM_BRIDGE, ROAM_INDEX).await?;
+        let third = Plot::lay(&lab, "third", THIRD_SSID, 11).await?;
+        let home = home.settle(&operator, "gb/london/se1", "").await?;
         let smith = operator.home("smith", "home", SSID, "wpa2-psk").await?;
         let mut phone = lab.station("phone")?;
         let network = Network::new(SSID, operator.device(&smith, phone.mac(), KEY).await?);
         let mut tv = lab.station("tv")?;
-        tv.near(&[&foreign])?;
-        tv.join(&Network::new(OWNERS_SSID, Security::wpa2(OWNERS_KEY))).await?;
+        tv.near(&[&foreign.gateway])?;
+        tv.join(&Network::new(OWNERS_SSID, household("foreign"))).await?;
         tv.connected_within(SOON).await?;
 
         // The floor first: with the agent there, two would answer the same probe.
         if rounds > 0 {
-            phone.near(&[&foreign])?;
+            phone.near(&[&foreign.gateway])?;
             let ssid: Ssid = SSID.parse()?;
             let psk = homeward_dot11::psk(&KEY.parse()?, &ssid).to_hex();
             let vap = ApConfig::new(SSID)
@@ -111,10 +99,15 @@ impl Demo {
                 .channel(CHANNEL)
                 .bridge(ROAM_BRIDGE);
             let measured =
-                floor::measure(&foreign, &ap, &vap, &mut phone, &network, rounds).await?;
+                floor::measure(&foreign.gateway, &foreign.ap, &vap, &mut phone, &network, rounds)
+                    .await?;
             report.rounds.floor = measured.rounds.iter().map(|round| round.connected).collect();
         }
         phone.out_of_reach()?;
+        // What is not in use is forgotten soon, so that every round asks the core anew.
+        let foreign =
+            foreign.settle(&operator, "gb/london/n7", "idle = \"1s\"\nforget = \"1s\"").await?;
+        let third = third.settle(&operator, "gb/london/e2", "").await?;
         let air = lab.air()?;
         Ok(Self {
             lab,
@@ -122,26 +115,18 @@ impl Demo {
             began,
             operator,
             home,
-            home_ap,
             foreign,
-            ap,
+            third,
             phone,
             tv,
             network,
             smith,
-            agents: Vec::new(),
             air,
         })
     }
 
     async fn play(&mut self, rounds: usize) -> Result<()> {
-        let at_home = "[home]\npsk_file = \"/run/lab/home.psk\"";
-        self.agents.push(self.operator.agent(&mut self.home, &self.home_ap, at_home).await?);
-        // What is not in use is forgotten soon, so that every round asks the core anew.
-        let away = "[roam]\nidle = \"1s\"\nforget = \"1s\"";
-        self.agents.push(self.operator.agent(&mut self.foreign, &self.ap, away).await?);
-
-        self.phone.near(&[&self.home])?;
+        self.phone.near(&[&self.home.gateway])?;
         self.phone.join(&self.network).await?;
         self.phone.connected_within(SOON).await?;
         self.tell(
@@ -150,10 +135,13 @@ impl Demo {
             "the phone is on its own access point, with its own key",
             Outcome::Done,
         );
+        // A way that nobody saw begin is not learned.
+        self.operator.locates(self.phone.mac(), SOON).await?;
 
         let curtain = now();
         self.walk().await?;
         self.rounds(rounds).await?;
+        self.walk_with_a_download().await?;
         self.refusals().await?;
         self.owner(curtain);
         Ok(())
@@ -162,7 +150,7 @@ impl Demo {
     /// Out of the house, to the stranger's.
     async fn walk(&mut self) -> Result<()> {
         self.phone.leave().await?;
-        self.phone.near(&[&self.foreign])?;
+        self.phone.near(&[&self.foreign.gateway])?;
         self.tell(
             Actor::Station,
             "Away from home",
@@ -219,7 +207,7 @@ impl Demo {
                 && f.bssid == connection.bssid
                 && f.at >= probe
         });
-        let log = self.agents.last_mut().map(|a| a.process().log()).unwrap_or_default();
+        let log = self.foreign.agent.process().log();
         let logged = |text: &str| {
             log.lines().filter(|l| l.contains(text)).filter_map(logged_at).find(|at| *at >= since)
         };
@@ -284,8 +272,8 @@ impl Demo {
         for _ in 0..rounds {
             self.phone.leave().await?;
             let mac = self.phone.mac();
-            let agent = self.agents.last().context("no agent")?;
-            agent
+            self.foreign
+                .agent
                 .status_where("the phone to be forgotten", SOON, |s| {
                     Agent::vaps_up(s) == 0 && Agent::entry(s, mac).is_none()
                 })
@@ -313,7 +301,7 @@ impl Demo {
         let mut forger = self.lab.station("forger")?;
         let mut debtor = self.lab.station("debtor")?;
         for station in [&stranger, &forger, &debtor] {
-            station.near(&[&self.foreign])?;
+            station.near(&[&self.foreign.gateway])?;
         }
         self.operator.device(&self.smith, forger.mac(), "some other key").await?;
         let debtors =
@@ -353,7 +341,7 @@ impl Demo {
         reason: &str,
     ) -> Result<()> {
         let mac = station.mac();
-        let agent = self.agents.last_mut().context("no agent")?;
+        let agent = &mut self.foreign.agent;
         let status = agent
             .status_where(reason, SOON, |s| {
                 Agent::entry(s, mac).is_some_and(|e| {
@@ -405,7 +393,7 @@ impl Demo {
 
     /// What the owner of the stranger's gateway noticed since `since`.
     fn owner(&mut self, since: Instant) {
-        let bssid = self.ap.bssid();
+        let bssid = self.foreign.ap.bssid();
         let beacons = self
             .air
             .frames(|f| f.subtype == Subtype::Beacon && f.bssid == bssid && f.at >= since)
@@ -440,43 +428,13 @@ impl Demo {
 
     fn close(mut self, error: Option<anyhow::Error>) -> Result<()> {
         self.report.duration_ms = u64::try_from(now().since(self.began).as_millis())?;
-        self.topology();
+        self.report.topology = topology::topology(!self.report.timeline.is_empty());
         self.report.verdict = self.report.judge();
         if let Some(error) = error {
             self.report.verdict.failures.push(format!("the demo stopped: {error:#}"));
         }
         self.lab.save("report.json", self.report.to_json()?)?;
         Ok(())
-    }
-
-    fn topology(&mut self) {
-        let place = |id: &str, name: &str, kind| Place { id: id.into(), name: name.into(), kind };
-        let node = |name: &str, kind, place: &str, ssids: &[&str], detail: &str| Node {
-            name: name.into(),
-            kind,
-            place: place.into(),
-            ssids: ssids.iter().map(|s| (*s).into()).collect(),
-            detail: detail.into(),
-        };
-        let radius =
-            |from: &str| Link { from: from.into(), to: "core".into(), label: "RADIUS".into() };
-        let t = &mut self.report.topology;
-        t.places = vec![
-            place("home", "Elm Street 17", PlaceKind::House),
-            place("operator", "The operator", PlaceKind::Operator),
-            place("foreign", "Oak Avenue 4", PlaceKind::House),
-        ];
-        let served = !self.report.timeline.is_empty();
-        let guests: &[&str] = if served { &[OWNERS_SSID, SSID] } else { &[OWNERS_SSID] };
-        t.nodes = vec![
-            node("home gateway", NodeKind::Gateway, "home", &[SSID], "gb/london/se1"),
-            node("core", NodeKind::Core, "operator", &[], "records and RADIUS"),
-            node("stranger's gateway", NodeKind::Gateway, "foreign", guests, "gb/london/n7"),
-            node("phone", NodeKind::Walker, "home", &[], "knows its home SSID and its own key"),
-            node("owner's TV", NodeKind::Owner, "foreign", &[], ""),
-        ];
-        t.links = vec![radius("home gateway"), radius("stranger's gateway")];
-        t.walk = vec!["home".into(), "foreign".into()];
     }
 }
 

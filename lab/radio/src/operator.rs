@@ -106,6 +106,20 @@ impl Operator {
         Ok(ask(&self.folder.join("core.sock"), &Request::new("status")).await?)
     }
 
+    /// Waits until the controller knows which gateway a device is at.
+    ///
+    /// # Errors
+    /// If it does not learn it within `limit`.
+    pub async fn locates(&self, mac: Mac, limit: Duration) -> Result<()> {
+        let mac = mac.full().to_string();
+        wait_for("the controller to know where a device is", limit, async || {
+            let status = self.status().await?;
+            let mut devices = status["controller"]["devices"].as_array().into_iter().flatten();
+            Ok(devices.any(|d| d["mac"] == *mac && d["gateway"].is_number()).then_some(()))
+        })
+        .await
+    }
+
     /// `homeward admin … --json`: the printed document.
     ///
     /// # Errors

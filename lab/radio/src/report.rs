@@ -12,6 +12,7 @@
 pub mod console;
 mod dots;
 mod markup;
+mod owner;
 mod page;
 #[cfg(test)]
 mod sample;
@@ -19,17 +20,18 @@ mod scene;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod walk;
 
 use std::fmt;
 
 use homeward_model::UnixTime;
 use serde::{Deserialize, Serialize};
 
+pub use owner::{BEACON_GAP_LIMIT_MS, Owner};
+pub use walk::{Expected, Move, Walk};
+
 /// The version of the JSON form. It grows with every change that an older reader would misread.
 pub const SCHEMA_VERSION: u32 = 1;
-
-/// The longest silence between two beacons of the owner's AP that counts as undisturbed, in ms.
-pub const BEACON_GAP_LIMIT_MS: f64 = 250.0;
 
 /// One run of the demo.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,9 @@ pub struct Report {
     pub refused: Vec<Refused>,
     /// What the owner of the stranger's gateway noticed; `None` if it was not measured.
     pub owner: Option<Owner>,
+    /// From gateway to gateway with a download running; `None` if it did not come to that.
+    #[serde(default)]
+    pub walk: Option<Walk>,
     /// Repeated measurements, ours and the scripted floor, of the same VM run.
     pub rounds: Rounds,
     /// What follows from all that.
@@ -353,28 +358,6 @@ impl SeenIn {
     }
 }
 
-/// What the owner of the stranger's gateway noticed during all this.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Owner {
-    /// How often the owner's station lost its connection.
-    pub disconnects: u32,
-    /// The longest silence between two beacons of the owner's AP, in ms; `None` if fewer than
-    /// two were heard.
-    pub max_beacon_gap_ms: Option<f64>,
-    /// Up to where that counts as undisturbed, in ms; see [`BEACON_GAP_LIMIT_MS`].
-    pub beacon_gap_limit_ms: f64,
-    /// How many beacons were heard.
-    pub beacons: u64,
-}
-
-impl Owner {
-    /// No disconnect, and beacons without a gap over the limit.
-    pub fn undisturbed(&self) -> bool {
-        self.disconnects == 0
-            && self.max_beacon_gap_ms.is_some_and(|gap| gap <= self.beacon_gap_limit_ms)
-    }
-}
-
 /// First probe to connected, in ms, once per round.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rounds {
@@ -452,6 +435,7 @@ impl Report {
             timeline: Vec::new(),
             refused: Vec::new(),
             owner: None,
+            walk: None,
             rounds: Rounds::default(),
             verdict: Verdict { outcome: Service::NotServed, failures: Vec::new() },
         }
@@ -508,8 +492,9 @@ impl Report {
         }
         match &self.owner {
             None => failures.push("What the owner noticed was not measured.".to_owned()),
-            Some(owner) => failures.extend(owner_failures(owner)),
+            Some(owner) => failures.extend(owner::failures(owner)),
         }
+        failures.extend(walk::failures(self.walk.as_ref()));
         if self.rounds.difference().is_none() {
             failures.push("The comparison with the scripted floor is missing.".to_owned());
         }
@@ -548,23 +533,6 @@ impl Report {
     }
 }
 
-fn owner_failures(owner: &Owner) -> Vec<String> {
-    let mut failures = Vec::new();
-    if owner.disconnects > 0 {
-        failures.push(format!("The owner's station was disconnected {} ×.", owner.disconnects));
-    }
-    match owner.max_beacon_gap_ms {
-        None => failures.push("The owner's beacons were not heard.".to_owned()),
-        Some(gap) if gap > owner.beacon_gap_limit_ms => failures.push(format!(
-            "The owner's AP was silent for {} ms; the limit is {} ms.",
-            figure(gap),
-            figure(owner.beacon_gap_limit_ms)
-        )),
-        Some(_) => {}
-    }
-    failures
-}
-
 /// `Keys, Address and First packet were not seen`.
 fn absent(missing: &[Milestone]) -> String {
     let names: Vec<String> = missing.iter().map(Milestone::to_string).collect();
@@ -575,8 +543,12 @@ fn absent(missing: &[Milestone]) -> String {
     }
 }
 
-/// A number of ms as people read it: no more digits than it has, and one decimal at most.
+/// A number of ms as people read it: no more digits than it has, and one decimal at most; a dash
+/// for what is none.
 fn figure(ms: f64) -> String {
+    if !ms.is_finite() {
+        return "–".to_owned();
+    }
     let tenths = format!("{ms:.1}");
     match tenths.strip_suffix(".0") {
         Some("-0") => "0".to_owned(),

@@ -8,10 +8,12 @@
 //!   phone: in reach of the gateways that the scenario says
 //! ```
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use homeward_model::{Instant, Mac};
+use homeward_net::Namespace;
 use homeward_net::dhcp::Lease;
 use homeward_net::wait::{now, wait_for};
 use serde_json::Value;
@@ -30,6 +32,16 @@ pub const KEY: &str = "phone key of elm street";
 pub const RADIOS: u32 = 6;
 /// A scan of three channels, a join and a lease take some 3 s, emulated; this is for the worst.
 pub const SOON: Duration = Duration::from_secs(40);
+
+/// A gateway with its owner's access point, and no agent yet.
+#[derive(Debug)]
+pub struct Plot {
+    /// The machine.
+    pub gateway: Gateway,
+    /// The owner's access point.
+    pub ap: AccessPoint,
+    keys: String,
+}
 
 /// A gateway with its owner's access point and its agent.
 #[derive(Debug)]
@@ -77,22 +89,8 @@ impl Town {
             ("foreign", "Oak Avenue 4", 6, "gb/london/n7"),
             ("third", "Ash Lane 9", 11, "gb/london/e2"),
         ] {
-            let mut gateway = lab.gateway(name).await?;
-            let keys = format!("/run/lab/{name}.psk");
-            std::fs::write(&keys, "")?;
-            let config = ApConfig::new(ssid)
-                .security(Security::wpa2(format!("the household of {name}")))
-                .channel(channel)
-                .line(&format!("wpa_psk_file={keys}"));
-            let ap = gateway.access_point(&config).await?;
-            operator.enrol(&gateway, place, "homeward").await?;
-            let channel = operator.channel(&gateway).await?;
-            let config = format!(
-                "{channel}[home]\npsk_file = \"{keys}\"\nbridge = \"br0\"\n[roam]\n{roam}\n"
-            );
-            let mut agent = operator.agent(&mut gateway, &ap, &config).await?;
-            agent.process().says("in step with the controller", SOON).await?;
-            sites.push(Site { gateway, ap, agent, config });
+            let plot = Plot::lay(lab, name, ssid, channel).await?;
+            sites.push(plot.settle(&operator, place, roam).await?);
         }
         let [home, foreign, third] = <[Site; 3]>::try_from(sites)
             .map_err(|_| anyhow::anyhow!("three gateways were built"))?;
@@ -116,7 +114,62 @@ impl Town {
     }
 }
 
+/// What those who live there know, at the gateway of that name.
+pub fn household(name: &str) -> Security {
+    Security::wpa2(format!("the household of {name}"))
+}
+
+impl Plot {
+    /// Makes the gateway, and puts the owner's SSID on the air.
+    ///
+    /// # Errors
+    /// If a part does not come up.
+    pub async fn lay(lab: &Lab, name: &str, ssid: &str, channel: u8) -> Result<Self> {
+        let gateway = lab.gateway(name).await?;
+        let keys = format!("/run/lab/{name}.psk");
+        std::fs::write(&keys, "")?;
+        let config = ApConfig::new(ssid)
+            .security(household(name))
+            .channel(channel)
+            .line(&format!("wpa_psk_file={keys}"));
+        let ap = gateway.access_point(&config).await?;
+        Ok(Self { gateway, ap, keys })
+    }
+
+    /// Makes it one of the operator's, standing at `place`, and starts its agent with `roam` in
+    /// `[roam]`.
+    ///
+    /// # Errors
+    /// If it does not get in step with the controller.
+    pub async fn settle(self, operator: &Operator, place: &str, roam: &str) -> Result<Site> {
+        let Self { mut gateway, ap, keys } = self;
+        operator.enrol(&gateway, place, "homeward").await?;
+        let channel = operator.channel(&gateway).await?;
+        let config =
+            format!("{channel}[home]\npsk_file = \"{keys}\"\nbridge = \"br0\"\n[roam]\n{roam}\n");
+        let mut agent = operator.agent(&mut gateway, &ap, &config).await?;
+        agent.process().says("in step with the controller", SOON).await?;
+        Ok(Site { gateway, ap, agent, config })
+    }
+}
+
 impl Site {
+    /// Puts a host on its LAN, with this address.
+    ///
+    /// # Errors
+    /// If a set-up command fails.
+    pub fn host(&self, name: &str, address: Ipv4Addr) -> Result<Namespace> {
+        let host = Namespace::create(name)?;
+        let port = format!("to-{name}");
+        self.gateway.namespace().join(&port, &host, "eth0")?;
+        self.gateway.namespace().ip(&format!("link set {port} master br0"))?;
+        let router = self.gateway.lan_address();
+        host.ip(&format!(
+            "link set lo up\naddr add {address}/24 dev eth0\nroute add default via {router}"
+        ))?;
+        Ok(host)
+    }
+
     /// Starts the agent again, after it was killed.
     ///
     /// # Errors

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use homeward_net::printer::get;
 use homeward_net::{Capture, Download, Flow, Printer, sweep};
 use homeward_radio::lab::CORE;
-use homeward_radio::town::{RADIOS, SOON, Site, Town, roam};
+use homeward_radio::town::{RADIOS, SOON, Town, roam};
 use homeward_radio::wait::{elapse, now, wait_for};
 use homeward_radio::{Namespace, Scenario};
 
@@ -55,26 +55,13 @@ fn a_phone_keeps_its_address_and_its_sessions_from_home_to_a_stranger_to_a_third
     });
 }
 
-/// A host on a gateway's LAN.
-fn host(site: &Site, name: &str, address: &str) -> Result<Namespace> {
-    let host = Namespace::create(name)?;
-    let port = format!("to-{name}");
-    site.gateway.namespace().join(&port, &host, "eth0")?;
-    site.gateway.namespace().ip(&format!("link set {port} master br0"))?;
-    let router = site.gateway.lan_address();
-    host.ip(&format!(
-        "link set lo up\naddr add {address}/24 dev eth0\nroute add default via {router}"
-    ))?;
-    Ok(host)
-}
-
 #[test]
 fn abroad_the_printer_at_home_is_reached_and_nothing_on_the_strangers_lan_in_either_direction() {
     Scenario::new().radios(RADIOS).run(|lab| async move {
         let mut town = Town::build(&lab, "").await?;
-        let printer = host(&town.home, "printer", "10.1.0.9")?;
+        let printer = town.home.host("printer", "10.1.0.9".parse()?)?;
         let _page = Printer::start("the printer of elm street", &printer, "10.1.0.9".parse()?)?;
-        let tv = host(&town.foreign, "tv", "10.2.0.9")?;
+        let tv = town.foreign.host("tv", "10.2.0.9".parse()?)?;
         let _secret = Printer::start("the television of oak avenue", &tv, "10.2.0.9".parse()?)?;
 
         let lease = town.phone_at_home().await?;

@@ -82,6 +82,7 @@ impl Console {
             out.push(format!("  {:<15}not measured", "Owner"));
         }
         out.push(format!("  {:<15}{}", "Floor", floor(report)));
+        out.extend(walk(report));
         out.push(String::new());
         if !report.verdict.failures.is_empty() {
             out.push("Did not hold:".to_owned());
@@ -135,6 +136,34 @@ fn floor(report: &Report) -> String {
         ),
         _ => "not compared".to_owned(),
     }
+}
+
+/// A line a move, and one for all.
+fn walk(report: &Report) -> Vec<String> {
+    let Some((walk, silent)) = report.walk.as_ref().and_then(|w| Some((w, w.silent_median()?)))
+    else {
+        return vec![format!("  {:<15}not measured", "Walk")];
+    };
+    let mut lines = vec![format!(
+        "  {:<15}{} moves, one download ({:.1} MB), median silence {} ms",
+        "Walk",
+        walk.moves.len(),
+        walk.downloaded() as f64 / 1e6,
+        figure(silent)
+    )];
+    lines.extend(walk.moves.iter().map(|step| {
+        format!(
+            "  {:<15}to {} ({}): silent {} ms down, {} ms up; {} {}",
+            "",
+            clean(&step.to),
+            step.expected.words(),
+            figure(step.silent_down_ms),
+            figure(step.silent_up_ms),
+            if step.address_kept { "still" } else { "now" },
+            clean(&step.address)
+        )
+    }));
+    lines
 }
 
 /// `status, log`, or that it was seen nowhere.

@@ -5,8 +5,8 @@
 
 use super::markup::{Esc, put};
 use super::{
-    Mark, Milestone, Outcome, Owner, Reached, Refused, Report, SeenIn, Service, absent, dots,
-    figure, scene, timeline,
+    Mark, Milestone, Outcome, Owner, Reached, Refused, Report, SeenIn, Service, Walk, absent, dots,
+    figure, scene, timeline, walk,
 };
 
 /// Inlined: the page loads nothing.
@@ -39,6 +39,11 @@ pub(super) fn html(report: &Report) -> String {
     for (id, title, body) in [
         ("scene", "The scene", scene_section(report)),
         ("way", "From first probe to first packet", way(report)),
+        (
+            "walk",
+            "From gateway to gateway, with a download running",
+            walk_section(report.walk.as_ref()),
+        ),
         ("floor", "Beside the scripted floor", floor(report)),
         ("refused", "Who was refused", refused(&report.refused)),
         ("owner", "What the owner noticed", owner(report.owner.as_ref())),
@@ -183,6 +188,66 @@ fn way(report: &Report) -> String {
         &heads,
         &rows,
     )
+}
+
+fn walk_section(walk: Option<&Walk>) -> String {
+    let Some(walk) = walk.filter(|walk| !walk.moves.is_empty()) else {
+        return absence("Not measured in this run.");
+    };
+    let mut out = String::new();
+    if let Some(silent) = walk.silent_median() {
+        put(
+            &mut out,
+            format_args!(
+                "<p>{} moves, one TCP connection: {} came through, held to {} Mbit/s. Datagrams sent \
+                 every 10 ms were silent for <strong>{} ms</strong> a move (median; of the two \
+                 directions the longer).</p>\n",
+                walk.moves.len(),
+                octets(walk.downloaded()),
+                figure(walk.pace_mbit),
+                figure(silent)
+            ),
+        );
+    }
+    put(&mut out, format_args!("<figure>\n{}</figure>\n", walk::drawings(walk)));
+    let mut rows = String::new();
+    for step in &walk.moves {
+        let (address, class) = if step.address_kept { ("kept", "") } else { ("another", "bad") };
+        let printer = if step.printer_reached { "" } else { "bad" };
+        put(
+            &mut rows,
+            format_args!(
+                "<tr><th scope=\"row\">{}</th><td data-label=\"expected\">{}</td>\
+                 <td data-label=\"silent down, ms\" class=\"number\">{}</td>\
+                 <td data-label=\"silent up, ms\" class=\"number\">{}</td>\
+                 <td data-label=\"download stood, ms\" class=\"number\">{}</td>\
+                 <td data-label=\"address\" class=\"{class}\">{} ({address})</td>\
+                 <td data-label=\"home printer\" class=\"{printer}\">{}</td></tr>\n",
+                Esc(&step.to),
+                step.expected.words(),
+                tenth(step.silent_down_ms),
+                tenth(step.silent_up_ms),
+                tenth(step.stalled_ms),
+                Esc(&step.address),
+                if step.printer_reached { "reached" } else { "not reached" }
+            ),
+        );
+    }
+    let heads = [
+        ("to", ""),
+        ("how it was expected", ""),
+        ("silent down, ms", "number"),
+        ("silent up, ms", "number"),
+        ("download stood, ms", "number"),
+        ("address", ""),
+        ("home printer", ""),
+    ];
+    out + &table("cards", "Each move", &heads, &rows)
+}
+
+/// Octets as people read them.
+fn octets(octets: u64) -> String {
+    format!("{:.1} MB", octets as f64 / 1e6)
 }
 
 fn floor(report: &Report) -> String {
@@ -372,5 +437,5 @@ fn table(class: &str, caption: &str, heads: &[(&str, &str)], rows: &str) -> Stri
 
 /// With exactly one decimal, so that the points stand below each other.
 fn tenth(ms: f64) -> String {
-    format!("{ms:.1}")
+    if ms.is_finite() { format!("{ms:.1}") } else { figure(ms) }
 }

@@ -54,6 +54,7 @@ pub(super) fn served() -> Report {
         beacon_gap_limit_ms: BEACON_GAP_LIMIT_MS,
         beacons: 912,
     });
+    report.walk = Some(walk());
     report.rounds = Rounds {
         ours: vec![163.8, 151.0, 188.2, 172.4, 158.9, 201.3, 166.0],
         floor: vec![149.1, 138.4, 171.6, 163.0, 152.2, 190.8, 144.7],
@@ -68,10 +69,40 @@ pub(super) fn cut_short() -> Report {
     report.timeline.truncate(6);
     report.refused.clear();
     report.owner = None;
+    report.walk = None;
     report.rounds.floor.clear();
     report.machine.kernel = None;
     report.verdict = report.judge();
     report
+}
+
+fn walk() -> Walk {
+    let step = |to: &str, expected, at_ms, silent_down_ms, silent_up_ms| Move {
+        to: to.into(),
+        expected,
+        at_ms,
+        silent_down_ms,
+        silent_up_ms,
+        stalled_ms: silent_down_ms + 200.0,
+        address: "10.77.0.23".into(),
+        address_kept: true,
+        printer_reached: true,
+    };
+    let mut octets = vec![50_000; 120];
+    for at in [21, 22, 61, 62, 63, 101] {
+        octets[at] = 0;
+    }
+    Walk {
+        pace_mbit: 4.0,
+        step_ms: 100.0,
+        octets,
+        broken: None,
+        moves: vec![
+            step("Villa Rosa", Expected::Prepared, 2_050.0, 61.4, 72.9),
+            step("Haus Nord", Expected::Heard, 6_100.0, 190.2, 204.0),
+            step("Lindenhof 7", Expected::Home, 10_020.0, 55.5, 48.1),
+        ],
+    }
 }
 
 fn mark(name: Milestone, at_ms: f64, actor: Actor, detail: &str) -> Mark {

@@ -240,7 +240,7 @@ fn the_page_loads_nothing_and_runs_nothing() {
         assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} is unique");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
-    assert_eq!(html.matches("<svg").count(), 6);
+    assert_eq!(html.matches("<svg").count(), 8);
 }
 
 #[test]
@@ -272,6 +272,9 @@ fn a_run_in_which_all_held_is_served_without_failures() {
         "13.8 ms over the floor",
         "118.4 ms",
         "account-suspended",
+        "3 moves, one TCP connection: 5.7 MB came through, held to 4 Mbit/s.",
+        "silent for 72.9 ms a move",
+        "10.77.0.23 (kept)",
         "make demo",
     ] {
         assert!(text.contains(said), "{said}");
@@ -294,6 +297,7 @@ fn a_run_cut_short_says_what_is_missing_and_what_was_seen_last() {
     ] {
         assert!(text.contains(said), "{said}");
     }
+    assert_eq!(walk::failures(None), ["The walk with a download running is missing."]);
     assert_eq!(text.matches("not seen").count(), 3 + 2 + 1, "three rows, two sentences, a failure");
     assert!(!text.contains("294.1"), "nothing that is not in the data");
 }
@@ -324,6 +328,10 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
         beacon_gap_limit_ms: 250.0,
         beacons: 9,
     });
+    let walk = report.walk.as_mut().unwrap();
+    walk.broken = Some("connection reset".into());
+    walk.moves[0].address_kept = false;
+    walk.moves[1].printer_reached = false;
     report.rounds.ours.clear();
     let verdict = report.judge();
     assert_eq!(verdict.outcome, Service::Served);
@@ -334,13 +342,16 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
             "The refusal of A device with a wrong key was seen in neither status nor log.",
             "The owner's station was disconnected 2 ×.",
             "The owner's AP was silent for 250.1 ms; the limit is 250 ms.",
+            "The download broke off: connection reset.",
+            "At Villa Rosa the phone had another address: 10.77.0.23.",
+            "From Haus Nord the printer at home was not reached.",
             "The comparison with the scripted floor is missing.",
         ]
     );
     report.verdict = verdict;
     let text = well_formed(&report.to_html());
     assert!(text.contains("What did not hold") && text.contains("connected: it got in"));
-    assert!(console::summary(&report).contains("What did not hold: 5."));
+    assert!(console::summary(&report).contains("What did not hold: 8."));
 }
 
 #[test]
@@ -348,7 +359,7 @@ fn no_beacons_is_not_undisturbed() {
     let mut owner = served().owner.unwrap();
     owner.max_beacon_gap_ms = None;
     assert!(!owner.undisturbed());
-    assert_eq!(owner_failures(&owner), ["The owner's beacons were not heard."]);
+    assert_eq!(owner::failures(&owner), ["The owner's beacons were not heard."]);
 }
 
 #[test]
@@ -389,6 +400,11 @@ fn odd_numbers_break_nothing() {
     report.timeline[3].at_ms = f64::NAN;
     report.timeline[0].at_ms = -12.0;
     report.timeline[8].at_ms = 1e12;
+    let walk = report.walk.as_mut().unwrap();
+    walk.pace_mbit = f64::NAN;
+    walk.moves[0].at_ms = f64::INFINITY;
+    walk.moves[1].silent_up_ms = f64::NAN;
+    walk.moves[2].at_ms = -1e12;
     report.rounds.ours = vec![f64::INFINITY, 0.0];
     report.rounds.floor = vec![f64::NAN];
     let html = report.to_html();
@@ -433,6 +449,8 @@ fn the_summary_has_the_figures_of_the_page() {
         "  Keys               163.8 ms     +13.5  station   four-way handshake done",
         "  Refused        A stranger: unknown-device (seen in status, log)",
         "  Owner          disconnects 0, largest beacon gap 118.4 ms (limit 250 ms)",
+        "  Walk           3 moves, one download (5.7 MB), median silence 72.9 ms",
+        "to Haus Nord (heard its probe): silent 190.2 ms down, 204 ms up; still 10.77.0.23",
         "ours 166 ms (of 7), scripted floor 152.2 ms (of 7), difference 13.8 ms",
     ] {
         assert!(text.contains(said), "{said}\n{text}");
