@@ -7,6 +7,7 @@
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
+//! | `roam` | how long a phone is silent when it roams to a prepared gateway, over the air in the VM | a roam between two access points on one bridge |
 //! | `tunnel` | the data plane between two namespaces: TCP, CPU, round trip, small frames, idle cost | fastd, wireguard-go, VXLAN over it, kernel VXLAN |
 //!
 //! Run by `make bench`, which builds the release binaries first.
@@ -18,6 +19,7 @@ mod load;
 mod lookup;
 mod probe;
 mod radio;
+mod roam;
 mod tunnel;
 mod world;
 
@@ -28,11 +30,12 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 5] = [
+const BENCHES: [(&str, Bench); 6] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("gateway", gateway::measure),
     ("radio", radio::measure),
+    ("roam", roam::measure),
     ("tunnel", tunnel::measure),
 ];
 

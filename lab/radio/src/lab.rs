@@ -21,6 +21,10 @@ use crate::{OUT, RUN};
 /// The core's address on the wired Internet.
 pub const CORE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
+/// A host on the Internet with a public address (RFC 5737): those who break out locally are not let
+/// at private ones.
+pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
 /// The name of the bridge that is the wired Internet.
 const INTERNET: &str = "inet";
 
@@ -45,7 +49,8 @@ impl Lab {
         ip(&format!(
             "link add {INTERNET} type bridge\n\
              link set {INTERNET} up\n\
-             addr add {CORE}/24 dev {INTERNET}"
+             addr add {CORE}/24 dev {INTERNET}\n\
+             addr add {ELSEWHERE}/32 dev {INTERNET}"
         ))?;
         let shared =
             Shared { radios, radios_taken: AtomicU32::new(0), gateways: AtomicU32::new(0) };

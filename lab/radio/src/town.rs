@@ -180,6 +180,22 @@ impl Site {
         Ok(())
     }
 
+    /// The power goes: agent and hostapd end without a word, and what the kernel kept of theirs
+    /// with them.
+    pub fn power_off(&mut self) {
+        self.agent.process().kill();
+        self.ap.process().kill();
+    }
+
+    /// It comes back: hostapd, then the agent.
+    ///
+    /// # Errors
+    /// If one of them does not come up.
+    pub async fn power_on(&mut self, operator: &Operator) -> Result<()> {
+        self.ap.restart().await?;
+        self.restart(operator).await
+    }
+
     /// Has the phone look around until the agent has a VAP for its home on the air, and the tunnel
     /// is up; the VAP's BSSID.
     ///

@@ -1,0 +1,44 @@
+//! Roams between gateways beside plain roams between two access points on one bridge, both in one
+//! VM run.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use serde_json::Value;
+
+use crate::figures::{Figure, median, percentile};
+
+/// Each is there and back.
+const ROUNDS: usize = 15;
+const PEER: &str = "two access points on one bridge, same VM run";
+
+pub(crate) fn measure() -> Result<()> {
+    let binary = Path::new("target/release/homeward-radio");
+    ensure!(binary.exists(), "{} is not built; `make bench` does that", binary.display());
+    let out = Path::new("target/bench/roam");
+    let rounds = ROUNDS.to_string();
+    let status =
+        Command::new(binary).args(["roam", "--rounds", &rounds, "--out"]).arg(out).status()?;
+    ensure!(status.success(), "the roams were not measured");
+    let roams: Value = serde_json::from_slice(&std::fs::read(out.join("roam.json"))?)?;
+    let silences = |kind: &str, way: &str| -> Vec<f64> {
+        let list = roams[kind][way].as_array();
+        list.map(|l| l.iter().filter_map(Value::as_f64).collect()).unwrap_or_default()
+    };
+    for way in ["down", "up"] {
+        let (mut ours, mut plain) = (silences("prepared", way), silences("plain", way));
+        ensure!(!ours.is_empty() && !plain.is_empty(), "no roams were measured");
+        let runs = ours.len();
+        let name = |figure: &str| format!("roam/{figure}-{way}");
+        Figure::alone(&name("prepared"), "ms", median(&mut ours), runs)
+            .beside(PEER, median(&mut plain))
+            .record()?;
+        Figure::alone(&name("prepared-p90"), "ms", percentile(&mut ours, 90), runs)
+            .beside(PEER, percentile(&mut plain, 90))
+            .record()?;
+        let mut first = silences("unprepared", way);
+        Figure::alone(&name("unprepared"), "ms", median(&mut first), first.len()).record()?;
+    }
+    Ok(())
+}
