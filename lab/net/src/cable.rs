@@ -31,6 +31,10 @@ pub const LARGEST: usize = 2048;
 /// Kernel memory for frames that have not been taken yet; 1,500 octets take about 2,300.
 const RECEIVE_BUFFER: usize = 32 << 20;
 
+/// How often a frame is tried that the far end does not take at once: its queue of a thousand frames
+/// has been emptied many times by then.
+const TRIES: u32 = 1000;
+
 /// A cable. It is cut when dropped: both interfaces go.
 #[derive(Debug)]
 pub struct Cable {
@@ -195,17 +199,23 @@ impl Shared {
     /// Sends all, as quickly as the interface takes them. What it refuses is lost, as on any link
     /// whose far end is not there.
     fn send(&self, mut frames: &[Frame]) {
+        let mut tries = 0;
         while !frames.is_empty() {
             let done = match self.to.send(frames) {
                 Ok(0) => {
                     if wait_writable(&self.to).is_err() {
                         return;
                     }
-                    0
+                    // What is longer than the far end takes finds it full each time.
+                    tries += 1;
+                    usize::from(tries >= TRIES)
                 }
                 Ok(sent) => sent,
                 Err(_) => 1,
             };
+            if done > 0 {
+                tries = 0;
+            }
             frames = frames.get(done..).unwrap_or_default();
         }
     }

@@ -67,6 +67,18 @@ fn a_cable_delays_as_long_as_it_is_told_and_changes_while_it_runs() {
 }
 
 #[test]
+fn a_frame_that_the_far_end_does_not_take_holds_up_no_other() {
+    lab(|lab| async move {
+        let (left, right, _cable) = cabled(&lab, 1)?;
+        right.ip("link set eth0 mtu 1400")?;
+        let long = ["-M", "do", "-s", "1472", "-c", "3", "-i", "0.01", "-W", "1", "10.0.0.2"];
+        assert!(left.run_tool("ping", &long).is_err());
+        left.ping(Ipv4Addr::new(10, 0, 0, 2), SOON).await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn what_is_dropped_is_gone_with_its_interfaces_and_programs() {
     lab(|lab| async move {
         let outer = lab.namespace("outer")?;
