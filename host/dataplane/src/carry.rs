@@ -8,7 +8,7 @@ use homeward_l2tp::inner::INNER_HEADER_LEN;
 use homeward_l2tp::{Header, InnerHeader, Probe};
 use homeward_model::Instant;
 
-use crate::batch::{Batch, Target};
+use crate::batch::{Batch, Target, TooBig};
 use crate::counters::Counters;
 use crate::engine::{Shared, Timer};
 use crate::event::Event;
@@ -194,17 +194,22 @@ pub(crate) fn note_activity(peer: &Peer, now: Instant) -> Instant {
 }
 
 /// Tells the links of what was too long for our own interfaces.
-pub(crate) fn note_too_big(shared: &Shared, table: &Table, batch: &mut Batch, now: Instant) {
-    for big in batch.too_big.drain(..) {
-        for (place, peer) in &table.peers {
-            for sealed in [false, true] {
-                let link = peer.link(sealed);
-                let mut route = link.route();
-                route.too_big(big.to, big.octets, now);
-                let due = route.due();
-                drop(route);
-                shared.arm(&link.slot, Timer::Link(place, sealed), due);
-            }
+pub(crate) fn note_refused(shared: &Shared, table: &Table, batch: &mut Batch, now: Instant) {
+    for TooBig { to, octets } in batch.too_big.drain(..) {
+        tell_links(shared, table, |route| route.refused(to, octets, now));
+    }
+}
+
+/// Tells the links of something that only the one to that address takes to heart.
+pub(crate) fn tell_links(shared: &Shared, table: &Table, tell: impl Fn(&mut Route)) {
+    for (place, peer) in &table.peers {
+        for sealed in [false, true] {
+            let link = peer.link(sealed);
+            let mut route = link.route();
+            tell(&mut route);
+            let due = route.due();
+            drop(route);
+            shared.arm(&link.slot, Timer::Link(place, sealed), due);
         }
     }
 }

@@ -185,11 +185,14 @@ impl Dataplane {
         let Some(known) = peers.get_mut(place) else { return Ok(()) };
         keys.remove(&known.config.public_key);
         keys.insert(config.public_key, place);
-        if known.endpoints != endpoints {
+        if known.endpoints != endpoints || rekey {
             for sealed in [false, true] {
                 let link = known.link(sealed);
                 let mut route = link.route();
                 route.set_endpoints(&endpoints, now);
+                if rekey {
+                    route.try_anew(now);
+                }
                 self.shared.arm(&link.slot, Timer::Link(place, sealed), route.due());
             }
         }

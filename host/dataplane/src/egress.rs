@@ -14,7 +14,7 @@ use nix::sys::epoll::{EpollEvent, EpollTimeout};
 
 use crate::batch::{Batch, Target};
 use crate::carry::{
-    LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_too_big, seal, target,
+    LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_refused, seal, target,
 };
 use crate::config::Side;
 use crate::engine::{Alarm, Shared, Timer, WAKE};
@@ -120,6 +120,7 @@ impl Egress {
             now,
             packets: 0,
             octets: 0,
+            longest: 0,
             sent: Traffic::default(),
         };
         sender.wake();
@@ -149,13 +150,14 @@ impl Egress {
             }
         }
         drop(outbound);
-        let (octets, packets, sent) = (sender.octets, sender.packets, sender.sent);
+        let (octets, longest) = (sender.octets, sender.longest);
+        let (packets, sent) = (sender.packets, sender.sent);
         drop(sender);
         if packets > 0 {
             tunnel.counters.sent.add(sent.frames, sent.octets);
             let mut route = link.route();
             if way.proven {
-                route.sent(way.to, octets, now);
+                route.sent(way.to, octets, longest, now);
             }
             let due = route.due();
             drop(route);
@@ -168,7 +170,7 @@ impl Egress {
         if let Some(error) = lost {
             self.lose(tunnel, &error);
         }
-        note_too_big(&self.shared, table, &mut self.batch, now);
+        note_refused(&self.shared, table, &mut self.batch, now);
     }
 
     /// Reads what the interface has, and has nowhere to send it.
@@ -191,7 +193,7 @@ impl Egress {
     fn flush(&mut self, table: &Table, now: Instant) {
         if !self.batch.is_empty() {
             self.batch.flush(&self.sockets);
-            note_too_big(&self.shared, table, &mut self.batch, now);
+            note_refused(&self.shared, table, &mut self.batch, now);
         }
     }
 
@@ -241,7 +243,9 @@ struct Sender<'a> {
     tunnel: &'a Tunnel,
     now: Instant,
     packets: usize,
+    /// Octets of all datagrams, and of the longest.
     octets: usize,
+    longest: usize,
     sent: Traffic,
 }
 
@@ -334,7 +338,7 @@ impl Sender<'_> {
             match written {
                 Some(len) => {
                     self.batch.push(&self.target, header.len() + len);
-                    self.octets += header.len() + len;
+                    self.note(header.len() + len);
                 }
                 None => counters.socket_full.add(1),
             }
@@ -351,10 +355,18 @@ impl Sender<'_> {
             counters.malformed.add(1);
             return false;
         };
-        self.octets += match &mut self.core {
+        let len = match &mut self.core {
             Some(core) => seal(core, packet, &self.target, self.batch),
             None => seal(&mut cores.lock(wireguard::Way::Out), packet, &self.target, self.batch),
         };
+        self.note(len);
         true
+    }
+
+    /// Notes a datagram.
+    #[inline]
+    fn note(&mut self, octets: usize) {
+        self.octets += octets;
+        self.longest = self.longest.max(octets);
     }
 }

@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use homeward_l2tp::{Delivery, Echo, peek_session_id};
+use homeward_linux::udp::TooLong;
 use homeward_linux::{AddressWatch, Incoming, UdpSocket};
 use homeward_model::Instant;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::frames::{Buffers, Pending, Place, Span};
 
 use crate::batch::{Batch, Target};
-use crate::carry::{Arrival, note_activity, note_too_big, poll_cores, pump};
+use crate::carry::{Arrival, note_activity, note_refused, poll_cores, pump, tell_links};
 use crate::engine::{ADDRESSES, Alarm, AnyEntropy, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::encapsulation;
@@ -112,7 +113,13 @@ impl Ingress {
                 match event.data() {
                     WAKE => shared.receiver_woke(),
                     ADDRESSES => self.note_addresses(),
-                    socket => self.receive(usize::try_from(socket).unwrap_or(usize::MAX)),
+                    socket => {
+                        let socket = usize::try_from(socket).unwrap_or(usize::MAX);
+                        if event.events().contains(EpollFlags::EPOLLERR) {
+                            self.note_complaints(socket);
+                        }
+                        self.receive(socket);
+                    }
                 }
             }
             self.do_what_is_due();
@@ -139,11 +146,32 @@ impl Ingress {
         self.flush(&table, now);
     }
 
+    /// Tells the links what routers say that they cannot carry.
+    fn note_complaints(&mut self, socket: usize) {
+        let (shared, now) = (Arc::clone(&self.shared), self.shared.now());
+        let Some(socket) = self.sockets.get(socket) else { return };
+        let mut complaints = Vec::new();
+        let read = socket.complaints(|complaint| {
+            // Who sends many of them is heard once.
+            if !complaints.contains(&complaint) {
+                complaints.push(complaint);
+            }
+        });
+        if let Err(error) = read {
+            tracing::debug!(%error, "no complaints read");
+        }
+        let table = shared.table();
+        for TooLong { to, mtu } in complaints {
+            tracing::debug!(%to, mtu, "a router says that packets are too long");
+            tell_links(&shared, &table, |route| route.too_big(to, mtu, now));
+        }
+    }
+
     /// Sends what the batch has.
     fn flush(&mut self, table: &Table, now: Instant) {
         if !self.batch.is_empty() {
             self.batch.flush(&self.sockets);
-            note_too_big(&self.shared, table, &mut self.batch, now);
+            note_refused(&self.shared, table, &mut self.batch, now);
         }
     }
 

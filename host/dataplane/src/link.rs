@@ -211,6 +211,13 @@ impl Route {
         }
     }
 
+    /// Another key was set: what does not answer may do so now.
+    pub(crate) fn try_anew(&mut self, now: Instant) {
+        if let Kind::Probed(path) = &mut self.kind {
+            path.try_anew(now);
+        }
+    }
+
     /// Takes a new list of candidates.
     pub(crate) fn set_endpoints(&mut self, endpoints: &[SocketAddr], now: Instant) {
         match &mut self.kind {
@@ -245,7 +252,7 @@ impl Route {
             Kind::Probed(path) => {
                 let may = path.may_send(to, octets);
                 if may {
-                    path.handle_sent(to, octets, now);
+                    path.handle_sent(to, octets, octets, now);
                 }
                 may
             }
@@ -253,11 +260,11 @@ impl Route {
         }
     }
 
-    /// Notes what was sent to a proven address.
+    /// Notes what was sent to a proven address: so many octets, and those of the longest datagram.
     #[inline]
-    pub(crate) fn sent(&mut self, to: SocketAddr, octets: usize, now: Instant) {
+    pub(crate) fn sent(&mut self, to: SocketAddr, octets: usize, longest: usize, now: Instant) {
         if let Kind::Probed(path) = &mut self.kind {
-            path.handle_sent(to, octets, now);
+            path.handle_sent(to, octets, longest, now);
         }
     }
 
@@ -277,10 +284,17 @@ impl Route {
     }
 
     /// A datagram of so many octets was too long for our own interface.
-    pub(crate) fn too_big(&mut self, to: SocketAddr, octets: usize, now: Instant) {
+    pub(crate) fn refused(&mut self, to: SocketAddr, octets: usize, now: Instant) {
         if let Kind::Probed(path) = &mut self.kind {
             let headers = if to.is_ipv4() { 28 } else { 48 };
-            let mtu = u16::try_from(octets + headers - 1).unwrap_or(u16::MAX);
+            let length = u16::try_from(octets + headers).unwrap_or(u16::MAX);
+            path.handle_refused(to, length, now);
+        }
+    }
+
+    /// A router says that it carries no more than `mtu` octets.
+    pub(crate) fn too_big(&mut self, to: SocketAddr, mtu: u16, now: Instant) {
+        if let Kind::Probed(path) = &mut self.kind {
             path.handle_too_big(to, mtu, now);
         }
     }

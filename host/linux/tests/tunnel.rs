@@ -198,6 +198,68 @@ fn what_is_longer_than_the_link_carries_is_refused_and_not_cut_up() {
     });
 }
 
+/// An ICMP message of this type and code about a datagram from `from` to `to`, with `rest` for what
+/// it says.
+fn icmp(kind: [u8; 2], rest: u16, from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    let (IpAddr::V4(source), IpAddr::V4(target)) = (from.ip(), to.ip()) else { panic!("IPv4") };
+    let mut message = vec![kind[0], kind[1], 0, 0, 0, 0];
+    message.extend(rest.to_be_bytes());
+    message.extend([0x45, 0, 5, 0xdc, 0, 0, 0x40, 0, 64, 17, 0, 0]);
+    message.extend(source.octets());
+    message.extend(target.octets());
+    message.extend(from.port().to_be_bytes());
+    message.extend(to.port().to_be_bytes());
+    message.extend([5, 0xc8, 0, 0]);
+    let words = message.chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    message
+}
+
+#[test]
+fn what_routers_say_of_the_path_is_told_and_stops_nothing() {
+    in_namespace("what_routers_say_of_the_path_is_told_and_stops_nothing", || {
+        ip("link set lo up");
+        let router = socket2::Socket::new(
+            socket2::Domain::IPV4,
+            socket2::Type::RAW,
+            Some(socket2::Protocol::ICMPV4),
+        )
+        .unwrap();
+        let there: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        for listen in ["127.0.0.1:0", "[::]:0"] {
+            let (socket, to) = (socket(listen, 0), socket("127.0.0.1:0", 0));
+            let from = SocketAddr::new(there.ip(), socket.local_address().port());
+            let say = |kind, rest| {
+                let message = icmp(kind, rest, from, there);
+                router.send_to(&message, &SocketAddr::new(there.ip(), 0).into()).unwrap();
+            };
+            let heard = || {
+                let mut all = Vec::new();
+                socket.complaints(|one| all.push((one.to, one.mtu))).unwrap();
+                all
+            };
+            assert_eq!(heard(), []);
+            // "Fragmentation needed", twice, and "port unreachable" between them.
+            say([3, 4], 1400);
+            say([3, 3], 0);
+            say([3, 4], 1300);
+            let parts = [IoSlice::new(b"one")];
+            let one = Outgoing { to: to.local_address(), from: None, parts: &parts, segment: None };
+            assert_eq!(socket.send(&[one]).unwrap(), 1, "it is not about this one");
+            assert_eq!(receive(&to, 1)[0].1, b"one");
+            assert_eq!(heard(), [(there, 1400), (there, 1300)]);
+            assert_eq!(heard(), [], "once");
+            // About somebody else's datagram.
+            let message = icmp([3, 4], 1400, to.local_address(), there);
+            router.send_to(&message, &SocketAddr::new(there.ip(), 0).into()).unwrap();
+            assert_eq!(heard(), []);
+        }
+    });
+}
+
 #[test]
 fn what_is_sent_bears_its_class() {
     in_namespace("what_is_sent_bears_its_class", || {

@@ -68,7 +68,7 @@ impl Overhead {
 
     /// The length of the packet to `peer` that carries `payload` octets, its IP header included.
     pub const fn packet_len(&self, peer: IpAddr, payload: usize) -> usize {
-        ip_header_len(peer) + UDP_HEADER_LEN + self.datagram_len(payload)
+        around(peer, self.datagram_len(payload))
     }
 
     /// The largest Ethernet frame, without FCS, that passes a path unfragmented.
@@ -95,6 +95,11 @@ pub struct TcpMss {
     pub v4: u16,
     /// Over IPv6: the packet less 60.
     pub v6: u16,
+}
+
+/// The length of the packet to `peer` whose UDP payload has so many octets, its IP header included.
+pub(crate) const fn around(peer: IpAddr, datagram: usize) -> usize {
+    datagram.saturating_add(ip_header_len(peer) + UDP_HEADER_LEN)
 }
 
 const fn ip_header_len(peer: IpAddr) -> usize {

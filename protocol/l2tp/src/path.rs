@@ -32,6 +32,7 @@ use std::time::Duration;
 use homeward_model::{Entropy, Instant};
 
 use crate::echo::{Echo, EchoKind, Nonce};
+use crate::overhead::around;
 use candidate::Candidates;
 use mtu::MtuSearch;
 pub use settings::PathSettings;
@@ -160,6 +161,14 @@ impl Path {
         }
     }
 
+    /// Something has changed that an end which does not answer may answer to, such as a key: all
+    /// candidates are tried at once.
+    pub fn try_anew(&mut self, now: Instant) {
+        if self.current.is_none() {
+            self.candidates.try_all(&self.settings, now);
+        }
+    }
+
     /// Notes authentic packets from `from`: their cookie was right and their sequence number new,
     /// or WireGuard opened them. Several packets may be noted at once. For echo messages call
     /// [`Self::handle_echo`] instead.
@@ -172,13 +181,16 @@ impl Path {
     }
 
     /// Notes packets sent to `to`; those of [`Self::poll_transmit`] are noted already. Several
-    /// packets may be noted at once.
+    /// packets may be noted at once: of `octets` in all, the longest of `longest`.
     #[inline]
-    pub fn handle_sent(&mut self, to: SocketAddr, octets: usize, now: Instant) {
+    pub fn handle_sent(&mut self, to: SocketAddr, octets: usize, longest: usize, now: Instant) {
         match &mut self.current {
             Some(current) if current.peer == to => {
+                let patience = MtuSearch::patience(micros(self.rtt), &self.settings);
+                let unheard = current.unanswered.is_some_and(|since| now >= since + patience);
                 current.send(now, &self.settings);
-                self.mtu.handle_sent(&self.settings, now);
+                let longest = around(to.ip(), longest);
+                self.mtu.handle_sent(longest, unheard, &self.settings, now);
             }
             _ => self.candidates.spend(to, octets),
         }
@@ -194,13 +206,21 @@ impl Path {
         }
     }
 
-    /// Notes that a router, or the own interface, refused a packet to `to` that was longer than
-    /// `mtu` octets (an ICMP message that quotes it, or EMSGSIZE: one octet less than the packet
-    /// had). This only guides the search.
+    /// Notes that a router says to carry no more than `mtu` octets to `to` (RFC 1191 4, RFC 8201
+    /// 4). Anybody may have said it: the path MTU is confirmed, and only what was seen to pass, or
+    /// not, counts. Nothing below [`base_mtu`](field@PathSettings::base_mtu) is listened to.
     pub fn handle_too_big(&mut self, to: SocketAddr, mtu: u16, now: Instant) {
         if self.current.as_ref().is_some_and(|current| current.peer == to) {
-            let before = self.mtu.mtu();
             self.mtu.handle_too_big(mtu, &self.settings, now);
+        }
+    }
+
+    /// Notes that the own interface refused a packet to `to` that was `length` octets long, its IP
+    /// header included (EMSGSIZE).
+    pub fn handle_refused(&mut self, to: SocketAddr, length: u16, now: Instant) {
+        if self.current.as_ref().is_some_and(|current| current.peer == to) {
+            let before = self.mtu.mtu();
+            self.mtu.handle_refused(length, &self.settings, now);
             self.report_mtu(before);
         }
     }
@@ -218,8 +238,8 @@ impl Path {
             self.state = PathState::Unreachable;
             self.events.push_back(PathEvent::Unreachable);
         }
-        self.probe_silence(now, entropy);
         self.probe_mtu(now, entropy);
+        self.probe_silence(now, entropy);
         self.challenge(now, entropy);
     }
 
@@ -277,7 +297,9 @@ impl Path {
 
     /// How long packets to the other end may be, IP header included: [`PathSettings::base_mtu`]
     /// until a longer one was seen to arrive, and again after a move. Measured by padded probes
-    /// (RFC 8899), whose replies are short: what the other end may send is for it to measure.
+    /// (RFC 8899), whose replies are short: what the other end may send is for it to measure. While
+    /// longer packets than the base are sent it is confirmed every
+    /// [`mtu_confirm`](field@PathSettings::mtu_confirm), and as soon as they go unanswered.
     #[inline]
     pub const fn mtu(&self) -> u16 {
         self.mtu.mtu()
@@ -285,7 +307,7 @@ impl Path {
 
     /// The smoothed round-trip time of probes (RFC 6298 2), once there was one.
     pub fn rtt(&self) -> Option<Duration> {
-        (self.rtt > 0).then(|| Duration::from_micros(self.rtt.into()))
+        (self.rtt > 0).then(|| micros(self.rtt))
     }
 
     /// Something authentic from another address than the one in use.
@@ -328,9 +350,9 @@ impl Path {
                 self.sample_rtt(sent, now);
             } else {
                 let before = self.mtu.mtu();
-                if let Some(sent) = self.mtu.handle_reply(nonce, now) {
+                if let Some(since) = self.mtu.handle_reply(nonce, now) {
                     current.hear(now);
-                    self.sample_rtt(sent, now);
+                    self.sample_rtt(since, now);
                     self.report_mtu(before);
                 } else if let Some(challenged) = self.candidates.challenged(nonce) {
                     // It receives there, but sends from here: nothing to change.
@@ -414,9 +436,13 @@ impl Path {
         let Some(current) = &mut self.current else { return };
         let before = self.mtu.mtu();
         let ip = current.peer.ip();
-        let padded = self.mtu.handle_timeout(&self.settings, ip, current.heard, now, entropy);
+        let known = (current.heard, micros(self.rtt));
+        let padded = self.mtu.handle_timeout(&self.settings, ip, known, now, entropy);
         if let Some(padded) = padded {
             current.send(now, &self.settings);
+            if padded.doubt && current.probes == 0 {
+                current.probe_due = now; // to learn whether anything passes at all
+            }
             let (nonce, padding) = (padded.nonce, padded.padding);
             let echo = Echo { kind: EchoKind::Request, nonce, padding };
             self.transmits.push_back(Probe { to: current.peer, echo });
@@ -446,6 +472,10 @@ impl Path {
             rtt => rtt - rtt / 8 + sample / 8,
         };
     }
+}
+
+const fn micros(rtt: u32) -> Duration {
+    Duration::from_micros(rtt as u64)
 }
 
 impl Current {

@@ -10,7 +10,7 @@ use homeward_net::wait::{elapse, now, wait_for};
 use homeward_net::{Capture, Download, Impairment, SitePlan, lab};
 
 use crate::roaming::more;
-use crate::world::{Path, Plan, ROAMER, SOON, World};
+use crate::world::{End, Path, Plan, ROAMER, SOON, World};
 
 #[test]
 fn tcp_goes_on_and_no_frame_comes_twice_over_a_bad_path_encrypted() {
@@ -121,15 +121,87 @@ async fn learns(world: &World, mtu: u16) -> Result<()> {
     let download = Download::start(&tv.namespace, &world.roamer, tv.lease.address, 8080).await?;
     more(&download, 2_000_000).await?;
     for end in [&world.home, &world.foreign] {
-        wait_for("the path MTU", SOON, async || {
-            let known = end.status().path_mtu;
-            // As close to it as WireGuard's padding and the search's last step come.
-            Ok(known.filter(|known| (mtu - 32..=mtu).contains(known)))
-        })
-        .await
-        .with_context(|| format!("{:?} {:?}", end.status(), end.events.lock()))?;
+        knows(end, mtu).await?;
     }
     Ok(())
+}
+
+#[test]
+fn a_path_that_narrows_under_a_download_without_a_word_is_noticed_encrypted() {
+    lab(
+        |lab| async move { narrows(&World::build(&lab, Plan::sealed(true)).await?, silently).await },
+    );
+}
+
+#[test]
+fn a_path_that_narrows_under_a_download_without_a_word_is_noticed_in_the_clear() {
+    lab(
+        |lab| async move { narrows(&World::build(&lab, Plan::sealed(false)).await?, silently).await },
+    );
+}
+
+#[test]
+fn a_path_that_narrows_under_a_download_and_whose_routers_say_so_is_noticed() {
+    lab(|lab| async move {
+        let world = World::build(&lab, Plan::sealed(false)).await?;
+        narrows(&world, |world| world.town.narrow(&world.town.foreign, 1400)).await?;
+        // Who is not told finds it to within a few octets.
+        assert_eq!(world.home.status().path_mtu, Some(1400));
+        Ok(())
+    });
+}
+
+#[test]
+fn an_interface_of_our_own_that_narrows_under_a_download_is_noticed() {
+    lab(|lab| async move {
+        let world = World::build(&lab, Plan::sealed(true)).await?;
+        narrows(&world, |world| world.town.narrow(&world.town.home, 1400)).await
+    });
+}
+
+fn silently(world: &World) -> Result<()> {
+    world.town.home.cable.set(Impairment { mtu: 1400, ..Impairment::NONE });
+    Ok(())
+}
+
+/// A download goes on soon after the path carries no more than 1,400 octets, and whichever end
+/// sends long packets learns it.
+async fn narrows(world: &World, narrow: impl FnOnce(&World) -> Result<()>) -> Result<()> {
+    let tv = world.town.home.host("tv").await?;
+    world.lease().await?;
+    for end in [&world.home, &world.foreign] {
+        knows(end, 1500).await?;
+    }
+    let (from, rate) = (tv.lease.address, Some(40_000_000));
+    let download = Download::paced(&tv.namespace, &world.roamer, from, 8080, rate).await?;
+    more(&download, 1_000_000).await?;
+    let narrowed = now();
+    narrow(world)?;
+    more(&download, 4_000_000).await?;
+    let silence = download.silence(narrowed, now());
+    println!("silent for {silence:?}");
+    assert!(silence < Duration::from_secs(8), "{silence:?}");
+    knows(&world.home, 1400).await?;
+    // The other end has sent nothing long so far. This goes in one piece, of more than 1,400.
+    let there = tv.lease.address.to_string();
+    let words = ["-M", "do", "-s", "1330", "-c", "1", "-W", "1", &there];
+    wait_for("a ping of 1,358 octets", Duration::from_secs(20), async || {
+        Ok(world.roamer.run_tool("ping", &words).ok())
+    })
+    .await?;
+    knows(&world.foreign, 1400).await?;
+    more(&download, 1_000_000).await
+}
+
+/// Waits until an end knows the path MTU: as close to it as WireGuard's padding and the search's
+/// last step come.
+async fn knows(end: &End, mtu: u16) -> Result<()> {
+    wait_for("the path MTU", Duration::from_secs(20), async || {
+        Ok(end.status().path_mtu.filter(|known| (mtu - 32..=mtu).contains(known)))
+    })
+    .await
+    .map(drop)
+    .with_context(|| format!("{:?} {:?}", end.status(), end.events.lock()))
 }
 
 #[test]

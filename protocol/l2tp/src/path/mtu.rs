@@ -2,8 +2,14 @@
 //!
 //! The largest size is tried first, for it is what most paths carry; then the base, then by
 //! halves between what passed and what did not. Lengths are those of IP packets.
+//!
+//! What was found is confirmed while long packets are sent: every few seconds, and at once where
+//! something speaks against it. Three probes in vain, round-trip times apart, and the base holds
+//! until something longer was seen to pass again. What a router says can be forged by anybody who
+//! knows the two addresses: it begins a confirmation, and is what is tried first, and no more.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use homeward_model::{Entropy, Instant};
 
@@ -16,6 +22,14 @@ const MAX_PROBES: u8 = 3;
 /// A search ends when what passed and what did not are no further apart than this.
 const STEP: u16 = 8;
 
+/// How long the reply to a probe of the size in use has, at least. Three of these are over before
+/// TCP sends for the second time again what was not acknowledged: 200 ms after the first time that
+/// is, and then 400 ms.
+const QUICK: Duration = Duration::from_millis(100);
+
+/// How long before a size is doubted again that was confirmed.
+const CALM: Duration = Duration::from_secs(1);
+
 /// The search.
 #[derive(Debug)]
 pub(super) struct MtuSearch {
@@ -26,9 +40,13 @@ pub(super) struct MtuSearch {
     /// The smallest size that is known, or has, not to pass.
     ceiling: u16,
     /// What a router said would pass; 0 if none did.
-    hint: u16,
+    told: u16,
     /// What is being tried.
     probe: Option<MtuProbe>,
+    /// The size that was in use until its probes were in vain: a reply may still come, late.
+    fallen: Option<MtuProbe>,
+    /// When the size in use was last seen to pass.
+    passed: Instant,
     /// When to look again: to send, to give up, or to measure anew.
     due: Instant,
     /// When to measure anew; nothing is sent for it while the path is idle.
@@ -40,9 +58,8 @@ struct MtuProbe {
     size: u16,
     nonce: Nonce,
     tries: u8,
-    /// When it was first tried, and last.
+    /// When it was first tried.
     since: Instant,
-    sent: Instant,
 }
 
 /// A probe to send.
@@ -50,6 +67,8 @@ struct MtuProbe {
 pub(super) struct Padded {
     pub(super) nonce: Nonce,
     pub(super) padding: u16,
+    /// Whether it is another probe of a size in use: then something short is to be sent with it.
+    pub(super) doubt: bool,
 }
 
 impl MtuSearch {
@@ -58,8 +77,10 @@ impl MtuSearch {
             mtu: settings.base_mtu.min(settings.max_mtu()),
             confirmed: false,
             ceiling: settings.max_mtu().saturating_add(1),
-            hint: 0,
+            told: 0,
             probe: None,
+            fallen: None,
+            passed: Instant::ORIGIN,
             due: NEVER,
             raise: NEVER,
         }
@@ -86,43 +107,92 @@ impl MtuSearch {
     /// Measures again what was measured before: does it still pass, and more?
     pub(super) fn check(&mut self, settings: &PathSettings, now: Instant) {
         if self.probe.is_none() {
-            self.confirmed = false;
+            (self.confirmed, self.told) = (false, 0);
             self.ceiling = settings.max_mtu().saturating_add(1);
             (self.due, self.raise) = (now, NEVER);
         }
     }
 
-    /// Something is sent: the time to measure anew if it is due.
+    /// Something is sent: the time to measure anew if it is due. `longest` is the length of the
+    /// longest packet; `unheard` says that what was sent before has had time to be answered, and
+    /// was not.
     #[inline]
-    pub(super) fn handle_sent(&mut self, settings: &PathSettings, now: Instant) {
+    pub(super) fn handle_sent(
+        &mut self,
+        longest: usize,
+        unheard: bool,
+        settings: &PathSettings,
+        now: Instant,
+    ) {
         if now >= self.raise {
             self.check(settings, now);
+        } else if longest > self.below(settings).into()
+            && (unheard || now >= self.passed + settings.mtu_confirm())
+        {
+            self.confirm(settings, now);
         }
     }
 
-    /// A router says what it can carry (RFC 8899 4.6.2). It is believed as far as it narrows the
-    /// search; nothing below the base is.
+    /// How long what was sent has to be answered before a path of this round-trip time is doubted.
+    pub(super) fn patience(rtt: Duration, settings: &PathSettings) -> Duration {
+        if rtt.is_zero() {
+            settings.mtu_probe()
+        } else {
+            (rtt * 4).clamp(QUICK, settings.mtu_probe())
+        }
+    }
+
+    /// A router says what it can carry (RFC 8899 4.6.2), or somebody in its name. The size in use
+    /// is confirmed before anything else; what was said is tried next. Nothing below the base is
+    /// believed at all.
     pub(super) fn handle_too_big(&mut self, mtu: u16, settings: &PathSettings, now: Instant) {
         let probed = self.probe.map_or(0, |probe| probe.size);
-        if mtu < settings.base_mtu || (mtu >= self.mtu && mtu >= probed) {
+        if mtu < settings.base_mtu {
             return;
         }
-        self.ceiling = self.ceiling.min(mtu.saturating_add(1));
-        // One less than what was sent is all that a sender learns from its own interface.
-        self.hint = if mtu.saturating_add(1) == probed { 0 } else { mtu };
         if mtu < self.mtu {
-            (self.mtu, self.confirmed) = (settings.base_mtu.min(settings.max_mtu()), false);
+            self.told = mtu;
+            self.confirm(settings, now);
+        } else if mtu < probed && (self.told == 0 || mtu + STEP <= self.told) {
+            // Lower each time: lies do not keep the search from its end.
+            self.told = mtu;
+            (self.probe, self.due) = (None, now);
         }
-        (self.probe, self.due) = (None, now);
+    }
+
+    /// Our own interface does not take packets of that length.
+    pub(super) fn handle_refused(&mut self, length: u16, settings: &PathSettings, now: Instant) {
+        let probed = self.probe.map_or(0, |probe| probe.size);
+        // What was refused before that was known is nothing new.
+        if length <= self.mtu.max(probed) {
+            self.failed(length, settings);
+            self.due = now;
+        }
+    }
+
+    /// Has the size in use confirmed, though not again right after it was.
+    fn confirm(&mut self, settings: &PathSettings, now: Instant) {
+        // While anything is under way, or due already, there is nothing to add.
+        let settled = self.confirmed && self.probe.is_none() && self.due == NEVER;
+        if settled && self.mtu > self.below(settings) {
+            (self.confirmed, self.due) = (false, now.max(self.passed + CALM));
+        }
+    }
+
+    /// What holds when the size in use does not.
+    fn below(&self, settings: &PathSettings) -> u16 {
+        let base = settings.base_mtu.min(settings.max_mtu());
+        if self.mtu > base { base } else { settings.min_mtu.min(base) }
     }
 
     /// Sends the next probe, or gives the last one up. `heard` is when the path last carried
     /// anything this way: a size is given up only if something smaller came through meanwhile.
+    /// `rtt` is its round-trip time, 0 if that is not known.
     pub(super) fn handle_timeout(
         &mut self,
         settings: &PathSettings,
         peer: IpAddr,
-        heard: Instant,
+        (heard, rtt): (Instant, Duration),
         now: Instant,
         entropy: &mut impl Entropy,
     ) -> Option<Padded> {
@@ -133,37 +203,63 @@ impl MtuSearch {
             && probe.tries >= MAX_PROBES
         {
             if heard < probe.since {
-                self.due = now + settings.mtu_probe();
+                self.due = now + self.wait(probe.size, rtt, settings);
                 return None;
+            }
+            if probe.size == self.mtu {
+                self.fallen = Some(probe);
             }
             self.failed(probe.size, settings);
         }
         let overhead = &settings.overhead;
         let probe = match self.probe {
-            Some(probe) => MtuProbe { tries: probe.tries + 1, sent: now, ..probe },
+            Some(probe) => MtuProbe { tries: probe.tries + 1, ..probe },
             None => {
                 let Some(size) = self.next(settings, peer) else {
                     self.due = NEVER;
-                    self.raise = now + settings.mtu_raise;
+                    // A confirmation is no new measurement.
+                    if self.raise == NEVER {
+                        self.raise = now + settings.mtu_raise;
+                    }
                     return None;
                 };
                 let nonce = Nonce::generate(entropy);
-                MtuProbe { size, nonce, tries: 1, since: now, sent: now }
+                MtuProbe { size, nonce, tries: 1, since: now }
             }
         };
         self.probe = Some(probe);
-        self.due = now + settings.mtu_probe();
+        self.due = now + self.wait(probe.size, rtt, settings);
         let room = overhead.largest_payload(peer, probe.size.into());
         let padding = u16::try_from(room.saturating_sub(ECHO_LEN)).unwrap_or(u16::MAX);
-        Some(Padded { nonce: probe.nonce, padding })
+        let doubt = probe.tries > 1 && probe.size <= self.mtu;
+        Some(Padded { nonce: probe.nonce, padding, doubt })
     }
 
-    /// The reply to a probe, perhaps; when the probe was sent, if its only one.
+    /// The reply to a probe, perhaps; since when at most it was on its way, if that is known.
     pub(super) fn handle_reply(&mut self, nonce: Nonce, now: Instant) -> Option<Option<Instant>> {
-        let probe = self.probe.filter(|probe| probe.nonce == nonce)?;
-        (self.mtu, self.confirmed) = (probe.size, true);
-        (self.probe, self.due) = (None, now);
-        Some((probe.tries == 1).then_some(probe.sent))
+        let (probe, since) = match (self.probe, self.fallen) {
+            (Some(probe), _) if probe.nonce == nonce => {
+                (probe, (probe.tries == 1).then_some(probe.since))
+            }
+            // It took longer than anybody thought.
+            (_, Some(probe)) if probe.nonce == nonce && probe.size > self.mtu => {
+                self.ceiling = self.ceiling.max(probe.size.saturating_add(1));
+                (probe, Some(probe.since))
+            }
+            _ => return None,
+        };
+        (self.mtu, self.confirmed, self.passed) = (probe.size, true, now);
+        (self.probe, self.fallen, self.due) = (None, None, now);
+        Some(since)
+    }
+
+    /// The time that the reply to a probe has: little where all that is long may be stuck.
+    fn wait(&self, size: u16, rtt: Duration, settings: &PathSettings) -> Duration {
+        if size <= self.mtu && size > settings.base_mtu {
+            Self::patience(rtt, settings)
+        } else {
+            settings.mtu_probe()
+        }
     }
 
     fn failed(&mut self, size: u16, settings: &PathSettings) {
@@ -173,11 +269,9 @@ impl MtuSearch {
             return;
         }
         // What is in use does not pass: a black hole (RFC 8899 4.3), or a path below the base.
-        let base = settings.base_mtu.min(settings.max_mtu());
-        let floor = settings.min_mtu.min(base);
-        self.mtu = if size > base { base } else { floor };
+        self.mtu = self.below(settings);
         // Below the least there is nothing to look for.
-        self.confirmed = self.mtu == floor;
+        self.confirmed = self.mtu <= settings.min_mtu;
     }
 
     /// The next size to try; `None` when there is nothing left to learn.
@@ -193,13 +287,14 @@ impl MtuSearch {
         if in_use.is_some() && !(nothing_failed && self.mtu <= settings.base_mtu) {
             return in_use;
         }
-        let top = exact(self.ceiling.saturating_sub(1));
-        let hint = exact(std::mem::take(&mut self.hint));
-        let size = if nothing_failed {
-            top
-        } else if hint > self.mtu && hint < self.ceiling {
-            hint
-        } else if self.ceiling - self.mtu.min(self.ceiling) <= STEP {
+        // What a router said is tried first. Once it has passed, and something larger has not, it
+        // is the answer.
+        let told = exact(self.told);
+        let size = if told > self.mtu && told < self.ceiling {
+            told
+        } else if nothing_failed {
+            exact(self.ceiling.saturating_sub(1))
+        } else if told == self.mtu || self.ceiling - self.mtu.min(self.ceiling) <= STEP {
             self.mtu
         } else {
             exact(self.mtu + (self.ceiling - self.mtu) / 2)

@@ -44,6 +44,10 @@ pub struct PathSettings {
     /// How long the reply to a probe of the path MTU is waited for (RFC 8899 5.1.1, PROBE_TIMER);
     /// at least 1 s. 1 s unless set.
     pub mtu_probe: Duration,
+    /// How often it is confirmed that packets as long as the path MTU still pass, while packets are
+    /// sent that a narrower path would not carry (RFC 8899 5.1.1, CONFIRMATION_TIMER). 5 s unless
+    /// set.
+    pub mtu_confirm: Duration,
     /// When the path MTU is measured again (RFC 8899 5.1.1, PMTU_RAISE_TIMER), once something is
     /// sent. 10 min unless set.
     pub mtu_raise: Duration,
@@ -68,6 +72,7 @@ impl Default for PathSettings {
             keepalive: None,
             opening: 512,
             mtu_probe: Duration::from_secs(1),
+            mtu_confirm: Duration::from_secs(5),
             mtu_raise: Duration::from_secs(600),
         }
     }
@@ -109,6 +114,11 @@ impl PathSettings {
     /// The time that the reply to a probe of the path MTU has.
     pub(super) fn mtu_probe(&self) -> Duration {
         self.mtu_probe.max(Duration::from_secs(1))
+    }
+
+    /// The time between two confirmations of the path MTU.
+    pub(super) fn mtu_confirm(&self) -> Duration {
+        self.mtu_confirm.max(self.mtu_probe())
     }
 
     /// The time between keepalives.

@@ -1,5 +1,7 @@
 //! RFC 8899: how long packets may be.
 
+use std::time::Duration;
+
 use homeward_l2tp::{Encapsulation, Overhead, PathEvent, PathSettings, Sublayer};
 use proptest::prelude::*;
 
@@ -68,43 +70,130 @@ fn a_router_that_says_what_it_carries_is_believed_as_far_as_it_is_proven() {
     for end in 0..2 {
         world.ends[end].path.handle_too_big(address(2 - end as u8), 1492, now);
     }
-    world.run(SEC);
+    world.run(50 * MS);
     assert_eq!(found(&world), [1492, 1492], "at once");
-    // A lie may make it measure again, no more.
+    world.run(10 * SEC);
+    assert_eq!(found(&world), [1492, 1492], "and for good: the largest was tried, in vain");
+    assert_eq!(world.ends[0].path.poll_timeout(), None);
+}
+
+/// Anybody can send an ICMP message that quotes our addresses.
+#[test]
+fn a_lie_about_what_a_router_carries_costs_a_probe_and_no_more() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    world.events(0);
+    world.ends[0].sent.clear();
     let now = world.now;
-    for lie in [0, 68, 1279, 1500, 1492, 9000] {
+    for lie in [0, 68, 1279, 1500, 1501, 9000, u16::MAX] {
         world.ends[0].path.handle_too_big(address(2), lie, now);
-        assert_eq!(world.ends[0].path.mtu(), 1492);
+        assert_eq!(world.ends[0].path.poll_timeout(), None, "{lie} says nothing");
     }
     world.ends[0].path.handle_too_big(address(77), 1300, now);
-    assert_eq!(world.ends[0].path.mtu(), 1492);
+    assert_eq!(world.ends[0].path.poll_timeout(), None, "it is not about us");
+    for lie in [1280, 1300, 1499].repeat(1000) {
+        let now = world.now;
+        world.ends[0].path.handle_too_big(address(2), lie, now);
+        world.run(MS);
+        assert_eq!(world.ends[0].path.mtu(), 1500);
+    }
+    assert!(world.ends[0].sent.len() <= 4, "{} packets", world.ends[0].sent.len());
+    world.run(60 * SEC);
+    assert_eq!((world.events(0), world.ends[0].path.mtu()), (Vec::new(), 1500));
+}
+
+#[test]
+fn a_router_that_says_what_it_carries_has_a_narrower_path_noticed_at_once() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    world.net.mtu = 1400;
+    world.events(0);
+    world.send(0, 1472);
+    let now = world.now;
+    world.ends[0].path.handle_too_big(address(2), 1400, now);
+    world.run(400 * MS);
+    assert_eq!(world.events(0), [PathEvent::Mtu(1280), PathEvent::Mtu(1400)]);
+    world.run(10 * SEC);
+    assert_eq!(world.ends[0].path.mtu(), 1400);
+    assert_eq!(world.ends[0].path.poll_timeout(), None);
+    // And narrower still; and a lie before that does not hide it.
+    world.net.mtu = 1300;
+    let now = world.now;
+    world.ends[0].path.handle_too_big(address(2), 1390, now);
     world.ends[0].path.handle_too_big(address(2), 1300, now);
-    assert_eq!(world.ends[0].path.mtu(), 1280);
     world.run(SEC);
-    assert_eq!(world.ends[0].path.mtu(), 1300, "until the next measurement");
-    world.run(600 * SEC);
-    world.send(0, 100);
-    world.run(20 * SEC);
-    assert!((1484..=1492).contains(&world.ends[0].path.mtu()));
+    assert_eq!(world.events(0), [PathEvent::Mtu(1280), PathEvent::Mtu(1300)]);
 }
 
 /// EMSGSIZE says no more than that a packet was too long.
 #[test]
 fn an_interface_that_refuses_a_packet_has_the_search_go_on_by_halves() {
     let mut world = world(1400, PathSettings::default());
-    let mut probes = 0;
-    for _ in 0..200 {
+    let probes = refuse(&mut world, 1400, SEC);
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+    assert!(probes < 12, "{probes} probes");
+}
+
+#[test]
+fn an_interface_that_becomes_narrower_is_believed_at_once() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    world.events(0);
+    world.net.mtu = 1000;
+    let now = world.now;
+    world.ends[0].path.handle_refused(address(77), 1472 + 28, now);
+    world.ends[0].path.handle_refused(address(2), 1501, now);
+    assert_eq!(world.ends[0].path.mtu(), 1500, "it is not about us");
+    world.ends[0].path.handle_refused(address(2), 1472 + 28, now);
+    assert_eq!(world.ends[0].path.mtu(), 1280);
+    refuse(&mut world, 1000, SEC);
+    assert!((992..=1000).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+    assert_eq!(world.events(0)[..2], [PathEvent::Mtu(1280), PathEvent::Mtu(576)]);
+}
+
+#[test]
+fn packets_that_were_refused_before_it_was_known_are_nothing_new() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(SEC / 2);
+    world.ends[0].sent.clear();
+    for _ in 0..1000 {
+        let now = world.now;
+        world.ends[0].path.handle_refused(address(2), 1500, now);
+        world.run(MS);
+    }
+    let sent = world.ends[0].sent.len();
+    assert!(sent <= 8, "{sent} packets");
+}
+
+#[test]
+fn who_says_less_and_less_of_a_search_gets_no_probe_for_each() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(SEC / 2);
+    world.ends[0].sent.clear();
+    for lie in (1281..1500).rev().chain([1280; 500]) {
+        let now = world.now;
+        world.ends[0].path.handle_too_big(address(2), lie, now);
+        world.run(MS);
+    }
+    let sent = world.ends[0].sent.len();
+    assert!(sent <= 30, "{sent} packets");
+}
+
+/// Lets the world go on, with an interface of end 0 that refuses what is longer. Gives how many
+/// probes end 0 sent.
+fn refuse(world: &mut World, mtu: usize, span: Duration) -> usize {
+    let (until, mut probes) = (world.now + span, 0);
+    while world.now < until {
         world.run(5 * MS);
         probes += world.ends[0].sent.iter().filter(|(_, packet)| packet.octets > 500).count();
         let now = world.now;
-        let refused = world.ends[0].sent.drain(..).filter(|(_, packet)| packet.octets + 28 > 1400);
+        let refused = world.ends[0].sent.drain(..).filter(|(_, packet)| packet.octets + 28 > mtu);
         for length in refused.map(|(_, packet)| packet.octets + 28).collect::<Vec<_>>() {
-            let mtu = u16::try_from(length - 1).unwrap();
-            world.ends[0].path.handle_too_big(address(2), mtu, now);
+            let length = u16::try_from(length).unwrap();
+            world.ends[0].path.handle_refused(address(2), length, now);
         }
     }
-    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
-    assert!(probes < 12, "{probes} probes");
+    probes
 }
 
 #[test]
@@ -113,7 +202,7 @@ fn lies_about_what_a_router_carries_do_not_hold_up_the_search() {
     for _ in 0..400 {
         world.run(100 * MS);
         let now = world.now;
-        for lie in [0, 1200, 1500, 9000, u16::MAX] {
+        for lie in [0, 1200, 1399, 1450, 1500, 9000, u16::MAX] {
             world.ends[0].path.handle_too_big(address(2), lie, now);
         }
     }
@@ -153,6 +242,143 @@ fn a_path_that_shrinks_is_noticed_when_it_is_checked() {
     world.run(40 * SEC);
     assert!((1392..=1400).contains(&world.ends[0].path.mtu()));
     assert_eq!(world.ends[0].path.rtt(), Some(20 * MS));
+}
+
+/// How long a one-way stream of long packets falls on deaf ears when the path narrows to 1,400
+/// octets. `back` has the other end send short packets meanwhile.
+fn silence_of_a_stream(world: &mut World, back: bool) -> Duration {
+    let (narrowed, mut arrived) = (world.now, world.ends[1].frames);
+    world.net.mtu = 1400;
+    loop {
+        // As TCP does, for which the tunnel has lowered the size of its segments.
+        let room = usize::from(world.ends[0].path.mtu()) - 28;
+        world.send(0, room);
+        if back {
+            world.send(1, 60);
+        }
+        world.run(10 * MS);
+        if back {
+            arrived = arrived.max(world.ends[1].frames);
+        }
+        if world.ends[1].frames > arrived || world.ends[0].path.mtu() <= 1400 {
+            return world.now - narrowed;
+        }
+        assert!(world.now - narrowed < 60 * SEC, "it is never noticed");
+    }
+}
+
+#[test]
+fn a_path_that_narrows_is_noticed_soon_where_nothing_comes_back() {
+    let mut world = world(1500, PathSettings::default());
+    // It is confirmed in between, and not due to be again for some time.
+    let until = world.now + 8 * SEC;
+    while world.now < until {
+        world.send(0, 1472);
+        world.send(1, 60);
+        world.run(20 * MS);
+    }
+    world.events(0);
+    let silence = silence_of_a_stream(&mut world, false);
+    // Three probes, from when the first packets should have been answered.
+    assert!(silence <= 450 * MS, "{silence:?}");
+    assert_eq!(world.events(0), [PathEvent::Mtu(1280)]);
+    world.run(60 * SEC);
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+}
+
+#[test]
+fn a_path_that_narrows_is_noticed_in_seconds_where_other_things_come_back() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    let silence = silence_of_a_stream(&mut world, true);
+    assert!(silence <= 6 * SEC, "{silence:?}");
+    world.run(60 * SEC);
+    assert!((1392..=1400).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+}
+
+#[test]
+fn a_path_below_the_base_is_noticed_under_a_stream_that_does_not_fit() {
+    let mut world = world(1280, PathSettings::default());
+    world.run(20 * SEC);
+    assert!(world.ends[0].path.mtu() <= 1280);
+    world.net.mtu = 1000;
+    let until = world.now + 30 * SEC;
+    while world.now < until {
+        world.send(0, 1200);
+        world.send(1, 60);
+        world.run(50 * MS);
+    }
+    assert!((992..=1000).contains(&world.ends[0].path.mtu()), "{}", world.ends[0].path.mtu());
+}
+
+#[test]
+fn the_path_mtu_is_confirmed_every_five_seconds_while_long_packets_are_sent() {
+    let probes = |octets: usize| {
+        let mut world = world(1500, PathSettings::default());
+        world.run(5 * SEC);
+        world.ends[0].sent.clear();
+        for _ in 0..2000 {
+            world.send(0, octets);
+            world.send(1, 60);
+            world.run(20 * MS);
+        }
+        assert_eq!(world.ends[0].path.mtu(), 1500);
+        let echoes = world.ends[0].sent.iter().filter(|(_, packet)| packet.load != Load::Data);
+        echoes.map(|(at, packet)| (*at, packet.octets + 28)).collect::<Vec<_>>()
+    };
+    let long = probes(1300);
+    assert!((7..=8).contains(&long.len()), "{long:?}");
+    assert!(long.iter().all(|(_, length)| *length == 1500));
+    assert!(long.windows(2).all(|pair| pair[1].0 - pair[0].0 >= 5 * SEC), "{long:?}");
+    // What the base carries says nothing about more.
+    assert_eq!(probes(1252), []);
+}
+
+#[test]
+fn a_confirmation_does_not_put_off_the_next_measurement() {
+    let mut world = world(1400, PathSettings::default());
+    world.run(60 * SEC);
+    world.net.mtu = 1500;
+    let until = world.now + 620 * SEC;
+    while world.now < until {
+        world.send(0, 1372);
+        world.send(1, 60);
+        world.run(500 * MS);
+    }
+    assert_eq!(world.ends[0].path.mtu(), 1500);
+}
+
+#[test]
+fn a_reply_that_comes_late_takes_a_fall_back() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    world.events(0);
+    // A queue that was empty when the round-trip time was taken is full now.
+    world.net.delay = 900 * MS;
+    let until = world.now + 20 * SEC;
+    while world.now < until {
+        world.send(0, 1472);
+        world.send(1, 60);
+        world.run(20 * MS);
+    }
+    let events = world.events(0);
+    assert_eq!(world.ends[0].path.mtu(), 1500, "{events:?}");
+    assert!(events.len() <= 2, "it knows the time now: {events:?}");
+}
+
+#[test]
+fn a_path_that_loses_much_is_not_taken_for_a_narrow_one_for_long() {
+    let mut world = world(1500, PathSettings::default());
+    world.run(5 * SEC);
+    world.net.loss = 5;
+    let (until, mut narrow) = (world.now + 600 * SEC, 0);
+    while world.now < until {
+        world.send(0, 1472);
+        world.send(1, 200);
+        world.run(20 * MS);
+        narrow += usize::from(world.ends[0].path.mtu() < 1400);
+    }
+    assert!(narrow < 300, "1 % of the time: {narrow} of 30000");
 }
 
 #[test]

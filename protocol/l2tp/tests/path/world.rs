@@ -189,7 +189,7 @@ impl World {
         if !path.may_send(to, octets) {
             return false;
         }
-        path.handle_sent(to, octets, now);
+        path.handle_sent(to, octets, octets, now);
         self.transmit(end, to, octets, Load::Data);
         self.settle();
         true
