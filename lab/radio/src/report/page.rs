@@ -106,6 +106,16 @@ fn headline(report: &Report) -> Headline {
         if let Some(at) = report.at(&Milestone::Keys) {
             put(&mut lead, format_args!(" It was connected after {} ms.", figure(at)));
         }
+        if let Some(silent) = report.walk.as_ref().and_then(Walk::silent_median) {
+            put(
+                &mut lead,
+                format_args!(
+                    " Then it went from gateway to gateway with a download running, and was silent \
+                     for {} ms a move.",
+                    figure(silent)
+                ),
+            );
+        }
     } else if !missing.is_empty() {
         put(&mut lead, format_args!("{}.", absent(&missing)));
     }

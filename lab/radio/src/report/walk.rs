@@ -134,14 +134,15 @@ pub(super) fn drawings(walk: &Walk) -> String {
 fn plot(walk: &Walk, bars: &[f64], id: &str, w: f64) -> String {
     let (left, right) = (56.0, w - 12.0);
     let marks: Vec<&Move> = walk.moves.iter().filter(|m| m.at_ms.is_finite()).collect();
-    let (top, height) = (14.0 + 20.0 * marks.len() as f64, 150.0);
+    let (top, height) = (24.0 + 20.0 * marks.len() as f64, 150.0);
     let bottom = top + height;
     let end = bars.len() as f64 * walk.step_ms;
-    let most = bars.iter().copied().fold(walk.pace_mbit.max(0.1), f64::max);
+    // After a silence, what waited comes at once; that is not what the drawing is about.
+    let most = if walk.pace_mbit.is_finite() { (walk.pace_mbit * 1.5).max(0.1) } else { 1.0 };
     let unit = tick_step(most, 4.0);
     let most = (most / unit).ceil() * unit;
     let x = |ms: f64| left + ms.clamp(0.0, end) / end * (right - left);
-    let y = |mbit: f64| bottom - mbit / most * height;
+    let y = |mbit: f64| bottom - mbit.min(most) / most * height;
     let mut out = open_svg(id, (w, bottom + 30.0), "Throughput during the walk", &describe(walk));
     for tick in ticks(0.0, most, unit) {
         put(
@@ -170,7 +171,7 @@ fn plot(walk: &Walk, bars: &[f64], id: &str, w: f64) -> String {
     }
     put(
         &mut out,
-        format_args!("<text class=\"tick\" x=\"0\" y=\"{:.1}\">Mbit/s</text>\n", top - 4.0),
+        format_args!("<text class=\"tick\" x=\"0\" y=\"{:.1}\">Mbit/s</text>\n", top - 12.0),
     );
     let mut points = format!("{:.1},{bottom:.1}", x(0.0));
     for (n, bar) in bars.iter().enumerate() {
@@ -189,7 +190,7 @@ fn plot(walk: &Walk, bars: &[f64], id: &str, w: f64) -> String {
     );
     for (n, step) in marks.iter().enumerate() {
         let (at, text_y) = (x(step.at_ms), 14.0 + 20.0 * n as f64);
-        let text = format!("{}: {} ms silent", step.to, figure(step.silent_ms()));
+        let text = format!("{}: {} ms silent", step.to, figure(step.silent_ms().round()));
         let (anchor, text_x) = if at + width(&text, TEXT) + 8.0 > right {
             ("end", at - 6.0)
         } else {
