@@ -2,7 +2,7 @@
 //!
 //! Lines go to stderr. Which ones: `HOMEWARD_LOG` in the environment, else the configuration's
 //! filter, else `info`. A filter is a level (`debug`) or levels per module
-//! (`info,homeward_gateway=trace`).
+//! (`info,homeward_gateway=trace`). What is [silent](SILENT) stays so until the filter names it.
 
 use std::fmt;
 use std::io::{IsTerminal, stderr};
@@ -16,6 +16,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// The environment variable that overrides the configured filter.
 pub const VARIABLE: &str = "HOMEWARD_LOG";
+
+/// Modules that say nothing unless a filter names them: the WireGuard library tells of each
+/// handshake who is behind which key.
+pub const SILENT: [&str; 1] = ["boringtun"];
 
 /// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,11 +86,15 @@ fn filter(variable: Option<&str>, configured: Option<&str>) -> Result<EnvFilter,
         (_, Some(c)) => ("log.filter in the configuration", c),
         _ => ("the default", "info"),
     };
-    EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
+    let parsed = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
         origin,
         filter: filter.to_owned(),
         source,
-    })
+    })?;
+    let silent = SILENT.iter().filter(|module| !filter.contains(*module));
+    Ok(silent
+        .filter_map(|module| format!("{module}=off").parse().ok())
+        .fold(parsed, EnvFilter::add_directive))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -198,9 +206,36 @@ mod tests {
 
     #[test]
     fn the_variable_counts_before_the_configuration() {
-        assert_eq!(filter(Some("trace"), Some("warn")).unwrap().to_string(), "trace");
-        assert_eq!(filter(Some(" "), Some("warn")).unwrap().to_string(), "warn");
-        assert_eq!(filter(None, None).unwrap().to_string(), "info");
+        let filter = |variable, configured| {
+            let text = filter(variable, configured).unwrap().to_string();
+            text.replace("boringtun=off,", "")
+        };
+        assert_eq!(filter(Some("trace"), Some("warn")), "trace");
+        assert_eq!(filter(Some(" "), Some("warn")), "warn");
+        assert_eq!(filter(None, None), "info");
+    }
+
+    #[test]
+    fn the_wireguard_library_is_silent_until_a_filter_names_it() {
+        let said = |text: Option<&str>| {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let filter = filter(None, text).unwrap();
+            let subscriber = subscriber(PLAIN, filter, move || writer.clone());
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::error!(target: "boringtun::noise", "a handshake");
+                tracing::error!("no room");
+            });
+            let octets = lines.0.lock().unwrap().clone();
+            let text = String::from_utf8(octets).unwrap();
+            assert!(text.contains("no room"), "{text}");
+            text.contains("a handshake")
+        };
+        assert!(!said(None));
+        assert!(!said(Some("trace")));
+        assert!(!said(Some("info,homeward_gateway=debug")));
+        assert!(said(Some("info,boringtun=debug")));
+        assert!(said(Some("boringtun::noise=error,info")));
     }
 
     #[test]
