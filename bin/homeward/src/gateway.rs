@@ -50,8 +50,15 @@ MAC addresses are shown in full: this is for the operator's eyes.")]
     #[command(after_long_help = "Examples:
   homeward gateway reload
 
-Only the limits in [roam] change while it runs; the log says if the file is wrong.")]
-    Reload(At),
+Limits in [roam], roam.uplinks, [owner], tunnel.advertise and tunnel.offline take effect at once. What
+has changed besides is listed: it takes effect with a restart. A file that is wrong changes nothing.")]
+    Reload {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Enrol this gateway for its operator's control channel, with a token
     #[command(after_long_help = "Examples:
   homeward gateway enrol --core core.example:4719 --token-file gw-1.token
@@ -88,7 +95,17 @@ pub(crate) fn run(args: GatewayArgs, log: &LogArgs) -> anyhow::Result<()> {
             enrol::run(enrol, config)
         }
         Some(GatewayCommand::Metrics(at)) => role::metrics(&at.path(config)?),
-        Some(GatewayCommand::Reload(at)) => role::ask(&at.path(config)?, "reload").map(drop),
+        Some(GatewayCommand::Reload { json, at }) => {
+            let reloaded = role::ask(&at.path(config)?, "reload")?;
+            if json {
+                output::json(&reloaded)?
+            } else {
+                output::text(&status::reloaded(&reloaded))?
+            }
+            let failed = reloaded["failed"].as_array().is_some_and(|failed| !failed.is_empty());
+            anyhow::ensure!(!failed, "some settings could not take effect");
+            Ok(())
+        }
     }
 }
 

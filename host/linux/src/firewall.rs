@@ -75,33 +75,49 @@ pub struct Support {
     pub bridge_netfilter: bool,
 }
 
+/// Something that rules need and the machine has not, or that is in their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack {
+    /// What, in a sentence.
+    pub what: &'static str,
+    /// What to do about it.
+    pub repair: &'static str,
+    /// The rules cannot be put in force without.
+    pub fatal: bool,
+}
+
 impl Support {
-    /// What is missing or in the way, in a sentence each, and what to do about it.
-    pub fn findings(&self) -> Vec<(&'static str, &'static str)> {
+    /// What is missing for these rules, or in their way.
+    pub fn findings(&self, rules: &Rules) -> Vec<Lack> {
+        let (guard, breakout) = (rules.bridge_prefix.is_some(), rules.breakout.is_some());
         let mut found = Vec::new();
-        if !self.guard {
-            found.push((
-                "the kernel has no nftables for IP and ARP: roamers are kept off the gateway by its settings alone",
-                "load nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_ARP; OpenWrt: kmod-nft-core, kmod-nft-arp)",
-            ));
+        if guard && !self.guard {
+            found.push(Lack {
+                what: "the kernel has no nftables for IP and ARP, which keep roamers off the gateway",
+                repair: "load nf_tables (CONFIG_NF_TABLES_INET, CONFIG_NF_TABLES_ARP; OpenWrt: kmod-nft-core, kmod-nft-arp)",
+                fatal: true,
+            });
         }
-        if !self.bridge_family {
-            found.push((
-                "the kernel has no nftables for bridges: only IP and ARP are kept off the gateway",
-                "load nft_meta_bridge (CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_BRIDGE_META; OpenWrt: kmod-nft-bridge)",
-            ));
+        if breakout && !self.breakout {
+            found.push(Lack {
+                what: "the kernel cannot do local breakout",
+                repair: "load nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)",
+                fatal: true,
+            });
         }
-        if !self.breakout {
-            found.push((
-                "the kernel cannot do local breakout",
-                "load nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)",
-            ));
+        if (guard || breakout) && !self.bridge_family {
+            found.push(Lack {
+                what: "the kernel has no nftables for bridges: only IP and ARP are kept off the gateway",
+                repair: "load nft_meta_bridge (CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_BRIDGE_META; OpenWrt: kmod-nft-bridge)",
+                fatal: false,
+            });
         }
-        if self.bridge_netfilter {
-            found.push((
-                "bridged frames pass through this machine's IP firewall, which may drop roamers' traffic",
-                "set net.bridge.bridge-nf-call-iptables=0 (and -ip6tables, -arptables), or let bridged traffic pass there",
-            ));
+        if (guard || breakout) && self.bridge_netfilter {
+            found.push(Lack {
+                what: "bridged frames pass through this machine's IP firewall, which may drop roamers' traffic",
+                repair: "set net.bridge.bridge-nf-call-iptables=0 (and -ip6tables, -arptables), or let bridged traffic pass there",
+                fatal: false,
+            });
         }
         found
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use homeward_control::Terms;
-use homeward_control::controller::{Anchor, NetworkFacts};
+use homeward_control::controller::NetworkFacts;
 use homeward_model::{AccountId, ClassId, NetworkId, Status};
 use homeward_store::{DeviceFilter, Page, Result, Store};
 
@@ -54,10 +54,7 @@ pub async fn read(store: &dyn Store, id: NetworkId) -> Result<Option<Known>> {
         terms: Terms { priority: terms.priority, bandwidth: terms.bandwidth },
         devices,
         active: network.status == Status::Active && account.status == Status::Active,
-        anchor: match terms.anchor {
-            homeward_model::Anchor::Home => Anchor::Home,
-            homeward_model::Anchor::Local => Anchor::Local,
-        },
+        anchor: terms.anchor,
     };
     Ok(Some(Known { facts, account: account.id, class: class.id }))
 }

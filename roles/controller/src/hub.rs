@@ -64,7 +64,7 @@ pub struct Hub {
     channels: BTreeMap<ConnectionId, Channel>,
     by_gateway: BTreeMap<GatewayId, BTreeSet<ConnectionId>>,
     waiting: BTreeSet<(Instant, ConnectionId)>,
-    /// The networks that the machine may have in memory, with what their facts hang on.
+    /// The networks that the machine has the facts of, with what these hang on.
     known: BTreeMap<NetworkId, (AccountId, ClassId)>,
     /// The networks that are being looked up.
     pending: BTreeSet<NetworkId>,
@@ -179,8 +179,11 @@ impl Hub {
             Found::Network(network, Some(known)) => {
                 let Known { facts, account, class } = *known;
                 self.pending.remove(&network);
-                self.known.insert(network, (account, class));
                 self.machine.handle_network(facts, now, &mut self.entropy);
+                // The machine may have lost interest while the store was read.
+                if self.machine.has_network(network) {
+                    self.known.insert(network, (account, class));
+                }
             }
             Found::Network(network, None) => {
                 self.pending.remove(&network);
@@ -201,6 +204,11 @@ impl Hub {
             self.dismiss(connection, GoodbyeReason::Unavailable, "the controller stops");
         }
         self.lookups.abort_all();
+    }
+
+    /// How many networks are remembered for the sake of what their facts hang on.
+    pub fn networks(&self) -> usize {
+        self.known.len() + self.pending.len()
     }
 
     /// What an operator sees.
@@ -398,6 +406,10 @@ impl Hub {
             while let Some(action) = self.machine.poll_action() {
                 match action {
                     Action::NeedNetwork(network) => self.look_up(network),
+                    Action::ForgetNetwork(network) => {
+                        self.known.remove(&network);
+                        self.pending.remove(&network);
+                    }
                     Action::Disconnect { channel, goodbye } => {
                         // The machine has forgotten it already.
                         if let Some(channel) = self.remove(ConnectionId(channel.0)) {

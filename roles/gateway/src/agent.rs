@@ -18,7 +18,7 @@ use crate::ear::Probe;
 use crate::hands::{Order, Report, Way};
 use crate::journal::Journal;
 use crate::plane;
-use crate::tunnels::{self, Place, Tunnels};
+use crate::tunnels::{self, Place, Tuning, Tunnels};
 
 /// Something that happened.
 #[derive(Debug)]
@@ -185,6 +185,12 @@ impl Agent {
         self.settle(now);
     }
 
+    /// Takes what of the tunnels may change.
+    pub fn retune(&mut self, tuning: Tuning, now: Instant) {
+        self.tunnels(|tunnels, _| tunnels.retune(tuning, now));
+        self.settle(now);
+    }
+
     /// The radio's state, for `status`.
     pub fn status(&self, now: Instant) -> homeward_vap::Status {
         self.radio.status(now)
@@ -320,10 +326,14 @@ impl Agent {
             tunnels::Output::Withdraw { mac, ssid } => self.radio.handle_withdraw(mac, ssid, now),
             tunnels::Output::Evict { network, mac } => {
                 let here = self.connected.iter().filter(|((_, m), n)| *m == mac && **n == network);
-                for ((bss, mac), _) in here {
+                let here: Vec<Bss> = here.map(|((bss, _), _)| *bss).collect();
+                for bss in here {
                     // Silently: the device is elsewhere, and must not believe that it is meant.
-                    let order = Order::Deauthenticate { bss: *bss, mac: *mac, announce: false };
+                    let order = Order::Deauthenticate { bss, mac, announce: false };
                     self.outputs.push_back(Output::Order { epoch: self.epoch, order });
+                    // That it is elsewhere is known: hostapd may have lost it already, and then
+                    // would never say that it has gone.
+                    self.radio.handle_disconnected(bss, mac, now);
                 }
             }
             tunnels::Output::Revoke { network, mac: Some(mac) } => {

@@ -18,6 +18,8 @@ use homeward_transport::{Event, UdpClient};
 
 use crate::config::{Config, Core};
 
+mod reach;
+
 /// How long hostapd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -54,6 +56,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     if let Some(path) = &config.home.psk_file {
         psk_file(path, &mut found);
     }
+    reach::examine(config, &mut found).await;
     for core in &config.core {
         if let Some(secret) = secret(core, &mut found) {
             server(core, secret, &mut found).await;

@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_hostapd::{
     BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError, VapDevice,
 };
+use homeward_linux::bridge::narrow;
 use homeward_model::{Clock, DeviceKey, Mac, NetworkId, Seconds, Security, Ssid};
 use homeward_vap::{Bss, VapId};
 use tokio::sync::mpsc;
@@ -319,9 +321,16 @@ impl Hands {
         Ok(())
     }
 
-    /// The bridge that a VAP joins.
+    /// The bridge that a VAP joins. One that roamers share with the gateway itself tells them of
+    /// no other address of the gateway's.
     async fn bridge(&self, vap: VapId, way: Way) -> anyhow::Result<Option<InterfaceName>> {
-        let Way::Home(network) = way else { return Ok(self.settings.bridge.clone()) };
+        let Way::Home(network) = way else {
+            let Some(bridge) = self.settings.bridge.clone() else { return Ok(None) };
+            // Each time, for its owner may have made the bridge anew since.
+            let narrowed =
+                tokio::task::spawn_blocking(move || narrow(bridge.as_str()).map(|()| bridge));
+            return Ok(Some(narrowed.await?.context("roam.bridge")?));
+        };
         let segments = Arc::clone(&self.segments);
         let join = move || segments.join(network, User::Vap(vap), None);
         let bridge = tokio::task::spawn_blocking(join).await??;
@@ -376,4 +385,49 @@ impl Hands {
 
 fn listed(devices: Vec<(Mac, DeviceKey)>) -> Vec<VapDevice> {
     devices.into_iter().map(|(mac, key)| VapDevice { mac, key }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{in_namespace, ip, run, setting};
+
+    fn hands(directory: &std::path::Path) -> Hands {
+        let settings = Settings {
+            hostapd: homeward_hostapd::Settings {
+                socket: directory.join("hostapd"),
+                run_dir: directory.join("run"),
+                owner: "wlan0".parse().unwrap(),
+                prefix: "vap".into(),
+                ..Default::default()
+            },
+            bridge: Some("br-roam".parse().unwrap()),
+            home: None,
+            max_devices: 8,
+        };
+        let segments = Arc::new(Segments::open().unwrap());
+        Hands::new(settings, segments, mpsc::unbounded_channel().0).unwrap()
+    }
+
+    #[test]
+    fn no_roamer_is_on_the_breakout_bridge_before_it_is_narrow() {
+        let name = "hands::tests::no_roamer_is_on_the_breakout_bridge_before_it_is_narrow";
+        in_namespace(name, || {
+            let directory = tempfile::tempdir().unwrap();
+            let hands = hands(directory.path());
+            let vap = VapId::new(0, 0);
+            let error = run(hands.bridge(vap, Way::Local)).unwrap_err();
+            let error = format!("{error:#}");
+            assert!(error.starts_with("roam.bridge: ") && error.contains("br-roam"), "{error}");
+            for _ in 0..2 {
+                ip("link add br-roam type bridge");
+                assert_eq!(setting("ipv4/conf/br-roam/arp_ignore"), "0", "Linux's habit");
+                let bridge = run(hands.bridge(vap, Way::Local)).unwrap();
+                assert_eq!(bridge, Some("br-roam".parse().unwrap()));
+                assert_eq!(setting("ipv4/conf/br-roam/arp_ignore"), "1");
+                assert_eq!(setting("ipv4/conf/br-roam/rp_filter"), "1");
+                ip("link del br-roam");
+            }
+        });
+    }
 }

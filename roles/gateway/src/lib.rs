@@ -13,7 +13,7 @@
 //! | `segments`, `wall`, `line`, `lan` | bridges of roamers, the firewall, the owner's line and LAN |
 //! | `greeter`, `frames`, `neighbours` | routers told to stations; frames of ours; beacons heard |
 //! | [`journal`] | log lines and metrics |
-//! | [`service`] | the loop around them: sockets, status, reload, stop |
+//! | [`service`], `reload` | the loop around them: sockets, status, stop; a new configuration |
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -30,8 +30,11 @@ mod line;
 mod neighbours;
 pub mod plane;
 mod reach;
+mod reload;
 mod segments;
 pub mod service;
+#[cfg(test)]
+mod testing;
 pub mod tunnels;
 mod wall;
 

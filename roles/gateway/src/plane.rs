@@ -9,6 +9,7 @@ use anyhow::Context;
 use homeward_control::{Half, OpenTunnel, Router, Side, TunnelId};
 use homeward_dataplane::{Dataplane, Key, PeerConfig, PeerId, TunnelConfig};
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
+use homeward_linux::bridge::silence_ipv6;
 use homeward_model::{Encryption, NetworkId};
 use homeward_port::{AddressPolicy, Device, Neighbour};
 use tokio::sync::mpsc::UnboundedSender;
@@ -151,16 +152,8 @@ impl Plane {
         if known {
             return Ok(());
         }
-        let joined = match open.side {
-            Side::Home => match &self.lan {
-                Some(lan) => lan.join(&tap.name).map(|()| None),
-                None => Err(anyhow::anyhow!("no home LAN here: set home.bridge")),
-            },
-            Side::Foreign => self
-                .segments
-                .join(open.network, User::Tunnel(id), Some(&tap.name))
-                .map(|_| Some(open.network)),
-        };
+        let silent = silence_ipv6(&tap.name).context("the gateway would be heard in the tunnel");
+        let joined = silent.and_then(|()| self.join(open, &tap.name));
         match joined {
             Ok(network) => {
                 self.tunnels.insert(id, Held { peer, number, network });
@@ -170,6 +163,21 @@ impl Plane {
                 self.dataplane.close(plane_id(id));
                 Err(error)
             }
+        }
+    }
+
+    /// Makes the interface of a tunnel a port of what the tunnel leads to here; the network,
+    /// where that is a segment.
+    fn join(&self, open: &OpenTunnel, tap: &str) -> anyhow::Result<Option<NetworkId>> {
+        match open.side {
+            Side::Home => match &self.lan {
+                Some(lan) => lan.join(tap).map(|()| None),
+                None => Err(anyhow::anyhow!("no home LAN here: set home.bridge")),
+            },
+            Side::Foreign => self
+                .segments
+                .join(open.network, User::Tunnel(open.tunnel), Some(tap))
+                .map(|_| Some(open.network)),
         }
     }
 
@@ -241,4 +249,79 @@ fn session(open: &OpenTunnel) -> anyhow::Result<SessionConfig> {
 /// The same number, in the data plane's words.
 fn plane_id(tunnel: TunnelId) -> homeward_dataplane::TunnelId {
     homeward_dataplane::TunnelId(tunnel.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{in_namespace, ip, setting};
+    use homeward_control::{Peer, PresharedKey, PublicKey, Terms};
+    use homeward_daemon::{SystemClock, SystemEntropy};
+    use homeward_linux::Links;
+    use homeward_model::{GatewayId, Mac};
+
+    fn tunnel(id: u64, side: Side) -> OpenTunnel {
+        let half = |n: u32| Half {
+            session: homeward_control::SessionId::new(n).unwrap(),
+            cookie: homeward_control::Cookie::new([7; 8]),
+        };
+        OpenTunnel {
+            tunnel: TunnelId(id),
+            network: NetworkId(3),
+            side,
+            peer: Peer {
+                gateway: GatewayId(1),
+                name: "elm".parse().unwrap(),
+                public_key: PublicKey([9; 32]),
+                preshared_key: PresharedKey::new([3; 32]),
+                inner_address: "100.64.0.1".parse().unwrap(),
+                endpoints: vec![],
+            },
+            encryption: Encryption::Required,
+            local: half(10 + id as u32),
+            remote: half(20 + id as u32),
+            macs: vec![Mac::new([2, 0, 0x5e, 0, 0, 1])],
+            terms: Terms::default(),
+            routers: vec![],
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_a_port_of_what_it_leads_to_and_the_gateway_is_silent_there() {
+        let name =
+            "plane::tests::a_tunnel_is_a_port_of_what_it_leads_to_and_the_gateway_is_silent_there";
+        in_namespace(name, || {
+            ip("link set lo up");
+            ip("link add br-lan type bridge");
+            ip("link set br-lan up");
+            let config = homeward_dataplane::Config {
+                listen: vec!["127.0.0.1:0".parse().unwrap()],
+                ..homeward_dataplane::Config::new(Key::new([1; 32]))
+            };
+            let dataplane =
+                Dataplane::start(config, SystemClock, SystemEntropy::new(), |_| {}).unwrap();
+            let (inputs, mut reports) = tokio::sync::mpsc::unbounded_channel();
+            let segments = Arc::new(Segments::open().unwrap());
+            let lan = Some(Lan::open("br-lan").unwrap());
+            let mut plane = Plane::new(Arc::new(dataplane), segments, lan, inputs);
+            plane.carry_out(Order::Address("100.64.0.7".parse().unwrap()));
+            for (id, side, bridge) in [(1, Side::Foreign, "hwb3"), (2, Side::Home, "br-lan")] {
+                plane.carry_out(Order::Open(Box::new(tunnel(id, side))));
+                let opened =
+                    std::iter::from_fn(|| reports.try_recv().ok()).find_map(|input| match input {
+                        Input::Plane(Report::Opened(id, result)) => Some((id, result)),
+                        _ => None,
+                    });
+                assert_eq!(opened, Some((TunnelId(id), Ok(()))));
+                let tap = format!("hwt{}", id - 1);
+                let found = Links::open().unwrap().bridge_of(&tap).unwrap().unwrap();
+                assert_eq!(found.name, bridge);
+                assert_eq!(setting(&format!("ipv6/conf/{tap}/disable_ipv6")), "1");
+            }
+            assert_eq!(setting("ipv6/conf/hwb3/disable_ipv6"), "1");
+            assert_eq!(setting("ipv6/conf/br-lan/disable_ipv6"), "0", "the owner's own");
+            plane.carry_out(Order::Close(TunnelId(1)));
+            assert_eq!(Links::open().unwrap().by_name("hwb3").unwrap(), None);
+        });
+    }
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::lan::Lan;
 use crate::plane::{self, Plane};
 use crate::segments::Segments;
-use crate::tunnels::Tunnels;
+use crate::tunnels::{Tuning, Tunnels};
 
 /// Handles to what runs.
 pub(crate) struct Reach {
@@ -58,17 +58,17 @@ impl Reach {
         let dataplane = Arc::new(dataplane.exit(Exit::Unavailable)?);
 
         let lan = config.home.bridge.as_deref().map(Lan::open).transpose().exit(Exit::Config)?;
+        let tuning = Tuning::of(config, &dataplane);
         let identity = Identity {
             boot: u64::from_ne_bytes(entropy.octets()),
             software: format!("homeward {}", env!("CARGO_PKG_VERSION")),
             public_key: PublicKey(dataplane.public_key()),
             home: lan.is_some(),
-            prepared_max: u32::try_from(config.vap_settings().max_prepared).unwrap_or(u32::MAX),
+            prepared_max: tuning.prepared_max,
             bssids: Vec::new(),
         };
-        let link = LinkSettings { offline: config.tunnel.offline.0, ..LinkSettings::default() };
-        let endpoints = endpoints(config, &dataplane);
-        let tunnels = Tunnels::new(identity, link, endpoints, SystemClock.now());
+        let Tuning { settings, endpoints, .. } = tuning;
+        let tunnels = Tunnels::new(identity, settings, endpoints, SystemClock.now());
 
         let (plane, orders) = mpsc::channel();
         let worker = Plane::new(Arc::clone(&dataplane), segments, lan, inputs.clone());
@@ -98,6 +98,11 @@ impl Reach {
         let _ = self.channel.send(channel::Order::Say(Box::new(message)));
     }
 
+    /// What of a configuration the tunnels may be told while they are up.
+    pub(crate) fn tuning(&self, config: &Config) -> Tuning {
+        Tuning::of(config, &self.dataplane)
+    }
+
     /// How the tunnels fare.
     pub(crate) fn status(&self) -> Vec<homeward_dataplane::TunnelStatus> {
         self.dataplane.status()
@@ -119,6 +124,16 @@ impl Reach {
         match joined.await.context("no thread to wait with")? {
             Ok(()) => Ok(()),
             Err(_) => anyhow::bail!("the thread that gives the data plane its orders failed"),
+        }
+    }
+}
+
+impl Tuning {
+    fn of(config: &Config, dataplane: &Dataplane) -> Self {
+        Self {
+            settings: LinkSettings { offline: config.tunnel.offline.0, ..LinkSettings::default() },
+            prepared_max: u32::try_from(config.vap_settings().max_prepared).unwrap_or(u32::MAX),
+            endpoints: endpoints(config, dataplane),
         }
     }
 }

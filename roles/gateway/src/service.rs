@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use homeward_daemon::config::ConfigError;
 use homeward_daemon::metrics::Endpoint as MetricsEndpoint;
 use homeward_daemon::{
     Control, ControlError, Exit, ExitContext, Metrics, Reload, Request, Shutdown, SystemClock,
@@ -15,6 +16,7 @@ use homeward_model::{Clock, Instant};
 use homeward_radius::SharedSecret;
 use homeward_radius::dynauth::{DisconnectReceived, ErrorCause, Receiver, ReceiverSettings};
 use homeward_transport::{Event as Wire, UdpClient};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +30,7 @@ use crate::journal::Journal;
 use crate::line::Line;
 use crate::neighbours;
 use crate::reach::Reach;
+use crate::reload::{self, differ};
 use crate::segments::Segments;
 use crate::wall::Wall;
 
@@ -87,9 +90,8 @@ pub async fn run_hearing(
     let journal = Journal::new(&mut metrics);
     let secrets = secrets(&config)?;
     let serve_home = config.home.psk_file.is_some();
-    // Kept to the end: it falls when all roamers have gone.
-    let _wall = Wall::build(&config).exit(Exit::System)?;
-    let _line = Line::share(&config).exit(Exit::System)?;
+    let wall = Wall::build(&config).exit(Exit::System)?;
+    let line = Line::share(&config).exit(Exit::System)?;
     let segments = Arc::new(Segments::open().exit(Exit::System)?);
     let (input_tx, mut inputs) = mpsc::unbounded_channel();
     let (reach, tunnels) = Reach::start(&config, Arc::clone(&segments), &input_tx)?.unzip();
@@ -153,6 +155,8 @@ pub async fn run_hearing(
         path,
         secrets,
         agent,
+        wall,
+        line,
         reach,
         inputs: input_tx,
         orders,
@@ -186,7 +190,10 @@ pub async fn run_hearing(
                 // The client may have gone.
                 let _ = answer.send(this.answer(&request));
             }
-            _reloading = reload.requested() => this.reload(),
+            _reloading = reload.requested() => {
+                // Whatever there is to say is in the log.
+                let _ = this.reload();
+            }
             () = SystemClock.until(deadline) => {
                 this.agent.handle_timeout(SystemClock.now());
                 this.put_out();
@@ -209,6 +216,9 @@ struct Gateway {
     /// The core's hosts, each with its secret.
     secrets: Vec<(SocketAddr, SharedSecret)>,
     agent: Agent,
+    /// Both kept to the end: they fall when all roamers have gone.
+    wall: Wall,
+    line: Line,
     reach: Option<Reach>,
     inputs: mpsc::UnboundedSender<Input>,
     orders: mpsc::UnboundedSender<(u64, Order)>,
@@ -337,8 +347,8 @@ impl Gateway {
             "status" => serde_json::to_value(self.status()).map_err(ControlError::failed),
             "metrics" => Ok(Value::String(self.metrics.text())),
             "reload" => {
-                self.reload();
-                Ok(json!({ "reloaded": true }))
+                let reloaded = self.reload().map_err(ControlError::failed)?;
+                serde_json::to_value(reloaded).map_err(ControlError::failed)
             }
             other => Err(ControlError::unknown(other, &COMMANDS)),
         }
@@ -369,38 +379,64 @@ impl Gateway {
         })
     }
 
-    /// Takes what may change while roamers are served: the `[roam]` limits. What names sockets,
-    /// interfaces and servers needs a restart, and is said so.
-    fn reload(&mut self) {
-        match Config::load(&self.path) {
-            Ok(config) => {
-                let fixed = |c: &Config| {
-                    (
-                        c.name.clone(),
-                        format!(
-                            "{:?}{:?}{:?}{:?}{:?}",
-                            c.radio, c.core, c.control, c.disconnect, c.roam.bridge
-                        ),
-                    )
-                };
-                if fixed(&config) != fixed(&self.config) {
-                    tracing::warn!(
-                        "names, sockets, servers and the bridge change with a restart only"
-                    );
-                }
-                let serve_home =
-                    config.home.psk_file.is_some() && self.config.home.psk_file.is_some();
-                self.agent.reconfigure(config.vap_settings(), serve_home, SystemClock.now());
-                self.config.roam = config.roam;
-                self.put_out();
-                tracing::info!("configuration reloaded");
-            }
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::error!(error, "configuration not reloaded; the old one stays in force");
-            }
+    /// Takes what may change while roamers are served. What takes effect with a restart only is
+    /// said, and what could not be done.
+    ///
+    /// # Errors
+    ///
+    /// The file is wrong; all is as it was.
+    fn reload(&mut self) -> Result<Reloaded, ConfigError> {
+        let new = Config::load(&self.path).inspect_err(|error| {
+            let error = chain(error);
+            tracing::error!(error, "configuration not reloaded; the old one stays in force");
+        })?;
+        let restart = reload::needs_restart(&self.config, &new);
+        let mut next = reload::applicable(&self.config, &new);
+        let mut failed = Vec::new();
+        if differ(&Wall::rules(&self.config), &Wall::rules(&next))
+            && let Err(error) = self.wall.rebuild(&next)
+        {
+            failed.push(format!("roam.uplinks: {error:#}"));
+            next.roam.uplinks.clone_from(&self.config.roam.uplinks);
         }
+        if differ(&self.config.owner, &next.owner)
+            && let Err(error) = self.line.reshare(&next)
+        {
+            failed.push(format!("{error:#}"));
+            next.owner = self.config.owner.clone();
+        }
+        let now = SystemClock.now();
+        let serve_home = new.home.psk_file.is_some() && self.config.home.psk_file.is_some();
+        self.agent.reconfigure(next.vap_settings(), serve_home, now);
+        if let Some(reach) = &self.reach {
+            self.agent.retune(reach.tuning(&next), now);
+        }
+        self.config = next;
+        self.put_out();
+        for error in &failed {
+            tracing::error!(error, "a setting could not take effect");
+        }
+        if !restart.is_empty() {
+            let keys = restart.join(", ");
+            tracing::warn!(keys, "these settings have changed and take effect with a restart only");
+        }
+        tracing::info!("configuration reloaded");
+        Ok(Reloaded { restart, failed })
     }
+}
+
+/// What became of a reload, besides what took effect.
+#[derive(Debug, Serialize)]
+struct Reloaded {
+    /// The keys that differ from what is in force, and take effect with a restart only.
+    restart: Vec<&'static str>,
+    /// What could not be done, and why.
+    failed: Vec<String>,
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn receive(

@@ -49,6 +49,18 @@ pub enum Output {
     Told(Event),
 }
 
+/// What may change while tunnels are up.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// The times of the channel.
+    pub settings: LinkSettings,
+    /// How many devices are held prepared. The controller is told when the channel next opens;
+    /// until then it may ask for more, which is refused.
+    pub prepared_max: u32,
+    /// Where the data plane can be reached.
+    pub endpoints: Vec<std::net::SocketAddr>,
+}
+
 /// Where a device is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -218,7 +230,7 @@ impl Tunnels {
                 let home = self.tunnels.iter().filter(|(_, t)| t.side == Side::Home);
                 let home: Vec<TunnelId> = home.map(|(id, _)| *id).collect();
                 for id in home {
-                    self.report(id, |_| {});
+                    self.report(id, now, |_| {});
                 }
             }
             Report::Opened(id, Ok(())) => {
@@ -227,37 +239,34 @@ impl Tunnels {
                     .get_mut(&id)
                     .is_some_and(|t| !std::mem::replace(&mut t.opened, true));
                 if news {
-                    self.report(id, |report| report.state = TunnelState::Ready);
+                    self.report(id, now, |report| report.state = TunnelState::Ready);
                 }
                 self.greet_all(id, now);
             }
-            Report::Opened(id, Err(reason)) => self.report(id, |report| {
+            Report::Opened(id, Err(reason)) => self.report(id, now, |report| {
                 report.state = TunnelState::Failed;
                 report.reason = reason;
             }),
-            Report::Event(event) => self.plane_event(event),
+            Report::Event(event) => self.plane_event(event, now),
         }
         self.settle(now);
     }
 
-    fn plane_event(&mut self, event: PlaneEvent) {
+    fn plane_event(&mut self, event: PlaneEvent, now: Instant) {
         match event {
-            PlaneEvent::Up { tunnel } => self.report(TunnelId(tunnel.0), |report| {
+            PlaneEvent::Up { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
                 report.state = TunnelState::Up;
                 report.reason.clear();
             }),
-            PlaneEvent::Unreachable { tunnel } => self.report(TunnelId(tunnel.0), |report| {
+            PlaneEvent::Unreachable { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
                 report.state = TunnelState::Unreachable;
-                report.reason =
-                    "the other gateway answers on none of its addresses: it is away, or \
-                                 both are behind NATs and need a relay"
-                        .to_owned();
+                report.reason = "the other gateway answers on none of its addresses".to_owned();
             }),
             PlaneEvent::PathMtu { tunnel, mtu } => {
-                self.report(TunnelId(tunnel.0), |report| report.path_mtu = Some(mtu));
+                self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
             }
             PlaneEvent::Moved { .. } => {}
-            PlaneEvent::Gone { tunnel } => self.report(TunnelId(tunnel.0), |report| {
+            PlaneEvent::Gone { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
                 report.state = TunnelState::Failed;
                 report.reason = "its interface was deleted".to_owned();
             }),
@@ -275,6 +284,15 @@ impl Tunnels {
     /// Access points that the radio hears.
     pub fn neighbours(&mut self, heard: Vec<Neighbour>, now: Instant) {
         self.link.neighbours(heard);
+        self.settle(now);
+    }
+
+    /// Takes what may change.
+    pub fn retune(&mut self, tuning: Tuning, now: Instant) {
+        self.identity.prepared_max = tuning.prepared_max;
+        self.link.set_identity(self.identity.clone());
+        self.link.set_settings(tuning.settings);
+        self.link.set_endpoints(tuning.endpoints);
         self.settle(now);
     }
 
@@ -322,13 +340,13 @@ impl Tunnels {
     }
 
     /// Changes what is said of a tunnel, and says it.
-    fn report(&mut self, id: TunnelId, change: impl FnOnce(&mut TunnelReport)) {
+    fn report(&mut self, id: TunnelId, now: Instant, change: impl FnOnce(&mut TunnelReport)) {
         let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
         change(&mut tunnel.report);
         if tunnel.side == Side::Home {
             tunnel.report.routers.clone_from(&self.routers);
         }
-        self.link.report(tunnel.report.clone());
+        self.link.report(tunnel.report.clone(), now);
     }
 
     /// Tells all who are at a tunnel's near end already where their router is.

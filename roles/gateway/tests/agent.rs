@@ -2,14 +2,19 @@
 //! real RADIUS server machine, answering as the test says.
 #![cfg(test)]
 
+use std::time::Duration;
+
+use homeward_control::link::Identity;
+use homeward_control::{Evict, FromGateway, LinkSettings, PublicKey, ToGateway, Welcome};
 use homeward_daemon::{Metrics, SystemEntropy};
-use homeward_gateway::agent::{Agent, Input, Output};
+use homeward_gateway::agent::{Agent, ChannelInput, Input, Output};
 use homeward_gateway::ear::Probe;
 use homeward_gateway::hands::{Order, Owner, Report};
 use homeward_gateway::journal::Journal;
+use homeward_gateway::tunnels::{Tuning, Tunnels};
 use homeward_model::{
-    DeviceKey, Grant, Instant, LookupForm, Mac, NetworkId, Psk, Refusal, RefusalReason, Rssi,
-    Secret, Security, ServiceTerms, Ssid,
+    DeviceKey, GatewayId, Grant, Instant, LookupForm, Mac, NetworkId, Psk, Refusal, RefusalReason,
+    Rssi, Secret, Security, ServiceTerms, Ssid,
 };
 use homeward_radius::lookup::{write_grant, write_refusal};
 use homeward_radius::{
@@ -35,9 +40,14 @@ fn at(ms: u64) -> Instant {
 
 /// An agent whose hostapd, the owner's "Oak Avenue 4", is ready.
 fn agent() -> Agent {
+    agent_with(None)
+}
+
+fn agent_with(tunnels: Option<Tunnels>) -> Agent {
     let journal = Journal::new(&mut Metrics::new("gateway", "test"));
     let settings = homeward_vap::Settings::default();
-    let mut agent = Agent::new("oak".parse().unwrap(), settings, false, [secret()], None, journal);
+    let mut agent =
+        Agent::new("oak".parse().unwrap(), settings, false, [secret()], tunnels, journal);
     let owner = Owner { ssid: Some(ssid("Oak Avenue 4")), bssid: Mac::new([2, 0, 0, 0, 1, 0]) };
     agent.handle(Input::Hostapd(Report::Ready { epoch: 7, owner }), at(0));
     agent
@@ -183,6 +193,123 @@ fn a_revoked_device_is_put_out_and_its_key_goes() {
     assert!(orders.contains(&Order::RemoveBss { vap }), "{orders:?}");
     agent.handle(Input::Hostapd(Report::Disconnected(Bss::Vap(vap), PHONE)), at(1001));
     assert!(agent.revoke(PHONE, None, at(1002)).is_empty(), "there is nothing left to revoke");
+}
+
+/// An agent in step with a controller, whose hostapd serves the phone on a VAP.
+fn serving() -> (Agent, VapId) {
+    let identity = Identity {
+        boot: 1,
+        software: "test".into(),
+        public_key: PublicKey([1; 32]),
+        home: false,
+        prepared_max: 4,
+        bssids: Vec::new(),
+    };
+    let endpoints = vec!["[::]:1701".parse().unwrap()];
+    let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
+    let mut agent = agent_with(Some(tunnels));
+    agent.handle(Input::Channel(ChannelInput::Up), at(1));
+    let welcome = Welcome {
+        version: 1,
+        gateway: GatewayId(7),
+        name: "oak".parse().unwrap(),
+        inner_address: "100.64.0.7".parse().unwrap(),
+        observed_address: "192.0.2.7".parse().unwrap(),
+        report_interval: Duration::from_secs(60),
+        ping_interval: Duration::from_secs(30),
+    };
+    say(&mut agent, ToGateway::Welcome(welcome), 2);
+    say(&mut agent, ToGateway::Synced(Vec::new()), 2);
+    outputs(&mut agent);
+    probe(&mut agent, HOME, 10);
+    let question = asked(&mut agent);
+    agent.handle(answer(&question, HOME, &Ok(grant(HOME))), at(12));
+    let vap = outputs(&mut agent).into_iter().find_map(|output| match output {
+        Output::Order { order: Order::AddBss { vap, .. }, .. } => Some(vap),
+        _ => None,
+    });
+    let vap = vap.expect("a BSS is added");
+    agent.handle(Input::Hostapd(Report::BssAdded(vap, Ok(()))), at(40));
+    agent.handle(Input::Hostapd(Report::Connected(Bss::Vap(vap), PHONE)), at(90));
+    outputs(&mut agent);
+    (agent, vap)
+}
+
+fn say(agent: &mut Agent, message: ToGateway, ms: u64) {
+    agent.handle(Input::Channel(ChannelInput::Message(Box::new(message))), at(ms));
+}
+
+/// The devices that the VAP machine has connected.
+fn connected(agent: &Agent, ms: u64) -> Vec<Mac> {
+    let vaps = agent.status(at(ms)).vaps;
+    let devices = vaps.into_iter().flat_map(|vap| vap.devices);
+    devices.filter(|device| device.connected_ms.is_some()).map(|device| device.mac).collect()
+}
+
+/// Whether the controller is told that the phone is gone, among all that is to be done.
+fn tells_gone(all: &[Output]) -> bool {
+    all.iter().any(|output| {
+        matches!(output, Output::Say(FromGateway::Device(d)) if d.mac == PHONE && !d.connected)
+    })
+}
+
+#[test]
+fn a_device_that_is_elsewhere_now_is_dropped_silently_and_forgotten() {
+    let (mut agent, vap) = serving();
+    assert_eq!(connected(&agent, 100), [PHONE]);
+    let evict = Evict { mac: PHONE, network: NetworkId(3), sequence: 0 };
+    say(&mut agent, ToGateway::Evict(evict), 1000);
+    let all = outputs(&mut agent);
+    let order = all.iter().find_map(|output| match output {
+        Output::Order { epoch: 7, order } => Some(order.clone()),
+        _ => None,
+    });
+    let silently = Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE, announce: false };
+    assert_eq!(order, Some(silently), "{all:?}");
+    assert!(tells_gone(&all), "{all:?}");
+    // Whether hostapd says so or not: it may have lost the station long ago.
+    assert_eq!(connected(&agent, 1001), []);
+    agent.handle(Input::Hostapd(Report::Disconnected(Bss::Vap(vap), PHONE)), at(1002));
+    assert!(!tells_gone(&outputs(&mut agent)), "said once");
+    say(&mut agent, ToGateway::Evict(evict), 1003);
+    assert!(outputs(&mut agent).is_empty(), "there is nobody to evict");
+
+    // Its VAP goes when nobody has come for long.
+    let mut removed = false;
+    while let Some(due) = agent.poll_timeout().filter(|due| !removed && *due < at(600_000)) {
+        agent.handle_timeout(due);
+        removed |= outputs(&mut agent).iter().any(|output| {
+            matches!(output, Output::Order { order: Order::RemoveBss { vap: gone }, .. } if *gone == vap)
+        });
+    }
+    assert!(removed);
+}
+
+#[test]
+fn a_device_of_another_network_or_another_mac_is_not_evicted() {
+    let (mut agent, _) = serving();
+    let other = Mac::new([2, 0, 0x5e, 0, 0, 2]);
+    for (mac, network) in [(PHONE, NetworkId(4)), (other, NetworkId(3))] {
+        say(&mut agent, ToGateway::Evict(Evict { mac, network, sequence: 0 }), 1000);
+    }
+    assert!(outputs(&mut agent).is_empty());
+    assert_eq!(connected(&agent, 1001), [PHONE]);
+}
+
+#[test]
+fn where_others_are_to_send_changes_while_tunnels_are_up() {
+    let (mut agent, _) = serving();
+    let tuning = |port: u16| Tuning {
+        settings: LinkSettings::default(),
+        prepared_max: 4,
+        endpoints: vec![std::net::SocketAddr::from(([192, 0, 2, 7], port))],
+    };
+    agent.retune(tuning(4500), at(1000));
+    let all = outputs(&mut agent);
+    let [Output::Say(FromGateway::Endpoints(told))] = &all[..] else { panic!("{all:?}") };
+    assert_eq!(told[..], tuning(4500).endpoints);
+    agent.retune(tuning(4500), at(1001));
+    assert!(outputs(&mut agent).is_empty(), "no news");
 }
 
 #[test]

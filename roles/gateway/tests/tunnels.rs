@@ -220,8 +220,16 @@ fn a_tunnel_that_cannot_be_set_up_or_reached_is_reported_with_the_reason() {
     let tunnel = homeward_dataplane::TunnelId(9);
     tunnels.plane(Report::Event(homeward_dataplane::Event::Unreachable { tunnel }), at(40));
     assert_eq!(reported(&mut tunnels), [TunnelState::Unreachable]);
-    let status = tunnels.status(at(50));
-    assert!(status.tunnels[0].reason.as_ref().is_some_and(|r| r.contains("relay")), "{status:?}");
+    let status = &tunnels.status(at(90)).tunnels[0];
+    assert_eq!((status.state, status.state_ms), (Some(TunnelState::Unreachable), Some(50)));
+    let said = |text: &Option<String>, part: &str| text.as_ref().is_some_and(|t| t.contains(part));
+    assert!(said(&status.reason, "none of its addresses"), "{status:?}");
+    assert!(said(&status.repair, "forward UDP port 1701"), "{status:?}");
+    // It is still being tried.
+    tunnels.plane(Report::Event(homeward_dataplane::Event::Up { tunnel }), at(100));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
+    let status = &tunnels.status(at(101)).tunnels[0];
+    assert_eq!((status.state_ms, &status.reason, &status.repair), (Some(1), &None, &None));
 }
 
 #[test]

@@ -28,6 +28,19 @@ pub(super) fn show(status: &Value) -> String {
     text
 }
 
+/// What became of a reload.
+pub(super) fn reloaded(answer: &Value) -> String {
+    let mut shown = "configuration reloaded\n".to_owned();
+    let keys: Vec<String> = list(&answer["restart"]).iter().map(text).collect();
+    if !keys.is_empty() {
+        shown.push_str(&format!("takes effect with a restart only: {}\n", keys.join(", ")));
+    }
+    for problem in list(&answer["failed"]) {
+        shown.push_str(&format!("could not take effect: {}\n", text(problem)));
+    }
+    shown
+}
+
 fn summary(status: &Value, radio: &Value) -> String {
     let hostapd = if radio["hostapd_ready"] == true { "ready" } else { "away" };
     let entries = list(&radio["memory"]).len();
@@ -102,6 +115,7 @@ fn tunnels(status: &Value) -> String {
         "end",
         "peer",
         "state",
+        "for",
         "interface",
         "endpoint",
         "mtu",
@@ -122,6 +136,7 @@ fn tunnels(status: &Value) -> String {
             text(&tunnel["side"]),
             text(&tunnel["peer"]),
             format!("{}{encrypted}", text(&tunnel["state"])),
+            since(&tunnel["state_ms"]),
             text(&carried["tap"]),
             text(&carried["endpoint"]),
             text(&carried["path_mtu"]),
@@ -131,7 +146,15 @@ fn tunnels(status: &Value) -> String {
             text(&tunnel["reason"]),
         ]);
     }
-    table.to_string()
+    let mut shown = table.to_string();
+    // Whole sentences, which the table has no room for.
+    for tunnel in list(&status["channel"]["tunnels"]) {
+        if let Some(repair) = tunnel["repair"].as_str() {
+            let (number, repair) = (text(&tunnel["tunnel"]), printable(repair));
+            shown.push_str(&format!("to do for tunnel {number}: {repair}\n"));
+        }
+    }
+    shown
 }
 
 /// An amount of data in its largest unit, to a decimal.
@@ -262,11 +285,13 @@ fn list(value: &Value) -> &[Value] {
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => {
-            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-        }
+        Value::String(text) => printable(text),
         other => other.to_string(),
     }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn since(value: &Value) -> String {
@@ -295,7 +320,13 @@ mod tests {
                 "inner_address": "100.64.0.7",
                 "tunnels": [{
                     "tunnel": 9, "network": 3, "side": "foreign", "peer": "elm-17", "state": "up",
-                    "encryption": "required", "devices": 1, "reason": null, "path_mtu": 1500,
+                    "state_ms": 90_000, "encryption": "required", "devices": 1, "reason": null,
+                    "repair": null, "path_mtu": 1500,
+                }, {
+                    "tunnel": 11, "network": 5, "side": "foreign", "peer": "oak-2",
+                    "state": "unreachable", "state_ms": 312_000, "encryption": "required",
+                    "devices": 1, "reason": "the other gateway answers on none of its addresses",
+                    "repair": "forward UDP port 1701 to this gateway", "path_mtu": null,
                 }],
                 "denied": [{
                     "network": 4, "reason": "home-gateway-away", "retry_ms": null,

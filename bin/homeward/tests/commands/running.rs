@@ -189,7 +189,29 @@ fn a_gateway_without_hostapd_runs_and_says_so() {
     );
     let text = homeward(&["gateway", "status", "--config", &config]).ok();
     assert!(text.contains("hostapd    away\n"), "{text}");
-    homeward(&["gateway", "reload", "--config", &config]).ok();
+    let reload = || homeward(&["gateway", "reload", "--config", &config]);
+    assert_eq!(reload().ok(), "configuration reloaded\n");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let change = "[channel]\ncore = [\"core.example:4719\"]\n[tunnel]\nlisten = [\"[::]:1702\"]\n\
+                  [roam]\nmax_vaps = 3\n";
+    bench.file("gateway.toml", &format!("{text}{change}"));
+    for _ in 0..2 {
+        let said = reload().ok();
+        assert!(said.ends_with("a restart only: channel.core, tunnel.listen\n"), "{said}");
+    }
+    bench.file("gateway.toml", &format!("{text}[owner]\nuplink = \"nosuch1\"\nup = \"5M\"\n"));
+    let failed = reload();
+    assert_eq!(failed.code, 1);
+    assert!(
+        failed.stdout.contains("could not take effect: owner.uplink: nosuch1"),
+        "{}",
+        failed.stdout
+    );
+    bench.file("gateway.toml", "name = 1\n");
+    let socket = bench.path("gateway.sock");
+    let wrong = homeward(&["gateway", "reload", "--socket", socket.to_str().unwrap()]);
+    assert!(wrong.fails(1).contains("gateway.toml"));
+    bench.file("gateway.toml", &text);
     assert!(
         homeward(&["gateway", "metrics", "--config", &config])
             .ok()

@@ -12,7 +12,7 @@ use std::process::Command;
 use crate::inside::{
     Plug, arp_request, in_namespace, ipv4, is_arp_reply, mac_of, marker, reached, run, udp,
 };
-use homeward_linux::firewall::TABLE;
+use homeward_linux::firewall::{Support, TABLE};
 use homeward_linux::{Breakout, Firewall, Rules};
 use homeward_model::Mac;
 
@@ -400,7 +400,13 @@ fn a_check_says_what_the_machine_can_and_changes_nothing() {
         assert!(support.guard && support.breakout, "{support:?}");
         let missing = [!support.bridge_family, support.bridge_netfilter];
         let missing = missing.into_iter().filter(|missing| *missing).count();
-        assert_eq!(support.findings().len(), missing);
+        let both = Rules { bridge_prefix: Some("hwb".to_owned()), ..Gateway::rules() };
+        let found = support.findings(&both);
+        assert!(found.len() == missing && found.iter().all(|lack| !lack.fatal), "{found:?}");
+        assert_eq!(support.findings(&Rules::default()), [], "no rules need nothing");
+        let bare = Support { guard: false, breakout: false, ..support.clone() };
+        let fatal = |rules| bare.findings(rules).iter().filter(|lack| lack.fatal).count();
+        assert_eq!((fatal(&both), fatal(&Gateway::rules())), (2, 1));
         assert_eq!(run("nft list ruleset"), "");
         let rules = Rules { bridge_prefix: Some("hwb".to_owned()), breakout: None };
         let applied = Firewall::default().apply(&rules).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use homeward_model::{Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
+use homeward_model::{Anchor, Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
 use serde::{Deserialize, Serialize};
 
 use crate::{Goodbye, Terms};
@@ -55,17 +55,6 @@ pub struct NetworkFacts {
     pub anchor: Anchor,
 }
 
-/// Where the traffic of roamers leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Anchor {
-    /// At home, through a tunnel.
-    #[default]
-    Home,
-    /// At the foreign gateway.
-    Local,
-}
-
 /// Something to be done, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -73,6 +62,9 @@ pub enum Action {
     /// [`handle_network`](crate::Controller::handle_network) follows. It is asked again after
     /// [`network_wait`](super::Settings::network_wait) without one.
     NeedNetwork(NetworkId),
+    /// Nothing is about that network any more: whatever is kept for the sake of its facts may be
+    /// forgotten too. If it is needed again, it is asked for again.
+    ForgetNetwork(NetworkId),
     /// Send this as the last message of the channel, and close it. The machine has forgotten the
     /// channel already.
     Disconnect {

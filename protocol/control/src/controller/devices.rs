@@ -8,7 +8,7 @@ use homeward_model::{GatewayId, Instant};
 use super::records::{Claim, Device, DeviceKey, Move, Preparation};
 use super::timers::Timer;
 use super::{Controller, Event, Ignored};
-use crate::{DeviceUpdate, Evict, Side, ToGateway};
+use crate::{DeviceUpdate, Evict, Side, ToGateway, Withdraw};
 
 /// How many of a device's own moves are remembered.
 const MOVES: usize = 8;
@@ -148,10 +148,14 @@ impl Controller {
             evicted: false,
         };
         device.claims.insert(gateway, claim);
-        let was_prepared = device.prepared.remove(&gateway).is_some_and(|state| {
-            // Here it no longer is a matter of preparation; the gateway makes the same of it.
-            state != Preparation::Failed
-        });
+        // Here it no longer is a matter of preparation; the gateway makes the same of it.
+        let state = device.prepared.remove(&gateway);
+        let was_prepared = state.is_some_and(|state| state != Preparation::Failed);
+        if state == Some(Preparation::Asked) {
+            // Unless it is asked only now, and the device has gone again by then.
+            let (network, mac) = key;
+            self.send(gateway, ToGateway::Withdraw(Withdraw { mac, network }));
+        }
         if let Some(record) = self.gateways.get_mut(&gateway) {
             record.devices.insert(key);
             record.prepared.remove(&key);

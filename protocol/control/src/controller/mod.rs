@@ -43,7 +43,7 @@ use pool::Pool;
 use records::{DeviceKey, Gateway, Network, Pair, Tunnel};
 use timers::{Timer, Timers};
 
-pub use action::{Action, Anchor, ChannelId, GatewayFacts, NetworkFacts};
+pub use action::{Action, ChannelId, GatewayFacts, NetworkFacts};
 pub use event::{Closed, Event, Ignored, Lost, Withdrawn};
 pub use settings::Settings;
 pub use status::{Counters, DeviceStatus, EndStatus, GatewayStatus, Status, Totals, TunnelStatus};
@@ -193,6 +193,11 @@ impl Controller {
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether anything is about that network, so that its facts are of use.
+    pub fn has_network(&self, network: NetworkId) -> bool {
+        self.networks.contains_key(&network)
     }
 
     /// The limits and times it works with.

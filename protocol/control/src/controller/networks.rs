@@ -84,6 +84,7 @@ impl Controller {
         self.unlink_home(network, home);
         self.networks.remove(&network);
         self.timers.clear(Timer::Network(network));
+        self.actions.push_back(Action::ForgetNetwork(network));
     }
 
     pub(super) fn mark_homes_of(&mut self, gateway: GatewayId) {

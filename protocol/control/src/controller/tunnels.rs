@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use homeward_model::{Encryption, Entropy, GatewayId, Instant, Mac, NetworkId};
+use homeward_model::{Anchor, Encryption, Entropy, GatewayId, Instant, Mac, NetworkId};
 
 use super::records::{DeviceKey, End, Facts, Gateway, Network, Pair, Tunnel, Wanted, pair};
-use super::{Anchor, Closed, Controller, Event, Ignored};
+use super::{Closed, Controller, Event, Ignored};
 use crate::codec::limits;
 use crate::{
     Arrived, CloseTunnel, Cookie, Denied, DeniedReason, Half, OpenTunnel, Peer, PresharedKey,

@@ -74,7 +74,7 @@ impl Link {
             self.enter(State::Open, now);
             (self.attempts, self.offline, self.expired) = (0, None, false);
             (self.lost_told, self.last_goodbye, self.last_reason) = (false, None, None);
-            let reports = self.reports.values().cloned().map(FromGateway::Tunnel);
+            let reports = self.reports.values().map(|(r, _)| FromGateway::Tunnel(r.clone()));
             self.transmits.extend(reports);
             if !self.neighbours.is_empty() {
                 self.transmits.push_back(FromGateway::Neighbours(self.neighbours.clone()));

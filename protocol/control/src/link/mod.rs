@@ -64,7 +64,8 @@ pub struct Link {
 
     inner_address: Option<Ipv4Addr>,
     tunnels: BTreeMap<TunnelId, OpenTunnel>,
-    reports: BTreeMap<TunnelId, TunnelReport>,
+    /// What was last said of each tunnel, and since when it has been in that state.
+    reports: BTreeMap<TunnelId, (TunnelReport, Instant)>,
     prepared: BTreeMap<(NetworkId, Mac), Held>,
 
     transmits: VecDeque<FromGateway>,
@@ -230,13 +231,14 @@ impl Link {
     }
 
     /// How a tunnel of the gateway is. It is told now, and again after every reconnection.
-    pub fn report(&mut self, report: TunnelReport) {
-        if !self.tunnels.contains_key(&report.tunnel)
-            || self.reports.get(&report.tunnel) == Some(&report)
+    pub fn report(&mut self, report: TunnelReport, now: Instant) {
+        let old = self.reports.get(&report.tunnel);
+        if !self.tunnels.contains_key(&report.tunnel) || old.is_some_and(|(old, _)| *old == report)
         {
             return;
         }
-        self.reports.insert(report.tunnel, report.clone());
+        let since = old.filter(|(old, _)| old.state == report.state).map_or(now, |(_, at)| *at);
+        self.reports.insert(report.tunnel, (report.clone(), since));
         // In a greeting, Synced comes first: it says which tunnels there are.
         if self.state == State::Open {
             self.say(FromGateway::Tunnel(report));

@@ -1,6 +1,6 @@
 //! What the gateway's owner sees of the channel. MAC addresses are not in it.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use homeward_model::{Encryption, GatewayId, Instant, NetworkId};
@@ -81,8 +81,12 @@ pub struct TunnelStatus {
     pub devices: usize,
     /// How it is, once the data plane has said.
     pub state: Option<TunnelState>,
+    /// For how long.
+    pub state_ms: Option<u64>,
     /// Why it is not good.
     pub reason: Option<String>,
+    /// What somebody has to do about it, where nothing will happen by itself.
+    pub repair: Option<String>,
     /// The largest datagram that reaches the other side.
     pub path_mtu: Option<u16>,
 }
@@ -132,7 +136,7 @@ impl Link {
             inner_address: self.inner_address,
             observed_address: welcome.map(|w| w.observed_address),
             version: welcome.map(|w| w.version),
-            tunnels: self.tunnels.values().map(|t| self.tunnel_status(t)).collect(),
+            tunnels: self.tunnels.values().map(|t| self.tunnel_status(t, now)).collect(),
             denied: denied.collect(),
             wants: self.wants.len(),
             devices: self.devices.len(),
@@ -140,8 +144,9 @@ impl Link {
         }
     }
 
-    fn tunnel_status(&self, open: &OpenTunnel) -> TunnelStatus {
-        let report = self.reports.get(&open.tunnel);
+    fn tunnel_status(&self, open: &OpenTunnel, now: Instant) -> TunnelStatus {
+        let said = self.reports.get(&open.tunnel);
+        let report = said.map(|(report, _)| report);
         TunnelStatus {
             tunnel: open.tunnel,
             network: open.network,
@@ -150,9 +155,26 @@ impl Link {
             encryption: open.encryption,
             devices: open.macs.len(),
             state: report.map(|r| r.state),
+            state_ms: said.map(|(_, since)| milliseconds(now.since(*since))),
+            repair: report.and_then(|r| self.repair(r.state)),
             reason: report.map(|r| r.reason.clone()).filter(|reason| !reason.is_empty()),
             path_mtu: report.and_then(|r| r.path_mtu),
         }
+    }
+}
+
+impl Link {
+    fn repair(&self, state: TunnelState) -> Option<String> {
+        if state != TunnelState::Unreachable {
+            return None;
+        }
+        let port = self.endpoints.first().map_or(1701, SocketAddr::port);
+        Some(format!(
+            "if the other gateway is up, both are behind NATs and neither lets the other in: \
+             forward UDP port {port} to this gateway, or that of the other gateway to it; or, where the \
+             contract allows it, have the operator set the class of service to local breakout \
+             (`homeward admin class set NAME --anchor local`)"
+        ))
     }
 }
 

@@ -113,7 +113,7 @@ impl Agent {
             }
             Event::Lost { goodbye, .. } => self.lost.push(goodbye),
             Event::Expired => self.expired += 1,
-            Event::Open(open) => self.open(open, link),
+            Event::Open(open) => self.open(open, link, now),
             Event::Close { tunnel, network, .. } => {
                 let gone = self.tunnels.remove(&tunnel).expect("what is closed is there");
                 assert_eq!(gone.network, network);
@@ -159,7 +159,7 @@ impl Agent {
         }
     }
 
-    fn open(&mut self, open: OpenTunnel, link: &mut Link) {
+    fn open(&mut self, open: OpenTunnel, link: &mut Link, now: Instant) {
         let tunnel = open.tunnel;
         let twin = |t: &OpenTunnel| {
             open.side == Side::Foreign
@@ -179,13 +179,14 @@ impl Agent {
         if self.tunnels.insert(tunnel, open).is_none() {
             self.opened += 1;
         }
-        link.report(TunnelReport {
+        let report = TunnelReport {
             tunnel,
             state: TunnelState::Up,
             reason: String::new(),
             routers,
             path_mtu: Some(1420),
-        });
+        };
+        link.report(report, now);
     }
 
     /// Its tunnel for a network, as the foreign side.

@@ -396,6 +396,39 @@ fn open(tunnel: u64) -> OpenTunnel {
     }
 }
 
+fn report(tunnel: u64, state: TunnelState) -> TunnelReport {
+    TunnelReport {
+        tunnel: TunnelId(tunnel),
+        state,
+        reason: String::new(),
+        routers: vec![],
+        path_mtu: None,
+    }
+}
+
+#[test]
+fn a_tunnel_that_reaches_nobody_says_since_when_and_what_to_do_until_it_is_up() {
+    let mut link = link();
+    link.set_endpoints(vec!["[::]:4500".parse().unwrap()]);
+    let now = start();
+    greet(&mut link, now);
+    tell(&mut link, ToGateway::Open(open(5)), now);
+    let at = |seconds| now + Duration::from_secs(seconds);
+    link.report(report(5, TunnelState::Ready), now);
+    link.report(report(5, TunnelState::Unreachable), at(20));
+    // Other news of the same state.
+    let again = TunnelReport { path_mtu: Some(1400), ..report(5, TunnelState::Unreachable) };
+    link.report(again, at(30));
+    let [status] = &link.status(at(60)).tunnels[..] else { panic!("not one tunnel") };
+    assert_eq!((status.state, status.state_ms), (Some(TunnelState::Unreachable), Some(40_000)));
+    let repair = status.repair.as_deref().unwrap();
+    assert!(repair.contains("forward UDP port 4500"), "{repair}");
+    assert!(repair.contains("--anchor local"), "{repair}");
+    link.report(report(5, TunnelState::Up), at(70));
+    let [status] = &link.status(at(71)).tunnels[..] else { panic!("not one tunnel") };
+    assert_eq!((status.state_ms, status.repair.as_deref()), (Some(1000), None));
+}
+
 #[test]
 fn what_the_controller_does_not_name_is_closed_and_the_rest_is_reported_again() {
     let mut link = link();
@@ -403,13 +436,7 @@ fn what_the_controller_does_not_name_is_closed_and_the_rest_is_reported_again() 
     greet(&mut link, now);
     for tunnel in [5, 6] {
         tell(&mut link, ToGateway::Open(open(tunnel)), now);
-        link.report(TunnelReport {
-            tunnel: TunnelId(tunnel),
-            state: TunnelState::Up,
-            reason: String::new(),
-            routers: vec![],
-            path_mtu: None,
-        });
+        link.report(report(tunnel, TunnelState::Up), now);
     }
     assert_eq!(said(&mut link), ["tunnel", "tunnel"]);
     link.handle_lost("it broke", now, &mut Longest);

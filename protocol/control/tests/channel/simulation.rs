@@ -7,9 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use homeward_control::controller::Anchor;
 use homeward_control::{ControllerSettings, Half, OpenTunnel, Side, TunnelId};
-use homeward_model::{Encryption, GatewayId, Mac, NetworkId};
+use homeward_model::{Anchor, Encryption, GatewayId, Mac, NetworkId};
 use proptest::prelude::*;
 
 use crate::world::{World, mac, ms, network, secs};
@@ -163,6 +162,8 @@ fn check_bounds(world: &World) {
         assert!(gateway.prepared <= settings.prepared_per_gateway, "{gateway:?}");
     }
     let totals = status.totals;
+    assert_eq!(totals.networks, world.needed.len(), "what is forgotten is said to be");
+    assert!(world.needed.iter().all(|network| world.controller.has_network(*network)));
     assert!(totals.devices <= settings.devices && totals.gateways <= settings.gateways);
     assert!(totals.networks <= 3 && totals.graph_edges <= 12 && totals.timers <= 40, "{totals:?}");
 }
@@ -303,4 +304,18 @@ proptest! {
     ) {
         simulate(&ops);
     }
+}
+
+/// Found above: the gateway was to be told to prepare when it had said already that the device is
+/// there, and that it is not.
+#[test]
+fn a_device_that_came_and_went_before_it_was_prepared_for_is_not_held() {
+    let (gateway, network, device) = (4, 2, 23);
+    simulate(&[
+        Op::Connect { gateway: 3, network, device },
+        Op::Pass(20),
+        Op::Connect { gateway, network, device },
+        Op::Disconnect { gateway, network, device },
+        Op::Hear { gateway: 3, heard: vec![(4, -41)] },
+    ]);
 }

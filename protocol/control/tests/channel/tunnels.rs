@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use homeward_control::controller::{Anchor, Closed, Event};
+use homeward_control::controller::{Closed, Event};
 use homeward_control::{DeniedReason, OpenTunnel, PublicKey, Side, Terms, TunnelState};
-use homeward_model::{Bandwidth, Encryption, GatewayId, Priority};
+use homeward_model::{Anchor, Bandwidth, Encryption, GatewayId, Priority};
 
 use crate::world::{World, mac, network, secs};
 

@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use homeward_control::controller::{
-    Action, Anchor, ChannelId, Event, GatewayFacts, NetworkFacts, Status,
-};
+use homeward_control::controller::{Action, ChannelId, Event, GatewayFacts, NetworkFacts, Status};
 use homeward_control::link::{self, Identity};
 use homeward_control::testing::Counted;
 use homeward_control::{
     Controller, ControllerSettings, FromGateway, Link, LinkSettings, PublicKey, Terms, ToGateway,
 };
-use homeward_model::{Encryption, GatewayId, Instant, Mac, NetworkId};
+use homeward_model::{Anchor, Encryption, GatewayId, Instant, Mac, NetworkId};
 
 use crate::agent::Agent;
 
@@ -35,6 +33,8 @@ pub(crate) struct World {
     answers: VecDeque<(Instant, NetworkId, Option<NetworkFacts>)>,
     pub(crate) gateways: BTreeMap<i64, Node>,
     pub(crate) events: Vec<Event>,
+    /// The networks that the controller has asked about and has not forgotten.
+    pub(crate) needed: BTreeSet<NetworkId>,
     channels: u64,
     boots: u64,
 }
@@ -115,6 +115,7 @@ impl World {
             store_delay: Duration::ZERO,
             store: BTreeMap::new(),
             answers: VecDeque::new(),
+            needed: BTreeSet::new(),
             gateways: BTreeMap::new(),
             events: Vec::new(),
             channels: 0,
@@ -294,6 +295,7 @@ impl World {
     /// The controller's process starts: it knows nothing.
     pub(crate) fn start_controller(&mut self) {
         self.controller = Controller::new(self.settings.clone());
+        self.needed.clear();
         self.controller_up = true;
     }
 
@@ -404,12 +406,18 @@ impl World {
         while let Some(action) = self.controller.poll_action() {
             busy = true;
             match action {
-                Action::NeedNetwork(network) if self.store_up => {
+                Action::NeedNetwork(network) => {
+                    self.needed.insert(network);
+                    if !self.store_up {
+                        continue;
+                    }
                     let facts = self.store.get(&network).cloned();
                     self.answers.push_back((self.now + self.store_delay, network, facts));
                     self.answer();
                 }
-                Action::NeedNetwork(_) => {}
+                Action::ForgetNetwork(network) => {
+                    assert!(self.needed.remove(&network), "{network} was not needed");
+                }
                 Action::Disconnect { channel, goodbye } => {
                     self.down(channel, Down::Message(ToGateway::Goodbye(goodbye).encode()));
                     self.down(channel, Down::Lost);

@@ -10,15 +10,15 @@ use homeward_channel::{
     ServerSettings, Subject, TokenHash,
 };
 use homeward_control::pb::{self, GoodbyeReason};
-use homeward_control::{Controller, ControllerSettings, FromGateway, ToGateway};
+use homeward_control::{Controller, ControllerSettings, FromGateway, ToGateway, Want};
 use homeward_controller::figures::Figures;
-use homeward_controller::hub::Hub;
+use homeward_controller::hub::{Found, Hub};
 use homeward_daemon::{Metrics, Period, SystemClock};
 use homeward_model::Status;
 use homeward_store::{Enrolment, GatewayChange, Gateways, Store};
 use tokio::sync::mpsc;
 
-use crate::world::{Agent, FOREIGN, HOME, World, hello, soon};
+use crate::world::{Agent, FOREIGN, HOME, PHONE, SMITHNET, World, hello, soon};
 
 fn reason(end: &End) -> GoodbyeReason {
     match end {
@@ -186,28 +186,37 @@ impl Gatekeeper for OpenDoor {
     }
 }
 
-#[tokio::test]
-async fn what_changes_between_the_door_and_the_loop_is_not_missed() {
-    let world = World::start().await;
-    let enrolled = world.enrolled(FOREIGN).await;
-    world.store.revoke_access(FOREIGN).await.unwrap();
+/// A hub and the server before it, run by the test, on a world's store; and how a gateway that is
+/// enrolled there reaches it. No change of the store is ever told to this hub.
+async fn bare(
+    world: &World,
+    enrolled: &Client,
+) -> (Hub, Server, mpsc::UnboundedReceiver<Found>, Client) {
     let store = Arc::clone(&world.store) as Arc<dyn Store>;
     let authority = homeward_controller::authority::load_or_found(&*store).await.unwrap();
     let listen = [SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)];
     let (settings, clock) = (ServerSettings::default(), Arc::new(SystemClock));
     let server = Server::bind(&listen, settings, authority, Arc::new(OpenDoor), clock).await;
-    let mut server = server.unwrap();
+    let server = server.unwrap();
     let figures = Figures::new(&mut Metrics::new("core", "0"));
-    let (found_tx, mut found) = mpsc::unbounded_channel();
+    let (found_tx, found) = mpsc::unbounded_channel();
     let machine = Controller::new(ControllerSettings::default());
     let patience = Duration::from_secs(10);
-    let mut hub = Hub::new(machine, store, figures, server.counters(), patience, found_tx);
+    let hub = Hub::new(machine, store, figures, server.counters(), patience, found_tx);
 
     let address = vec![server.local()[0].to_string()];
     let directory = enrolled.directory().to_owned();
     let (settings, clock) = (ClientSettings::default(), Arc::new(SystemClock));
     let client = Client::new(address, directory, settings, clock);
-    // No change of the store is ever told to this hub.
+    (hub, server, found, client)
+}
+
+#[tokio::test]
+async fn what_changes_between_the_door_and_the_loop_is_not_missed() {
+    let world = World::start().await;
+    let enrolled = world.enrolled(FOREIGN).await;
+    world.store.revoke_access(FOREIGN).await.unwrap();
+    let (mut hub, mut server, mut found, client) = bare(&world, &enrolled).await;
     let serve = async {
         loop {
             tokio::select! {
@@ -227,4 +236,46 @@ async fn what_changes_between_the_door_and_the_loop_is_not_missed() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_network_that_nobody_wants_any_more_leaves_nothing_behind() {
+    let world = World::start().await;
+    let enrolled = world.enrolled(FOREIGN).await;
+    let (mut hub, mut server, mut found, client) = bare(&world, &enrolled).await;
+    let opening = Agent::silent(&client);
+    tokio::pin!(opening);
+    let agent = soon(async {
+        loop {
+            tokio::select! {
+                agent = &mut opening => return agent,
+                event = server.event() => hub.handle_channel(event),
+            }
+        }
+    })
+    .await;
+    agent.say(FromGateway::Hello(hello(FOREIGN))).await;
+    let want = || FromGateway::Want(Want { network: SMITHNET, macs: vec![PHONE] });
+    // Whether what the store says comes before the gateway has changed its mind, or after.
+    for late in [false, true] {
+        agent.say(want()).await;
+        soon(async {
+            while hub.networks() == 0 {
+                hub.handle_channel(server.event().await);
+            }
+            if !late {
+                hub.handle_found(found.recv().await.unwrap());
+                assert_eq!(hub.networks(), 1, "its facts may change");
+            }
+            agent.say(FromGateway::Unwant(SMITHNET)).await;
+            while hub.networks() > 0 {
+                hub.handle_channel(server.event().await);
+            }
+            if late {
+                hub.handle_found(found.recv().await.unwrap());
+                assert_eq!(hub.networks(), 0, "it comes too late");
+            }
+        })
+        .await;
+    }
 }
