@@ -6,6 +6,7 @@
 //! | `lookup` | look-ups per second, and server CPU per look-up | FreeRADIUS, PAP from a flat file |
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
+//! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
 //! | `roam` | how long a phone is silent when it roams to a prepared gateway, over the air in the VM | a roam between two access points on one bridge |
 //! | `tunnel` | the data plane between two namespaces: TCP, CPU, round trip, small frames, idle cost | fastd, wireguard-go, VXLAN over it, kernel VXLAN |
@@ -17,6 +18,7 @@ mod freeradius;
 mod gateway;
 mod load;
 mod lookup;
+mod owner;
 mod probe;
 mod radio;
 mod roam;
@@ -30,10 +32,11 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("gateway", gateway::measure),
+    ("owner", owner::measure),
     ("radio", radio::measure),
     ("roam", roam::measure),
     ("tunnel", tunnel::measure),

@@ -31,6 +31,9 @@ const SMALL: usize = 18;
 /// How long one rate of small frames is tried.
 const TRIAL: Duration = Duration::from_millis(250);
 
+/// How often it is tried before it counts as too high.
+const TRIES: usize = 3;
+
 /// Datagrams that go through one system call.
 const BATCH: usize = 64;
 
@@ -86,7 +89,10 @@ pub(crate) fn round_trip(a: &Namespace, b: &Namespace, there: Ipv4Addr) -> Resul
     Ok(median(&mut trips))
 }
 
-/// The highest rate of frames of 64 octets, a second, at which fewer than one in 1,000 is lost.
+/// The highest rate of frames of 64 octets, a second, at which fewer than one in 1,000 is lost, of
+/// the rates that were tried. A rate counts as carried if one of [`TRIES`] trials loses so few: in
+/// the others something else had the cores. (Who waits for a core for 10 ms has frames waiting at
+/// its interface, whose queue takes a thousand.)
 pub(crate) fn frames(a: &Namespace, b: &Namespace, there: Ipv4Addr) -> Result<f64> {
     let sink = Sink::start(b, there)?;
     let source = a.enter(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
@@ -95,8 +101,14 @@ pub(crate) fn frames(a: &Namespace, b: &Namespace, there: Ipv4Addr) -> Result<f6
     let (mut low, mut high) = (0.0, f64::INFINITY);
     let mut rate: f64 = 60_000.0;
     for _ in 0..9 {
-        let trial = sink.trial(&source, rate)?;
-        if trial.lost * 1000 <= trial.sent {
+        let mut trial = sink.trial(&source, rate)?;
+        for _ in 1..TRIES {
+            if trial.is_whole() {
+                break;
+            }
+            trial = sink.trial(&source, rate)?;
+        }
+        if trial.is_whole() {
             best = best.max(trial.rate);
             low = rate;
             // The generator itself goes no faster.
@@ -118,6 +130,12 @@ struct Trial {
     sent: u64,
     lost: u64,
     rate: f64,
+}
+
+impl Trial {
+    fn is_whole(&self) -> bool {
+        self.lost * 1000 < self.sent
+    }
 }
 
 /// Counts datagrams at one address, until dropped.
