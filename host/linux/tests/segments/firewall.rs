@@ -406,7 +406,8 @@ fn a_check_says_what_the_machine_can_and_changes_nothing() {
         assert_eq!(support.findings(&Rules::default()), [], "no rules need nothing");
         let bare = Support { guard: false, breakout: false, ..support.clone() };
         let fatal = |rules| bare.findings(rules).iter().filter(|lack| lack.fatal).count();
-        assert_eq!((fatal(&both), fatal(&Gateway::rules())), (2, 1));
+        let guard = Rules { breakout: None, ..both.clone() };
+        assert_eq!((fatal(&both), fatal(&Gateway::rules()), fatal(&guard)), (2, 1, 1));
         assert_eq!(run("nft list ruleset"), "");
         let rules = Rules { bridge_prefix: Some("hwb".to_owned()), breakout: None };
         let applied = Firewall::default().apply(&rules).unwrap();
