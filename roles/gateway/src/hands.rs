@@ -14,7 +14,7 @@ use homeward_daemon::{Shutdown, SystemClock};
 use homeward_hostapd::{
     BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError, VapDevice,
 };
-use homeward_linux::bridge::narrow;
+use homeward_linux::bridge::{narrow, silence_ipv6};
 use homeward_model::{Clock, DeviceKey, Mac, NetworkId, Seconds, Security, Ssid};
 use homeward_vap::{Bss, VapId};
 use tokio::sync::mpsc;
@@ -284,6 +284,8 @@ impl Hands {
                 if result.is_err() {
                     self.vaps.remove(&interface);
                     self.leave(vap, way);
+                } else {
+                    silence(interface).await;
                 }
                 self.report(Report::BssAdded(vap, result));
             }
@@ -380,6 +382,17 @@ impl Hands {
     fn report(&self, report: Report) {
         // Nobody listens any more: the agent is ending.
         let _ = self.reports.send(report);
+    }
+}
+
+/// The gateway is no host on the air of a roamer's home. As a port of a bridge the interface hears
+/// nothing anyway, so a kernel that will not have this costs a few frames and no service.
+async fn silence(interface: InterfaceName) {
+    let name = interface.clone();
+    match tokio::task::spawn_blocking(move || silence_ipv6(name.as_str())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%interface, %error, "the gateway speaks IPv6 to roamers"),
+        Err(error) => tracing::warn!(%interface, %error, "not silenced"),
     }
 }
 

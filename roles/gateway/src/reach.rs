@@ -103,6 +103,11 @@ impl Reach {
         Tuning::of(config, &self.dataplane)
     }
 
+    /// Where other gateways' datagrams arrive.
+    pub(crate) fn listen(&self) -> Vec<SocketAddr> {
+        self.dataplane.local_addresses()
+    }
+
     /// How the tunnels fare.
     pub(crate) fn status(&self) -> Vec<homeward_dataplane::TunnelStatus> {
         self.dataplane.status()

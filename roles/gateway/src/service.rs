@@ -375,6 +375,7 @@ impl Gateway {
             "heard": self.heard.get(),
             "radio": self.agent.status(now),
             "channel": self.agent.tunnel_status(now),
+            "listen": self.reach.as_ref().map(Reach::listen),
             "tunnels": self.reach.as_ref().map(Reach::status),
         })
     }

@@ -1,7 +1,7 @@
 //! What roamers need to get anywhere: the firewall, the owner's line and LAN, the tunnels' port,
 //! and the channel to the controller.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use homeward_channel::{ChannelConfig, Credential, read_token};
 use homeward_daemon::{Request, SystemClock, control};
 use homeward_linux::{Firewall, Links};
 use homeward_model::{Clock, UnixTime};
+use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::{Found, chain};
@@ -112,8 +113,8 @@ async fn port(config: &Config, found: &mut Found) {
             Ok(_) => found.ok(format!("UDP {address} is free for tunnels")),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                 match control::ask(&config.control.socket, &Request::new("status")).await {
-                    Ok(status) if !status["tunnels"].is_null() => {
-                        found.ok(format!("UDP {address} is in use, and the gateway runs"));
+                    Ok(status) if listens(&status, address.port()) => {
+                        found.ok(format!("the gateway that runs listens on UDP {address}"));
                     }
                     _ => found.fail(
                         format!("UDP {address} (tunnel.listen) is in use, and not by the gateway"),
@@ -130,6 +131,12 @@ async fn port(config: &Config, found: &mut Found) {
             ),
         }
     }
+}
+
+/// Whether a running gateway has that port.
+fn listens(status: &Value, port: u16) -> bool {
+    let addresses = status["listen"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    addresses.filter_map(|text| text.parse::<SocketAddr>().ok()).any(|own| own.port() == port)
 }
 
 fn credential(config: &ChannelConfig, now: UnixTime, found: &mut Found) {

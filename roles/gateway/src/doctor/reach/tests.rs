@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -95,14 +95,16 @@ fn a_port_that_somebody_else_has_is_told_from_one_that_the_gateway_has() {
         assert_eq!(finding.severity, Severity::Fail, "{finding:?}");
         assert!(finding.repair.as_ref().unwrap().contains("ss -lunp"), "{finding:?}");
 
-        let shutdown = Shutdown::new();
-        let control = Control::bind(&socket, Default::default()).unwrap();
-        let answer = |_: &Request| async { Ok(serde_json::json!({ "tunnels": [] })) };
-        let serving =
-            tokio::spawn(control.serve(move |request| answer(&request), shutdown.clone()));
-        assert_eq!(look().await[0].severity, Severity::Ok);
-        shutdown.trigger();
-        serving.await.unwrap();
+        let other = SocketAddr::new(address.ip(), address.port() ^ 1);
+        for (listen, severity) in [(other, Severity::Fail), (address, Severity::Ok)] {
+            let shutdown = Shutdown::new();
+            let control = Control::bind(&socket, Default::default()).unwrap();
+            let answer = move |_| async move { Ok(serde_json::json!({ "listen": [listen] })) };
+            let serving = tokio::spawn(control.serve(answer, shutdown.clone()));
+            assert_eq!(look().await[0].severity, severity, "the gateway has {listen}");
+            shutdown.trigger();
+            serving.await.unwrap();
+        }
 
         drop(taken);
         assert_eq!(look().await[0].severity, Severity::Ok);
