@@ -244,6 +244,9 @@ fn a_roamer_that_plays_the_dhcp_server_is_heard_by_nobody_at_home() {
         // It did advertise itself as a router; of who asks for an address it is not even told.
         rogue.process().says("RTR-ADVERT", SOON).await?;
         ensure!(!rogue.process().log().contains("DHCPDISCOVER"), "{}", rogue.process().log());
+        // Nor is it asked by the stranger's gateway, which is no host of this home.
+        let vap = town.foreign.ready().await?.full().to_string();
+        ensure!(!rogue.process().log().contains(&vap), "{vap} in {}", rogue.process().log());
         town.phone.ping(laptops.address, SOON).await?;
         let phone = town.phone.mac();
         let is_ours = |frame: &homeward_net::capture::Arrival| frame.source() == Some(phone);
