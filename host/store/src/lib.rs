@@ -5,6 +5,7 @@
 //! | [`store`] | [`Store`] and the traits it is made of: what a datastore does |
 //! | [`change`] | `New*`, `*Change`, `*Filter`, [`Page`]: what the traits are asked with |
 //! | [`enrolment`] | [`Enrolment`]: who may open a control channel |
+//! | [`moves`] | [`Moves`]: between which gateways devices move |
 //! | [`outbox`] | [`OutboxEntry`]: every mutation, in order, for those who keep a projection |
 //! | [`error`] | [`Error`]: what can go wrong, whose fault it is, and the repair |
 //! | [`sqlite`] | [`SqliteStore`]: one file, several processes |
@@ -26,6 +27,7 @@ pub mod enrolment;
 pub mod error;
 pub mod keyring;
 pub mod memory;
+pub mod moves;
 pub mod outbox;
 pub mod seal;
 pub mod sqlite;
@@ -45,6 +47,7 @@ pub use enrolment::{
 pub use error::{Entity, Error, Invalid, OpenError, Result};
 pub use keyring::{KeyFileError, KeyId, KeyRing};
 pub use memory::MemoryStore;
+pub use moves::{MoveWeight, Moves};
 pub use outbox::{DeviceFacts, GatewayFacts, KeyKind, Operation, OutboxEntry, OutboxRecord, Seq};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};

@@ -24,6 +24,7 @@ mod class;
 mod device;
 mod enrolment;
 mod gateway;
+mod moves;
 mod network;
 
 /// A datastore in memory.
@@ -74,6 +75,7 @@ struct State {
     device_macs: BTreeMap<(Mac, NetworkId), DeviceId>,
     network_devices: BTreeSet<(NetworkId, DeviceId)>,
     enrolment: enrolment::Tables,
+    moves: moves::Table,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last: Seq,
     pruned: Seq,

@@ -19,11 +19,12 @@ use crate::change::{
 use crate::enrolment::Enrolment;
 use crate::error::{Entity, Error, Result};
 use crate::keyring::KeyId;
+use crate::moves::Moves;
 use crate::outbox::{OutboxEntry, Seq};
 
 /// The whole roaming datastore.
 pub trait Store:
-    Classes + Accounts + Gateways + Networks + Devices + Roaming + Enrolment + Outbox + Keys
+    Classes + Accounts + Gateways + Networks + Devices + Roaming + Enrolment + Moves + Outbox + Keys
 {
 }
 
@@ -35,6 +36,7 @@ impl<S> Store for S where
         + Devices
         + Roaming
         + Enrolment
+        + Moves
         + Outbox
         + Keys
         + ?Sized

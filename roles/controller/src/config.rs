@@ -53,6 +53,8 @@ pub struct Config {
     pub settle: Period,
     /// The signal of a settled device below which it is prepared for again.
     pub weak_signal: Rssi,
+    /// How often what was learned of moves is written to the datastore, if there is news.
+    pub keep_moves: Period,
 }
 
 impl Default for Config {
@@ -78,6 +80,7 @@ impl Default for Config {
             prepared_per_gateway: machine.prepared_per_gateway,
             settle: Period(machine.settle),
             weak_signal: machine.weak_signal,
+            keep_moves: Period(Duration::from_secs(300)),
         }
     }
 }
@@ -121,6 +124,7 @@ impl Config {
             ("keepalive", self.keepalive),
             ("keepalive_timeout", self.keepalive_timeout),
             ("report_interval", self.report_interval),
+            ("keep_moves", self.keep_moves),
         ] {
             if period.0 < second {
                 return Err(Invalid::new(key(name), "use at least 1s"));

@@ -8,11 +8,11 @@ use std::time::Duration;
 use homeward_channel::{
     Closed, ConnectionId, Counters, Denial, Event as ChannelEvent, Handle, Refusal, Serial,
 };
-use homeward_control::controller::{Action, ChannelId, GatewayFacts, Status};
+use homeward_control::controller::{Action, ChannelId, GatewayFacts, LearnedMove, Status};
 use homeward_control::{Controller, FromGateway, Goodbye, GoodbyeReason, ToGateway, pb};
 use homeward_daemon::{SystemClock, SystemEntropy};
-use homeward_model::{AccountId, ClassId, Clock, GatewayId, Instant, Name, NetworkId};
-use homeward_store::Store;
+use homeward_model::{AccountId, ClassId, Clock, GatewayId, Instant, Name, NetworkId, UnixTime};
+use homeward_store::{MoveWeight, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -33,6 +33,9 @@ const UNGREETED: usize = 4;
 /// How often the figures are brought up to date.
 const FIGURES: Duration = Duration::from_secs(1);
 
+/// How many half-lives what was learned of moves is kept: after ten, a move is a thousandth.
+const HALF_LIVES: u32 = 10;
+
 /// What a look-up found.
 #[derive(Debug)]
 pub enum Found {
@@ -40,6 +43,8 @@ pub enum Found {
     Network(NetworkId, Option<Box<Known>>),
     /// That a channel's credential is good no more.
     Bad(ConnectionId, Refusal),
+    /// That what was learned of moves up to that moment is kept; `None`: it could not be.
+    Kept(Option<Instant>),
 }
 
 /// One open channel.
@@ -51,6 +56,15 @@ struct Channel {
     handle: Handle,
     /// Until when it may be silent; `None` once it has said Hello.
     patience: Option<Instant>,
+}
+
+/// The times of a hub.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// How long a channel may be open without a Hello.
+    pub hello: Duration,
+    /// How often what was learned of moves is written down, if there is news.
+    pub keep_moves: Duration,
 }
 
 /// The controller, with all that it needs done.
@@ -72,6 +86,12 @@ pub struct Hub {
     room: Arc<Semaphore>,
     found: mpsc::UnboundedSender<Found>,
     figures_due: Instant,
+    /// Up to when what was learned of moves is kept, and when it is to be kept again.
+    kept: Instant,
+    keep_due: Instant,
+    keep_every: Duration,
+    /// Whether that is being done.
+    keeping: bool,
 }
 
 impl Hub {
@@ -81,7 +101,7 @@ impl Hub {
         store: Arc<dyn Store>,
         figures: Figures,
         counters: Arc<Counters>,
-        patience: Duration,
+        times: Times,
         found: mpsc::UnboundedSender<Found>,
     ) -> Self {
         Self {
@@ -90,7 +110,7 @@ impl Hub {
             store,
             figures,
             counters,
-            patience,
+            patience: times.hello,
             channels: BTreeMap::new(),
             by_gateway: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -100,14 +120,18 @@ impl Hub {
             room: Arc::new(Semaphore::new(LOOKUPS)),
             found,
             figures_due: SystemClock.now() + FIGURES,
+            kept: SystemClock.now(),
+            keep_due: SystemClock.now() + times.keep_moves,
+            keep_every: times.keep_moves,
+            keeping: false,
         }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self) -> Instant {
         let greeting = self.waiting.first().map(|(at, _)| *at);
-        let next = [self.machine.poll_timeout(), greeting].into_iter().flatten().min();
-        next.map_or(self.figures_due, |at| at.min(self.figures_due))
+        let due = self.figures_due.min(self.keep_due);
+        [self.machine.poll_timeout(), greeting].into_iter().flatten().fold(due, Instant::min)
     }
 
     /// Time has passed.
@@ -125,8 +149,45 @@ impl Hub {
             let (totals, counters) = (self.machine.totals(), self.machine.counters());
             self.figures.update(totals, counters, &self.counters);
         }
+        if now >= self.keep_due {
+            self.keep_due = now + self.keep_every;
+            // A slow store is not asked twice at a time.
+            if !std::mem::replace(&mut self.keeping, true) {
+                let (keeping, found) = (self.keep_moves(), self.found.clone());
+                self.lookups.spawn(async move { drop(found.send(Found::Kept(keeping.await))) });
+            }
+        }
         while self.lookups.try_join_next().is_some() {}
         self.drain();
+    }
+
+    /// Writes down what was learned of moves, if that is news; up to when it is kept then.
+    pub fn keep_moves(&self) -> impl Future<Output = Option<Instant>> + use<> {
+        let (now, unix, store) = (SystemClock.now(), SystemClock.unix(), Arc::clone(&self.store));
+        let milliseconds = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        let before = move |span| UnixTime(unix.0.saturating_sub(milliseconds(span)));
+        let learned = self.machine.moves(self.kept, now).into_iter();
+        let news: Vec<MoveWeight> = learned
+            .map(|LearnedMove { from, to, weight, age }| MoveWeight {
+                from,
+                to,
+                weight,
+                at: before(age),
+            })
+            .collect();
+        let forget = before(self.machine.settings().move_half_life * HALF_LIVES);
+        async move {
+            if news.is_empty() {
+                return Some(now);
+            }
+            match store.keep_moves(&news, forget).await {
+                Ok(()) => Some(now),
+                Err(error) => {
+                    tracing::warn!(%error, "what was learned of moves could not be written down");
+                    None
+                }
+            }
+        }
     }
 
     /// A gateway did something.
@@ -191,6 +252,10 @@ impl Hub {
                 self.machine.handle_network_removed(network, now, &mut self.entropy);
             }
             Found::Bad(connection, refusal) => self.bar(connection, refusal),
+            Found::Kept(kept) => {
+                self.keeping = false;
+                self.kept = kept.unwrap_or(self.kept);
+            }
         }
         self.drain();
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use homeward_channel::Server;
 use homeward_control::Controller;
+use homeward_control::controller::LearnedMove;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
 use homeward_model::Clock;
 use homeward_store::Store;
@@ -16,7 +17,7 @@ use crate::authority;
 use crate::config::Config;
 use crate::figures::Figures;
 use crate::gate::Gate;
-use crate::hub::Hub;
+use crate::hub::{Hub, Times};
 use crate::watch;
 
 /// How long gateways have to hear the goodbye when the process stops.
@@ -27,6 +28,9 @@ const EVENTS: usize = 256;
 
 /// How many changes of the store may wait.
 const CHANGES: usize = 1024;
+
+/// The most pairs of gateways of which is read how devices move between them.
+const MOVES: u32 = 1_000_000;
 
 /// A question for the status; the answer goes back by itself.
 type Question = oneshot::Sender<Value>;
@@ -57,12 +61,14 @@ pub async fn start(
     let listen: Vec<String> = server.local().iter().map(ToString::to_string).collect();
 
     let (found_tx, found) = mpsc::unbounded_channel();
+    let mut machine = Controller::new(config.machine());
+    remember_moves(&mut machine, &*store).await.context("cannot read what was learned of moves")?;
     let hub = Hub::new(
-        Controller::new(config.machine()),
+        machine,
         Arc::clone(&store),
         figures,
         server.counters(),
-        config.handshake_timeout.0,
+        Times { hello: config.handshake_timeout.0, keep_moves: config.keep_moves.0 },
         found_tx,
     );
     let (changes_tx, changes) = mpsc::channel(CHANGES);
@@ -123,6 +129,22 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
             () = SystemClock.until(Some(hub.poll_timeout())) => hub.handle_timeout(),
         }
     }
+    let keeping = tokio::time::timeout(GRACE, hub.keep_moves());
     hub.handle_shutdown();
-    server.stop(GRACE).await;
+    // Either may take too long; what is not kept is learned again.
+    let (_, ()) = tokio::join!(keeping, server.stop(GRACE));
+}
+
+/// Takes up what an earlier process learned of moves.
+async fn remember_moves(machine: &mut Controller, store: &dyn Store) -> homeward_store::Result<()> {
+    let unix = SystemClock.unix();
+    let kept = store.moves(MOVES).await?;
+    let learned = kept.into_iter().map(|kept| LearnedMove {
+        from: kept.from,
+        to: kept.to,
+        weight: kept.weight,
+        age: Duration::from_millis(u64::try_from(unix.0.saturating_sub(kept.at.0)).unwrap_or(0)),
+    });
+    machine.remember_moves(learned, SystemClock.now());
+    Ok(())
 }

@@ -75,6 +75,7 @@ impl Gateways for MemoryStore {
             }
             let Some(gateway) = w.state.gateways.rows.remove(&id.0) else { return Ok(false) };
             w.state.enrolment.forget(id);
+            w.state.moves.forget(id);
             w.log(Operation::Delete, OutboxRecord::Gateway((&gateway).into()));
             Ok(true)
         })

@@ -130,7 +130,7 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(
         refusal(&place, &place.database()).await,
         format!(
-            "{} has schema 9999, this version knows up to 2; use a newer homeward",
+            "{} has schema 9999, this version knows up to 3; use a newer homeward",
             place.database().display()
         )
     );
@@ -229,6 +229,8 @@ async fn the_schema_itself_refuses_what_would_break_a_promise() {
         "INSERT INTO credential VALUES (zeroblob(16), 99, 0, 0, NULL, NULL, NULL)",
         "INSERT INTO credential VALUES (zeroblob(15), 1, 0, 0, NULL, NULL, NULL)",
         "INSERT INTO credential VALUES (zeroblob(16), 1, 0, 0, NULL, 0, NULL)",
+        "INSERT INTO move VALUES (1, 99, 1.0, 0)",
+        "INSERT INTO move VALUES (1, 1, 1.0, 0)",
         "INSERT INTO outbox VALUES (NULL, 'device', 1, 'create', 'no json', 0)",
         "INSERT INTO sealing VALUES (2, x'0000000000000000')",
     ] {

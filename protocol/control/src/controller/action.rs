@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use homeward_model::{Anchor, Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,20 @@ pub struct NetworkFacts {
     pub active: bool,
     /// Where its class of service has the traffic leave.
     pub anchor: Anchor,
+}
+
+/// How often devices went from one gateway to another, as far as that was learned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LearnedMove {
+    /// From which gateway.
+    pub from: GatewayId,
+    /// To which.
+    pub to: GatewayId,
+    /// How many moves it counts for, as of then. It halves with every
+    /// [`move_half_life`](super::Settings::move_half_life).
+    pub weight: f64,
+    /// How long ago that was.
+    pub age: Duration,
 }
 
 /// Something to be done, in the order given.

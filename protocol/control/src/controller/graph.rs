@@ -34,7 +34,19 @@ impl Graph {
     /// Counts a move. `nodes` and `edges` (of one node) are the most that are kept.
     pub(super) fn count(
         &mut self,
+        pair: (GatewayId, GatewayId),
+        half_life: Duration,
+        most: (usize, usize),
+        now: Instant,
+    ) {
+        self.add(pair, 1.0, half_life, most, now);
+    }
+
+    /// Counts as much as `weight` moves, now.
+    pub(super) fn add(
+        &mut self,
         (from, to): (GatewayId, GatewayId),
+        weight: f64,
         half_life: Duration,
         (nodes, edges): (usize, usize),
         now: Instant,
@@ -60,7 +72,7 @@ impl Graph {
             }
         }
         let edge = node.edges.entry(to).or_insert(Edge { weight: 0.0, at: now });
-        edge.weight = decayed(edge.weight, now.since(edge.at), half_life) + 1.0;
+        edge.weight = decayed(edge.weight, now.since(edge.at), half_life) + weight;
         edge.at = now;
     }
 
@@ -73,6 +85,18 @@ impl Graph {
     ) -> impl Iterator<Item = (GatewayId, f64)> {
         let edges = self.nodes.get(&gateway).into_iter().flat_map(|node| &node.edges);
         edges.map(move |(to, edge)| (*to, decayed(edge.weight, now.since(edge.at), half_life)))
+    }
+
+    /// All pairs that were counted after `since`: how much each counted then, and when that was.
+    pub(super) fn counted_after(
+        &self,
+        since: Instant,
+    ) -> impl Iterator<Item = ((GatewayId, GatewayId), f64, Instant)> {
+        let nodes = self.nodes.iter().filter(move |(_, node)| node.touched > since);
+        let edges = nodes.flat_map(|(from, node)| node.edges.iter().map(|(to, e)| (*from, *to, e)));
+        edges
+            .filter(move |(_, _, edge)| edge.at > since)
+            .map(|(from, to, edge)| ((from, to), edge.weight, edge.at))
     }
 
     /// How many gateways, and how many edges in all.
@@ -104,6 +128,18 @@ mod tests {
         graph.count((A, GatewayId(3)), HALF_LIFE, (9, 9), at(100));
         assert_eq!(from_a(&graph, at(100)), [(2, 1.5), (3, 1.0)]);
         assert_eq!(from_a(&graph, at(300)), [(2, 0.375), (3, 0.25)]);
+    }
+
+    #[test]
+    fn what_was_counted_since_is_told_and_what_is_added_decays_like_the_rest() {
+        let mut graph = Graph::default();
+        graph.add((A, GatewayId(2)), 0.5, HALF_LIFE, (9, 9), at(10));
+        graph.add((A, GatewayId(3)), 4.0, HALF_LIFE, (9, 9), at(10));
+        assert_eq!(graph.counted_after(at(10)).count(), 0);
+        graph.count((A, GatewayId(3)), HALF_LIFE, (9, 9), at(110));
+        let told: Vec<_> = graph.counted_after(at(10)).collect();
+        assert_eq!(told, [((A, GatewayId(3)), 3.0, at(110))]);
+        assert_eq!(from_a(&graph, at(110)), [(2, 0.25), (3, 3.0)]);
     }
 
     #[test]

@@ -43,7 +43,7 @@ use pool::Pool;
 use records::{DeviceKey, Gateway, Network, Pair, Tunnel};
 use timers::{Timer, Timers};
 
-pub use action::{Action, ChannelId, GatewayFacts, NetworkFacts};
+pub use action::{Action, ChannelId, GatewayFacts, LearnedMove, NetworkFacts};
 pub use event::{Closed, Event, Ignored, Lost, Withdrawn};
 pub use settings::Settings;
 pub use status::{Counters, DeviceStatus, EndStatus, GatewayStatus, Status, Totals, TunnelStatus};
@@ -198,6 +198,26 @@ impl Controller {
     /// Whether anything is about that network, so that its facts are of use.
     pub fn has_network(&self, network: NetworkId) -> bool {
         self.networks.contains_key(&network)
+    }
+
+    /// What was learned of moves after `since`, to be kept by whoever runs the machine.
+    pub fn moves(&self, since: Instant, now: Instant) -> Vec<LearnedMove> {
+        let learned = self.graph.counted_after(since);
+        learned
+            .map(|((from, to), weight, at)| LearnedMove { from, to, weight, age: now.since(at) })
+            .collect()
+    }
+
+    /// Takes up what an earlier machine learned. What is worth nothing any more is left out.
+    pub fn remember_moves(&mut self, moves: impl IntoIterator<Item = LearnedMove>, now: Instant) {
+        let half_life = self.settings.move_half_life;
+        let most = (self.settings.gateways, self.settings.neighbours_per_gateway);
+        for LearnedMove { from, to, weight, age } in moves {
+            let left = graph::decayed(weight, age, half_life);
+            if from != to && left.is_finite() && left >= self.settings.least_weight {
+                self.graph.add((from, to), left, half_life, most, now);
+            }
+        }
     }
 
     /// The limits and times it works with.

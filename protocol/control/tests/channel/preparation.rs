@@ -173,6 +173,36 @@ fn a_gateway_holds_no_more_than_it_offers_and_the_likeliest_ones() {
 }
 
 #[test]
+fn what_was_learned_of_moves_outlives_the_controller() {
+    let mut world = world(5, ControllerSettings { prepared_per_device: 1, ..settings() });
+    for device in [21, 22] {
+        world.connect(3, 2, device);
+        world.run(secs(1));
+        world.connect(5, 2, device);
+        world.run(secs(1));
+    }
+    let start = homeward_model::Instant::ORIGIN;
+    let learned = world.controller.moves(start, world.now);
+    let [only] = &learned[..] else { panic!("{learned:?}") };
+    assert_eq!((only.from.0, only.to.0), (3, 5));
+    assert!(only.weight > 1.99, "{only:?}");
+    world.stop_controller();
+    world.start_controller();
+    let worthless = homeward_control::controller::LearnedMove {
+        to: homeward_model::GatewayId(4),
+        age: secs(100 * 86_400),
+        ..*only
+    };
+    world.controller.remember_moves([*only, worthless], world.now);
+    assert_eq!(world.status().totals.graph_edges, 1);
+    assert_eq!(world.controller.moves(world.now, world.now), [], "it is kept already");
+    world.run(secs(60));
+    world.connect(3, 1, 11);
+    world.run(secs(1));
+    assert_eq!(world.prepared(1, 11), set([5]));
+}
+
+#[test]
 fn what_is_held_stays_until_something_else_is_clearly_better() {
     let mut world = world(4, ControllerSettings { prepared_per_device: 1, ..settings() });
     world.hear(2, &[(3, -60), (4, -62)]);

@@ -1,9 +1,16 @@
 //! What the store says, and what changes in it, reaches the gateways.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use homeward_control::{DeniedReason, OpenTunnel, Side, ToGateway, Want};
-use homeward_model::{Anchor, Bandwidth, Encryption, Mac, NetworkId, ServiceTerms, Status};
+use homeward_daemon::Period;
+use homeward_model::{
+    Anchor, Bandwidth, Encryption, Mac, NetworkId, ServiceTerms, Status, UnixTime,
+};
 use homeward_store::{
-    AccountChange, Accounts, ClassChange, Classes, DeviceChange, Devices, NetworkChange, Networks,
+    AccountChange, Accounts, ClassChange, Classes, DeviceChange, Devices, Moves, NetworkChange,
+    Networks,
 };
 
 use crate::world::{
@@ -129,6 +136,59 @@ async fn a_network_that_is_deleted_or_moved_takes_its_tunnel_along() {
     let dependents = homeward_store::Dependents::Delete;
     world.store.delete_network(SMITHNET, dependents).await.unwrap();
     closed(&mut home, &again).await;
+}
+
+#[tokio::test]
+async fn what_was_learned_of_moves_outlives_the_process() {
+    let world = World::start().await;
+    let home = world.connected(HOME).await;
+    home.have_phone_at_home().await;
+    world.until(|status| status["devices"][0]["gateway"] == HOME.0).await;
+    let foreign = world.connected(FOREIGN).await;
+    foreign.serve_phone().await;
+    world.until(|status| status["totals"]["graph_edges"] == 1).await;
+    let store = Arc::clone(&world.store);
+    assert_eq!(store.moves(9).await.unwrap(), [], "not at every move");
+    world.stop().await;
+    let kept = store.moves(9).await.unwrap();
+    assert_eq!(kept.iter().map(|one| (one.from, one.to)).collect::<Vec<_>>(), [(HOME, FOREIGN)]);
+
+    let world = World::on(Arc::clone(&store), |_| {}).await;
+    assert_eq!(world.status().await["totals"]["graph_edges"], 1);
+    world.stop().await;
+    assert_eq!(store.moves(9).await.unwrap(), kept, "it is no news");
+}
+
+#[tokio::test]
+async fn what_was_learned_of_moves_is_written_down_now_and_then() {
+    let often = |config: &mut homeward_controller::Config| {
+        config.keep_moves = Period(Duration::from_secs(1));
+    };
+    let world = World::with(often).await;
+    let mut agents = Vec::new();
+    for gateway in [HOME, FOREIGN] {
+        agents.push(world.connected(gateway).await);
+    }
+    agents[0].have_phone_at_home().await;
+    world.until(|status| status["devices"][0]["gateway"] == HOME.0).await;
+    agents[1].serve_phone().await;
+    let written = async |from, to| {
+        soon(async {
+            loop {
+                let kept = world.store.moves(9).await.unwrap();
+                if kept.iter().any(|one| (one.from, one.to) == (from, to)) {
+                    return kept.len();
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    };
+    assert_eq!(written(HOME, FOREIGN).await, 1);
+    // What is no news is not written again.
+    world.store.keep_moves(&[], UnixTime(i64::MAX)).await.unwrap();
+    agents[0].have_phone_at_home().await;
+    assert_eq!(written(FOREIGN, HOME).await, 1);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use homeward_channel::{
 use homeward_control::pb::{self, GoodbyeReason};
 use homeward_control::{Controller, ControllerSettings, FromGateway, ToGateway, Want};
 use homeward_controller::figures::Figures;
-use homeward_controller::hub::{Found, Hub};
+use homeward_controller::hub::{Found, Hub, Times};
 use homeward_daemon::{Metrics, Period, SystemClock};
 use homeward_model::Status;
 use homeward_store::{Enrolment, GatewayChange, Gateways, Store};
@@ -201,8 +201,8 @@ async fn bare(
     let figures = Figures::new(&mut Metrics::new("core", "0"));
     let (found_tx, found) = mpsc::unbounded_channel();
     let machine = Controller::new(ControllerSettings::default());
-    let patience = Duration::from_secs(10);
-    let hub = Hub::new(machine, store, figures, server.counters(), patience, found_tx);
+    let times = Times { hello: Duration::from_secs(10), keep_moves: Duration::from_secs(300) };
+    let hub = Hub::new(machine, store, figures, server.counters(), times, found_tx);
 
     let address = vec![server.local()[0].to_string()];
     let directory = enrolled.directory().to_owned();

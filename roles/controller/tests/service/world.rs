@@ -54,6 +54,11 @@ impl World {
     pub(crate) async fn with(configure: impl FnOnce(&mut Config)) -> Self {
         let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         furnish(&store).await;
+        Self::on(store, configure).await
+    }
+
+    /// A controller on a store that there is already.
+    pub(crate) async fn on(store: Arc<MemoryStore>, configure: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("core.sock");
         let mut config = Config {
@@ -200,6 +205,20 @@ impl Agent {
 
     pub(crate) async fn say(&self, message: FromGateway) {
         self.channel.to_core.send(message.to_pb()).await.unwrap();
+    }
+
+    /// Has the phone, on the household's own access point.
+    pub(crate) async fn have_phone_at_home(&self) {
+        self.say(FromGateway::Device(DeviceUpdate {
+            mac: PHONE,
+            network: SMITHNET,
+            connected: true,
+            signal: None,
+            at_home: true,
+            sequence: 1,
+            age: Duration::ZERO,
+        }))
+        .await;
     }
 
     /// Serves the phone, and wants its network's tunnel.
