@@ -11,6 +11,7 @@
 #![cfg(test)]
 
 mod attacks;
+mod crowd;
 mod hard_paths;
 mod idle;
 mod roaming;
