@@ -86,6 +86,12 @@ impl Batch {
         self.arena.len() - self.used
     }
 
+    /// Octets of all datagrams.
+    #[cfg(test)]
+    pub(crate) fn octets(&self) -> usize {
+        self.used
+    }
+
     /// Whether nothing is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()

@@ -218,3 +218,39 @@ pub(crate) fn tell_links(shared: &Shared, table: &Table, tell: impl Fn(&mut Rout
 pub(crate) fn target(way: &crate::link::Way, counters: &Arc<Counters>) -> Target {
     Target { to: way.to, from: way.from, counters: Some(Arc::clone(counters)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use homeward_l2tp::PathSettings;
+
+    use super::*;
+    use crate::stranger::{AT, Fixed, Stranger};
+
+    /// What a link says by itself, in a minute, to an address from which `came` octets came, and
+    /// which never answers.
+    fn said(sealed: bool, session: bool, came: usize) -> usize {
+        let stranger = Stranger::new(sealed, session, came);
+        let (mut batch, mut events) = (Batch::new(1 << 20), Vec::new());
+        let arrival = Some(stranger.arrival);
+        let settings = PathSettings::default();
+        for second in 0..60 {
+            let now = AT + Duration::from_secs(second);
+            stranger.peer.link(sealed).timeout(&settings, now, &mut Fixed);
+            pump(&stranger.peer, sealed, arrival, &mut batch, &mut events, now);
+        }
+        batch.octets()
+    }
+
+    #[test]
+    fn probes_and_initiations_are_no_more_than_came_from_an_address_before_it_is_proven() {
+        for (sealed, session) in [(false, false), (true, false), (true, true)] {
+            for came in 0..1000 {
+                let said = said(sealed, session, came);
+                assert!(said <= came, "{sealed} {session}: {said} octets for {came}");
+            }
+            assert!(said(sealed, session, 1000) > 0, "{sealed} {session}: it is challenged");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
 use homeward_l2tp::inner::INNER_HEADER_LEN;
-use homeward_l2tp::{InnerHeader, Outbound, Piece};
+use homeward_l2tp::{InnerHeader, Outbound, Overhead, Piece};
 use homeward_linux::UdpSocket;
 use homeward_linux::tap::{MAX_READ, VNET_HEADER};
 use homeward_model::Instant;
@@ -17,6 +17,7 @@ use crate::carry::{
     LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_refused, seal, target,
 };
 use crate::config::Side;
+use crate::counters::Counters;
 use crate::engine::{Alarm, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::{Link, Way};
@@ -116,7 +117,8 @@ impl Egress {
             link,
             way,
             largest: largest.min(LARGEST_PAYLOAD),
-            tunnel,
+            overhead: &tunnel.overhead,
+            counters: &tunnel.counters,
             now,
             packets: 0,
             octets: 0,
@@ -240,7 +242,8 @@ struct Sender<'a> {
     way: Way,
     /// The most octets of a frame in a packet.
     largest: usize,
-    tunnel: &'a Tunnel,
+    overhead: &'a Overhead,
+    counters: &'a Counters,
     now: Instant,
     packets: usize,
     /// Octets of all datagrams, and of the longest.
@@ -263,7 +266,7 @@ impl Sender<'_> {
     /// Sends one frame or super-frame.
     #[inline]
     fn forward(&mut self, outbound: &mut Outbound, vnet: &Vnet, frame: &mut [u8]) {
-        let counters = &self.tunnel.counters;
+        let counters = self.counters;
         if vnet.gso != Gso::None {
             let Ok(mut segments) = Segments::new(frame, vnet, self.largest) else {
                 return counters.malformed.add(1);
@@ -288,7 +291,7 @@ impl Sender<'_> {
             return counters.malformed.add(1);
         }
         if let Some(packet) = TcpPacket::decode(frame) {
-            let (overhead, way) = (&self.tunnel.overhead, &self.way);
+            let (overhead, way) = (self.overhead, &self.way);
             mss::clamp(frame, &packet, || Some(overhead.tcp_mss(way.to.ip(), way.mtu.into())));
         }
         // The session counts what cannot be cut.
@@ -317,9 +320,9 @@ impl Sender<'_> {
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
         let header = outbound.header(piece);
-        let counters = &self.tunnel.counters;
+        let counters = self.counters;
         if !self.way.proven {
-            let mut datagram = self.tunnel.overhead.datagram_len(piece.len);
+            let mut datagram = self.overhead.datagram_len(piece.len);
             if matches!(self.wire, Wire::Sealed(..)) {
                 datagram = datagram.max(wireguard::INITIATION); // without a session, that
             }
@@ -368,5 +371,64 @@ impl Sender<'_> {
     fn note(&mut self, octets: usize) {
         self.octets += octets;
         self.longest = self.longest.max(octets);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stranger::{AT, Stranger};
+
+    /// What is sent to an address from which `came` octets came, which is not proven, of three
+    /// frames of so many octets: all datagrams' octets.
+    fn sent(sealed: bool, session: bool, came: usize, frame: usize) -> usize {
+        let stranger = Stranger::new(sealed, session, came);
+        let (link, mut batch, mut plain) =
+            (stranger.peer.link(sealed), Batch::new(ARENA), [0; PLAIN]);
+        let (overhead, counters) = (Overhead::of(&stranger.session), Arc::default());
+        let way = link.route().way().unwrap();
+        assert!(!way.proven);
+        let wire = match (&stranger.peer.inner, &stranger.peer.cores) {
+            (Some(inner), Some(cores)) if sealed => Wire::Sealed(inner, cores),
+            _ => Wire::Clear,
+        };
+        let mut sender = Sender {
+            batch: &mut batch,
+            plain: &mut plain,
+            target: target(&way, &counters),
+            wire,
+            core: None,
+            link,
+            way,
+            largest: overhead.largest_payload(way.to.ip(), way.mtu.into()),
+            overhead: &overhead,
+            counters: &counters,
+            now: AT,
+            packets: 0,
+            octets: 0,
+            longest: 0,
+            sent: Traffic::default(),
+        };
+        let mut outbound = Outbound::new(&stranger.session);
+        let vnet = Vnet::decode(&[0; VNET_HEADER]);
+        for _ in 0..3 {
+            sender.forward(&mut outbound, &vnet, &mut vec![0x55; frame]);
+        }
+        sender.batch.octets()
+    }
+
+    #[test]
+    fn no_address_is_sent_more_than_came_from_it_before_it_is_proven() {
+        for (sealed, session) in [(false, false), (true, false), (true, true)] {
+            for frame in [14, 60, 100, 590, 1300] {
+                for came in (0..2000).step_by(7) {
+                    let sent = sent(sealed, session, came, frame);
+                    let what = format!("{sealed} {session}: frames of {frame}");
+                    assert!(sent <= came, "{what}: {sent} octets for {came}");
+                }
+                let all = sent(sealed, session, 6000, frame);
+                assert!(all > 0, "{sealed} {session}: as much as came may go");
+            }
+        }
     }
 }

@@ -39,6 +39,8 @@ mod egress;
 mod engine;
 mod ingress;
 mod link;
+#[cfg(test)]
+mod stranger;
 mod table;
 mod timers;
 mod wireguard;
