@@ -125,7 +125,9 @@ fn while_the_core_is_away_a_roamer_goes_on_and_afterwards_its_tunnel_is_the_same
         town.operator.core_is_up().await?;
         for site in [&town.home, &town.foreign] {
             let back = |status: &serde_json::Value| status["channel"]["state"] == "open";
-            let status = site.agent.status_where("the channel to be open", SOON, back).await?;
+            // After a long time away they ask less often.
+            let patience = SOON + Duration::from_secs(60);
+            let status = site.agent.status_where("the channel to be open", patience, back).await?;
             ensure!(status["channel"]["tunnels"][0]["tunnel"] == tunnel, "{status:#}");
         }
         let outage = down.outage(killed, now());
