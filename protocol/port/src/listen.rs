@@ -23,6 +23,9 @@ impl Port {
     pub(crate) fn is_elsewhere(&mut self, at: usize) {
         if let Some(station) = self.stations.get_mut(at) {
             station.addresses.doubt_leases();
+            // A lease may be of such an address, a doubt may not.
+            let protected = &self.protected;
+            station.addresses.drop_seen(|address| protected.binary_search(&address).is_ok());
         }
     }
 

@@ -28,7 +28,7 @@ pub struct Port {
     /// The devices, in the order of `keys`.
     pub(crate) stations: Vec<Station>,
     /// Ascending.
-    protected: Vec<Address>,
+    pub(crate) protected: Vec<Address>,
     pub(crate) neighbours: Neighbours,
     to_stranger: Groups,
     counters: Counters,

@@ -352,6 +352,8 @@ impl Oracle {
         }
         if let Some(at) = self.device(mac_at(frame, 6)) {
             self.devices[at].known.iter_mut().for_each(|k| k.origin = Origin::Seen);
+            let protected = &self.protected;
+            self.devices[at].known.retain(|k| !protected.contains(&k.address));
             return Err(Reason::Echo);
         }
         if frame[..5] == [1, 0x80, 0xc2, 0, 0] && frame[5] < 16 {

@@ -146,6 +146,20 @@ fn a_device_that_was_heard_elsewhere_may_have_another_lease_by_now() {
     assert_eq!(bench.up_v4(&tcp_v4(ROUTER_V4)), dropped(Reason::SourceAddress));
 }
 
+/// A server that gives away the router's address is wrong, but it is the home's; once it may have
+/// thought better of it, nobody is to keep the address.
+#[test]
+fn a_lease_of_the_routers_address_is_over_when_the_device_was_heard_elsewhere() {
+    let mut bench = Bench::home();
+    bench.lease(DEVICE, ROUTER_V4, 3600);
+    assert_eq!(bench.up_v4(&tcp_v4(ROUTER_V4)), Verdict::Pass);
+    let octets = build::arp(1, DEVICE, v4(60), ROUTER_V4);
+    let home = build::ethernet(build::BROADCAST, DEVICE, build::ARP, &octets);
+    assert_eq!(bench.down(&home), dropped(Reason::Echo));
+    assert_eq!(bench.bound(DEVICE), []);
+    assert_eq!(bench.up_v4(&tcp_v4(ROUTER_V4)), dropped(Reason::SourceAddress));
+}
+
 #[test]
 fn a_device_asks_for_renews_and_gives_back_its_lease() {
     let mut bench = Bench::home();
