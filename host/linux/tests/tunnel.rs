@@ -192,6 +192,7 @@ fn what_is_longer_than_the_link_carries_is_refused_and_not_cut_up() {
             };
             assert_eq!(send(1472).unwrap(), 1);
             assert_eq!(send(1473).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
+            socket.complaints(|one| panic!("no router has said {one:?}")).unwrap();
         }
         assert!(!socket("0.0.0.0:0", 0).reaches("[::1]:9".parse().unwrap()));
         assert!(!socket("[::1]:0", 0).reaches("127.0.0.1:9".parse().unwrap()));
