@@ -43,9 +43,27 @@ async fn more(download: &Download, octets: u64, limit: Duration) -> Result<()> {
     .await
 }
 
-/// How long both directions were silent since then.
-fn silences(down: &Flow, up: &Flow, since: Instant) -> (f64, f64) {
-    (down.outage(since, now()).silence_ms, up.outage(since, now()).silence_ms)
+/// A download to the phone, and datagrams both ways.
+struct Traffic {
+    download: Download,
+    down: Flow,
+    up: Flow,
+}
+
+impl Traffic {
+    /// Begins it, and waits until it is under way.
+    async fn begin(phone: &Namespace, address: Ipv4Addr) -> Result<Self> {
+        let download = Download::paced(&Namespace::ROOT, phone, CORE, 8000, PACE).await?;
+        let down = Flow::start(&Namespace::ROOT, phone, address, 5000)?;
+        let up = Flow::start(phone, &Namespace::ROOT, CORE, 5001)?;
+        more(&download, 50_000, SOON).await?;
+        Ok(Self { download, down, up })
+    }
+
+    /// How long each direction was silent since then, in ms.
+    fn silences(&self, since: Instant) -> (f64, f64) {
+        (self.down.outage(since, now()).silence_ms, self.up.outage(since, now()).silence_ms)
+    }
 }
 
 #[test]
@@ -91,10 +109,7 @@ fn a_foreign_gateway_that_reboots_takes_its_roamer_back_with_its_address_and_its
         let mut town = Town::build(&lab, "").await?;
         let lease = abroad(&mut town).await?;
         let phone = town.phone.namespace();
-        let download = Download::paced(&Namespace::ROOT, phone, CORE, 8000, PACE).await?;
-        let down = Flow::start(&Namespace::ROOT, phone, lease.address, 5000)?;
-        let up = Flow::start(phone, &Namespace::ROOT, CORE, 5001)?;
-        more(&download, 50_000, SOON).await?;
+        let traffic = Traffic::begin(phone, lease.address).await?;
 
         let rebooted = now();
         town.foreign.power_off();
@@ -102,13 +117,10 @@ fn a_foreign_gateway_that_reboots_takes_its_roamer_back_with_its_address_and_its
         town.foreign.power_on(&town.operator).await?;
         // The phone looks around as any that lost its network.
         town.phone.connected_since(rebooted, LATER).await?;
-        more(&download, 100_000, LATER).await?;
+        more(&traffic.download, 100_000, LATER).await?;
         let again = town.phone.dhcp(SOON).await?;
         ensure!(again.address == lease.address, "{again:?} is not {lease:?}");
-        println!(
-            "the foreign gateway was off for 3 s: silent {:?} ms",
-            silences(&down, &up, rebooted)
-        );
+        println!("the foreign gateway was off for 3 s: silent {:?} ms", traffic.silences(rebooted));
         Ok(())
     });
 }
@@ -122,23 +134,23 @@ fn a_home_gateway_that_reboots_finds_its_device_abroad_and_gives_it_its_home_bac
         let page = "the printer of elm street";
         let _printer = Printer::start(page, &host, Ipv4Addr::new(10, 1, 0, 9))?;
         let phone = town.phone.namespace();
-        let download = Download::paced(&Namespace::ROOT, phone, CORE, 8000, PACE).await?;
-        let down = Flow::start(&Namespace::ROOT, phone, lease.address, 5000)?;
-        let up = Flow::start(phone, &Namespace::ROOT, CORE, 5001)?;
-        more(&download, 50_000, SOON).await?;
+        let traffic = Traffic::begin(phone, lease.address).await?;
 
         let began = now();
         town.home.power_off();
         elapse(Duration::from_secs(3)).await;
-        ensure!(down.outage(began + Duration::from_secs(1), now()).arrived == 0, "nobody is home");
+        ensure!(
+            traffic.down.outage(began + Duration::from_secs(1), now()).arrived == 0,
+            "nobody is home"
+        );
         town.home.power_on(&town.operator).await?;
-        more(&download, 100_000, LATER).await?;
+        more(&traffic.download, 100_000, LATER).await?;
         let found = get(phone, Ipv4Addr::new(10, 1, 0, 9), SOON).await?;
         ensure!(found.contains(page), "{found}");
         let again = town.phone.dhcp(SOON).await?;
         ensure!(again.address == lease.address, "{again:?} is not {lease:?}");
         ensure!(town.phone.disconnects_since(began)?.is_empty(), "the phone was put out");
-        println!("the home gateway was off for 3 s: silent {:?} ms", silences(&down, &up, began));
+        println!("the home gateway was off for 3 s: silent {:?} ms", traffic.silences(began));
         Ok(())
     });
 }
@@ -149,18 +161,15 @@ fn a_foreign_gateway_whose_address_changes_keeps_the_roamers_sessions() {
         let mut town = Town::build(&lab, "").await?;
         let lease = abroad(&mut town).await?;
         let phone = town.phone.namespace();
-        let download = Download::paced(&Namespace::ROOT, phone, CORE, 8000, PACE).await?;
-        let down = Flow::start(&Namespace::ROOT, phone, lease.address, 5000)?;
-        let up = Flow::start(phone, &Namespace::ROOT, CORE, 5001)?;
-        more(&download, 50_000, SOON).await?;
+        let traffic = Traffic::begin(phone, lease.address).await?;
 
         let moved = now();
         let (old, new) = (town.foreign.gateway.address(), Ipv4Addr::new(10, 0, 0, 77));
         town.foreign.gateway.namespace().ip(&format!(
             "addr del {old}/24 dev eth0\naddr add {new}/24 dev eth0\nroute add default via {CORE}"
         ))?;
-        more(&download, 100_000, LATER).await?;
-        println!("renumbered: silent {:?} ms", silences(&down, &up, moved));
+        more(&traffic.download, 100_000, LATER).await?;
+        println!("renumbered: silent {:?} ms", traffic.silences(moved));
         ensure!(town.phone.disconnects_since(moved)?.is_empty(), "the phone was put out");
         let status = town.home.agent.status().await?;
         let endpoint = status["tunnels"][0]["endpoint"].as_str().unwrap_or_default();

@@ -98,11 +98,10 @@ impl Demo {
                 step.address,
                 if step.printer_reached { "answers" } else { "does not answer" }
             );
-            let good = step.printer_reached && step.address == lease.address.to_string();
+            let good = step.printer_reached && step.address_kept;
             let outcome = if good { Outcome::Done } else { Outcome::Failed };
             self.tell(Actor::Station, &format!("On to {}", to.name()), &how, outcome);
-            walk.moves
-                .push(Move { address_kept: step.address == lease.address.to_string(), ..step });
+            walk.moves.push(step);
         }
         walk.broken = traffic.download.end();
         walk.octets = traffic
