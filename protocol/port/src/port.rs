@@ -39,6 +39,8 @@ pub(crate) struct Station {
     up: Option<Bucket>,
     down: Option<Bucket>,
     groups: Groups,
+    /// ARP that is for it alone.
+    arp: Bucket,
     pub(crate) addresses: Addresses,
 }
 
@@ -81,10 +83,12 @@ impl Port {
             .collect();
         self.protected.sort_unstable();
         self.protected.dedup();
+        let arp = Bucket::of_frames(settings.to_stranger.arp);
         for (key, device) in devices {
             let mut station = match old.remove(&key) {
                 Some(mut station) => {
                     station.groups.resize(&settings.from_stranger, now);
+                    station.arp = station.arp.resized(arp.clone(), now);
                     station.up = resized(station.up, device.up, now);
                     station.down = resized(station.down, device.down, now);
                     station
@@ -93,6 +97,7 @@ impl Port {
                     up: device.up.map(Bucket::of_octets),
                     down: device.down.map(Bucket::of_octets),
                     groups: Groups::full(&settings.from_stranger),
+                    arp: arp.clone(),
                     addresses: Addresses::default(),
                 },
             };
@@ -200,12 +205,17 @@ impl Port {
         if self.side == Side::Home {
             self.listen(kind, ethernet.payload, at, now)?;
         }
-        if let Some(scope) = scope(&ethernet, kind) {
-            self.to_stranger.take(scope, frame.len(), now)?;
-        }
-        match at.and_then(|at| self.stations.get_mut(at)) {
-            Some(station) => police(station.down.as_mut(), frame.len(), now),
-            None => Ok(()),
+        let scope = scope(&ethernet, kind);
+        match (at.and_then(|at| self.stations.get_mut(at)), scope) {
+            // Answers to one device are not to use up what the others may be told.
+            (Some(station), scope) => {
+                if scope.is_some() && !station.arp.take_frame(frame.len(), now) {
+                    return Err(Reason::ArpRate);
+                }
+                police(station.down.as_mut(), frame.len(), now)
+            }
+            (None, Some(scope)) => self.to_stranger.take(scope, frame.len(), now),
+            (None, None) => Ok(()),
         }
     }
 

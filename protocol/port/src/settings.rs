@@ -22,7 +22,8 @@ pub struct Settings {
     pub addresses: AddressPolicy,
     /// Limits on ARP, broadcast and multicast from each device.
     pub from_stranger: GroupLimits,
-    /// Limits on ARP, broadcast and multicast to the devices, all of them together.
+    /// Limits on ARP, broadcast and multicast to the devices, all of them together; on ARP that
+    /// is for one device alone, to each.
     pub to_stranger: GroupLimits,
 }
 

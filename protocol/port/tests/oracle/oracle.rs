@@ -24,6 +24,7 @@ struct Device {
     up: Option<Bucket>,
     down: Option<Bucket>,
     groups: Groups,
+    answers: Groups,
     known: Vec<Known>,
 }
 
@@ -61,6 +62,7 @@ impl Oracle {
                     up: bucket(device.up),
                     down: bucket(device.down),
                     groups: Groups::new(&settings.from_stranger),
+                    answers: Groups::new(&settings.to_stranger),
                     known: Vec::new(),
                 })
                 .collect(),
@@ -372,7 +374,10 @@ impl Oracle {
                 _ => {}
             }
         }
-        self.to_stranger.take(frame, now)?;
+        match to {
+            Some(at) => self.devices[at].answers.take(frame, now)?,
+            None => self.to_stranger.take(frame, now)?,
+        }
         policed(to.and_then(|at| self.devices[at].down.as_mut()), frame.len(), now)
     }
 

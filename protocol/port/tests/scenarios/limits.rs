@@ -102,6 +102,20 @@ fn unicast_arp_is_limited_too() {
 }
 
 #[test]
+fn answers_to_one_device_cost_neither_another_nor_what_all_are_asked() {
+    let mut bench = Bench::home();
+    let arp = |to: Mac, operation| {
+        let octets = build::arp(operation, PRINTER, PRINTER_V4, OWN_V4);
+        build::ethernet(to, PRINTER, build::ARP, &octets)
+    };
+    let passed = (0..1000).filter(|_| bench.down(&arp(DEVICE, 2)) == Verdict::Pass).count() as u32;
+    assert_eq!(passed, GroupLimits::default().arp.burst);
+    assert_eq!(bench.down(&arp(DEVICE, 2)), dropped(Reason::ArpRate));
+    assert_eq!(bench.down(&arp(OTHER_DEVICE, 2)), Verdict::Pass);
+    assert_eq!(bench.down(&arp(build::BROADCAST, 1)), Verdict::Pass);
+}
+
+#[test]
 fn a_device_is_policed_to_its_class_of_service_in_both_directions() {
     let bandwidth = Bandwidth { up: Some(8_000_000), down: Some(16_000_000) };
     let mut bench = Bench::with(Settings {
