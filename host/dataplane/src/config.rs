@@ -32,6 +32,9 @@ pub struct Config {
     /// After how long a silence a peer is sent something that keeps a NAT's mapping open. Never by
     /// default: an idle peer costs nothing. One of two ends is enough, the one behind the NAT.
     pub keepalive: Option<Duration>,
+    /// For how long a frame waits for a peer that has not answered yet; with zero none does. A
+    /// tunnel's newest 32 wait, of 32 KiB in all.
+    pub hold: Duration,
 }
 
 impl Config {
@@ -45,6 +48,7 @@ impl Config {
             receive_buffer: 4 << 20,
             send_buffer: 2 << 20,
             keepalive: None,
+            hold: Duration::from_secs(3),
         }
     }
 }

@@ -44,7 +44,6 @@ pub(crate) struct Counters {
     pub(crate) sent: TrafficCounter,
     pub(crate) received: TrafficCounter,
     pub(crate) no_path: Counter,
-    pub(crate) unproven: Counter,
     pub(crate) socket_full: Counter,
     pub(crate) socket_error: Counter,
     pub(crate) tap: Counter,

@@ -84,7 +84,8 @@ impl Dataplane {
         let system = |errno: nix::Error| Error::System(errno.into());
         let identity = Identity::new(&config.private_key);
         let (clock, tell) = (Box::new(clock), Box::new(events));
-        let shared = Arc::new(Shared::new(identity, path, clock, tell).map_err(system)?);
+        let shared =
+            Arc::new(Shared::new(identity, path, config.hold, clock, tell).map_err(system)?);
         let sockets: Arc<[UdpSocket]> = sockets.into();
         let addresses: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_address).collect();
         for address in &addresses {
@@ -273,6 +274,7 @@ impl Dataplane {
             overhead: Overhead::of(&config.session),
             tap: Arc::clone(&tap),
             gone: false.into(),
+            hold: Mutex::default(),
             outbound: Mutex::new(Outbound::new(&config.session)),
             inbound: Mutex::new(Inbound::new(&config.session, InboundSettings::default())),
             slot: Slot::default(),
@@ -491,7 +493,7 @@ impl fmt::Debug for Dataplane {
 }
 
 impl Table {
-    fn tunnel(&self, tunnel: TunnelId) -> Result<&Tunnel, Error> {
+    pub(crate) fn tunnel(&self, tunnel: TunnelId) -> Result<&Tunnel, Error> {
         let place = self.tunnel_ids.get(&tunnel).copied();
         place.and_then(|at| self.tunnels.get(at)).ok_or(Error::UnknownTunnel(tunnel))
     }
@@ -551,7 +553,6 @@ fn drops(tunnel: &Tunnel) -> Drops {
     Drops {
         port: port.from_stranger.dropped_in_all() + port.to_stranger.dropped_in_all(),
         no_path: counters.no_path.get(),
-        unproven: counters.unproven.get(),
         socket_full: counters.socket_full.get(),
         socket_error: counters.socket_error.get(),
         tap: counters.tap.get(),

@@ -1,7 +1,7 @@
 //! What the two threads and the handle share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use homeward_l2tp::PathSettings;
@@ -10,8 +10,9 @@ use homeward_model::{Clock, Entropy, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::config::TunnelId;
 use crate::event::Event;
-use crate::table::Table;
+use crate::table::{Table, lock};
 use crate::timers::{Slot, Timers};
 use crate::wireguard::Identity;
 
@@ -43,6 +44,8 @@ pub(crate) enum Timer {
 pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) path: PathSettings,
+    /// For how long a frame waits for its peer.
+    pub(crate) hold: Duration,
     pub(crate) timers: Timers<Timer>,
     /// The interfaces, for the thread that sends.
     pub(crate) interfaces: Epoll,
@@ -51,6 +54,8 @@ pub(crate) struct Shared {
     table: RwLock<Table>,
     clock: Box<dyn Clock>,
     tell: Box<dyn Fn(Event) + Send + Sync>,
+    /// Tunnels whose peer came or went, since the thread that sends has looked.
+    turned: Mutex<Vec<TunnelId>>,
     wake_sender: EventFd,
     wake_receiver: EventFd,
 }
@@ -68,6 +73,7 @@ impl Shared {
     pub(crate) fn new(
         identity: Identity,
         path: PathSettings,
+        hold: Duration,
         clock: Box<dyn Clock>,
         tell: Box<dyn Fn(Event) + Send + Sync>,
     ) -> nix::Result<Self> {
@@ -78,6 +84,7 @@ impl Shared {
         Ok(Self {
             identity,
             path,
+            hold,
             timers: Timers::default(),
             interfaces,
             stopping: AtomicBool::new(false),
@@ -85,6 +92,7 @@ impl Shared {
             table: RwLock::default(),
             clock,
             tell,
+            turned: Mutex::default(),
             wake_sender,
             wake_receiver,
         })
@@ -118,8 +126,14 @@ impl Shared {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what happened. Without a lock held: who is told may ask for something.
+    /// Tells what happened; what waits for a peer learns first that it came or went. Without a
+    /// lock held: who is told may ask for something.
     pub(crate) fn tell(&self, events: &mut Vec<Event>) {
+        let mut turned = events.iter().filter_map(Event::turned).peekable();
+        if turned.peek().is_some() {
+            lock(&self.turned).extend(turned);
+            self.wake_sender();
+        }
         for event in events.drain(..) {
             (self.tell)(event);
         }
@@ -143,12 +157,22 @@ impl Shared {
     /// Ends both threads.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        let _ = self.wake_sender.write(1);
+        self.wake_sender();
         self.wake_receiver();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    fn wake_sender(&self) {
+        let _ = self.wake_sender.write(1);
+    }
+
+    /// Takes back the wake-ups of the sending thread. Gives the tunnels to look at again.
+    pub(crate) fn sender_woke(&self) -> Vec<TunnelId> {
+        let _ = self.wake_sender.read();
+        std::mem::take(&mut lock(&self.turned))
     }
 
     /// Takes back the wake-ups of the receiving thread.
@@ -214,7 +238,8 @@ mod tests {
         let tell = Arc::clone(&told);
         let identity = Identity::new(&Key::new([1; 32]));
         let tell = Box::new(move |_| *tell.lock().unwrap() += 1);
-        let shared = Shared::new(identity, PathSettings::default(), Box::new(Still), tell);
+        let shared =
+            Shared::new(identity, PathSettings::default(), Duration::ZERO, Box::new(Still), tell);
         let shared = Arc::new(shared.unwrap());
         let alarm = Alarm(Arc::clone(&shared));
         let dies = std::thread::spawn(move || {

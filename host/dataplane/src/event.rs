@@ -39,3 +39,13 @@ pub enum Event {
         tunnel: TunnelId,
     },
 }
+
+impl Event {
+    /// The tunnel, if it is one whose peer came or went.
+    pub(crate) fn turned(&self) -> Option<TunnelId> {
+        match *self {
+            Self::Up { tunnel } | Self::Unreachable { tunnel } => Some(tunnel),
+            Self::PathMtu { .. } | Self::Moved { .. } | Self::Gone { .. } => None,
+        }
+    }
+}

@@ -37,6 +37,7 @@ mod counters;
 mod dataplane;
 mod egress;
 mod engine;
+mod hold;
 mod ingress;
 mod link;
 #[cfg(test)]

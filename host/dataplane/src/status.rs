@@ -63,10 +63,8 @@ pub struct Traffic {
 pub struct Drops {
     /// Frames that the port refused: filtered or over a limit.
     pub port: u64,
-    /// Frames for a peer without a known endpoint, or without a WireGuard session.
+    /// Frames for a peer that does not answer, or that waited in vain until it does.
     pub no_path: u64,
-    /// Frames that an address not proven yet must not be sent, lest we amplify.
-    pub unproven: u64,
     /// Datagrams that the socket refused because its buffer was full.
     pub socket_full: u64,
     /// Datagrams that the socket refused for another reason.

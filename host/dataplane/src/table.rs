@@ -16,6 +16,7 @@ use slab::Slab;
 
 use crate::config::{PeerConfig, PeerId, TunnelConfig, TunnelId};
 use crate::counters::Counters;
+use crate::hold::Hold;
 use crate::link::Link;
 use crate::timers::Slot;
 use crate::wireguard::{Cores, Way};
@@ -84,6 +85,8 @@ pub(crate) struct Tunnel {
     pub(crate) tap: Arc<Tap>,
     /// Whether the interface was deleted by somebody else.
     pub(crate) gone: AtomicBool,
+    /// What waits for the peer.
+    pub(crate) hold: Mutex<Hold>,
     pub(crate) outbound: Mutex<Outbound>,
     pub(crate) inbound: Mutex<Inbound>,
     /// When fragments are to be given up.

@@ -131,6 +131,9 @@ pub struct Tunnel {
     /// How often an idle tunnel says something, so that a NAT in front of this gateway remembers
     /// it; unset: never.
     pub keepalive: Option<Period>,
+    /// For how long a frame waits for its tunnel to be up; zero: not at all. 32 frames of a
+    /// tunnel may wait.
+    pub hold: Period,
     /// For how long this gateway goes on by itself while the controller is away. Tunnels that are
     /// up stay up even then.
     pub offline: Period,
@@ -143,6 +146,7 @@ impl Default for Tunnel {
             advertise: Vec::new(),
             dscp: 1,
             keepalive: None,
+            hold: Period(Duration::from_secs(3)),
             offline: Period(Duration::from_secs(4 * 3600)),
         }
     }

@@ -47,6 +47,7 @@ impl Reach {
             listen: config.tunnel.listen.clone(),
             dscp: config.tunnel.dscp,
             keepalive: config.tunnel.keepalive.map(|period| period.0),
+            hold: config.tunnel.hold.0,
             ..homeward_dataplane::Config::new(Key::new(entropy.octets()))
         };
         let events = inputs.clone();

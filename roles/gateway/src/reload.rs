@@ -63,7 +63,8 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let Home { psk_file, bridge: home_bridge } = home;
     let ChannelConfig { core: controllers, directory, token_file, keepalive, keepalive_timeout } =
         channel;
-    let Tunnel { listen, advertise: _, dscp, keepalive: tunnel_keepalive, offline: _ } = tunnel;
+    let Tunnel { listen, advertise: _, dscp, keepalive: tunnel_keepalive, hold, offline: _ } =
+        tunnel;
     let mut compare = |key, differs: bool| {
         if differs {
             found.push(key);
@@ -87,6 +88,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("tunnel.listen", differ(&old.tunnel.listen, listen));
     compare("tunnel.dscp", differ(&old.tunnel.dscp, dscp));
     compare("tunnel.keepalive", differ(&old.tunnel.keepalive, tunnel_keepalive));
+    compare("tunnel.hold", differ(&old.tunnel.hold, hold));
     compare("disconnect", differ(&old.disconnect, disconnect));
     compare("control", differ(&old.control, control));
     compare("metrics", differ(&old.metrics, metrics));
@@ -125,6 +127,7 @@ mod tests {
         advertise = ["192.0.2.1:1701"]
         dscp = 1
         keepalive = "25s"
+        hold = "3s"
         offline = "4h"
         [roam]
         bridge = "br-roam"
@@ -175,6 +178,7 @@ mod tests {
             ("[::]:1701", "[::]:1702", "tunnel.listen"),
             ("dscp = 1", "dscp = 8", "tunnel.dscp"),
             ("\"25s\"", "\"26s\"", "tunnel.keepalive"),
+            ("\"3s\"", "\"2s\"", "tunnel.hold"),
             ("127.0.0.1:3799", "127.0.0.1:3798", "disconnect"),
             ("/run/a.sock", "/run/b.sock", "control"),
             ("127.0.0.1:9465", "127.0.0.1:9466", "metrics"),

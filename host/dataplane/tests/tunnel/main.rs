@@ -7,6 +7,7 @@
 mod attacks;
 mod changes;
 mod ends;
+mod first;
 mod idle;
 mod relay;
 mod space;
