@@ -96,12 +96,12 @@ fn send_sealed_probe(
     now: Instant,
 ) {
     let (Some(inner), Some(cores)) = (&peer.inner, &peer.cores) else { return };
-    let mut core = cores.lock(Way::Out);
-    if let Some(len) = core.wake(batch.room(), now)
+    if let Some(len) = cores.lock(Way::Out).wake(batch.room(), now)
         && route.spend(target.to, len, now)
     {
         batch.push(target, len);
     }
+    let mut core = cores.sealer();
     let mut paid = sealed_len(header.len() + probe.echo.len());
     if core.has_session() {
         let mut plain = [0; PLAIN];
@@ -121,9 +121,10 @@ fn send_sealed_probe(
         }
         paid = 0;
     }
+    drop(core);
     if batch.left() >= INITIATION
         && route.spend(target.to, INITIATION.saturating_sub(paid), now)
-        && let Some(len) = core.initiate(batch.room(), now)
+        && let Some(len) = cores.lock(Way::Out).initiate(batch.room(), now)
     {
         batch.push(target, len);
     }

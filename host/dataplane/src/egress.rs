@@ -28,7 +28,7 @@ use crate::offload::segment::{Segments, complete_checksum};
 use crate::offload::vnet::{Gso, Vnet};
 use crate::status::{State, Traffic};
 use crate::table::{Peer, Table, Tunnel, lock};
-use crate::wireguard::{self, Core};
+use crate::wireguard::{self, Core, Cores};
 
 /// Room for datagrams: what two super-frames become.
 const ARENA: usize = 160 * 1024;
@@ -116,15 +116,25 @@ impl Egress {
         let sealed = tunnel.config.encrypted;
         let link = peer.link(sealed);
         // What holds for all of them is found out once.
-        let Some((way, wire)) = outlet(peer, sealed) else {
+        let Some((way, keys)) = outlet(peer, sealed) else {
             let wanted = link.route().state() != State::Unreachable;
             return self.hold(tunnel, wanted, now);
+        };
+        let target = target(&way, &tunnel.counters);
+        let wire = match keys {
+            None => Wire::Clear,
+            Some((inner, cores)) => {
+                if let Some(len) = cores.begin(self.batch.room()) {
+                    self.batch.push(&target, len);
+                }
+                Wire::Sealed(inner, cores.sealer())
+            }
         };
         let largest = tunnel.overhead.largest_payload(way.to.ip(), way.mtu.into());
         let mut sender = Sender {
             batch: &mut self.batch,
             plain: &mut self.plain,
-            target: target(&way, &tunnel.counters),
+            target,
             wire,
             way,
             largest: largest.min(LARGEST_PAYLOAD),
@@ -246,16 +256,18 @@ fn admits(tunnel: &Tunnel, frame: &[u8], now: Instant) -> bool {
     verdict.passes()
 }
 
+/// What packets are sealed with.
+type Keys<'a> = (&'a InnerHeader, &'a Cores);
+
 /// Where frames for a peer go, and inside what; `None` while it is not there. An address that is
 /// not proven is sent no frame: what it may be sent goes into its proof.
-fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, Wire<'_>)> {
+fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, Option<Keys<'_>>)> {
     let way = peer.link(sealed).route().way().filter(|way| way.proven)?;
-    let wire = match (sealed, &peer.inner, &peer.cores) {
-        (false, _, _) => Wire::Clear,
-        (true, Some(inner), Some(cores)) => Wire::Sealed(inner, cores.lock(wireguard::Way::Out)),
-        (true, _, _) => return None,
-    };
-    Some((way, wire))
+    match (sealed, &peer.inner, &peer.cores) {
+        (false, _, _) => Some((way, None)),
+        (true, Some(inner), Some(cores)) => Some((way, Some((inner, cores)))),
+        (true, _, _) => None,
+    }
 }
 
 /// What is around a tunnel's packets.

@@ -28,7 +28,6 @@ impl Entropy for Fixed {
 /// Such a peer, with one tunnel.
 pub(crate) struct Stranger {
     pub(crate) peer: Peer,
-    pub(crate) session: SessionConfig,
     pub(crate) arrival: Arrival,
 }
 
@@ -68,7 +67,7 @@ impl Stranger {
         let settings = PathSettings::default();
         link.route().add_carrier(TunnelId(1), &session, &settings, &[], AT, &mut events);
         link.received(arrival, came, sealed, AT, &mut events);
-        Self { peer, session, arrival }
+        Self { peer, arrival }
     }
 }
 

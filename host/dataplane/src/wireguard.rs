@@ -3,7 +3,7 @@
 //! A core belongs to one peer, and everything that it does needs it exclusively. So each peer has
 //! two: what we send is sealed in sessions that we began, what the peer sends is opened in
 //! sessions that it began. Then the thread that sends and the thread that receives do not wait
-//! for each other. To the other end that is no more than a peer of which two sessions are
+//! for each other. (Until both have begun one, the one that is there serves both ways.) To the other end that is no more than a peer of which two sessions are
 //! current, and it may use either: a peer that begins only one (a Linux kernel) is served by
 //! either core, at the price of the lock.
 
@@ -205,6 +205,31 @@ impl Cores {
         };
         core.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The core to seal with: ours, or while that has no session the other, if that has one. So
+    /// one handshake is enough to begin to speak, whoever's was quicker.
+    pub(crate) fn sealer(&self) -> MutexGuard<'_, Core> {
+        let outward = self.lock(Way::Out);
+        if outward.has_session() {
+            return outward;
+        }
+        drop(outward);
+        let inward = self.lock(Way::In);
+        if inward.has_session() { inward } else { self.lock(Way::Out) }
+    }
+
+    /// Begins a session of ours, where there is none and none is under way. Gives the length of
+    /// the initiation.
+    pub(crate) fn begin(&self, room: &mut [u8]) -> Option<usize> {
+        let mut outward = self.lock(Way::Out);
+        if outward.has_session() {
+            return None;
+        }
+        match outward.tunn.format_handshake_initiation(room, false) {
+            TunnResult::WriteToNetwork(message) => Some(message.len()),
+            _ => None,
+        }
+    }
 }
 
 impl Core {
@@ -366,6 +391,26 @@ mod tests {
         let Sealed::Data(len) = state else { panic!("{state:?}") };
         assert_eq!(data_index(&sealed), Some(a.indices[0]));
         assert_eq!(a.lock(Way::Out).open(&sealed[..len], &mut opened), Ok(Opened::Packet(40)));
+    }
+
+    #[test]
+    fn one_handshake_is_enough_for_both_to_speak() {
+        let [(_, a), (_, b)] = pair();
+        let mut room = [0; 2048];
+        assert_eq!(b.begin(&mut room), Some(INITIATION));
+        assert_eq!(b.begin(&mut room), None, "it is under way");
+        begin(&a, &b);
+        let (mut sealed, mut opened) = ([0; 2048], [0; 2048]);
+        let state = b.sealer().seal(&packet(1), &mut sealed);
+        let Sealed::Data(len) = state else { panic!("{state:?}") };
+        assert_eq!(data_index(&sealed), Some(a.indices[0]), "in the session that a began");
+        assert_eq!(a.lock(Way::Out).open(&sealed[..len], &mut opened), Ok(Opened::Packet(40)));
+        begin(&b, &a);
+        let state = b.sealer().seal(&packet(2), &mut sealed);
+        let Sealed::Data(len) = state else { panic!("{state:?}") };
+        assert_eq!(data_index(&sealed), Some(a.indices[1]), "in its own, now that it has one");
+        assert_eq!(a.lock(Way::In).open(&sealed[..len], &mut opened), Ok(Opened::Packet(40)));
+        assert_eq!(b.begin(&mut room), None, "there is one");
     }
 
     #[test]
