@@ -6,6 +6,7 @@
 //! | [`secret`] | [`Secret`], [`Passphrase`], [`Psk`], [`DeviceKey`] |
 //! | [`service`] | [`ClassOfService`] and what it is made of |
 //! | [`record`] | [`Account`], [`Gateway`], [`Network`], [`Device`], and the [`RoamingRecord`] that joins them |
+//! | [`login`] | [`Login`], its [`Nai`] and its [`Verifier`] |
 //! | [`grant`] | [`Grant`] and [`Refusal`]: the two answers to a look-up |
 //! | [`time`] | [`Instant`], [`UnixTime`], [`Clock`], [`Entropy`] |
 //!
@@ -15,6 +16,7 @@
 
 pub mod address;
 pub mod grant;
+pub mod login;
 pub mod name;
 pub mod record;
 pub mod secret;
@@ -23,10 +25,11 @@ pub mod time;
 
 pub use address::{Mac, Rssi, Ssid};
 pub use grant::{Grant, Refusal, RefusalReason};
+pub use login::{Login, Nai, NtHash, Verifier};
 pub use name::{Name, Place};
 pub use record::{
-    Account, AccountId, ClassId, Device, DeviceId, Gateway, GatewayId, LookupForm, Network,
-    NetworkId, RoamingRecord, Security, Status,
+    Account, AccountId, ClassId, Device, DeviceId, Gateway, GatewayId, LoginId, LookupForm,
+    Network, NetworkId, RoamingRecord, Security, Status,
 };
 pub use secret::{DeviceKey, Passphrase, Psk, Secret};
 pub use service::{

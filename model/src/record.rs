@@ -33,7 +33,9 @@ ids!(
     /// Key of a [`Device`].
     DeviceId,
     /// Key of a [`ClassOfService`].
-    ClassId
+    ClassId,
+    /// Key of a [`Login`](crate::Login).
+    LoginId
 );
 
 /// Whether a record is in force.

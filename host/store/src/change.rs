@@ -2,11 +2,12 @@
 //! leaves the field as it is), `*Filter` selects (`None` selects all), [`Page`] cuts lists.
 
 use homeward_model::{
-    Account, AccountId, ClassId, ClassOfService, Coverage, DeviceId, DeviceKey, GatewayId,
-    LookupForm, Mac, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms, Ssid, Status,
+    Account, AccountId, ClassId, ClassOfService, Coverage, DeviceId, DeviceKey, GatewayId, LoginId,
+    LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms, Ssid,
+    Status, UnixTime, Verifier,
 };
 
-use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind};
+use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
 
 /// A part of a list: the `limit` records that follow `after` in the order of identifiers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,6 +218,53 @@ pub struct DeviceFilter {
     pub status: Option<Status>,
 }
 
+/// A log-in to create.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLogin {
+    /// Who pays.
+    pub account: AccountId,
+    /// The name, unique.
+    pub name: Nai,
+    /// What its password is held against.
+    pub verifier: Verifier,
+    /// The one station that may use it; no group address.
+    pub mac: Option<Mac>,
+    /// Until when it is good.
+    pub expires: Option<UnixTime>,
+    /// What it is called: at most 128 characters, none of them a control character.
+    pub label: String,
+    /// Whether it is in force.
+    pub status: Status,
+}
+
+/// What to change in a log-in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoginChange {
+    /// The name.
+    pub name: Option<Nai>,
+    /// What its password is held against.
+    pub verifier: Option<Verifier>,
+    /// The one station that may use it; `Some(None)`: any.
+    pub mac: Option<Option<Mac>>,
+    /// Until when it is good; `Some(None)`: for life.
+    pub expires: Option<Option<UnixTime>>,
+    /// What it is called.
+    pub label: Option<String>,
+    /// Whether it is in force.
+    pub status: Option<Status>,
+}
+
+/// Which log-ins to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LoginFilter {
+    /// Those of this account.
+    pub account: Option<AccountId>,
+    /// Those that only this station may use.
+    pub mac: Option<Mac>,
+    /// Those of this status.
+    pub status: Option<Status>,
+}
+
 /// `status(…)`: the change that suspends or resumes.
 macro_rules! changes {
     ($($change:ty),+) => { $(
@@ -229,7 +277,7 @@ macro_rules! changes {
     )+ };
 }
 
-changes!(AccountChange, GatewayChange, NetworkChange, DeviceChange);
+changes!(AccountChange, GatewayChange, NetworkChange, DeviceChange, LoginChange);
 
 /// Sets each field of `$record` that `$change` has a value for.
 macro_rules! set {
@@ -268,6 +316,14 @@ impl NewDevice {
     }
 }
 
+impl NewLogin {
+    pub(crate) fn facts(&self, id: LoginId) -> LoginFacts {
+        let Self { account, name, verifier, mac, expires, label, status } = self.clone();
+        let verifier = VerifierKind::of(&verifier);
+        LoginFacts { id, account, name, verifier, mac, expires, label, status }
+    }
+}
+
 impl ClassChange {
     pub(crate) fn apply(&self, class: &mut ClassOfService) {
         set!(class, self: name, coverage, terms);
@@ -299,6 +355,16 @@ impl DeviceChange {
         set!(device, self: mac, label, status);
         if let Some(key) = &self.key {
             device.key = KeyKind::of(key.as_ref());
+        }
+    }
+}
+
+impl LoginChange {
+    /// All but the verifier itself.
+    pub(crate) fn apply(&self, login: &mut LoginFacts) {
+        set!(login, self: name, mac, expires, label, status);
+        if let Some(verifier) = &self.verifier {
+            login.verifier = VerifierKind::of(verifier);
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use homeward_model::{Mac, Network, NetworkId, Security, ServiceTerms, Ssid};
+use homeward_model::{AccountId, Mac, Network, NetworkId, Security, ServiceTerms, Ssid};
 use ipnet::IpNet;
 
-use crate::error::Invalid;
-use crate::outbox::{GatewayFacts, KeyKind};
+use crate::error::{Entity, Error, Invalid};
+use crate::outbox::{GatewayFacts, KeyKind, LoginFacts};
 
 /// How many devices of a network have which kind of key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,13 +50,28 @@ pub(crate) fn gateway(gateway: &mut GatewayFacts, secret_len: usize) -> Result<(
 /// A device's own values; [`key`] looks at its key.
 pub(crate) fn device(mac: Mac, label: &str) -> Result<(), Invalid> {
     individual(mac)?;
-    if let Some(at) = label.chars().position(char::is_control) {
-        return Err(Invalid::LabelControl(at + 1));
+    self::label(label)
+}
+
+/// A log-in's own values.
+pub(crate) fn login(login: &LoginFacts) -> Result<(), Invalid> {
+    login.mac.map_or(Ok(()), individual)?;
+    label(&login.label)
+}
+
+/// Whether nothing hangs on an account any more.
+pub(crate) fn unreferenced(
+    account: AccountId,
+    networks: usize,
+    logins: usize,
+) -> Result<(), Error> {
+    for (count, by) in [(networks, Entity::Network), (logins, Entity::Login)] {
+        if count > 0 {
+            let (entity, count) = (Entity::Account, count as u64);
+            return Err(Error::Referenced { entity, id: account.0, count, by });
+        }
     }
-    match label.chars().count() {
-        0..=128 => Ok(()),
-        len => Err(Invalid::LabelLength(len)),
-    }
+    Ok(())
 }
 
 /// A key of that kind in a network of that security.
@@ -83,6 +98,16 @@ pub(crate) fn network(old_ssid: Ssid, new: &Network, keys: KeyCounts) -> Result<
         return Err(refused(keys.psk, "a passphrase"));
     }
     Ok(())
+}
+
+fn label(label: &str) -> Result<(), Invalid> {
+    if let Some(at) = label.chars().position(char::is_control) {
+        return Err(Invalid::LabelControl(at + 1));
+    }
+    match label.chars().count() {
+        0..=128 => Ok(()),
+        len => Err(Invalid::LabelLength(len)),
+    }
 }
 
 fn individual(mac: Mac) -> Result<(), Invalid> {

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
-use homeward_model::{AccountId, DeviceId, Mac, Name, NetworkId, Security, Ssid};
+use homeward_model::{AccountId, DeviceId, LoginId, Mac, Nai, Name, NetworkId, Security, Ssid};
 
 use crate::keyring::KeyFileError;
 use crate::outbox::Seq;
@@ -26,12 +26,14 @@ pub enum Entity {
     Network,
     /// A device.
     Device,
+    /// A log-in.
+    Login,
 }
 
 impl Entity {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Class, Self::Account, Self::Gateway, Self::Network, Self::Device];
+    pub const ALL: [Self; 6] =
+        [Self::Class, Self::Account, Self::Gateway, Self::Network, Self::Device, Self::Login];
 
     /// The word for commands, tables and the outbox.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Entity {
             Self::Gateway => "gateway",
             Self::Network => "network",
             Self::Device => "device",
+            Self::Login => "login",
         }
     }
 
@@ -52,6 +55,7 @@ impl Entity {
             Self::Gateway => "gateways",
             Self::Network => "networks",
             Self::Device => "devices",
+            Self::Login => "log-ins",
         }
     }
 }
@@ -60,6 +64,7 @@ impl fmt::Display for Entity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Class => "class of service",
+            Self::Login => "log-in",
             other => other.as_str(),
         })
     }
@@ -144,6 +149,14 @@ pub enum Error {
         /// The device that has it.
         by: DeviceId,
     },
+    /// The name is another log-in's.
+    #[error("log-in {name} exists already: log-in {by}")]
+    LoginTaken {
+        /// The name.
+        name: Nai,
+        /// The log-in that has it.
+        by: LoginId,
+    },
     /// A record cannot be deleted for others that refer to it.
     #[error("{entity} {id} still has {}; {}", Count(*count, *by), repair(*entity))]
     Referenced {
@@ -216,6 +229,7 @@ impl Error {
                 | Self::AddressTaken { .. }
                 | Self::SsidTaken { .. }
                 | Self::DeviceTaken { .. }
+                | Self::LoginTaken { .. }
         )
     }
 

@@ -37,8 +37,8 @@ pub mod testing;
 
 pub use change::{
     AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
-    GatewayFilter, NetworkChange, NetworkFilter, NewAccount, NewClass, NewDevice, NewGateway,
-    NewNetwork, Page,
+    GatewayFilter, LoginChange, LoginFilter, NetworkChange, NetworkFilter, NewAccount, NewClass,
+    NewDevice, NewGateway, NewLogin, NewNetwork, Page,
 };
 pub use enrolment::{
     Credential, CredentialEnd, Enrolment, GatewayAccess, NewCredential, Redeemed, Renewed,
@@ -48,10 +48,13 @@ pub use error::{Entity, Error, Invalid, OpenError, Result};
 pub use keyring::{KeyFileError, KeyId, KeyRing};
 pub use memory::MemoryStore;
 pub use moves::{MoveWeight, Moves};
-pub use outbox::{DeviceFacts, GatewayFacts, KeyKind, Operation, OutboxEntry, OutboxRecord, Seq};
+pub use outbox::{
+    DeviceFacts, GatewayFacts, KeyKind, LoginFacts, Operation, OutboxEntry, OutboxRecord, Seq,
+    VerifierKind,
+};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
-    Accounts, Classes, Dependents, Devices, Gateways, Keys, Networks, Outbox, Roaming, Rotation,
-    Scope, Store,
+    Accounts, Classes, Dependents, Devices, Gateways, Keys, Logins, Networks, Outbox, Roaming,
+    Rotation, Scope, Store,
 };

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use homeward_model::{
-    Account, AccountId, ClassOfService, Clock, Device, DeviceId, Gateway, Mac, Name, Network,
-    NetworkId, RoamingRecord, Ssid, UnixTime,
+    Account, AccountId, ClassOfService, Clock, Device, DeviceId, Gateway, Login, LoginId, Mac, Nai,
+    Name, Network, NetworkId, RoamingRecord, Ssid, UnixTime,
 };
 use tokio::sync::watch;
 
@@ -24,6 +24,7 @@ mod class;
 mod device;
 mod enrolment;
 mod gateway;
+mod login;
 mod moves;
 mod network;
 
@@ -69,8 +70,10 @@ struct State {
     gateways: Table<Gateway>,
     networks: Table<Network>,
     devices: Table<Device>,
+    logins: Table<Login>,
     /// What a database has unique indices for, where a scan would make loading quadratic.
     account_names: BTreeMap<Name, AccountId>,
+    login_names: BTreeMap<Nai, LoginId>,
     account_ssids: BTreeMap<(AccountId, Ssid), NetworkId>,
     device_macs: BTreeMap<(Mac, NetworkId), DeviceId>,
     network_devices: BTreeSet<(NetworkId, DeviceId)>,
@@ -100,6 +103,10 @@ impl State {
             .collect();
         ids.sort_unstable();
         ids
+    }
+
+    fn logins_of(&self, account: AccountId) -> Vec<LoginId> {
+        self.logins.values().filter(|l| l.account == account).map(|l| l.id).collect()
     }
 
     /// Devices with that MAC address, in the order of their identifiers.

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use homeward_model::{
-    Account, ClassOfService, Device, DeviceId, DeviceKey, Gateway, GatewayId, LookupForm, Mac,
-    Name, Network, NetworkId, Place, Secret, Status, UnixTime,
+    Account, AccountId, ClassOfService, Device, DeviceId, DeviceKey, Gateway, GatewayId, Login,
+    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Status, UnixTime,
+    Verifier,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +86,8 @@ pub enum OutboxRecord {
     Network(Network),
     /// A device.
     Device(DeviceFacts),
+    /// A log-in.
+    Login(LoginFacts),
 }
 
 impl OutboxRecord {
@@ -96,6 +99,7 @@ impl OutboxRecord {
             Self::Gateway(_) => Entity::Gateway,
             Self::Network(_) => Entity::Network,
             Self::Device(_) => Entity::Device,
+            Self::Login(_) => Entity::Login,
         }
     }
 
@@ -107,6 +111,7 @@ impl OutboxRecord {
             Self::Gateway(gateway) => gateway.id.0,
             Self::Network(network) => network.id.0,
             Self::Device(device) => device.id.0,
+            Self::Login(login) => login.id.0,
         }
     }
 
@@ -123,6 +128,7 @@ impl OutboxRecord {
             Entity::Gateway => serde_json::from_str(json).map(Self::Gateway),
             Entity::Network => serde_json::from_str(json).map(Self::Network),
             Entity::Device => serde_json::from_str(json).map(Self::Device),
+            Entity::Login => serde_json::from_str(json).map(Self::Login),
         };
         record.map_err(|e| Error::corrupt(entity, id, e))
     }
@@ -241,6 +247,81 @@ impl KeyKind {
             Self::None => "none",
             Self::Passphrase => "passphrase",
             Self::Psk => "psk",
+        }
+    }
+}
+
+/// A [`Login`] without its verifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoginFacts {
+    /// Its key in the datastore.
+    pub id: LoginId,
+    /// Who pays.
+    pub account: AccountId,
+    /// The name.
+    pub name: Nai,
+    /// What kind of verifier it has.
+    pub verifier: VerifierKind,
+    /// The one station that may use it.
+    pub mac: Option<Mac>,
+    /// Until when it is good, in milliseconds since 1970.
+    pub expires: Option<UnixTime>,
+    /// What it is called.
+    pub label: String,
+    /// Whether it is in force.
+    pub status: Status,
+}
+
+impl LoginFacts {
+    /// The log-in that has these facts and that verifier.
+    pub fn with_verifier(self, verifier: Verifier) -> Login {
+        let Self { id, account, name, verifier: _, mac, expires, label, status } = self;
+        Login { id, account, name, verifier, mac, expires, label, status }
+    }
+}
+
+impl From<&Login> for LoginFacts {
+    fn from(login: &Login) -> Self {
+        Self {
+            id: login.id,
+            account: login.account,
+            name: login.name.clone(),
+            verifier: VerifierKind::of(&login.verifier),
+            mac: login.mac,
+            expires: login.expires,
+            label: login.label.clone(),
+            status: login.status,
+        }
+    }
+}
+
+/// What kind of verifier a log-in has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifierKind {
+    /// An NT hash.
+    NtHash,
+    /// An Argon2id hash.
+    Argon2id,
+}
+
+impl VerifierKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::NtHash, Self::Argon2id];
+
+    /// The kind of that verifier.
+    pub const fn of(verifier: &Verifier) -> Self {
+        match verifier {
+            Verifier::NtHash(_) => Self::NtHash,
+            Verifier::Argon2id(_) => Self::Argon2id,
+        }
+    }
+
+    /// The word for the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NtHash => "nt-hash",
+            Self::Argon2id => "argon2id",
         }
     }
 }

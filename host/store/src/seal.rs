@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
-use homeward_model::{DeviceKey, Entropy, Passphrase, Psk, Secret};
+use homeward_model::{DeviceKey, Entropy, NtHash, Passphrase, Psk, Secret, Verifier};
 use zeroize::Zeroizing;
 
 use crate::keyring::{KeyFileError, KeyId, KeyRing};
@@ -35,6 +35,11 @@ impl Slot {
     /// Where a gateway's RADIUS secret is kept.
     pub const fn radius_secret(row: i64) -> Self {
         Self { table: "gateway", column: "radius_secret", row }
+    }
+
+    /// Where what a log-in's password is held against is kept.
+    pub const fn login_verifier(row: i64) -> Self {
+        Self { table: "login", column: "verifier", row }
     }
 
     /// Where the key of the control channel's authority is kept.
@@ -211,6 +216,30 @@ pub(crate) fn encode_key(key: &DeviceKey) -> Zeroizing<Vec<u8>> {
     plain.extend_from_slice(passphrase);
     plain.resize(KEY, 0);
     plain
+}
+
+/// The octets that are sealed for a log-in: kind (1) ‖ NT hash (16) or PHC string.
+pub(crate) fn encode_verifier(verifier: &Verifier) -> Zeroizing<Vec<u8>> {
+    let (kind, octets) = match verifier {
+        Verifier::NtHash(hash) => (0, &hash.expose()[..]),
+        Verifier::Argon2id(phc) => (1, phc.expose()),
+    };
+    let mut plain = Zeroizing::new(Vec::with_capacity(1 + octets.len()));
+    plain.push(kind);
+    plain.extend_from_slice(octets);
+    plain
+}
+
+/// Reads what [`encode_verifier`] wrote.
+pub(crate) fn decode_verifier(slot: Slot, plain: &[u8]) -> Result<Verifier, SealError> {
+    match plain {
+        [0, hash @ ..] => {
+            let hash = hash.try_into().map_err(|_| malformed(slot))?;
+            Ok(Verifier::NtHash(NtHash::new(hash)))
+        }
+        [1, phc @ ..] => Ok(Verifier::Argon2id(Secret::new(phc))),
+        _ => Err(malformed(slot)),
+    }
 }
 
 /// Reads what [`encode_key`] wrote.

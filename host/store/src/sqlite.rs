@@ -27,6 +27,7 @@ mod class;
 mod device;
 mod enrolment;
 mod gateway;
+mod login;
 mod moves;
 mod network;
 mod open;

@@ -7,14 +7,14 @@
 
 use async_trait::async_trait;
 use homeward_model::{
-    Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Mac, Name,
-    Network, NetworkId, RoamingRecord, Ssid, UnixTime,
+    Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Login,
+    LoginId, Mac, Nai, Name, Network, NetworkId, RoamingRecord, Ssid, UnixTime,
 };
 
 use crate::change::{
     AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
-    GatewayFilter, NetworkChange, NetworkFilter, NewAccount, NewClass, NewDevice, NewGateway,
-    NewNetwork, Page,
+    GatewayFilter, LoginChange, LoginFilter, NetworkChange, NetworkFilter, NewAccount, NewClass,
+    NewDevice, NewGateway, NewLogin, NewNetwork, Page,
 };
 use crate::enrolment::Enrolment;
 use crate::error::{Entity, Error, Result};
@@ -24,7 +24,17 @@ use crate::outbox::{OutboxEntry, Seq};
 
 /// The whole roaming datastore.
 pub trait Store:
-    Classes + Accounts + Gateways + Networks + Devices + Roaming + Enrolment + Moves + Outbox + Keys
+    Classes
+    + Accounts
+    + Gateways
+    + Networks
+    + Devices
+    + Logins
+    + Roaming
+    + Enrolment
+    + Moves
+    + Outbox
+    + Keys
 {
 }
 
@@ -34,6 +44,7 @@ impl<S> Store for S where
         + Gateways
         + Networks
         + Devices
+        + Logins
         + Roaming
         + Enrolment
         + Moves
@@ -92,7 +103,7 @@ pub trait Accounts: Send + Sync {
     /// Accounts that pass the filter, in the order of their identifiers.
     async fn accounts(&self, filter: &AccountFilter, page: Page<AccountId>)
     -> Result<Vec<Account>>;
-    /// Deletes an account; what hangs on it are its networks and their devices.
+    /// Deletes an account; what hangs on it are its networks and their devices, and its log-ins.
     async fn delete_account(&self, id: AccountId, dependents: Dependents) -> Result<bool>;
 
     /// [`account_named`](Self::account_named) for a command that cannot go on without it.
@@ -171,6 +182,25 @@ pub trait Devices: Send + Sync {
     async fn devices(&self, filter: &DeviceFilter, page: Page<DeviceId>) -> Result<Vec<Device>>;
     /// Deletes a device.
     async fn delete_device(&self, id: DeviceId) -> Result<bool>;
+}
+
+/// Log-ins.
+#[async_trait]
+pub trait Logins: Send + Sync {
+    /// Creates a log-in; its account must exist and its name be free.
+    async fn create_login(&self, new: &NewLogin) -> Result<Login>;
+    /// Creates many log-ins in one transaction, as [`Devices::create_devices`] does devices.
+    async fn create_logins(&self, new: &[NewLogin]) -> Result<Vec<Login>>;
+    /// Changes a log-in.
+    async fn update_login(&self, id: LoginId, change: &LoginChange) -> Result<Login>;
+    /// The log-in with that identifier.
+    async fn login(&self, id: LoginId) -> Result<Option<Login>>;
+    /// The log-in with that name.
+    async fn login_named(&self, name: &Nai) -> Result<Option<Login>>;
+    /// Log-ins that pass the filter, in the order of their identifiers.
+    async fn logins(&self, filter: &LoginFilter, page: Page<LoginId>) -> Result<Vec<Login>>;
+    /// Deletes a log-in.
+    async fn delete_login(&self, id: LoginId) -> Result<bool>;
 }
 
 /// Which roaming records to load.

@@ -123,6 +123,7 @@ impl Figures {
             ("gateway", counts.gateways),
             ("network", counts.networks),
             ("device", counts.devices),
+            ("login", counts.logins),
         ] {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.0.records.get_or_create(&Reason { reason }).set(count);

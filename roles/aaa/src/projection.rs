@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use homeward_model::{
-    Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Mac,
-    Network, NetworkId,
+    Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Login,
+    LoginId, Mac, Nai, Network, NetworkId,
 };
 use homeward_radius::SharedSecret;
 use ipnet::IpNet;
@@ -33,6 +33,8 @@ pub struct Projection {
     gateways: HashMap<GatewayId, Arc<Client>>,
     devices: HashMap<DeviceId, Mac>,
     by_mac: HashMap<Mac, Vec<Device>>,
+    logins: HashMap<LoginId, Nai>,
+    by_name: HashMap<Nai, Login>,
     /// Clients by address, the most specific prefixes first.
     by_address: BTreeMap<(u8, IpNet), GatewayId>,
     exact: HashMap<IpAddr, GatewayId>,
@@ -48,6 +50,11 @@ impl Projection {
     pub fn device(&self, id: DeviceId) -> Option<&Device> {
         let mac = self.devices.get(&id)?;
         self.devices(*mac).iter().find(|d| d.id == id)
+    }
+
+    /// The log-in with that name.
+    pub fn login(&self, name: &Nai) -> Option<&Login> {
+        self.by_name.get(name)
     }
 
     /// The network with that id.
@@ -93,6 +100,7 @@ impl Projection {
             gateways: self.gateways.len(),
             networks: self.networks.len(),
             devices: self.devices.len(),
+            logins: self.logins.len(),
         }
     }
 
@@ -116,6 +124,13 @@ impl Projection {
         self.remove_device(device.id);
         self.devices.insert(device.id, device.mac);
         self.by_mac.entry(device.mac).or_default().push(device);
+    }
+
+    /// Adds or replaces a log-in.
+    pub fn put_login(&mut self, login: Login) {
+        self.remove_login(login.id);
+        self.logins.insert(login.id, login.name.clone());
+        self.by_name.insert(login.name.clone(), login);
     }
 
     /// Adds or replaces a gateway.
@@ -165,6 +180,15 @@ impl Projection {
         }
     }
 
+    /// Forgets a log-in.
+    pub fn remove_login(&mut self, id: LoginId) {
+        if let Some(name) = self.logins.remove(&id)
+            && self.by_name.get(&name).is_some_and(|login| login.id == id)
+        {
+            self.by_name.remove(&name);
+        }
+    }
+
     /// Forgets a gateway; nothing it sends is answered from then on.
     pub fn remove_gateway(&mut self, id: GatewayId) {
         if self.gateways.remove(&id).is_some() {
@@ -183,6 +207,7 @@ pub struct Counts {
     pub gateways: usize,
     pub networks: usize,
     pub devices: usize,
+    pub logins: usize,
 }
 
 fn network_of(address: &str) -> Option<IpNet> {
@@ -197,6 +222,7 @@ fn network_of(address: &str) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::testing::{self, FAR, GATEWAY, HOME};
+    use homeward_model::{NtHash, Verifier};
 
     #[test]
     fn a_client_is_found_by_its_address_and_else_by_the_longest_prefix() {
@@ -229,5 +255,30 @@ mod tests {
         assert!(p.devices(testing::MAC).is_empty());
         assert_eq!(p.devices(moved).len(), 1);
         assert_eq!(p.counts().devices, 1);
+    }
+
+    #[test]
+    fn a_log_in_is_found_by_its_name_now_whoever_had_it_before() {
+        let mut p = Projection::default();
+        let login = |id, name: &str| Login {
+            id: LoginId(id),
+            account: AccountId(1),
+            name: name.parse().unwrap(),
+            verifier: Verifier::NtHash(NtHash::new([0; 16])),
+            mac: None,
+            expires: None,
+            label: String::new(),
+            status: homeward_model::Status::Active,
+        };
+        let found = |p: &Projection, name: &str| p.login(&name.parse().unwrap()).map(|l| l.id);
+        p.put_login(login(1, "a@example.net"));
+        assert_eq!(found(&p, "a@EXAMPLE.NET"), Some(LoginId(1)));
+        // Two changes in one batch may come in either order.
+        p.put_login(login(2, "a@example.net"));
+        p.put_login(login(1, "b@example.net"));
+        assert_eq!(found(&p, "a@example.net"), Some(LoginId(2)));
+        assert_eq!(found(&p, "b@example.net"), Some(LoginId(1)));
+        p.remove_login(LoginId(2));
+        assert_eq!((found(&p, "a@example.net"), p.counts().logins), (None, 1));
     }
 }

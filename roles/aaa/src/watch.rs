@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use homeward_daemon::{Shutdown, SystemClock};
-use homeward_model::{AccountId, ClassId, Clock, DeviceId, GatewayId, NetworkId};
+use homeward_model::{AccountId, ClassId, Clock, DeviceId, GatewayId, LoginId, NetworkId};
 use homeward_store::{
-    AccountFilter, DeviceFilter, Error, GatewayFilter, NetworkFilter, OutboxEntry, OutboxRecord,
-    Page, Seq, Store,
+    AccountFilter, DeviceFilter, Error, GatewayFilter, LoginFilter, NetworkFilter, OutboxEntry,
+    OutboxRecord, Page, Seq, Store,
 };
 
 use crate::projection::{Counts, Projection};
@@ -36,6 +36,7 @@ enum Touched {
     Gateway(GatewayId),
     Network(NetworkId),
     Device(DeviceId),
+    Login(LoginId),
 }
 
 impl From<&OutboxEntry> for Touched {
@@ -46,6 +47,7 @@ impl From<&OutboxEntry> for Touched {
             OutboxRecord::Gateway(r) => Self::Gateway(r.id),
             OutboxRecord::Network(r) => Self::Network(r.id),
             OutboxRecord::Device(r) => Self::Device(r.id),
+            OutboxRecord::Login(r) => Self::Login(r.id),
         }
     }
 }
@@ -165,6 +167,10 @@ impl Watch {
                 Some(device) => Box::new(move |p| p.put_device(device)),
                 None => Box::new(move |p| p.remove_device(id)),
             },
+            Touched::Login(id) => match s.login(id).await? {
+                Some(login) => Box::new(move |p| p.put_login(login)),
+                None => Box::new(move |p| p.remove_login(id)),
+            },
         })
     }
 }
@@ -189,16 +195,18 @@ async fn load(store: &dyn Store) -> anyhow::Result<(Projection, Seq)> {
             }
         }};
     }
-    let (accounts, gateways, networks, devices) = (
+    let (accounts, gateways, networks, devices, logins) = (
         AccountFilter::default(),
         GatewayFilter::default(),
         NetworkFilter::default(),
         DeviceFilter::default(),
+        LoginFilter::default(),
     );
     all!(|page| store.classes(page), |r| p.put_class(r));
     all!(|page| store.accounts(&accounts, page), |r| p.put_account(r));
     all!(|page| store.gateways(&gateways, page), |r| p.put_gateway(r));
     all!(|page| store.networks(&networks, page), |r| p.put_network(r));
     all!(|page| store.devices(&devices, page), |r| p.put_device(r));
+    all!(|page| store.logins(&logins, page), |r| p.put_login(r));
     Ok((p, at))
 }

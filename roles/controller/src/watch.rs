@@ -30,9 +30,10 @@ pub enum Change {
     All,
 }
 
-impl From<&OutboxEntry> for Change {
-    fn from(entry: &OutboxEntry) -> Self {
-        match &entry.record {
+impl Change {
+    /// What an entry changes, if that is anything of the controller's.
+    fn of(entry: &OutboxEntry) -> Option<Self> {
+        Some(match &entry.record {
             OutboxRecord::Class(class) => Self::Class(class.id),
             OutboxRecord::Account(account) => Self::Account(account.id),
             OutboxRecord::Gateway(gateway) => Self::Gateway(gateway.id),
@@ -41,7 +42,8 @@ impl From<&OutboxEntry> for Change {
             }
             OutboxRecord::Network(network) => Self::Network(network.id),
             OutboxRecord::Device(device) => Self::Network(device.network),
-        }
+            OutboxRecord::Login(_) => return None,
+        })
     }
 }
 
@@ -96,7 +98,7 @@ async fn step(store: &dyn Store, at: Seq) -> Result<(Seq, Vec<Change>)> {
         Err(error) => Err(error),
         Ok(entries) => {
             let last = entries.last().map_or(at, |entry| entry.seq);
-            let mut found: Vec<Change> = entries.iter().map(Change::from).collect();
+            let mut found: Vec<Change> = entries.iter().filter_map(Change::of).collect();
             found.sort_unstable();
             found.dedup();
             Ok((last, found))

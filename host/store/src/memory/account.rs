@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use homeward_model::{Account, AccountId, Name};
 
-use super::{MemoryStore, State, network};
+use super::{MemoryStore, State, login, network};
 use crate::change::{AccountChange, AccountFilter, NewAccount, Page};
+use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{Operation, OutboxRecord};
 use crate::store::{Accounts, Dependents};
@@ -64,14 +65,15 @@ impl Accounts for MemoryStore {
 
     async fn delete_account(&self, id: AccountId, dependents: Dependents) -> Result<bool> {
         self.write(|w| {
-            let networks = w.state.networks_of(id);
-            let count = networks.len() as u64;
-            if count > 0 && dependents == Dependents::Refuse {
-                let (entity, by) = (Entity::Account, Entity::Network);
-                return Err(Error::Referenced { entity, id: id.0, count, by });
+            let (networks, logins) = (w.state.networks_of(id), w.state.logins_of(id));
+            if dependents == Dependents::Refuse {
+                check::unreferenced(id, networks.len(), logins.len())?;
             }
             for network in networks {
                 network::remove(w, network);
+            }
+            for login in logins {
+                login::remove(w, login);
             }
             let Some(account) = w.state.accounts.rows.remove(&id.0) else { return Ok(false) };
             w.state.account_names.remove(&account.name);

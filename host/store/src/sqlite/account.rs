@@ -1,13 +1,14 @@
 //! Accounts.
 
 use async_trait::async_trait;
-use homeward_model::{Account, AccountId, Name, NetworkId};
+use homeward_model::{Account, AccountId, LoginId, Name, NetworkId};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::row::{Columns, account_columns};
-use super::{SqliteStore, Writer, network};
+use super::{SqliteStore, Writer, login, network};
 use crate::change::{AccountChange, AccountFilter, NewAccount, Page};
+use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{Operation, OutboxRecord};
 use crate::store::{Accounts, Dependents};
@@ -90,12 +91,19 @@ impl Accounts for SqliteStore {
                 .bind(id.0)
                 .fetch_all(w.connection())
                 .await?;
-        if !networks.is_empty() && dependents == Dependents::Refuse {
-            let (entity, by, count) = (Entity::Account, Entity::Network, networks.len() as u64);
-            return Err(Error::Referenced { entity, id: id.0, count, by });
+        let logins: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM login WHERE account = ? ORDER BY id")
+                .bind(id.0)
+                .fetch_all(w.connection())
+                .await?;
+        if dependents == Dependents::Refuse {
+            check::unreferenced(id, networks.len(), logins.len())?;
         }
         for network in networks {
             network::remove(&mut w, NetworkId(network)).await?;
+        }
+        for login in logins {
+            login::remove(&mut w, LoginId(login)).await?;
         }
         w.delete("DELETE FROM account WHERE id = ?", id.0).await?;
         w.log(Operation::Delete, OutboxRecord::Account(account)).await?;

@@ -201,3 +201,60 @@ fn reason(path: &Path, error: sqlx::Error) -> Error {
         _ => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::os::unix::fs::PermissionsExt;
+
+    use homeward_model::{Coverage, ServiceTerms, UnixTime};
+    use sqlx::migrate::Migration;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::sqlite::testing;
+    use crate::testing::XorshiftEntropy;
+    use crate::{Classes, NewClass, Outbox, Seq};
+
+    /// A datastore as the schema's version `version` has it, with some SQL run on it.
+    async fn older(version: i64, statements: &[&'static str]) -> TempDir {
+        let directory = TempDir::new().unwrap();
+        let keys = directory.path().join("keys");
+        KeyRing::generate(&keys, &mut XorshiftEntropy::new(1), UnixTime(0)).unwrap();
+        let path = directory.path().join("db");
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut connection = options.connect().await.unwrap();
+        let upto = MIGRATIONS.iter().filter(|migration| migration.version <= version);
+        let upto: Vec<Migration> = upto.cloned().collect();
+        let migrator = Migrator { migrations: Cow::Owned(upto), ..Migrator::DEFAULT };
+        migrator.run_direct(None, &mut connection, false).await.unwrap();
+        for statement in statements {
+            sqlx::query(*statement).execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        directory
+    }
+
+    #[tokio::test]
+    async fn an_outbox_of_an_older_schema_keeps_its_entries_and_its_numbers() {
+        const CLASS: &str = "INSERT INTO outbox VALUES (41, 'class', 1, 'delete', '{\"id\":1,\
+             \"name\":\"gold\",\"coverage\":\"local\"}', 5)";
+        for (statements, entries) in [
+            (&[CLASS][..], 1),
+            // All of them pruned: the next is 42 all the same.
+            (&[CLASS, "DELETE FROM outbox", "UPDATE outbox_pruned SET seq = 41"][..], 0),
+        ] {
+            let directory = older(3, statements).await;
+            let store = testing::open(directory.path(), 1).await;
+            assert_eq!(store.outbox_head().await.unwrap(), Seq(41));
+            let pruned = if entries == 0 { Seq(41) } else { Seq::ZERO };
+            assert_eq!(store.outbox_after(pruned, 9).await.unwrap().len(), entries);
+            let (name, terms) = ("gold".parse().unwrap(), ServiceTerms::default());
+            let new = NewClass { name, coverage: Coverage::National, terms };
+            store.create_class(&new).await.unwrap();
+            assert_eq!(store.outbox_head().await.unwrap(), Seq(42));
+            assert_eq!(store.outbox_after(Seq(41), 9).await.unwrap()[0].seq, Seq(42));
+        }
+    }
+}

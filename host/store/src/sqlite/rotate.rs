@@ -55,6 +55,7 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
     after(Step::Sealing);
     let gateways = reseal_column(&mut w, key, Slot::radius_secret).await?;
     let authorities = reseal_column(&mut w, key, Slot::authority_key).await?;
+    let logins = reseal_column(&mut w, key, Slot::login_verifier).await?;
     sqlx::query("UPDATE sealing SET key = ?")
         .bind(key.octets().to_vec())
         .execute(w.connection())
@@ -64,7 +65,7 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
 
     KeyRing::retain(&lock, &path, key)?;
     after(Step::Dropped);
-    let resealed = devices + gateways + authorities;
+    let resealed = devices + gateways + authorities + logins;
     tracing::info!(key = %key, resealed, "sealing key rotated");
     Ok(Rotation { key: Some(key), resealed })
 }

@@ -8,15 +8,15 @@ use std::str::FromStr;
 
 use homeward_model::{
     Account, AccountId, Bandwidth, BondingModes, ClassId, ClassOfService, Device, DeviceId,
-    Gateway, GatewayId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds, ServiceTerms,
-    Ssid,
+    Gateway, GatewayId, Login, LoginId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds,
+    ServiceTerms, Ssid, UnixTime,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind};
-use crate::seal::{SealError, Sealer, Slot, decode_key, into_secret};
+use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
+use crate::seal::{SealError, Sealer, Slot, decode_key, decode_verifier, into_secret};
 
 /// The columns that [`Columns::class`] takes, of the table as `c`.
 macro_rules! class_columns {
@@ -48,7 +48,15 @@ macro_rules! device_columns {
         "d.id, d.network, d.mac, d.key_kind, d.key, d.label, d.status"
     };
 }
-pub(super) use {account_columns, class_columns, device_columns, gateway_columns, network_columns};
+/// The columns that [`Columns::login`] takes, of the table as `l`.
+macro_rules! login_columns {
+    () => {
+        "l.id, l.account, l.name, l.verifier_kind, l.verifier, l.mac, l.expires, l.label, l.status"
+    };
+}
+pub(super) use {
+    account_columns, class_columns, device_columns, gateway_columns, login_columns, network_columns,
+};
 
 /// A gateway with its secret still sealed.
 pub(super) struct SealedGateway {
@@ -82,6 +90,25 @@ impl SealedDevice {
             return Err(SealError::Malformed { table, row, column });
         }
         Ok(self.facts.with_key(key))
+    }
+}
+
+/// A log-in with its verifier still sealed.
+pub(super) struct SealedLogin {
+    pub(super) facts: LoginFacts,
+    pub(super) verifier: Vec<u8>,
+}
+
+impl SealedLogin {
+    pub(super) fn open(self, sealer: &Sealer) -> Result<Login, SealError> {
+        let slot = Slot::login_verifier(self.facts.id.0);
+        let verifier = decode_verifier(slot, &sealer.open(slot, &self.verifier)?)?;
+        // As with a device's key, the kind in the clear is believed only if the sealed one agrees.
+        if VerifierKind::of(&verifier) != self.facts.verifier {
+            let Slot { table, column, row } = slot;
+            return Err(SealError::Malformed { table, row, column });
+        }
+        Ok(self.facts.with_verifier(verifier))
     }
 }
 
@@ -175,6 +202,30 @@ impl<'r> Columns<'r> {
         let (label, status) = (self.next()?, self.text()?);
         let facts = DeviceFacts { id, network, mac, key: kind, label, status };
         Ok(SealedDevice { facts, key })
+    }
+
+    pub(super) fn login(&mut self) -> Result<SealedLogin> {
+        let id = LoginId(self.begin(Entity::Login)?);
+        let (account, name) = (AccountId(self.next()?), self.text()?);
+        let kind: &str = self.next()?;
+        let kind = VerifierKind::ALL.into_iter().find(|k| k.as_str() == kind);
+        let kind = kind.ok_or_else(|| self.corrupt("verifier_kind is none of the known"))?;
+        let verifier = self.next()?;
+        let mac: Option<&[u8]> = self.next()?;
+        let mac = mac.map(TryFrom::try_from).transpose().map_err(|e| self.corrupt(e))?;
+        let expires: Option<i64> = self.next()?;
+        let (label, status) = (self.next()?, self.text()?);
+        let facts = LoginFacts {
+            id,
+            account,
+            name,
+            verifier: kind,
+            mac: mac.map(Mac::new),
+            expires: expires.map(UnixTime),
+            label,
+            status,
+        };
+        Ok(SealedLogin { facts, verifier })
     }
 
     /// Takes a record's identifier, which is its first column, and blames that record from here.

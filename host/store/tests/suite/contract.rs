@@ -6,6 +6,7 @@ mod classes;
 mod devices;
 mod enrolment;
 mod gateways;
+mod logins;
 mod moves;
 mod networks;
 mod outbox;

@@ -4,17 +4,19 @@ use std::error::Error as _;
 use std::fmt::Debug;
 
 use homeward_model::{
-    AccountId, ClassId, DeviceId, GatewayId, NetworkId, Secret, Security, Status, UnixTime,
+    AccountId, ClassId, DeviceId, GatewayId, LoginId, NetworkId, Secret, Security, Status,
+    UnixTime, Verifier,
 };
 use homeward_store::{
-    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, NetworkChange,
-    NewCredential, NewDevice, NewGateway, NewNetwork, Page, Redeemed, Result, Scope, Seq, Store,
+    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, LoginChange,
+    NetworkChange, NewCredential, NewDevice, NewGateway, NewLogin, NewNetwork, Page, Redeemed,
+    Result, Scope, Seq, Store,
 };
 use proptest::prelude::*;
 
 use crate::world::{
-    NOON, World, mac, name, new_account, new_class, new_device, new_gateway, new_network,
-    passphrase, raw_psk, ssid,
+    NOON, World, mac, nai, name, new_account, new_class, new_device, new_gateway, new_login,
+    new_network, nt_hash, passphrase, raw_psk, ssid,
 };
 
 /// An operation over few names, addresses and identifiers, so that they meet.
@@ -35,6 +37,9 @@ enum Op {
     CreateDevices(Vec<(i64, u8, u8)>),
     ChangeDevice(i64, Option<u8>, Option<u8>, Option<bool>),
     DeleteDevice(i64),
+    CreateLogins(Vec<(i64, u8, u8)>),
+    ChangeLogin(i64, Option<u8>, Option<u8>, Option<Option<u8>>, Option<bool>),
+    DeleteLogin(i64),
     Prune(i64),
     PutToken(i64, u8, i64),
     Redeem(u8),
@@ -69,6 +74,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (id.clone(), of(few), of(key), of(any::<bool>()))
             .prop_map(|(i, m, k, s)| Op::ChangeDevice(i, m, k, s)),
         1 => id.clone().prop_map(Op::DeleteDevice),
+        3 => proptest::collection::vec((id.clone(), 0..4u8, 0..2u8), 1..3)
+            .prop_map(Op::CreateLogins),
+        2 => (id.clone(), of(0..4u8), of(0..2u8), of(of(0..3u8)), of(any::<bool>()))
+            .prop_map(|(i, n, v, m, s)| Op::ChangeLogin(i, n, v, m, s)),
+        1 => id.clone().prop_map(Op::DeleteLogin),
         3 => (id.clone(), 0..3u8, 0..60i64).prop_map(|(i, h, t)| Op::PutToken(i, h, t)),
         4 => (0..3u8).prop_map(Op::Redeem),
         3 => (0..40u8).prop_map(Op::Renew),
@@ -103,6 +113,10 @@ fn letter(n: u8) -> String {
 
 fn key(n: u8) -> Option<homeward_model::DeviceKey> {
     [None, Some(passphrase("correct horse")), Some(raw_psk(1))][usize::from(n)].clone()
+}
+
+fn verifier(n: u8) -> Verifier {
+    [nt_hash(1), Verifier::Argon2id(Secret::new("$argon2id$of"))][usize::from(n)].clone()
 }
 
 fn address(n: Option<u8>) -> Option<String> {
@@ -189,6 +203,28 @@ async fn run(store: &dyn Store, at: u8, op: &Op) -> String {
             told(store.update_device(DeviceId(id), &change).await)
         }
         Op::DeleteDevice(id) => told(store.delete_device(DeviceId(id)).await),
+        Op::CreateLogins(logins) => {
+            let new: Vec<NewLogin> = logins
+                .into_iter()
+                .map(|(a, n, v)| NewLogin {
+                    verifier: verifier(v),
+                    ..new_login(AccountId(a), &letter(n))
+                })
+                .collect();
+            told(store.create_logins(&new).await)
+        }
+        Op::ChangeLogin(id, n, v, m, s) => {
+            let change = LoginChange {
+                name: n.map(|n| nai(&letter(n))),
+                verifier: v.map(verifier),
+                mac: m.map(|m| m.map(mac)),
+                expires: None,
+                label: None,
+                status: s.map(status),
+            };
+            told(store.update_login(LoginId(id), &change).await)
+        }
+        Op::DeleteLogin(id) => told(store.delete_login(LoginId(id)).await),
         Op::PutToken(id, hash, ms) => {
             // Two gateways never have the same token: 256 random bits.
             let hash = [hash * 4 + u8::try_from(id).unwrap(); 32];
@@ -225,6 +261,7 @@ async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::Roam
         told(store.gateways(&Default::default(), Page::first(all)).await),
         told(store.networks(&Default::default(), Page::first(all)).await),
         told(store.devices(&Default::default(), Page::first(all)).await),
+        told(store.logins(&Default::default(), Page::first(all)).await),
         told(store.outbox_head().await),
     ];
     for seq in 0..=store.outbox_head().await.unwrap().0 {
@@ -233,6 +270,9 @@ async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::Roam
     for (mac, ssid) in (0..3).flat_map(|m| (0..3).map(move |s| (mac(m), ssid(&letter(s))))) {
         lines.push(told(store.roaming_record(mac, ssid).await));
         lines.push(told(store.devices_at(mac, ssid).await));
+    }
+    for login in (0..4).map(letter) {
+        lines.push(told(store.login_named(&nai(&login)).await));
     }
     for serial in 0..40 {
         lines.push(told(store.credential([serial; 16]).await));

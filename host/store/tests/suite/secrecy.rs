@@ -4,16 +4,18 @@
 use std::fs;
 use std::path::Path;
 
-use homeward_model::{DeviceKey, Passphrase, Psk, Secret};
+use homeward_model::{DeviceKey, Passphrase, Psk, Secret, Verifier};
 use homeward_store::{
-    DeviceChange, Devices, Enrolment, GatewayChange, Gateways, Keys, NewDevice, NewGateway,
-    SqliteStore, StoredAuthority,
+    DeviceChange, Devices, Enrolment, GatewayChange, Gateways, Keys, LoginChange, Logins,
+    NewDevice, NewGateway, NewLogin, SqliteStore, StoredAuthority,
 };
 
-use crate::world::{Place, account, network, new_device, new_gateway};
+use crate::world::{Place, account, network, new_device, new_gateway, new_login, nt_hash};
 
 const PASSPHRASES: [&str; 2] = ["plain as day 1", "plain as day 2"];
 const SECRETS: [&str; 2] = ["radius in the open 1", "radius in the open 2"];
+
+const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
 
 const AUTHORITY_KEY: &[u8] = b"the key of the authority";
 
@@ -32,6 +34,11 @@ fn forms() -> Vec<Vec<u8>> {
     plain.extend(PASSPHRASES.iter().chain(&SECRETS).map(|t| t.as_bytes().to_vec()));
     plain.extend([0, 1, 2].map(|n| psk(n).expose().to_vec()));
     plain.push(AUTHORITY_KEY.to_vec());
+    plain.push(PHC.as_bytes().to_vec());
+    for octet in [0xb0, 0xb1] {
+        let Verifier::NtHash(hash) = nt_hash(octet) else { unreachable!() };
+        plain.push(hash.expose().to_vec());
+    }
     let hex = |octets: &Vec<u8>| octets.iter().map(|o| format!("{o:02x}")).collect::<String>();
     let lower: Vec<String> = plain.iter().map(hex).collect();
     let upper: Vec<String> = lower.iter().map(|h| h.to_uppercase()).collect();
@@ -67,6 +74,12 @@ async fn fill(store: &SqliteStore) {
     let secret = Some(Secret::new(SECRETS[1]));
     let change = GatewayChange { radius_secret: secret, ..Default::default() };
     store.update_gateway(gateway.id, &change).await.unwrap();
+    let login = store.create_login(&new_login(smith.id, "a")).await.unwrap();
+    let change = LoginChange { verifier: Some(nt_hash(0xb1)), ..Default::default() };
+    store.update_login(login.id, &change).await.unwrap();
+    let verifier = Verifier::Argon2id(Secret::new(PHC));
+    let new = NewLogin { verifier, ..new_login(smith.id, "b") };
+    store.create_login(&new).await.unwrap();
     let key = Secret::new(AUTHORITY_KEY);
     let authority = StoredAuthority { certificate: vec![1], key };
     store.found_authority(&authority).await.unwrap();
@@ -82,6 +95,8 @@ async fn no_secret_is_on_disk_in_the_clear() {
     store.rotate_keys().await.unwrap();
     let authority = store.authority().await.unwrap().unwrap();
     assert_eq!(authority.key.expose(), AUTHORITY_KEY);
+    let login = store.login_named(&"a".parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!(login.verifier, nt_hash(0xb1));
     assert_eq!(found(place.path(), &forms()), [""; 0]);
     store.close().await;
     assert_eq!(found(place.path(), &forms()), [""; 0]);
@@ -114,12 +129,13 @@ async fn nothing_that_is_printed_shows_a_secret() {
     fill(&store).await;
     let gateway = store.gateway_named(&"gw-1".parse().unwrap()).await.unwrap();
     let devices = store.devices(&Default::default(), homeward_store::Page::first(9)).await.unwrap();
+    let logins = store.logins(&Default::default(), homeward_store::Page::first(9)).await.unwrap();
     let ring = place.ring();
-    let shown = format!("{store:?} {ring:?} {gateway:?} {devices:?}");
+    let shown = format!("{store:?} {ring:?} {gateway:?} {devices:?} {logins:?}");
     let file = fs::read_to_string(place.key_file()).unwrap();
     let key = file.lines().last().unwrap().split(' ').next_back().unwrap();
     assert_eq!(key.len(), 64);
-    for secret in PASSPHRASES.iter().chain(&SECRETS).copied().chain([key]) {
+    for secret in PASSPHRASES.iter().chain(&SECRETS).copied().chain([key, PHC]) {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Coverage, Device, DeviceKey, Gateway, GatewayId,
-    LookupForm, Mac, Name, Network, NetworkId, Psk, Secret, Security, ServiceTerms, Ssid, Status,
-    UnixTime,
+    LookupForm, Mac, Nai, Name, Network, NetworkId, NtHash, Psk, Secret, Security, ServiceTerms,
+    Ssid, Status, UnixTime, Verifier,
 };
 use homeward_store::testing::{ManualClock, XorshiftEntropy};
 use homeward_store::{
-    KeyRing, MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewNetwork, SqliteOptions,
-    SqliteStore, Store,
+    KeyRing, MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewLogin, NewNetwork,
+    SqliteOptions, SqliteStore, Store,
 };
 use tempfile::TempDir;
 
@@ -133,6 +133,26 @@ pub(crate) fn new_device(network: NetworkId, last: u8) -> NewDevice {
         mac: mac(last),
         key: Some(passphrase("correct horse")),
         label: format!("device {last}"),
+        status: Status::Active,
+    }
+}
+
+pub(crate) fn nai(text: &str) -> Nai {
+    text.parse().unwrap()
+}
+
+pub(crate) fn nt_hash(octet: u8) -> Verifier {
+    Verifier::NtHash(NtHash::new(std::array::from_fn(|i| octet ^ (i as u8).wrapping_mul(29))))
+}
+
+pub(crate) fn new_login(account: AccountId, text: &str) -> NewLogin {
+    NewLogin {
+        account,
+        name: nai(text),
+        verifier: nt_hash(0xb0),
+        mac: None,
+        expires: None,
+        label: format!("log-in {text}"),
         status: Status::Active,
     }
 }
