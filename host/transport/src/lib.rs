@@ -18,7 +18,9 @@ mod socket;
 pub use client::{Endpoint, EndpointError, Event, UdpClient};
 pub use counters::Counters;
 pub use error::BindError;
-pub use server::{Datagram, Replies, RunningServer, ServerConfig, Service, UdpServer, WorkerDied};
+pub use server::{
+    Datagram, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker, WorkerDied,
+};
 
 /// The longest datagram that is received: RADIUS' own limit (RFC 2865 3). Longer ones are
 /// dropped.

@@ -24,8 +24,10 @@ use crate::counters::{Counters, Tally, kernel_drops};
 use crate::{BindError, socket};
 
 pub use replies::Replies;
+pub use waker::Waker;
 
 mod replies;
+mod waker;
 mod worker;
 
 /// How often [`Service::idle`] is called, about.
@@ -64,12 +66,22 @@ pub struct Datagram<'a> {
 }
 
 /// What a server does. Each worker has its own; it runs on the worker's thread and should not
-/// block.
+/// block: what takes long is done elsewhere, and [`woken`](Self::woken) answers it.
 ///
-/// A closure `FnMut(&Datagram<'_>, &mut Replies)` is one, without [`idle`](Self::idle).
+/// A closure `FnMut(&Datagram<'_>, &mut Replies)` is one, without the rest.
 pub trait Service {
     /// Looks at a datagram, and may answer it.
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies);
+
+    /// Called once, before the first datagram: what to wake the worker with.
+    fn begin(&mut self, waker: Waker) {
+        let _ = waker;
+    }
+
+    /// [`Waker::wake`] was called: answers that were found elsewhere can be sent.
+    fn woken(&mut self, replies: &mut Replies) {
+        let _ = replies;
+    }
 
     /// Housekeeping: called about every 100 ms, whether datagrams come or not.
     fn idle(&mut self, now: Instant) {
@@ -152,10 +164,11 @@ impl UdpServer {
             let alarm =
                 Alarm { worker: number, stop: Arc::clone(&stop), died: running.died.clone() };
             let address = self.address;
+            let waker = Waker::new()?;
             let thread =
                 std::thread::Builder::new().name(format!("udp-{number}")).spawn(move || {
                     let _alarm = alarm;
-                    worker::run(&socket, address, &tally, &stop, &clock, service);
+                    worker::run(&socket, address, &tally, &stop, &clock, &waker, service);
                 })?;
             running.threads.push(thread);
         }

@@ -8,8 +8,6 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::server::TICK;
-
 /// One socket per worker, all on one address.
 ///
 /// The first is bound alone and offers to share only then: so a second server on the same
@@ -61,7 +59,6 @@ fn open(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<Socket
             tracing::warn!(asked = octets, granted, "receive buffer limited by net.core.rmem_max");
         }
     }
-    socket.set_read_timeout(Some(TICK))?;
     // A full device queue must not hold a worker for ever.
     socket.set_write_timeout(Some(Duration::from_secs(1)))?;
     Ok(socket)

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use homeward_model::{Clock, Instant, UnixTime};
 use homeward_transport::{
-    Datagram, MAX_DATAGRAM, Replies, RunningServer, ServerConfig, Service, UdpServer,
+    Datagram, MAX_DATAGRAM, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,
 };
 
 /// Longer than anything here takes; only a failing test waits for it.
@@ -291,6 +291,54 @@ fn housekeeping_runs_without_traffic_and_with_it() {
     ask(&client, b"x");
     ticked.recv_timeout(PATIENCE).unwrap();
     server.stop().unwrap();
+}
+
+/// Whom to answer, from where, with what.
+type Job = (SocketAddr, IpAddr, Vec<u8>);
+
+/// Answers each datagram from another thread, some time later.
+struct Late {
+    work: mpsc::Sender<Job>,
+    done: Arc<Mutex<Vec<Job>>>,
+    jobs: Option<mpsc::Receiver<Job>>,
+}
+
+impl Service for Late {
+    fn begin(&mut self, waker: Waker) {
+        let (jobs, done) = (self.jobs.take().unwrap(), Arc::clone(&self.done));
+        std::thread::spawn(move || {
+            for job in jobs {
+                done.lock().unwrap().push(job);
+                waker.wake();
+            }
+        });
+    }
+
+    fn handle(&mut self, datagram: &Datagram<'_>, _: &mut Replies) {
+        let job = (datagram.source, datagram.local, datagram.bytes.to_vec());
+        self.work.send(job).unwrap();
+    }
+
+    fn woken(&mut self, replies: &mut Replies) {
+        for (to, from, bytes) in self.done.lock().unwrap().drain(..) {
+            replies.late(to, from).extend_from_slice(&bytes);
+        }
+    }
+}
+
+#[test]
+fn what_another_thread_found_is_answered() {
+    let server = UdpServer::bind(&config("127.0.0.1:0", 2)).unwrap();
+    let server = server
+        .start(FastClock::default(), |_| {
+            let (work, jobs) = mpsc::channel();
+            Late { work, done: Arc::default(), jobs: Some(jobs) }
+        })
+        .unwrap();
+    let client = client("127.0.0.1:0", server.local_address());
+    for number in 0..100u8 {
+        assert_eq!(ask(&client, &[number]), [number]);
+    }
 }
 
 #[test]

@@ -24,7 +24,12 @@ impl Replies {
     /// An empty buffer. What is put into it is sent to the datagram's source, from the address
     /// that the datagram was sent to; if it stays empty, nothing is sent.
     pub fn to(&mut self, datagram: &Datagram<'_>) -> &mut Vec<u8> {
-        let (to, from) = (datagram.source, datagram.local);
+        self.late(datagram.source, datagram.local)
+    }
+
+    /// The same for a datagram that came earlier: its source, and the address of ours that it was
+    /// sent to.
+    pub fn late(&mut self, to: SocketAddr, from: IpAddr) -> &mut Vec<u8> {
         match self.slots.get_mut(self.used) {
             Some(slot) => {
                 (slot.to, slot.from) = (to, from);

@@ -2,13 +2,14 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use homeward_model::{Clock, Instant};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
     recvmmsg, sendmmsg,
@@ -16,7 +17,7 @@ use nix::sys::socket::{
 use socket2::Socket;
 
 use super::replies::Slot;
-use super::{Datagram, Replies, Service, TICK};
+use super::{Datagram, Replies, Service, TICK, Waker};
 use crate::MAX_DATAGRAM;
 use crate::counters::{Tally, add};
 
@@ -32,8 +33,10 @@ pub(super) fn run(
     tally: &Tally,
     stop: &AtomicBool,
     clock: &impl Clock,
+    waker: &Waker,
     mut service: impl Service,
 ) {
+    service.begin(waker.clone());
     let mut inbox = Inbox::new(socket, address);
     let mut outbox = Outbox::new(socket, address);
     let mut replies = Replies::default();
@@ -42,7 +45,11 @@ pub(super) fn run(
         let batch = inbox.take(tally, clock, |datagram| service.handle(datagram, &mut replies));
         let now = match batch {
             Ok(now) => now,
-            Err(Errno::EAGAIN | Errno::EINTR) => clock.now(),
+            Err(Errno::EAGAIN) => {
+                wait(socket, waker);
+                clock.now()
+            }
+            Err(Errno::EINTR) => clock.now(),
             Err(errno) => {
                 add(&tally.receive_errors, 1);
                 tracing::warn!(%address, error = %errno, "receiving failed");
@@ -51,6 +58,9 @@ pub(super) fn run(
                 clock.now()
             }
         };
+        if waker.take() {
+            service.woken(&mut replies);
+        }
         outbox.send(&replies, tally);
         replies.clear();
         if now.since(ticked) >= TICK {
@@ -58,6 +68,17 @@ pub(super) fn run(
             service.idle(now);
         }
     }
+}
+
+/// Waits for a datagram, or to be woken, up to a tick.
+fn wait(socket: &Socket, waker: &Waker) {
+    let mut sources = [
+        PollFd::new(socket.as_fd(), PollFlags::POLLIN),
+        PollFd::new(waker.fd(), PollFlags::POLLIN),
+    ];
+    let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
+    // Whatever comes out of it, the next thing is to look.
+    let _ = poll(&mut sources, tick);
 }
 
 /// Where datagrams are received to.
@@ -81,8 +102,7 @@ impl<'s> Inbox<'s> {
         Self { socket, address, headers, buffer: vec![0; BATCH * MAX_DATAGRAM] }
     }
 
-    /// Waits for datagrams, up to a tick, and hands over those that are there. Returns the time
-    /// they got.
+    /// Hands over the datagrams that are there. Returns the time they got.
     fn take(
         &mut self,
         tally: &Tally,
@@ -92,7 +112,7 @@ impl<'s> Inbox<'s> {
         let mut rooms = self.buffer.chunks_exact_mut(MAX_DATAGRAM);
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
-        let flags = MsgFlags::MSG_WAITFORONE;
+        let flags = MsgFlags::MSG_DONTWAIT;
         let batch =
             recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
         let received = clock.now();
