@@ -9,6 +9,7 @@
 //! | [`dictionary`] | numbers, names, types; which attribute is hidden or names a subscriber |
 //! | [`mod@describe`] | a packet as text, for logs at DEBUG |
 //! | [`lookup`] | the one mapping between the model's words and attributes: [`LookupRequest`], grants, refusals |
+//! | [`login`] | log-ins by EAP, PAP and CHAP: [`LoginRequest`], what is answered |
 //! | [`client`] | the asking machine: [`Client`] |
 //! | [`server`] | the answering machine: [`Server`] |
 //! | [`dynauth`] | Disconnect-Request, both sides |
@@ -24,7 +25,8 @@
 //! directions unless a setting says otherwise; that is the defence against forged answers by MD5
 //! collision (CVE-2024-3596, "BlastRADIUS").
 //!
-//! Not here: sockets and clocks (the caller's), RADIUS over TLS (RFC 6614), EAP.
+//! Not here: sockets and clocks (the caller's), RADIUS over TLS (RFC 6614), EAP itself
+//! (`homeward-eap`).
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
@@ -36,6 +38,7 @@ pub mod dictionary;
 pub mod dynauth;
 pub mod error;
 pub mod hide;
+pub mod login;
 pub mod lookup;
 pub mod packet;
 pub mod retransmit;
@@ -48,6 +51,7 @@ pub use builder::{AttributeList, Builder};
 pub use client::{Answer, Client, ClientEvent, ClientSettings, RequestId, Transmit};
 pub use describe::{Show, describe};
 pub use error::{AuthError, DecodeError, EncodeError};
+pub use login::{LoginError, LoginRequest};
 pub use lookup::{Decision, LookupError, LookupRequest};
 pub use packet::{Attribute, Authenticator, Code, Packet};
 pub use server::{DropReason, Policy, Port, Received, Server, ServerSettings, Ticket};

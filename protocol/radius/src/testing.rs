@@ -37,6 +37,7 @@ pub fn fuzz_packet(data: &[u8]) {
         let _ = secret.verify_request(&packet);
         let _ = secret.verify_answer(&packet, &[0; 16]);
         let _ = crate::dynauth::Disconnect::decode(&packet);
+        let _ = crate::LoginRequest::decode(&packet, &secret);
     }
 }
 

@@ -11,7 +11,7 @@ use super::{LookupError, read_dbm};
 use crate::dictionary::{homeward, standard, wispr};
 use crate::hide::open_tunnel_password;
 use crate::packet::{Authenticator, MAX_VALUE_LEN, Packet, integer, integer64, text};
-use crate::{Builder, Code, SharedSecret};
+use crate::{Builder, Code, EncodeError, SharedSecret};
 
 /// Termination-Action "RADIUS-Request": ask anew when Session-Timeout is over (RFC 2865 5.29,
 /// RFC 3580 3.19).
@@ -56,27 +56,15 @@ pub fn write_grant(
     };
     write_key(packet, form, grant)?;
     let terms = &grant.terms;
-    if let Some(Seconds(seconds)) = terms.session_timeout {
-        packet.integer(standard::SESSION_TIMEOUT, seconds)?;
-        if form == LookupForm::Homeward {
-            packet.integer(standard::TERMINATION_ACTION, ASK_ANEW)?;
-        }
-    }
-    if let Some(Seconds(seconds)) = terms.idle_timeout {
-        packet.integer(standard::IDLE_TIMEOUT, seconds)?;
-    }
+    let again = form == LookupForm::Homeward;
+    write_times(packet, terms.session_timeout, terms.idle_timeout, again)?;
     for part in grant.class.chunks(MAX_VALUE_LEN) {
         packet.octets(standard::CLASS, part)?;
     }
     if form == LookupForm::Hostapd {
         return Ok(());
     }
-    if let Some(rate) = terms.bandwidth.up {
-        packet.vendor_integer(wispr::VENDOR, wispr::BANDWIDTH_MAX_UP, rate)?;
-    }
-    if let Some(rate) = terms.bandwidth.down {
-        packet.vendor_integer(wispr::VENDOR, wispr::BANDWIDTH_MAX_DOWN, rate)?;
-    }
+    write_rates(packet, terms.bandwidth)?;
     let mut own = |kind, value: &[u8]| packet.vendor(homeward::VENDOR, kind, value);
     own(homeward::NETWORK_ID, &grant.network.0.to_be_bytes())?;
     own(homeward::SSID, grant.ssid.as_bytes())?;
@@ -92,6 +80,38 @@ pub fn write_grant(
     }
     if let Some(threshold) = terms.handoff_threshold {
         own(homeward::HANDOFF_THRESHOLD, &i32::from(threshold.0).to_be_bytes())?;
+    }
+    Ok(())
+}
+
+/// Writes how long a session may last and be idle; `again` has the NAS ask anew when the first is
+/// over.
+pub(crate) fn write_times(
+    packet: &mut Builder<'_>,
+    session: Option<Seconds>,
+    idle: Option<Seconds>,
+    again: bool,
+) -> Result<(), EncodeError> {
+    if let Some(Seconds(seconds)) = session {
+        packet.integer(standard::SESSION_TIMEOUT, seconds)?;
+        if again {
+            packet.integer(standard::TERMINATION_ACTION, ASK_ANEW)?;
+        }
+    }
+    if let Some(Seconds(seconds)) = idle {
+        packet.integer(standard::IDLE_TIMEOUT, seconds)?;
+    }
+    Ok(())
+}
+
+/// Writes bit rates, as WISPr has them.
+pub(crate) fn write_rates(packet: &mut Builder<'_>, rates: Bandwidth) -> Result<(), EncodeError> {
+    for (kind, rate) in
+        [(wispr::BANDWIDTH_MAX_UP, rates.up), (wispr::BANDWIDTH_MAX_DOWN, rates.down)]
+    {
+        if let Some(rate) = rate {
+            packet.vendor_integer(wispr::VENDOR, kind, rate)?;
+        }
     }
     Ok(())
 }
