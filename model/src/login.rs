@@ -136,6 +136,8 @@ pub enum Verifier {
     /// The NT hash. For passwords that a machine made, whose hash tells nobody the password; good
     /// for every method.
     NtHash(NtHash),
+    /// The password itself, made by a machine; what CHAP needs, and good for every method.
+    Password(Secret),
     /// An Argon2id hash in the PHC string format, for passwords that people chose; good for PAP,
     /// alone or inside TTLS. MSCHAPv2 and CHAP cannot be answered from it.
     Argon2id(Secret),

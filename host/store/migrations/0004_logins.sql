@@ -5,7 +5,7 @@ CREATE TABLE login (
     -- A network access identifier, its realm in lower case.
     name           TEXT    NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 253),
     -- In the clear, so that what a log-in is good for shows without opening it.
-    verifier_kind  TEXT    NOT NULL CHECK (verifier_kind IN ('nt-hash', 'argon2id')),
+    verifier_kind  TEXT    NOT NULL CHECK (verifier_kind IN ('nt-hash', 'password', 'argon2id')),
     verifier       BLOB    NOT NULL, -- sealed
     mac            BLOB    CHECK (length(mac) = 6),
     expires        INTEGER,

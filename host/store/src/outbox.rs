@@ -301,18 +301,21 @@ impl From<&Login> for LoginFacts {
 pub enum VerifierKind {
     /// An NT hash.
     NtHash,
+    /// The password itself.
+    Password,
     /// An Argon2id hash.
     Argon2id,
 }
 
 impl VerifierKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::NtHash, Self::Argon2id];
+    pub const ALL: [Self; 3] = [Self::NtHash, Self::Password, Self::Argon2id];
 
     /// The kind of that verifier.
     pub const fn of(verifier: &Verifier) -> Self {
         match verifier {
             Verifier::NtHash(_) => Self::NtHash,
+            Verifier::Password(_) => Self::Password,
             Verifier::Argon2id(_) => Self::Argon2id,
         }
     }
@@ -321,6 +324,7 @@ impl VerifierKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NtHash => "nt-hash",
+            Self::Password => "password",
             Self::Argon2id => "argon2id",
         }
     }

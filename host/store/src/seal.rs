@@ -218,11 +218,13 @@ pub(crate) fn encode_key(key: &DeviceKey) -> Zeroizing<Vec<u8>> {
     plain
 }
 
-/// The octets that are sealed for a log-in: kind (1) ‖ NT hash (16) or PHC string.
+/// The octets that are sealed for a log-in: kind (1) ‖ NT hash (16), PHC string or
+/// password.
 pub(crate) fn encode_verifier(verifier: &Verifier) -> Zeroizing<Vec<u8>> {
     let (kind, octets) = match verifier {
         Verifier::NtHash(hash) => (0, &hash.expose()[..]),
         Verifier::Argon2id(phc) => (1, phc.expose()),
+        Verifier::Password(password) => (2, password.expose()),
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + octets.len()));
     plain.push(kind);
@@ -238,6 +240,7 @@ pub(crate) fn decode_verifier(slot: Slot, plain: &[u8]) -> Result<Verifier, Seal
             Ok(Verifier::NtHash(NtHash::new(hash)))
         }
         [1, phc @ ..] => Ok(Verifier::Argon2id(Secret::new(phc))),
+        [2, password @ ..] => Ok(Verifier::Password(Secret::new(password))),
         _ => Err(malformed(slot)),
     }
 }

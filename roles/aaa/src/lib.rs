@@ -2,6 +2,8 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`admission`] | whether a log-in is let in: a pure function |
+//! | [`password`] | passwords, held against what is stored |
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
 //! | [`watch`] | keeps the projection as the store is |
@@ -13,10 +15,12 @@
 //! | [`service`] | the loop around them: sockets, status, stop |
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod config;
 pub mod decision;
 pub mod figures;
 pub mod grants;
+pub mod password;
 pub mod projection;
 pub mod revoke;
 pub mod server;

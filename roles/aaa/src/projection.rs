@@ -34,7 +34,9 @@ pub struct Projection {
     devices: HashMap<DeviceId, Mac>,
     by_mac: HashMap<Mac, Vec<Device>>,
     logins: HashMap<LoginId, Nai>,
-    by_name: HashMap<Nai, Login>,
+    by_name: HashMap<Nai, Arc<Login>>,
+    /// The gateways that an account's networks are at home behind.
+    homes: HashMap<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
     by_address: BTreeMap<(u8, IpNet), GatewayId>,
     exact: HashMap<IpAddr, GatewayId>,
@@ -53,8 +55,14 @@ impl Projection {
     }
 
     /// The log-in with that name.
-    pub fn login(&self, name: &Nai) -> Option<&Login> {
+    pub fn login(&self, name: &Nai) -> Option<&Arc<Login>> {
         self.by_name.get(name)
+    }
+
+    /// The gateways that the account's homes are behind.
+    pub fn homes(&self, account: AccountId) -> impl Iterator<Item = &Gateway> {
+        let homes = self.homes.get(&account).into_iter().flat_map(BTreeMap::values);
+        homes.filter_map(|id| self.gateway(*id))
     }
 
     /// The network with that id.
@@ -116,6 +124,10 @@ impl Projection {
 
     /// Adds or replaces a network.
     pub fn put_network(&mut self, network: Network) {
+        self.remove_network(network.id);
+        if let Some(gateway) = network.gateway {
+            self.homes.entry(network.account).or_default().insert(network.id, gateway);
+        }
         self.networks.insert(network.id, network);
     }
 
@@ -130,7 +142,7 @@ impl Projection {
     pub fn put_login(&mut self, login: Login) {
         self.remove_login(login.id);
         self.logins.insert(login.id, login.name.clone());
-        self.by_name.insert(login.name.clone(), login);
+        self.by_name.insert(login.name.clone(), Arc::new(login));
     }
 
     /// Adds or replaces a gateway.
@@ -165,7 +177,14 @@ impl Projection {
 
     /// Forgets a network.
     pub fn remove_network(&mut self, id: NetworkId) {
-        self.networks.remove(&id);
+        if let Some(network) = self.networks.remove(&id)
+            && let Some(homes) = self.homes.get_mut(&network.account)
+        {
+            homes.remove(&id);
+            if homes.is_empty() {
+                self.homes.remove(&network.account);
+            }
+        }
     }
 
     /// Forgets a device.

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Coverage, Device, DeviceId, DeviceKey, Gateway,
-    GatewayId, LookupForm, Mac, Network, NetworkId, Psk, Secret, Security, ServiceTerms, Ssid,
-    Status,
+    GatewayId, Login, LoginId, LookupForm, Mac, Network, NetworkId, NtHash, Psk, Secret, Security,
+    ServiceTerms, Ssid, Status, Verifier,
 };
 
 use crate::projection::Projection;
@@ -72,6 +72,19 @@ pub(crate) fn device() -> Device {
         mac: MAC,
         key: Some(DeviceKey::Psk(Psk::new([0x5c; 32]))),
         label: "phone".into(),
+        status: Status::Active,
+    }
+}
+
+pub(crate) fn login() -> Login {
+    Login {
+        id: LoginId(1),
+        account: AccountId(1),
+        name: "phone@example.net".parse().unwrap(),
+        verifier: Verifier::NtHash(NtHash::new([1; 16])),
+        mac: None,
+        expires: None,
+        label: String::new(),
         status: Status::Active,
     }
 }

@@ -17,6 +17,8 @@ const SECRETS: [&str; 2] = ["radius in the open 1", "radius in the open 2"];
 
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
 
+const PASSWORD: &str = "a password for CHAP";
+
 const AUTHORITY_KEY: &[u8] = b"the key of the authority";
 
 fn psk(n: u8) -> Psk {
@@ -34,7 +36,7 @@ fn forms() -> Vec<Vec<u8>> {
     plain.extend(PASSPHRASES.iter().chain(&SECRETS).map(|t| t.as_bytes().to_vec()));
     plain.extend([0, 1, 2].map(|n| psk(n).expose().to_vec()));
     plain.push(AUTHORITY_KEY.to_vec());
-    plain.push(PHC.as_bytes().to_vec());
+    plain.extend([PHC, PASSWORD].map(|text| text.as_bytes().to_vec()));
     for octet in [0xb0, 0xb1] {
         let Verifier::NtHash(hash) = nt_hash(octet) else { unreachable!() };
         plain.push(hash.expose().to_vec());
@@ -79,6 +81,9 @@ async fn fill(store: &SqliteStore) {
     store.update_login(login.id, &change).await.unwrap();
     let verifier = Verifier::Argon2id(Secret::new(PHC));
     let new = NewLogin { verifier, ..new_login(smith.id, "b") };
+    store.create_login(&new).await.unwrap();
+    let verifier = Verifier::Password(Secret::new(PASSWORD));
+    let new = NewLogin { verifier, ..new_login(smith.id, "c") };
     store.create_login(&new).await.unwrap();
     let key = Secret::new(AUTHORITY_KEY);
     let authority = StoredAuthority { certificate: vec![1], key };
@@ -135,7 +140,7 @@ async fn nothing_that_is_printed_shows_a_secret() {
     let file = fs::read_to_string(place.key_file()).unwrap();
     let key = file.lines().last().unwrap().split(' ').next_back().unwrap();
     assert_eq!(key.len(), 64);
-    for secret in PASSPHRASES.iter().chain(&SECRETS).copied().chain([key, PHC]) {
+    for secret in PASSPHRASES.iter().chain(&SECRETS).copied().chain([key, PHC, PASSWORD]) {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

@@ -26,7 +26,10 @@ fn argon2() -> Verifier {
 async fn a_log_in_comes_back_with_its_verifier(world: World) {
     let store = &*world.store;
     let smith = account(store, "smith").await;
-    for (name, verifier) in [("phone@example.net", nt_hash(1)), ("portal", argon2())] {
+    let plain = Verifier::Password(Secret::new("made by a machine"));
+    for (name, verifier) in
+        [("phone@example.net", nt_hash(1)), ("portal", argon2()), ("chap", plain)]
+    {
         let new = NewLogin {
             verifier,
             mac: Some(mac(7)),
