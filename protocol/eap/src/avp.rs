@@ -1,5 +1,7 @@
 //! What EAP-TTLS carries within its tunnel: attribute-value pairs (RFC 5281 10).
 
+use zeroize::Zeroizing;
+
 /// Vendor number of Microsoft (RFC 2548).
 pub const MICROSOFT: u32 = 311;
 
@@ -117,7 +119,7 @@ pub struct Said<'a> {
     /// MS-CHAP2-Response.
     pub response: Option<&'a [u8]>,
     /// EAP-Message, all of them joined.
-    pub eap: Vec<u8>,
+    pub eap: Zeroizing<Vec<u8>>,
     /// CHAP or MS-CHAP without a version 2: methods that this server has not.
     pub foreign: bool,
     /// A mandatory AVP that this server does not know.

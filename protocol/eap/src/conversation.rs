@@ -226,9 +226,6 @@ impl<S: Clone> Conversation<S> {
         if matches!(self.state, State::Over) {
             return Step::Ignore(Ignored::Over);
         }
-        if let Some(rejected) = self.handle_timeout(now) {
-            return Step::Reject(rejected);
-        }
         let packet = match Packet::decode(response) {
             Ok(packet) if packet.code == Code::Response => packet,
             Ok(_) => return Step::Ignore(Ignored::NotAResponse),
@@ -236,6 +233,10 @@ impl<S: Clone> Conversation<S> {
         };
         if let Some(step) = self.out_of_turn(&packet) {
             return step;
+        }
+        if let Some(mut rejected) = self.handle_timeout(now) {
+            rejected.packet = packet::failure(packet.identifier);
+            return Step::Reject(rejected);
         }
         let state = std::mem::replace(&mut self.state, State::Over);
         match state {

@@ -45,6 +45,8 @@ pub(crate) struct Tunnel {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     method: Method,
     wall: UnixTime,
+    /// Whether the peer's first message is a ClientHello of a version before TLS 1.2.
+    old: bool,
 }
 
 impl Tunnel {
@@ -66,16 +68,27 @@ impl Tunnel {
         let mut connection = ServerConnection::new(Arc::new(config))
             .map_err(|error| Reason::Internal(error.to_string()))?;
         connection.set_buffer_limit(Some(MAX_PLAIN));
-        Ok(Self { connection, gate, verifier, method, wall })
+        Ok(Self { connection, gate, verifier, method, wall, old: false })
     }
 
     /// Takes a message of the peer; what it says inside the tunnel comes back, decrypted.
     pub(crate) fn feed(&mut self, mut message: &[u8]) -> Result<Zeroizing<Vec<u8>>, Reason> {
+        if self.connection.protocol_version().is_none() {
+            self.old |= is_old(message);
+        }
+        self.read(&mut message).map_err(|reason| match reason {
+            // What the library finds missing first in such a ClientHello is not the point.
+            Reason::Handshake(_) | Reason::NoCommonCipher(_) if self.old => Reason::OldTls,
+            other => other,
+        })
+    }
+
+    fn read(&mut self, message: &mut &[u8]) -> Result<Zeroizing<Vec<u8>>, Reason> {
         let mut plain = Zeroizing::new(Vec::new());
         while !message.is_empty() {
             let before = message.len();
             self.connection
-                .read_tls(&mut message)
+                .read_tls(message)
                 .map_err(|error| Reason::Handshake(error.to_string()))?;
             let state = self.connection.process_new_packets()?;
             let length = state.plaintext_bytes_to_read();
@@ -191,6 +204,12 @@ impl Tunnel {
         }
         Ok((leaf.to_vec(), names))
     }
+}
+
+/// Whether this is the beginning of a ClientHello that offers no more than TLS 1.1: behind the
+/// record's header and the message's, a version that RFC 8446 4.1.2 has stay at 1.2.
+fn is_old(message: &[u8]) -> bool {
+    matches!(message, &[22, 3, _, _, _, 1, _, _, _, 3, minor, ..] if minor < 3)
 }
 
 /// The names in a certificate that can be identities (RFC 5216 5.2): alternative names of the

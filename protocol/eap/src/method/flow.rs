@@ -336,6 +336,11 @@ impl<S: Clone> Flow<S> {
         plain: &[u8],
         env: &mut Env<'_, D>,
     ) -> Result<Out<S>, Reason> {
+        if plain.is_empty() {
+            // An acknowledgement of tickets, say; the peer's answer comes next.
+            self.phase = Phase::Peap(inner);
+            return Ok(self.flush());
+        }
         let next = inner.handle(plain, &self.tunnel, env);
         self.identity = inner.identity.clone().or(self.identity.take());
         self.inner = inner.method.or(self.inner);

@@ -184,7 +184,7 @@ pub(super) fn look_up<D: Directory>(
     identity: &Identity,
 ) -> (Option<D::Subject>, CheckedBy) {
     let subject = env.directory.find(&Claim::Password { identity, outer: env.outer });
-    let verifier = match (&subject, env.directory.decoy()) {
+    let verifier = match (&subject, env.directory.decoy(identity)) {
         (Some(subject), _) => env.directory.checked_by(subject),
         (None, Decoy::NtHash) => CheckedBy::NtHash(nobody()),
         (None, Decoy::Caller) => CheckedBy::Caller,

@@ -67,11 +67,8 @@ impl<S: Clone> Peap<S> {
                 let Some((kind, data)) = unframed(plain, self.id) else {
                     return Next::Done(Err(Reason::Inner("it is empty")));
                 };
-                let response = packet::response(self.id, kind, data);
-                let nak = Packet::decode(&response)
-                    .ok()
-                    .filter(Packet::is_nak)
-                    .map(|packet| packet.wanted().collect());
+                let packet = Packet { code: Code::Response, identifier: self.id, kind, data };
+                let nak = packet.is_nak().then(|| packet.wanted().collect());
                 let next = inner.handle(kind, data, nak, env);
                 self.identity.clone_from(&inner.identity);
                 self.method = inner.method;

@@ -52,7 +52,9 @@ impl<S: Clone> Ttls<S> {
         env: &mut Env<'_, D>,
     ) -> Next<S> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Told(verdict) => Next::Done(verdict),
+            // RFC 5281 11.2.4: who believes our proof says so by an empty message.
+            State::Told(verdict) if plain.is_empty() => Next::Done(verdict),
+            State::Told(_) => Next::Done(Err(Reason::PeerRefused)),
             State::Over => Next::Done(Err(Reason::Inner("it is over"))),
             state => {
                 let said = match Said::decode(plain) {

@@ -1,0 +1,11 @@
+//! Conversations from end to end: a peer made of the TLS library's client side against the
+//! server, both in memory.
+#![cfg(test)]
+
+mod bounds;
+mod full;
+mod negotiate;
+mod peer;
+mod refuse;
+mod resume;
+mod world;
