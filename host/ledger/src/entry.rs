@@ -1,0 +1,64 @@
+//! What is put into the ledger, and what comes back.
+
+use std::fmt;
+
+use homeward_accounting::{Applied, Figures, Record};
+use homeward_model::{AccountId, ClassId, DeviceId, UnixTime};
+
+/// Whose a session is: who is charged, and by which class of service it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Owner {
+    /// The account that pays.
+    pub account: AccountId,
+    /// The device.
+    pub device: DeviceId,
+    /// The account's class of service.
+    pub class: ClassId,
+}
+
+/// A record to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The record.
+    pub record: Record,
+    /// When it came.
+    pub received: UnixTime,
+    /// Whose session it is, if that is known. The first that is given for a session stands; a
+    /// session without one is kept and counts for nobody until one is given, and then whole.
+    pub owner: Option<Owner>,
+}
+
+/// Key of a session in the ledger; never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
+pub struct SessionId(pub i64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// "It is on disk": what an entry did. Answer the NAS now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Whether the ledger had the very record already: it is answered again and counted once.
+    pub repeated: bool,
+    /// What became of the session; `None` for a restart of a NAS, whose sessions are closed one
+    /// after the other from now on.
+    pub session: Option<Counted>,
+}
+
+/// What became of the session that a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// The session.
+    pub id: SessionId,
+    /// Whose it is.
+    pub owner: Option<Owner>,
+    /// What the record did.
+    pub applied: Applied,
+    /// What was added to the owner's usage, on the day of [`Applied::at`]: the session's growth,
+    /// or all of it where its owner has just become known.
+    pub charged: Figures,
+}

@@ -1,0 +1,344 @@
+//! What is read from a ledger, by its writer's process or another.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use homeward_accounting::{Day, Figures, Nas, Period, Record, Session};
+use homeward_model::{AccountId, DeviceId, Name, UnixTime};
+use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
+use sqlx::{QueryBuilder, Row as _};
+
+use crate::entry::{Owner, SessionId};
+use crate::error::{Error, Result};
+use crate::export::{ClosingRow, Cursor};
+use crate::ledger::Retention;
+use crate::open;
+use crate::row::{Columns, Row, session_columns};
+
+/// Readers run in parallel up to here; each costs a thread and a page cache.
+const READERS: u32 = 4;
+
+/// Whose usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A device's, under whichever account.
+    Device(DeviceId),
+    /// An account's, all its devices together.
+    Account(AccountId),
+}
+
+/// The usage of one device on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayUsage {
+    /// The account that was charged.
+    pub account: AccountId,
+    /// The device.
+    pub device: DeviceId,
+    /// The day.
+    pub day: Day,
+    /// How much.
+    pub figures: Figures,
+}
+
+/// A session, as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its key.
+    pub id: SessionId,
+    /// Who reports it.
+    pub nas: Nas,
+    /// Its Acct-Session-Id.
+    pub session_id: String,
+    /// Whose it is, if that is known.
+    pub owner: Option<Owner>,
+    /// The session.
+    pub session: Session,
+}
+
+/// Which open sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenFilter {
+    /// Those of this account.
+    pub account: Option<AccountId>,
+    /// Those of this device.
+    pub device: Option<DeviceId>,
+    /// Those after this one.
+    pub after: Option<SessionId>,
+}
+
+/// A record, as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordView {
+    /// Its place in the order of arrival.
+    pub seq: i64,
+    /// What it says.
+    pub kind: homeward_accounting::Kind,
+    /// When it came.
+    pub received: UnixTime,
+    /// Its Event-Timestamp.
+    pub event: Option<UnixTime>,
+    /// Its figures.
+    pub figures: Figures,
+}
+
+/// A ledger that is read. Its writer goes on meanwhile.
+pub struct LedgerReader {
+    path: PathBuf,
+    pool: SqlitePool,
+}
+
+impl fmt::Debug for LedgerReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerReader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl LedgerReader {
+    /// Opens a ledger to read it only, while another process may write to it.
+    ///
+    /// # Errors
+    /// [`OpenError`](crate::OpenError) where the path is no ledger of this version, or others may
+    /// read it.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let busy_timeout = Duration::from_secs(5);
+        open::check(path, busy_timeout).await?;
+        Ok(Self::connect(path, busy_timeout))
+    }
+
+    pub(crate) fn connect(path: &Path, busy_timeout: Duration) -> Self {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(open::reader(path, busy_timeout));
+        Self { path: path.to_owned(), pool }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Closes its connections.
+    pub async fn close(self) {
+        self.pool.close().await;
+    }
+
+    /// What somebody has used in a period.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn usage(&self, subject: Subject, period: Period) -> Result<Figures> {
+        let days = self.usage_by_day(subject, period).await?;
+        Ok(days.iter().map(|day| day.figures).fold(Figures::ZERO, Figures::plus))
+    }
+
+    /// What somebody has used in a period, by account, device and day.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn usage_by_day(&self, subject: Subject, period: Period) -> Result<Vec<DayUsage>> {
+        const OF_DEVICE: &str = "SELECT account, device, day, input, output, input_packets, \
+             output_packets, seconds FROM usage WHERE device = ? AND day >= ? AND day < ? \
+             ORDER BY account, device, day";
+        const OF_ACCOUNT: &str = "SELECT account, device, day, input, output, input_packets, \
+             output_packets, seconds FROM usage WHERE account = ? AND day >= ? AND day < ? \
+             ORDER BY account, device, day";
+        let query = match subject {
+            Subject::Device(id) => sqlx::query(OF_DEVICE).bind(id.0),
+            Subject::Account(id) => sqlx::query(OF_ACCOUNT).bind(id.0),
+        };
+        let query = query.bind(period.first.0).bind(period.end.0);
+        self.rows(query.fetch_all(&self.pool).await, |row| {
+            let mut columns = Columns::from(row, 0);
+            Ok(DayUsage {
+                account: AccountId(columns.next()?),
+                device: DeviceId(columns.next()?),
+                day: Day(columns.next()?),
+                figures: columns.figures()?,
+            })
+        })
+    }
+
+    /// The sessions that go on, in the order in which they were first heard of.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn open_sessions(&self, filter: OpenFilter, limit: u32) -> Result<Vec<SessionView>> {
+        const OPEN: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", n.client, n.identifier FROM session s JOIN nas n ON n.id = s.nas \
+             WHERE s.phase <> 'closed' AND s.id > "
+        );
+        let mut query = QueryBuilder::new(OPEN);
+        query.push_bind(filter.after.map_or(i64::MIN, |id| id.0));
+        if let Some(device) = filter.device {
+            query.push(" AND s.device = ").push_bind(device.0);
+        }
+        if let Some(account) = filter.account {
+            query.push(" AND s.account = ").push_bind(account.0);
+        }
+        query.push(" ORDER BY s.id LIMIT ").push_bind(limit);
+        self.rows(query.build().fetch_all(&self.pool).await, session_view)
+    }
+
+    /// A session, open or not.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn session(&self, id: SessionId) -> Result<Option<SessionView>> {
+        const BY_ID: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", n.client, n.identifier FROM session s JOIN nas n ON n.id = s.nas WHERE s.id = ?"
+        );
+        let rows = sqlx::query(BY_ID).bind(id.0).fetch_all(&self.pool).await;
+        Ok(self.rows(rows, session_view)?.pop())
+    }
+
+    /// The sessions that a NAS has reported under one Acct-Session-Id, the oldest first.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn sessions_named(&self, nas: &Nas, session_id: &str) -> Result<Vec<SessionView>> {
+        const NAMED: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            ", n.client, n.identifier FROM nas n JOIN session s ON s.nas = n.id \
+             WHERE n.client = ? AND n.identifier = ? AND s.name = ? ORDER BY s.id"
+        );
+        let query = sqlx::query(NAMED).bind(nas.client.as_str()).bind(&nas.identifier);
+        self.rows(query.bind(session_id).fetch_all(&self.pool).await, session_view)
+    }
+
+    /// The records of a session, in the order in which they came.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn records(&self, id: SessionId) -> Result<Vec<RecordView>> {
+        const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
+             SELECT newest FROM session WHERE id = ? UNION ALL SELECT r.prev FROM chain c \
+             JOIN record r ON r.seq = c.seq) \
+             SELECT r.seq, r.kind, r.received, r.event, r.input, r.output, r.input_packets, \
+             r.output_packets, r.seconds FROM chain c JOIN record r ON r.seq = c.seq \
+             ORDER BY r.seq";
+        let rows = sqlx::query(CHAIN).bind(id.0).fetch_all(&self.pool).await;
+        self.rows(rows, |row| {
+            let mut columns = Columns::from(row, 0);
+            let (seq, word): (i64, &str) = (columns.next()?, columns.next()?);
+            let kind = homeward_accounting::Kind::ALL.iter().find(|(k, _)| k.as_str() == word);
+            let kind =
+                kind.ok_or(Error::Unknown { what: "record.kind", value: word.to_owned() })?;
+            Ok(RecordView {
+                seq,
+                kind: kind.0,
+                received: UnixTime(columns.next()?),
+                event: columns.next::<Option<i64>>()?.map(UnixTime),
+                figures: columns.figures()?,
+            })
+        })
+    }
+
+    /// What billing is told, after the entry that `after` stands behind: the ends of sessions,
+    /// and corrections of them. The order never changes, and nothing is ever inserted before what
+    /// was read.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn closings(&self, after: Cursor, limit: u32) -> Result<Vec<ClosingRow>> {
+        let rows = sqlx::query(crate::export::AFTER).bind(after.0).bind(limit);
+        self.rows(rows.fetch_all(&self.pool).await, ClosingRow::read)
+    }
+
+    /// Open sessions not heard of since, in slices of all that are open; the second value is
+    /// where the next slice begins.
+    pub(crate) async fn silent_since(
+        &self,
+        since: UnixTime,
+        after: Option<(i64, i64)>,
+        limit: u32,
+    ) -> Result<(Vec<i64>, Option<(i64, i64)>)> {
+        const OPEN: &str = "SELECT nas, id, heard FROM session WHERE phase <> 'closed' \
+             AND (nas, id) > (?, ?) ORDER BY nas, id LIMIT ?";
+        let (nas, id) = after.unwrap_or((i64::MIN, i64::MIN));
+        // Looking costs less than closing.
+        let limit = limit.saturating_mul(8);
+        let query = sqlx::query_as::<_, (i64, i64, i64)>(OPEN).bind(nas).bind(id).bind(limit);
+        let rows = query.fetch_all(&self.pool).await.map_err(|e| self.unread(e))?;
+        let full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = rows.last().filter(|_| full).map(|(nas, id, _)| (*nas, *id));
+        let silent = rows.into_iter().filter(|(_, _, heard)| *heard < since.0);
+        Ok((silent.map(|(_, id, _)| id).collect(), next))
+    }
+
+    /// Sessions that have been kept for long enough.
+    pub(crate) async fn ended_before(&self, rule: &Retention, limit: u32) -> Result<Vec<i64>> {
+        const ENDED: &str = "SELECT id FROM session s WHERE s.class IS ? AND s.phase = 'closed' \
+             AND s.ended < ? AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.session = s.id \
+             AND c.seq > ?) ORDER BY s.ended LIMIT ?";
+        let query = sqlx::query_scalar(ENDED)
+            .bind(rule.class.map(|c| c.0))
+            .bind(rule.before.0)
+            .bind(rule.exported.map_or(i64::MAX, |c| c.0))
+            .bind(limit);
+        query.fetch_all(&self.pool).await.map_err(|e| self.unread(e))
+    }
+
+    fn rows<T>(
+        &self,
+        rows: Result<Vec<SqliteRow>, sqlx::Error>,
+        read: impl Fn(&SqliteRow) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>> {
+        let rows = rows.map_err(|e| self.unread(e))?;
+        let read = rows.iter().map(|row| {
+            read(row).map_err(|e| match e {
+                Unreadable::Sql(e) => self.unread(e),
+                Unreadable::Word(e) => e,
+            })
+        });
+        read.collect()
+    }
+
+    fn unread(&self, error: sqlx::Error) -> Error {
+        Error::Read { path: self.path.clone(), source: Box::new(error) }
+    }
+}
+
+/// Why a row is not what it should be.
+pub(crate) enum Unreadable {
+    Sql(sqlx::Error),
+    Word(Error),
+}
+
+impl From<sqlx::Error> for Unreadable {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Unreadable {
+    fn from(error: Error) -> Self {
+        Self::Word(error)
+    }
+}
+
+/// Reads [`session_columns`], the client and the identifier.
+fn session_view(row: &SqliteRow) -> Result<SessionView, Unreadable> {
+    let Row { id, name, owner, session, .. } = Row::read(row)?;
+    let nas = nas(row.try_get("client")?, row.try_get("identifier")?)?;
+    Ok(SessionView { id: SessionId(id), nas, session_id: name, owner, session })
+}
+
+pub(crate) fn nas(client: &str, identifier: String) -> Result<Nas, Unreadable> {
+    let unknown = |_| Error::Unknown { what: "nas.client", value: client.to_owned() };
+    let client = client.parse::<Name>().map_err(unknown)?;
+    Ok(Nas { client, identifier })
+}
+
+impl RecordView {
+    /// Whether it is that record.
+    pub fn is(&self, record: &Record) -> bool {
+        let id = record.id();
+        (self.kind, self.event, self.figures) == (id.kind, id.event, id.figures)
+    }
+}

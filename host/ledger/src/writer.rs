@@ -1,0 +1,344 @@
+//! The thread that writes: it takes what is waiting, commits it as one, and only then tells.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use homeward_accounting::Cause;
+use homeward_model::{Mac, UnixTime};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection, Row as _};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::batch::{Batch, Known, Sequences};
+use crate::cache::Cache;
+use crate::counters::Counters;
+use crate::entry::{Entry, Receipt};
+use crate::error::WriteError;
+use crate::open::{self, WriteLock};
+use crate::row::{Columns, Row, session_columns};
+use crate::settings::Settings;
+
+/// Who is told of an entry.
+pub(crate) type Reply = Box<dyn FnOnce(Result<Receipt, WriteError>) + Send>;
+
+/// How many sessions are closed in one transaction, so that entries need not wait for long.
+const SLICE: i64 = 256;
+
+/// What the writer is asked.
+pub(crate) enum Command {
+    /// To keep a record.
+    Entry(Box<Entry>, Reply),
+    /// To close those of these sessions that are still silent.
+    CloseSilent { ids: Vec<i64>, now: UnixTime, reply: oneshot::Sender<Result<u64, WriteError>> },
+    /// To delete these sessions with all that is about them.
+    Forget { ids: Vec<i64>, reply: oneshot::Sender<Result<u64, WriteError>> },
+    /// To delete the usage of days before this one, so many rows at most.
+    ForgetUsage { before: i64, limit: u32, reply: oneshot::Sender<Result<u64, WriteError>> },
+}
+
+/// The writer's state.
+pub(crate) struct Writer {
+    path: PathBuf,
+    settings: Settings,
+    counters: Arc<Counters>,
+    commands: mpsc::Receiver<Command>,
+    connection: Option<SqliteConnection>,
+    known: Known,
+    /// Whether a transaction has failed in a way that may have left the log different on disk
+    /// from what the kernel has of it.
+    suspect: bool,
+    /// Whether there may be restarts whose sessions are still open.
+    restarts: bool,
+    /// Freed last.
+    _lock: WriteLock,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        path: PathBuf,
+        settings: Settings,
+        counters: Arc<Counters>,
+        commands: mpsc::Receiver<Command>,
+        lock: WriteLock,
+    ) -> Self {
+        let known = Known {
+            sessions: Cache::new(settings.sessions),
+            nases: HashMap::new(),
+            sequences: Sequences::default(),
+        };
+        Self {
+            path,
+            settings,
+            counters,
+            commands,
+            connection: None,
+            known,
+            suspect: false,
+            restarts: true,
+            _lock: lock,
+        }
+    }
+
+    /// Serves until every handle is gone and what was submitted is written.
+    pub(crate) async fn run(mut self) {
+        let mut batch = Vec::new();
+        loop {
+            // Closing what restarts have ended goes on between batches.
+            let first = match self.restarts {
+                true => match self.commands.try_recv() {
+                    Ok(command) => Some(command),
+                    Err(_) => {
+                        self.close_restarted().await;
+                        if self.restarts {
+                            continue;
+                        }
+                        self.commands.recv().await
+                    }
+                },
+                false => self.commands.recv().await,
+            };
+            let Some(mut command) = first else { break };
+            loop {
+                match command {
+                    Command::Entry(entry, reply) => batch.push((*entry, reply)),
+                    other => {
+                        self.commit_entries(&mut batch).await;
+                        self.maintain(other).await;
+                    }
+                }
+                if batch.len() >= self.settings.batch {
+                    break;
+                }
+                match self.commands.try_recv() {
+                    Ok(next) => command = next,
+                    Err(_) => break,
+                }
+            }
+            self.commit_entries(&mut batch).await;
+            if self.restarts {
+                self.close_restarted().await;
+            }
+        }
+        // Closing the last connection is what folds the log into the file.
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "ledger did not close");
+        }
+    }
+
+    /// Commits a batch and tells everybody in it; empties it.
+    async fn commit_entries(&mut self, batch: &mut Vec<(Entry, Reply)>) {
+        if batch.is_empty() {
+            return;
+        }
+        let (entries, replies): (Vec<Entry>, Vec<Reply>) = batch.drain(..).unzip();
+        match self.keep(&entries).await {
+            // One that the database will not have must not keep others from being kept.
+            Err(WriteError::Database { .. }) if entries.len() > 1 => {
+                for (entry, reply) in entries.iter().zip(replies) {
+                    let one = self.keep(std::slice::from_ref(entry)).await;
+                    reply(one.and_then(|r| r.into_iter().next().ok_or(WriteError::Closed)));
+                }
+            }
+            Err(error) => replies.into_iter().for_each(|reply| reply(Err(error.clone()))),
+            Ok(receipts) => {
+                for (reply, receipt) in replies.into_iter().zip(receipts) {
+                    reply(Ok(receipt));
+                }
+            }
+        }
+    }
+
+    /// Writes entries in one transaction. Their receipts are given when it is on disk.
+    async fn keep(&mut self, entries: &[Entry]) -> Result<Vec<Receipt>, WriteError> {
+        let receipts = self.transaction(async |batch| batch.apply(entries).await).await;
+        let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        match &receipts {
+            Ok(receipts) => {
+                self.counters.durable.add(count);
+                let restart = |r: &Receipt| r.session.is_none() && !r.repeated;
+                self.restarts |= receipts.iter().any(restart);
+            }
+            Err(_) => self.counters.unacknowledged.add(count),
+        }
+        receipts
+    }
+
+    /// Does `work` in a transaction and commits it; after a failure, nothing that was known is
+    /// trusted.
+    async fn transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Batch<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, WriteError> {
+        match self.try_transaction(work).await {
+            Ok(done) => Ok(done),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    async fn try_transaction<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Batch<'_>) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        self.connect().await?;
+        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let mut batch = Batch::new(&mut tx, &mut self.known, &self.settings.accounting);
+        let value = work(&mut batch).await?;
+        let done = batch.write().await?;
+        tx.commit().await?;
+        done.remember(&mut self.known, &self.counters);
+        Ok(value)
+    }
+
+    /// Has a connection, and what a new one has to know.
+    async fn connect(&mut self) -> Result<(), sqlx::Error> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let mut connection = open::writer(&self.path, self.settings.busy_timeout).await?;
+        if self.suspect {
+            // After a failed sync the kernel may hold pages of the log as clean that are not on
+            // disk, and what is written behind them would be lost with them. So all of it goes
+            // into the database file and is synced there, and the log begins anew.
+            const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+            let row = sqlx::query(CHECKPOINT).fetch_one(&mut connection).await?;
+            if row.try_get::<i64, _>(0)? != 0 {
+                return Err(sqlx::Error::PoolTimedOut);
+            }
+            self.suspect = false;
+            tracing::info!(path = %self.path.display(), "ledger goes on");
+        }
+        self.known.sequences = Sequences::read(&mut connection).await?;
+        self.restarts = true;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Takes a failure in: counts it, says so, and forgets what may not be so.
+    fn failed(&mut self, error: sqlx::Error) -> WriteError {
+        let error = match error {
+            sqlx::Error::PoolTimedOut => WriteError::Locked(self.path.clone()),
+            other => WriteError::of(&self.path, other),
+        };
+        self.known.sessions.clear();
+        self.known.nases.clear();
+        self.connection = None;
+        let counter = match &error {
+            WriteError::Locked(_) => &self.counters.failed_locked,
+            WriteError::Full(_) => &self.counters.failed_full,
+            WriteError::Io { .. } => &self.counters.failed_io,
+            _ => &self.counters.failed_database,
+        };
+        counter.add(1);
+        self.suspect |= !matches!(error, WriteError::Locked(_));
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, source, "records were not written and stay unanswered");
+        error
+    }
+
+    async fn maintain(&mut self, command: Command) {
+        // Who asked may be gone; what was done is done.
+        match command {
+            Command::Entry(_, reply) => reply(Err(WriteError::Closed)),
+            Command::CloseSilent { ids, now, reply } => {
+                drop(reply.send(self.close_silent(&ids, now).await));
+            }
+            Command::Forget { ids, reply } => drop(reply.send(self.forget(&ids).await)),
+            Command::ForgetUsage { before, limit, reply } => {
+                drop(reply.send(self.forget_usage(before, limit).await));
+            }
+        }
+    }
+
+    async fn close_silent(&mut self, ids: &[i64], now: UnixTime) -> Result<u64, WriteError> {
+        const BY_ID: &str =
+            concat!("SELECT ", session_columns!(), " FROM session s WHERE s.id = ?");
+        let settings = self.settings.accounting;
+        self.transaction(async |batch| {
+            let mut rows = Vec::new();
+            for id in ids {
+                let row = sqlx::query(BY_ID).bind(id).fetch_optional(batch.connection()).await?;
+                rows.extend(row.as_ref().map(Row::read).transpose()?);
+            }
+            Ok(batch.close(rows, Cause::Lost, now, |s| s.is_silent(now, &settings)))
+        })
+        .await
+    }
+
+    /// Closes some of the sessions that the oldest unfinished restart has ended.
+    async fn close_restarted(&mut self) {
+        // A failure is told to whoever submits next; the restart stays unfinished until then.
+        self.restarts = self.close_slice().await.unwrap_or(false);
+    }
+
+    async fn close_slice(&mut self) -> Result<bool, WriteError> {
+        const PENDING: &str =
+            "SELECT id, nas, at, bssid FROM restart WHERE done = 0 ORDER BY id LIMIT 1";
+        const ENDED: &str = concat!(
+            "SELECT ",
+            session_columns!(),
+            " FROM session s WHERE s.nas = ?1 AND s.phase <> 'closed' AND s.began < ?2 \
+             AND (?3 IS NULL OR s.bssid IS NULL OR s.bssid = ?3) ORDER BY s.id LIMIT ?4"
+        );
+        const DONE: &str = "UPDATE restart SET done = 1 WHERE id = ?";
+        self.transaction(async |batch| {
+            let pending = sqlx::query(PENDING).fetch_optional(batch.connection()).await?;
+            let Some(pending) = pending else { return Ok(false) };
+            let mut columns = Columns::from(&pending, 0);
+            let (id, nas, at): (i64, i64, i64) =
+                (columns.next()?, columns.next()?, columns.next()?);
+            let bssid: Option<Mac> = columns.mac()?;
+            let rows = sqlx::query(ENDED)
+                .bind(nas)
+                .bind(at)
+                .bind(bssid.map(|m| m.octets().to_vec()))
+                .bind(SLICE)
+                .fetch_all(batch.connection())
+                .await?;
+            let rows = rows.iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
+            if i64::try_from(rows.len()).unwrap_or(SLICE) < SLICE {
+                sqlx::query(DONE).bind(id).execute(batch.connection()).await?;
+            }
+            let at = UnixTime(at);
+            batch.close(rows, Cause::Restart, at, |s| s.ends_with(at, bssid));
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn forget(&mut self, ids: &[i64]) -> Result<u64, WriteError> {
+        const SESSION: &str =
+            "DELETE FROM session WHERE id = ? AND phase = 'closed' RETURNING nas, name, newest";
+        const RECORDS: &str = "DELETE FROM record WHERE seq IN (WITH RECURSIVE chain (seq) AS ( \
+             SELECT ? UNION ALL SELECT r.prev FROM chain c \
+             JOIN record r ON r.seq = c.seq) SELECT seq FROM chain)";
+        const CLOSINGS: &str = "DELETE FROM closing WHERE session = ?";
+        self.transaction(async |batch| {
+            let mut gone = 0;
+            for id in ids {
+                let found: Option<(i64, String, i64)> =
+                    sqlx::query_as(SESSION).bind(id).fetch_optional(batch.connection()).await?;
+                let Some((nas, name, newest)) = found else { continue };
+                sqlx::query(RECORDS).bind(newest).execute(batch.connection()).await?;
+                sqlx::query(CLOSINGS).bind(id).execute(batch.connection()).await?;
+                batch.forget((nas, name));
+                gone += 1;
+            }
+            Ok(gone)
+        })
+        .await
+    }
+
+    async fn forget_usage(&mut self, before: i64, limit: u32) -> Result<u64, WriteError> {
+        const USAGE: &str = "DELETE FROM usage WHERE (account, device, day) IN ( \
+             SELECT account, device, day FROM usage WHERE day < ? ORDER BY day LIMIT ?)";
+        self.transaction(async |batch| {
+            let delete = sqlx::query(USAGE).bind(before).bind(limit);
+            Ok(delete.execute(batch.connection()).await?.rows_affected())
+        })
+        .await
+    }
+}
