@@ -45,6 +45,8 @@ pub mod packet;
 pub mod reason;
 pub mod session;
 pub mod settings;
+#[doc(hidden)]
+pub mod testing;
 mod tls;
 pub mod tlv;
 

@@ -2,8 +2,8 @@
 
 mod flow;
 mod inner;
-mod peap;
-mod ttls;
+pub(crate) mod peap;
+pub(crate) mod ttls;
 
 pub(crate) use flow::Flow;
 

@@ -10,7 +10,7 @@ use crate::tlv::{self, PeerResult};
 use crate::{CryptoBinding, Directory, Identity, InnerMethod, PasswordCheck, Reason};
 
 /// What to do next within the tunnel.
-pub(super) enum Next<S> {
+pub(crate) enum Next<S> {
     /// Say this.
     Say(Vec<u8>),
     /// Have a password checked.
@@ -20,15 +20,15 @@ pub(super) enum Next<S> {
 }
 
 /// The second phase.
-pub(super) struct Peap<S> {
+pub(crate) struct Peap<S> {
     state: State<S>,
     /// The identifier of the last request within.
     id: u8,
     /// The nonce of the crypto-binding, drawn beforehand: a check may have been put off.
     nonce: [u8; 32],
     offered: CryptoBinding,
-    pub(super) identity: Option<Identity>,
-    pub(super) method: Option<InnerMethod>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) method: Option<InnerMethod>,
 }
 
 enum State<S> {
@@ -39,7 +39,7 @@ enum State<S> {
 }
 
 impl<S: Clone> Peap<S> {
-    pub(super) fn new<D: Directory<Subject = S>>(env: &mut Env<'_, D>) -> Self {
+    pub(crate) fn new<D: Directory<Subject = S>>(env: &mut Env<'_, D>) -> Self {
         let [id] = env.octets();
         Self {
             state: State::Eap(Inner::new()),
@@ -52,11 +52,11 @@ impl<S: Clone> Peap<S> {
     }
 
     /// The request that the phase begins with.
-    pub(super) fn ask_identity() -> Vec<u8> {
+    pub(crate) fn ask_identity() -> Vec<u8> {
         vec![kind::IDENTITY]
     }
 
-    pub(super) fn handle<D: Directory<Subject = S>>(
+    pub(crate) fn handle<D: Directory<Subject = S>>(
         &mut self,
         plain: &[u8],
         tunnel: &Tunnel,
@@ -90,7 +90,7 @@ impl<S: Clone> Peap<S> {
     }
 
     /// Says the result.
-    pub(super) fn conclude(
+    pub(crate) fn conclude(
         &mut self,
         verdict: Verdict<S>,
         tunnel: &Tunnel,

@@ -9,7 +9,7 @@ use crate::tls::Tunnel;
 use crate::{Directory, Identity, InnerMethod, PasswordCheck, Reason};
 
 /// What to do next within the tunnel.
-pub(super) enum Next<S> {
+pub(crate) enum Next<S> {
     /// Say these AVPs.
     Say(Vec<u8>),
     /// Have a password checked.
@@ -19,10 +19,10 @@ pub(super) enum Next<S> {
 }
 
 /// The second phase.
-pub(super) struct Ttls<S> {
+pub(crate) struct Ttls<S> {
     state: State<S>,
-    pub(super) identity: Option<Identity>,
-    pub(super) method: Option<InnerMethod>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) method: Option<InnerMethod>,
 }
 
 enum State<S> {
@@ -36,16 +36,16 @@ enum State<S> {
 }
 
 impl<S: Clone> Ttls<S> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { state: State::First, identity: None, method: None }
     }
 
     /// Whether an acknowledgement, rather than AVPs, is what the peer owes.
-    pub(super) fn awaits_acknowledgement(&self) -> bool {
+    pub(crate) fn awaits_acknowledgement(&self) -> bool {
         matches!(self.state, State::Told(_))
     }
 
-    pub(super) fn handle<D: Directory<Subject = S>>(
+    pub(crate) fn handle<D: Directory<Subject = S>>(
         &mut self,
         plain: &[u8],
         tunnel: &Tunnel,
