@@ -11,7 +11,7 @@ set -euo pipefail
 
 build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
-  iputils-ping tcpdump freeradius-utils python3 nftables avahi-daemon isc-dhcp-client
+  iputils-ping tcpdump freeradius-utils eapoltest python3 nftables avahi-daemon isc-dhcp-client
   wireguard-tools)
 bench=(freeradius freeradius-utils iperf3 fastd wireguard-tools ethtool)
 

@@ -3,7 +3,7 @@
 //! | module | does |
 //! |---|---|
 //! | [`key`] | the key ring |
-//! | [`class`], [`account`], [`gateway`], [`network`], [`device`] | the records, one module each |
+//! | [`class`], [`account`], [`gateway`], [`network`], [`device`], [`login`] | the records, one module each |
 //! | [`record`] | the roaming record that joins them |
 //! | [`exchange`] | CSV, out and in |
 //! | [`find`] | how records are addressed, and what is said of one that is not there |
@@ -33,6 +33,7 @@ mod exchange;
 mod find;
 mod gateway;
 mod key;
+mod login;
 mod names;
 mod network;
 mod record;
@@ -96,6 +97,9 @@ enum AdminCommand {
     /// Devices, each with its own key
     #[command(subcommand)]
     Device(device::Verb),
+    /// Log-ins: names and passwords for 802.1X, WISPr and PAP
+    #[command(subcommand)]
+    Login(login::Verb),
     /// The roaming record: device, network, account, class and home gateway, joined
     #[command(subcommand)]
     Record(record::Verb),
@@ -174,6 +178,7 @@ async fn carry_out(
         AdminCommand::Gateway(verb) => gateway::run(verb, cx).await,
         AdminCommand::Network(verb) => network::run(verb, cx).await,
         AdminCommand::Device(verb) => device::run(verb, cx).await,
+        AdminCommand::Login(verb) => login::run(verb, cx).await,
         AdminCommand::Record(verb) => record::run(verb, cx).await,
         AdminCommand::Export(args) => exchange::export(args, cx).await,
         AdminCommand::Import(args) => exchange::import(args, cx).await,
@@ -318,7 +323,7 @@ macro_rules! identified {
     )+ };
 }
 
-identified!(ClassOfService: ClassId, Account: AccountId, Gateway: GatewayId, Network: NetworkId, Device: DeviceId);
+identified!(ClassOfService: ClassId, Account: AccountId, Gateway: GatewayId, Network: NetworkId, Device: DeviceId, Login: LoginId);
 
 fn id_of<R: Identified>(record: &R) -> R::Id {
     record.id()

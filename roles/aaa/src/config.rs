@@ -6,6 +6,8 @@ use std::time::Duration;
 use homeward_daemon::{Invalid, Period};
 use serde::Deserialize;
 
+use crate::eap::EapConfig;
+
 /// `[aaa]`: the RADIUS server. Its clients are the gateways of the datastore.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +30,14 @@ pub struct Config {
     pub grant_memory: Period,
     /// How old outbox entries become before they are pruned.
     pub outbox_retention: Period,
+    /// How often a NAS is to report on a session that was let in by a log-in.
+    pub interim: Period,
+    /// Threads that check passwords which people chose.
+    pub password_threads: usize,
+    /// Passwords that may wait for them; more are not answered.
+    pub password_queue: usize,
+    /// EAP.
+    pub eap: EapConfig,
 }
 
 impl Default for Config {
@@ -42,6 +52,10 @@ impl Default for Config {
             grants: 262_144,
             grant_memory: Period(Duration::from_secs(24 * 3600)),
             outbox_retention: Period(Duration::from_secs(7 * 24 * 3600)),
+            interim: Period(Duration::from_secs(300)),
+            password_threads: 1,
+            password_queue: 64,
+            eap: EapConfig::default(),
         }
     }
 }
@@ -62,6 +76,13 @@ impl Config {
         if self.workers > 256 {
             return Err(Invalid::new("aaa.workers", "use at most 256; 0 is one a core"));
         }
+        if !(60..=86_400).contains(&self.interim.0.as_secs()) {
+            return Err(Invalid::new("aaa.interim", "use 1m to 1d"));
+        }
+        if !(1..=256).contains(&self.password_threads) {
+            return Err(Invalid::new("aaa.password_threads", "use 1 to 256"));
+        }
+        self.eap.check()?;
         if self.grants < 16 {
             return Err(Invalid::new("aaa.grants", "use at least 16"));
         }

@@ -21,6 +21,12 @@ struct Reason {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Method {
+    method: &'static str,
+    resumed: u8,
+}
+
 /// The figures. Clones are one and the same.
 #[derive(Debug, Clone)]
 pub struct Figures(Arc<Inner>);
@@ -32,6 +38,10 @@ struct Inner {
     duplicates: Counter,
     status: Counter,
     dropped: Family<Reason, Counter>,
+    logins: Family<Method, Counter>,
+    rejections: Family<Reason, Counter>,
+    challenges: Counter,
+    expired: Counter,
     disconnects: Family<Outcome, Counter>,
     changes: Counter,
     records: Family<Reason, Gauge>,
@@ -65,6 +75,10 @@ impl Figures {
             duplicates: outcome("duplicate"),
             status: outcome("status-server"),
             dropped: Family::default(),
+            logins: Family::default(),
+            rejections: Family::default(),
+            challenges: Counter::default(),
+            expired: Counter::default(),
             disconnects: Family::default(),
             changes: Counter::default(),
             records: Family::default(),
@@ -77,6 +91,18 @@ impl Figures {
             "disconnects",
             "Disconnect-Requests, by outcome",
             inner.disconnects.clone(),
+        );
+        registry.register("logins", "Log-ins let in, by method", inner.logins.clone());
+        registry.register(
+            "login_rejections",
+            "Log-ins refused, by reason",
+            inner.rejections.clone(),
+        );
+        registry.register("challenges", "Access-Challenges sent", inner.challenges.clone());
+        registry.register(
+            "conversations_expired",
+            "EAP conversations that nobody went on with",
+            inner.expired.clone(),
         );
         registry.register(
             "store_changes",
@@ -97,6 +123,22 @@ impl Figures {
         {
             counter.inc();
         }
+    }
+
+    pub(crate) fn let_in(&self, method: &'static str, resumed: bool) {
+        self.0.logins.get_or_create(&Method { method, resumed: resumed.into() }).inc();
+    }
+
+    pub(crate) fn rejected(&self, reason: &'static str) {
+        self.0.rejections.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn challenged(&self) {
+        self.0.challenges.inc();
+    }
+
+    pub(crate) fn expired(&self, conversations: usize) {
+        self.0.expired.inc_by(conversations as u64);
     }
 
     pub(crate) fn duplicate(&self) {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`admission`] | whether a log-in is let in: a pure function |
 //! | [`password`] | passwords, held against what is stored |
+//! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
+//! | [`eap`] | what EAP is spoken with |
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
 //! | [`watch`] | keeps the projection as the store is |
@@ -16,10 +18,15 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+mod checker;
 pub mod config;
+mod conversations;
 pub mod decision;
+mod directory;
+pub mod eap;
 pub mod figures;
 pub mod grants;
+pub mod login;
 pub mod password;
 pub mod projection;
 pub mod revoke;

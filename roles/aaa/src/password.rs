@@ -23,12 +23,12 @@ pub fn machine_made(password: &str) -> Verifier {
 /// # Errors
 ///
 /// If the library refuses the password, for it is longer than 2^32 octets.
-pub fn of_a_person(password: &str, entropy: &mut impl Entropy) -> anyhow::Result<Verifier> {
+pub fn of_a_person(password: &[u8], entropy: &mut impl Entropy) -> anyhow::Result<Verifier> {
     let (memory, passes, lanes) = COST;
     let params = Params::new(memory, passes, lanes, None)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let salt: [u8; SALT] = entropy.octets();
-    let hash: PasswordHash = argon2.hash_password_with_salt(password.as_bytes(), &salt)?;
+    let hash: PasswordHash = argon2.hash_password_with_salt(password, &salt)?;
     Ok(Verifier::Argon2id(Secret::new(hash.to_string())))
 }
 
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_persons_password_is_salted_and_found_right_by_its_own_hash_only() {
         let mut entropy = SystemEntropy::new();
-        let [one, two] = [0; 2].map(|_| of_a_person("correct horse", &mut entropy).unwrap());
+        let [one, two] = [0; 2].map(|_| of_a_person(b"correct horse", &mut entropy).unwrap());
         assert_ne!(one, two);
         for verifier in [&one, &two] {
             let Verifier::Argon2id(hash) = verifier else { panic!("{verifier:?}") };

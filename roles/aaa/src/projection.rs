@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Login,
-    LoginId, Mac, Nai, Network, NetworkId,
+    LoginId, Mac, Nai, Network, NetworkId, Verifier,
 };
 use homeward_radius::SharedSecret;
 use ipnet::IpNet;
@@ -35,6 +35,8 @@ pub struct Projection {
     by_mac: HashMap<Mac, Vec<Device>>,
     logins: HashMap<LoginId, Nai>,
     by_name: HashMap<Nai, Arc<Login>>,
+    /// Log-ins with a verifier that takes long.
+    slow: usize,
     /// The gateways that an account's networks are at home behind.
     homes: HashMap<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
@@ -57,6 +59,11 @@ impl Projection {
     /// The log-in with that name.
     pub fn login(&self, name: &Nai) -> Option<&Arc<Login>> {
         self.by_name.get(name)
+    }
+
+    /// Whether most passwords take long to check: then that of a name that nobody has is to, too.
+    pub fn is_mostly_slow(&self) -> bool {
+        self.slow * 2 > self.by_name.len()
     }
 
     /// The gateways that the account's homes are behind.
@@ -141,8 +148,10 @@ impl Projection {
     /// Adds or replaces a log-in.
     pub fn put_login(&mut self, login: Login) {
         self.remove_login(login.id);
+        self.slow += usize::from(is_slow(&login));
         self.logins.insert(login.id, login.name.clone());
-        self.by_name.insert(login.name.clone(), Arc::new(login));
+        let before = self.by_name.insert(login.name.clone(), Arc::new(login));
+        self.slow -= usize::from(before.is_some_and(|l| is_slow(&l)));
     }
 
     /// Adds or replaces a gateway.
@@ -204,7 +213,7 @@ impl Projection {
         if let Some(name) = self.logins.remove(&id)
             && self.by_name.get(&name).is_some_and(|login| login.id == id)
         {
-            self.by_name.remove(&name);
+            self.slow -= usize::from(self.by_name.remove(&name).is_some_and(|l| is_slow(&l)));
         }
     }
 
@@ -229,6 +238,10 @@ pub struct Counts {
     pub logins: usize,
 }
 
+fn is_slow(login: &Login) -> bool {
+    matches!(login.verifier, Verifier::Argon2id(_))
+}
+
 fn network_of(address: &str) -> Option<IpNet> {
     address
         .parse::<IpNet>()
@@ -241,7 +254,7 @@ fn network_of(address: &str) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::testing::{self, FAR, GATEWAY, HOME};
-    use homeward_model::{NtHash, Verifier};
+    use homeward_model::NtHash;
 
     #[test]
     fn a_client_is_found_by_its_address_and_else_by_the_longest_prefix() {

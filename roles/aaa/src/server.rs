@@ -1,20 +1,26 @@
-//! A worker: look-ups in, answers out, nothing awaited and nothing shared but the projection.
+//! A worker: look-ups and log-ins in, answers out; nothing is awaited, and nothing shared but the
+//! projection and those who check slow passwords.
 
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use homeward_daemon::SystemEntropy;
-use homeward_model::{Grant, Refusal, RefusalReason};
+use homeward_daemon::{SystemClock, SystemEntropy};
+use homeward_model::{Clock, Grant, Instant, Refusal, RefusalReason};
+use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
 use homeward_radius::server::ReplyKind;
 use homeward_radius::{
-    Code, LookupError, LookupRequest, Packet, Policy, Port, Received, Server, ServerSettings,
-    Ticket,
+    Code, LoginError, LoginRequest, LookupError, LookupRequest, Packet, Policy, Port, Received,
+    Server, ServerSettings, Ticket,
 };
-use homeward_transport::{Datagram, Replies, server::Service};
+use homeward_transport::{Datagram, Replies, Waker, server::Service};
 
+use crate::checker::Desk;
 use crate::decision::decide;
 use crate::figures::Figures;
 use crate::grants::Grants;
+use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
 
 /// One worker of the RADIUS server. The kernel hands a client's datagrams always to the same one,
@@ -26,15 +32,27 @@ pub struct Worker {
     grants: Arc<Mutex<Grants>>,
     figures: Figures,
     entropy: SystemEntropy,
+    logins: Logins,
+    desk: Option<Arc<Desk>>,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+/// A log-in whose password is being checked: how to answer it.
+struct Waiting {
+    ticket: Ticket,
+    client: Arc<Client>,
+    to: SocketAddr,
+    from: IpAddr,
 }
 
 impl Worker {
     /// A worker that answers from `projection` and remembers what it granted in `grants`.
-    pub fn new(
+    pub(crate) fn new(
         settings: ServerSettings,
         policy: Policy,
         projection: Arc<RwLock<Projection>>,
         grants: Arc<Mutex<Grants>>,
+        logins: Logins,
         figures: Figures,
     ) -> Self {
         Self {
@@ -44,6 +62,9 @@ impl Worker {
             grants,
             figures,
             entropy: SystemEntropy::new(),
+            logins,
+            desk: None,
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -110,7 +131,108 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// Handles a log-in; the answer goes into `replies`, unless it has to wait.
+    fn login(
+        &mut self,
+        p: &Projection,
+        client: &Arc<Client>,
+        datagram: &Datagram<'_>,
+        packet: &Packet<'_>,
+        ticket: Ticket,
+        replies: &mut Replies,
+    ) {
+        let request = match LoginRequest::decode(packet, &client.secret) {
+            Ok(request) => request,
+            Err(error) => {
+                self.figures.dropped("bad-login");
+                tracing::warn!(gateway = %client.gateway.name, %error, "a log-in that cannot be read");
+                return self.server.abandon(&ticket);
+            }
+        };
+        let (now, wall) = (datagram.received, SystemClock.unix());
+        let scene = Scene { projection: p, client, now, wall };
+        let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
+        if let Verdict::Later(number) = verdict {
+            let (to, from) = (datagram.source, datagram.local);
+            let waiting = Waiting { ticket, client: Arc::clone(client), to, from };
+            self.waiting.insert(number, waiting);
+            return;
+        }
+        self.conclude(client, &ticket, &verdict, replies.to(datagram));
+    }
+
+    /// Writes the answer to a log-in, and says what came of it.
+    fn conclude(&mut self, client: &Client, ticket: &Ticket, verdict: &Verdict, out: &mut Vec<u8>) {
+        let (server, entropy, secret) = (&mut self.server, &mut self.entropy, &client.secret);
+        let gateway = &client.gateway.name;
+        let written = match verdict {
+            Verdict::Challenge { eap, state } => {
+                self.figures.challenged();
+                server.respond(ticket, secret, Code::AccessChallenge, entropy, |b| {
+                    write_challenge(b, eap, state)
+                })
+            }
+            Verdict::Accept(accept) => {
+                let (method, resumed) = (accept.method, accept.resumed);
+                self.figures.let_in(method, resumed);
+                tracing::info!(%gateway, login = %accept.login().id, method, resumed, "let in");
+                server.respond(ticket, secret, Code::AccessAccept, entropy, |b| {
+                    write_accept(b, &accept.words())
+                })
+            }
+            Verdict::Reject { eap, why } => {
+                self.figures.rejected(why.label());
+                tracing::info!(%gateway, reason = why.label(), %why, "not let in");
+                server.respond(ticket, secret, Code::AccessReject, entropy, |b| {
+                    write_reject(b, eap.as_deref())
+                })
+            }
+            Verdict::Later(_) => return,
+            Verdict::Silence(reason) => {
+                self.figures.dropped(reason);
+                return self.server.abandon(ticket);
+            }
+        };
+        match written {
+            Ok(octets) => out.extend_from_slice(octets),
+            Err(error) => {
+                let error: LoginError = error;
+                self.figures.dropped("unanswerable");
+                tracing::error!(%gateway, %error, "a log-in could not be answered");
+                self.server.abandon(ticket);
+            }
+        }
+    }
+}
+
 impl Service for Worker {
+    fn begin(&mut self, waker: Waker) {
+        let desk = Arc::new(Desk::new(waker));
+        self.logins.at(Arc::clone(&desk));
+        self.desk = Some(desk);
+    }
+
+    fn woken(&mut self, replies: &mut Replies) {
+        let answers = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
+        let projection = Arc::clone(&self.projection);
+        let p = projection.read().unwrap_or_else(PoisonError::into_inner);
+        for (number, right) in answers {
+            let Some(Waiting { ticket, client, to, from }) = self.waiting.remove(&number) else {
+                continue;
+            };
+            let (now, wall) = (SystemClock.now(), SystemClock.unix());
+            let scene = Scene { projection: &p, client: &client, now, wall };
+            if let Some(verdict) = self.logins.checked(&scene, number, right) {
+                self.conclude(&client, &ticket, &verdict, replies.late(to, from));
+            }
+        }
+    }
+
+    fn idle(&mut self, now: Instant) {
+        self.figures.expired(self.logins.expire(now));
+    }
+
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
         let projection = Arc::clone(&self.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
@@ -128,6 +250,10 @@ impl Service for Worker {
             datagram.received,
         );
         match received {
+            Received::Request { packet, ticket, .. } if is_login(&packet) => {
+                let client = Arc::clone(client);
+                self.login(&p, &client, datagram, &packet, ticket, replies);
+            }
             Received::Request { packet, ticket, .. } => {
                 let out = replies.to(datagram);
                 if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, out) {

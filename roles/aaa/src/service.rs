@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
-use homeward_model::{Clock, UnixTime};
+use homeward_model::{Clock, Seconds, UnixTime};
 use homeward_radius::{Policy, ServerSettings};
 use homeward_store::Store;
 use homeward_transport::{RunningServer, ServerConfig, UdpServer};
@@ -13,9 +13,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::checker::Checker;
 use crate::config::Config;
 use crate::figures::Figures;
 use crate::grants::Grants;
+use crate::login::{self, Logins};
 use crate::revoke::Revoker;
 use crate::server::Worker;
 use crate::watch::Watch;
@@ -48,6 +50,16 @@ pub async fn start(
         );
     }
 
+    let eap = config.eap.context()?;
+    if eap.is_none() {
+        tracing::info!("no aaa.eap.certificate: EAP is not spoken");
+    }
+    let threads = NonZeroUsize::new(config.password_threads).unwrap_or(NonZeroUsize::MIN);
+    let checker = Checker::start(threads, config.password_queue)?;
+    let logins = login::Settings {
+        conversations: config.eap.conversations,
+        interim: Seconds(u32::try_from(config.interim.0.as_secs()).unwrap_or(u32::MAX)),
+    };
     let mut running = Vec::new();
     let mut grants = Vec::new();
     for address in &config.listen {
@@ -68,7 +80,8 @@ pub async fn start(
         let started = server.start(SystemClock, |_| {
             let given = Arc::new(Mutex::new(Grants::new(config.grants, config.grant_memory.0)));
             grants.push(Arc::clone(&given));
-            Worker::new(settings, policy, watch.projection(), given, figures.clone())
+            let logins = Logins::new(logins, eap.clone(), checker.clone());
+            Worker::new(settings, policy, watch.projection(), given, logins, figures.clone())
         });
         running.push(started.context("no thread for a RADIUS worker").exit(Exit::System)?);
         tracing::info!(%address, "answering look-ups");

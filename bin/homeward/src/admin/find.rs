@@ -6,7 +6,8 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use homeward_daemon::{Exit, ExitContext};
 use homeward_model::{
-    Account, ClassOfService, Device, DeviceId, Gateway, Mac, Name, Network, NetworkId, Ssid,
+    Account, ClassOfService, Device, DeviceId, Gateway, Login, Mac, Nai, Name, Network, NetworkId,
+    Ssid,
 };
 use homeward_store::{Entity, Store};
 
@@ -93,6 +94,13 @@ pub(super) async fn account(store: &dyn Store, name: &Name) -> anyhow::Result<Ac
     match store.account_named(name).await? {
         Some(account) => Ok(account),
         None => missing(Entity::Account, name),
+    }
+}
+
+pub(super) async fn login(store: &dyn Store, name: &Nai) -> anyhow::Result<Login> {
+    match store.login_named(name).await? {
+        Some(login) => Ok(login),
+        None => missing(Entity::Login, name.as_str()),
     }
 }
 

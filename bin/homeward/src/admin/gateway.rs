@@ -243,7 +243,7 @@ async fn change(set: Set, cx: &mut Context<'_>) -> anyhow::Result<()> {
 }
 
 fn make(cx: &mut Context<'_>) -> (Secret, Option<String>) {
-    let made = secret::generate_radius(&mut cx.entropy);
+    let made = secret::generate(&mut cx.entropy);
     (Secret::new(made.as_str()), Some(made))
 }
 

@@ -117,7 +117,7 @@ impl<'a> Names<'a> {
         Ok(found.name)
     }
 
-    async fn owner(&mut self, id: AccountId) -> anyhow::Result<Name> {
+    pub(super) async fn owner(&mut self, id: AccountId) -> anyhow::Result<Name> {
         if let Some(name) = self.accounts.get(&id) {
             return Ok(name.clone());
         }

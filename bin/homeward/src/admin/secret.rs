@@ -11,8 +11,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// 192 random bits.
 const LENGTH: usize = 32;
 
-/// Makes up a RADIUS secret: 32 URL-safe characters, 192 random bits.
-pub(super) fn generate_radius(entropy: &mut impl Entropy) -> String {
+/// Makes up a RADIUS secret or a log-in's password: 32 URL-safe characters, 192 random bits.
+pub(super) fn generate(entropy: &mut impl Entropy) -> String {
     let random = entropy.octets::<LENGTH>();
     let characters = random.iter().map(|octet| ALPHABET.get(usize::from(octet & 63)).copied());
     characters.map(|c| char::from(c.unwrap_or(b'-'))).collect()
@@ -31,6 +31,11 @@ pub(super) fn read_passphrase(path: &Path) -> anyhow::Result<Passphrase> {
     text.and_then(|text| Ok(text.parse::<Passphrase>()?))
         .with_context(|| format!("in {}", path.display()))
         .exit(Exit::Data)
+}
+
+/// Reads a log-in's password from a file that others may not read.
+pub(super) fn read_password(path: &Path) -> anyhow::Result<Secret> {
+    Ok(SecretSource::File(path.to_owned()).read()?)
 }
 
 /// Reads a raw PSK in hex from a file that others may not read.
@@ -64,7 +69,7 @@ mod tests {
     #[test]
     fn a_made_secret_has_32_url_safe_characters_and_is_new_each_time() {
         let mut entropy = SystemEntropy::new();
-        let (one, two) = (generate_radius(&mut entropy), generate_radius(&mut entropy));
+        let (one, two) = (generate(&mut entropy), generate(&mut entropy));
         assert_eq!(one.len(), 32);
         assert!(one.bytes().all(|c| ALPHABET.contains(&c)), "{one}");
         assert_ne!(one, two);

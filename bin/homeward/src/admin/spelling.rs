@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use homeward_daemon::Period;
-use homeward_model::address::decode_hex;
-use homeward_model::{BondingModes, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid};
+use homeward_model::address::{MacError, decode_hex};
+use homeward_model::{BondingModes, Mac, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -89,6 +89,16 @@ impl Spelled for Seconds {
 
     fn show(&self) -> String {
         if self.0 == 0 { "0s".to_owned() } else { Period(Duration::from(*self)).to_string() }
+    }
+}
+
+impl Spelled for Mac {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|e: MacError| e.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.full().to_string()
     }
 }
 

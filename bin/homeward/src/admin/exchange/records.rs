@@ -194,7 +194,7 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
                     let radius_secret = match given {
                         Some(given) => given,
                         None if import.keys.is_some() => {
-                            let secret = secret::generate_radius(&mut cx.entropy);
+                            let secret = secret::generate(&mut cx.entropy);
                             made.push((name.clone(), secret.clone()));
                             Secret::new(secret)
                         }

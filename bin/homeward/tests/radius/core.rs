@@ -1,10 +1,4 @@
-//! The core as a RADIUS server, asked by FreeRADIUS's own client.
-//!
-//! ```text
-//!   radclient ──127.0.0.1──► homeward core ◄──SQLite── homeward admin
-//! ```
-// So that clippy knows the helpers below for tests too.
-#![cfg(test)]
+//! A core with two gateways, a subscriber and a device.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -17,15 +11,16 @@ use homeward_daemon::SystemClock;
 use homeward_model::Clock;
 use tempfile::TempDir;
 
-const SECRET: &str = "sixteen characters, and more";
-const MAC: &str = "02:00:5e:20:00:01";
-const SSID: &str = "Elm Street 17";
-const PASSPHRASE: &str = "the phone's own key";
+pub(crate) const SECRET: &str = "sixteen characters, and more";
+pub(crate) const MAC: &str = "02:00:5e:20:00:01";
+pub(crate) const SSID: &str = "Elm Street 17";
+pub(crate) const PASSPHRASE: &str = "the phone's own key";
 
-struct Core {
+pub(crate) struct Core {
     folder: TempDir,
     process: Child,
-    address: String,
+    /// Where it answers.
+    pub(crate) address: String,
 }
 
 impl Drop for Core {
@@ -37,19 +32,28 @@ impl Drop for Core {
 }
 
 impl Core {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let at = |file: &str| folder.path().join(file);
         let config = format!(
             "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+             [aaa.eap]\ncertificate = {:?}\nkey = {:?}\n\
              [control]\nsocket = {:?}\n",
             at("core.db"),
             at("core.keys"),
+            at("ca.pem"),
+            at("eap.key"),
             at("core.sock")
         );
+        let (certificate, key) = certificate();
         fs::write(at("core.toml"), config).unwrap();
-        for (file, text) in [("secret", SECRET), ("passphrase", PASSPHRASE)] {
+        for (file, text) in [
+            ("secret", SECRET),
+            ("passphrase", PASSPHRASE),
+            ("ca.pem", &certificate),
+            ("eap.key", &key),
+        ] {
             fs::write(at(file), text).unwrap();
             fs::set_permissions(at(file), fs::Permissions::from_mode(0o600)).unwrap();
         }
@@ -111,22 +115,23 @@ impl Core {
         self.admin(&words);
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
-    fn admin(&self, words: &[&str]) {
-        admin(&PathBuf::from(self.file("core.toml")), words);
+    /// Runs `homeward admin`; what it printed.
+    pub(crate) fn admin(&self, words: &[&str]) -> String {
+        admin(&PathBuf::from(self.file("core.toml")), words)
     }
 
     /// Asks about a MAC and an SSID; what radclient printed.
-    fn ask(&self, mac: &str, ssid: &str) -> String {
+    pub(crate) fn ask(&self, mac: &str, ssid: &str) -> String {
         self.radclient("auth", &format!(
             "User-Name = \"{mac}\", User-Password = \"{ssid}\", NAS-Identifier = \"oak\", Message-Authenticator = 0x00\n"
         ), SECRET)
     }
 
-    fn radclient(&self, kind: &str, attributes: &str, secret: &str) -> String {
+    pub(crate) fn radclient(&self, kind: &str, attributes: &str, secret: &str) -> String {
         let mut client = Command::new("radclient")
             .args(["-x", "-r", "1", "-t", "1", &self.address, kind, secret])
             .stdin(Stdio::piped())
@@ -139,11 +144,34 @@ impl Core {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
+    /// A file that others may not read; its path.
+    pub(crate) fn secret_file(&self, name: &str, text: &str) -> String {
+        let path = self.file(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// What `homeward core` says of the running one.
+    pub(crate) fn status(&self, what: &str) -> String {
+        let output = homeward()
+            .args(["core", what, "--config"])
+            .arg(self.file("core.toml"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Asks for the device until the answer contains `text`; how long that took.
+    pub(crate) fn answers_soon(&self, text: &str) -> Duration {
+        self.soon(text, || self.ask(MAC, SSID))
+    }
+
     /// Asks until the answer contains `text`; how long that took since it was called.
-    fn answers_soon(&self, text: &str) -> Duration {
+    pub(crate) fn soon(&self, text: &str, ask: impl Fn() -> String) -> Duration {
         let began = SystemClock.now();
         loop {
-            let answer = self.ask(MAC, SSID);
+            let answer = ask();
             let taken = SystemClock.now().since(began);
             if answer.contains(text) {
                 return taken;
@@ -157,78 +185,15 @@ fn homeward() -> Command {
     Command::new(env!("CARGO_BIN_EXE_homeward"))
 }
 
-fn admin(config: &std::path::Path, words: &[&str]) {
+fn admin(config: &std::path::Path, words: &[&str]) -> String {
     let output = homeward().args(["admin", "--config"]).arg(config).args(words).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "admin {}: {errors}", words.join(" "));
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn a_known_device_is_accepted_with_its_own_key_in_any_spelling_of_its_mac() {
-    let core = Core::start();
-    let psk = homeward_dot11::psk(&PASSPHRASE.parse().unwrap(), &SSID.parse().unwrap());
-    for mac in [MAC, "02-00-5E-20-00-01", "0200.5e20.0001", "02005e200001"] {
-        let answer = core.ask(mac, SSID);
-        assert!(answer.contains("Received Access-Accept"), "{answer}");
-        assert!(answer.contains(psk.to_hex().as_str()), "{answer}");
-        assert!(answer.contains("WISPr-Bandwidth-Max-Down = 50000000"), "{answer}");
-    }
-}
-
-#[test]
-fn a_refusal_tells_the_operator_why() {
-    let core = Core::start();
-    for (mac, ssid, reason) in [
-        ("02:00:5e:20:00:99", SSID, "unknown device"),
-        (MAC, "Elm Street 18", "is not this device's"),
-        ("no mac at all", SSID, "User-Name is not a MAC address"),
-    ] {
-        let answer = core.ask(mac, ssid);
-        assert!(answer.contains("Received Access-Reject"), "{answer}");
-        assert!(answer.contains(reason), "{answer}");
-        assert!(!answer.contains("Tunnel-Password"), "{answer}");
-    }
-}
-
-#[test]
-fn a_suspension_and_its_end_are_in_force_within_a_second() {
-    let core = Core::start();
-    for (verb, answer) in [("suspend", "account smith is suspended"), ("resume", "Access-Accept")] {
-        core.admin(&["account", verb, "smith"]);
-        let taken = core.answers_soon(answer);
-        assert!(taken < Duration::from_secs(1), "{verb} took {taken:?}");
-    }
-}
-
-#[test]
-fn a_gateway_that_is_added_is_answered_and_one_that_is_unknown_is_not() {
-    let core = Core::start();
-    core.admin(&["gateway", "set", "oak", "--address", "127.9.9.9"]);
-    let gone = SystemClock.now();
-    while core.ask(MAC, SSID).contains("Received") {
-        assert!(SystemClock.now().since(gone) < Duration::from_secs(5), "it is still answered");
-    }
-    let silent = core.ask(MAC, SSID);
-    assert!(silent.contains("No reply"), "{silent}");
-    core.admin(&["gateway", "set", "oak", "--address", "127.0.0.0/8"]);
-    core.answers_soon("Access-Accept");
-}
-
-#[test]
-fn a_request_without_message_authenticator_or_under_another_secret_gets_no_answer() {
-    let core = Core::start();
-    let unsigned =
-        format!("User-Name = \"{MAC}\", User-Password = \"{SSID}\", NAS-Identifier = \"oak\"\n");
-    let silent = core.radclient("auth", &unsigned, SECRET);
-    assert!(silent.contains("No reply"), "{silent}");
-    let signed = format!("{}, Message-Authenticator = 0x00\n", unsigned.trim());
-    let silent = core.radclient("auth", &signed, "another secret of the right length");
-    assert!(silent.contains("No reply"), "{silent}");
-}
-
-#[test]
-fn status_server_is_answered() {
-    let core = Core::start();
-    let answer = core.radclient("status", "Message-Authenticator = 0x00\n", SECRET);
-    assert!(answer.contains("Received Access-Accept"), "{answer}");
+/// A certificate that vouches for itself, and its key, in PEM.
+pub(crate) fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["eap.example.net".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }

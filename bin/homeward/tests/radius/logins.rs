@@ -1,0 +1,250 @@
+//! Log-ins: PAP, CHAP and EAP.
+
+use std::fs;
+use std::process::Command;
+
+use crate::core::{Core, SECRET};
+
+const STATION: &str = "02-00-5E-20-00-07";
+
+/// A log-in that is there, and its password.
+struct Made {
+    name: &'static str,
+    password: String,
+}
+
+impl Core {
+    /// Makes a log-in of smith's; waits until the core knows it.
+    fn login(&self, name: &'static str, more: &[&str]) -> Made {
+        let said = self.admin(&[&["login", "create", name, "--account", "smith"], more].concat());
+        let made = said.lines().find_map(|l| l.strip_prefix("password, shown this once: "));
+        let made = Made { name, password: made.unwrap_or_default().to_owned() };
+        self.admin(&["login", "show", name]);
+        made
+    }
+
+    /// Makes a log-in with a password that a person chose.
+    fn persons(&self, name: &'static str, password: &str) -> Made {
+        let file = self.secret_file("password", password);
+        Made { password: password.to_owned(), ..self.login(name, &["--password-file", &file]) }
+    }
+
+    /// Asks to be let in by PAP until the answer contains `text`.
+    fn pap_soon(&self, name: &str, password: &str, text: &str) {
+        self.soon(text, || self.pap(name, password, ""));
+    }
+
+    fn pap(&self, name: &str, password: &str, more: &str) -> String {
+        let ask = format!(
+            "User-Name = \"{name}\", User-Password = \"{password}\", NAS-Identifier = \"oak\", \
+             Calling-Station-Id = \"{STATION}\", {more}Message-Authenticator = 0x00\n"
+        );
+        self.radclient("auth", &ask, SECRET)
+    }
+
+    /// wpa_supplicant's own EAP, with this network block; what it printed.
+    fn eapol(&self, network: &str, more: &[&str]) -> String {
+        let config = self.file("eapol.conf");
+        let network = format!(
+            "network={{\n key_mgmt=WPA-EAP\n ca_cert=\"{}\"\n {network}\n}}\n",
+            self.file("ca.pem")
+        );
+        fs::write(&config, network).unwrap();
+        let (host, port) = self.address.split_once(':').unwrap();
+        let output = Command::new("eapol_test")
+            .args(["-c", &config, "-a", host, "-p", port, "-s", SECRET, "-t", "10"])
+            .args(["-M", "02:00:5e:20:00:07"])
+            .args(more)
+            .output()
+            .expect("eapol_test is missing: `make setup` installs eapoltest");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    #[track_caller]
+    fn eapol_succeeds(&self, network: &str, more: &[&str]) -> String {
+        let said = self.eapol(network, more);
+        let end = said.lines().rev().take(4).collect::<Vec<_>>();
+        assert!(end.contains(&"SUCCESS"), "{network}: {said}");
+        // The keys that the server gave the access point are those that the station has.
+        assert!(said.contains("mismatch: 0"), "{network}: {said}");
+        said
+    }
+
+    #[track_caller]
+    fn eapol_fails(&self, network: &str) {
+        let said = self.eapol(network, &[]);
+        assert!(said.lines().rev().take(4).any(|line| line == "FAILURE"), "{network}: {said}");
+    }
+}
+
+fn block(method: &str, name: &str, password: &str, phase2: &str, tls13: bool) -> String {
+    let tls13 = if tls13 { "phase1=\"tls_disable_tlsv1_3=0\"" } else { "" };
+    format!(
+        "eap={method}\n identity=\"{name}\"\n anonymous_identity=\"anonymous@example.net\"\n \
+         password=\"{password}\"\n phase2=\"{phase2}\"\n {tls13}"
+    )
+}
+
+/// Every way in which a password may be proven inside TLS.
+const METHODS: [(&str, &str); 5] = [
+    ("TTLS", "auth=PAP"),
+    ("TTLS", "auth=MSCHAPV2"),
+    ("TTLS", "autheap=MSCHAPV2"),
+    ("TTLS", "autheap=GTC"),
+    ("PEAP", "auth=MSCHAPV2"),
+];
+
+#[test]
+fn a_name_and_its_password_are_let_in_on_the_terms_of_the_class_of_service() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let answer = core.pap(phone.name, &phone.password, "Chargeable-User-Identity = 0x00, ");
+    for part in [
+        "User-Name = \"phone@example.net\"",
+        "WISPr-Bandwidth-Max-Down = 50000000",
+        "Acct-Interim-Interval = 300",
+        "Chargeable-User-Identity = ",
+        "Class = ",
+    ] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+    // Realms know no case, users do.
+    let answer = core.pap("phone@EXAMPLE.net", &phone.password, "");
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    let answer = core.pap("Phone@example.net", &phone.password, "");
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+}
+
+#[test]
+fn a_refusal_says_nothing_whatever_the_reason() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let bound = core.login("bound", &["--mac", "02:00:5e:20:00:08"]);
+    let old = core.login("old", &["--expires-in", "0s"]);
+    core.login("suspended", &[]);
+    core.admin(&["login", "suspend", "suspended"]);
+    let last = core.login("last", &[]);
+    core.pap_soon(last.name, &last.password, "Received Access-Accept");
+    let mut lengths = std::collections::BTreeSet::new();
+    for (name, password) in [
+        ("phone@example.net", "wrong"),
+        ("nobody@example.net", "wrong"),
+        ("nobody at all", "wrong"),
+        (bound.name, &bound.password),
+        (old.name, &old.password),
+        ("suspended", "whatever"),
+    ] {
+        let answer = core.pap(name, password, "");
+        let (_, answer) = answer.split_once("Received Access-Reject").expect("a reject");
+        let length = answer.split_once("length ").expect("a length").1;
+        lengths.insert(length.split_whitespace().next().unwrap().to_owned());
+        assert!(!answer.contains("Reply-Message"), "{name}: {answer}");
+    }
+    assert_eq!(lengths.len(), 1, "all alike: {lengths:?}");
+}
+
+#[test]
+fn a_persons_password_is_checked_by_its_slow_hash() {
+    let core = Core::start();
+    let fred = core.persons("fred@example.net", "correct horse battery");
+    core.pap_soon(fred.name, &fred.password, "Received Access-Accept");
+    let answer = core.pap(fred.name, "incorrect horse", "");
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    core.eapol_succeeds(&block("TTLS", fred.name, &fred.password, "auth=PAP", false), &[]);
+    core.eapol_fails(&block("TTLS", fred.name, "incorrect horse", "auth=PAP", false));
+    // What MSCHAPv2 needs is not kept.
+    core.eapol_fails(&block("PEAP", fred.name, &fred.password, "auth=MSCHAPV2", false));
+}
+
+#[test]
+fn chap_is_held_against_a_password_that_was_kept_for_it_only() {
+    let core = Core::start();
+    let nas = core.login("portal", &["--chap"]);
+    core.pap_soon(nas.name, &nas.password, "Received Access-Accept");
+    let chap = |name: &str, password: &str| {
+        let ask = format!(
+            "User-Name = \"{name}\", CHAP-Password = \"{password}\", NAS-Identifier = \"oak\", \
+             Message-Authenticator = 0x00\n"
+        );
+        core.radclient("auth", &ask, SECRET)
+    };
+    let answer = chap(nas.name, &nas.password);
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    let answer = chap(nas.name, "wrong");
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    let phone = core.login("phone", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let answer = chap(phone.name, &phone.password);
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+}
+
+#[test]
+fn eap_lets_in_by_every_method_and_version_of_tls_with_the_same_keys_at_both_ends() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    for (method, phase2) in METHODS {
+        for tls13 in [false, true] {
+            let network = block(method, phone.name, &phone.password, phase2, tls13);
+            core.eapol_succeeds(&network, &[]);
+        }
+    }
+}
+
+#[test]
+fn who_was_let_in_once_resumes_without_a_password() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    for (method, phase2) in [METHODS[0], METHODS[4]] {
+        for tls13 in [false, true] {
+            let network = block(method, phone.name, &phone.password, phase2, tls13);
+            core.eapol_succeeds(&network, &["-r", "2"]);
+        }
+    }
+    let metrics = core.status("metrics");
+    assert!(metrics.contains("resumed=\"1\""), "{metrics}");
+}
+
+#[test]
+fn eap_refuses_a_wrong_password_an_unknown_name_and_what_was_suspended() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    for (method, phase2) in METHODS {
+        core.eapol_fails(&block(method, phone.name, "wrong", phase2, false));
+        core.eapol_fails(&block(method, "nobody@example.net", "wrong", phase2, true));
+    }
+    core.admin(&["login", "suspend", phone.name]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Reject");
+    core.eapol_fails(&block("PEAP", phone.name, &phone.password, "auth=MSCHAPV2", false));
+}
+
+#[test]
+fn eap_crosses_access_points_that_pass_on_small_packets_only() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    for mtu in [200, 500, 1400] {
+        let network = block("PEAP", phone.name, &phone.password, "auth=MSCHAPV2", false);
+        let network = format!("{network}\n fragment_size={mtu}");
+        let framed = format!("12:d:{mtu}");
+        core.eapol_succeeds(&network, &["-N", &framed]);
+    }
+}
+
+#[test]
+fn a_device_that_does_not_trust_the_certificate_is_said_to_in_the_figures() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let other = core.secret_file("other.pem", &crate::core::certificate().0);
+    let network = block("PEAP", phone.name, &phone.password, "auth=MSCHAPV2", false);
+    core.eapol_fails(&format!("{network}\n ca_cert=\"{other}\""));
+    let metrics = core.status("metrics");
+    let line =
+        metrics.lines().find(|line| line.contains("login_rejections_total{reason=\"tls_alert"));
+    assert!(line.is_some(), "{metrics}");
+}

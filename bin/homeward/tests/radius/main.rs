@@ -1,0 +1,11 @@
+//! The core as a RADIUS server, asked by FreeRADIUS's own client and by wpa_supplicant's EAP.
+//!
+//! ```text
+//!   radclient, eapol_test ──127.0.0.1──► homeward core ◄──SQLite── homeward admin
+//! ```
+// So that clippy knows the helpers below for tests too.
+#![cfg(test)]
+
+mod core;
+mod logins;
+mod lookups;

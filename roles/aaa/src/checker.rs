@@ -1,0 +1,91 @@
+//! Passwords checked beside the workers: an Argon2id hash takes a hundred times as long as all
+//! else that a worker does with a request.
+
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use homeward_model::{Secret, Verifier};
+use homeward_transport::Waker;
+
+use crate::password;
+
+/// A password to check.
+pub(crate) struct Job {
+    /// What the worker knows it by.
+    pub(crate) number: u64,
+    /// The hash; `None` where nobody has the name, and only the time is to be spent.
+    pub(crate) hash: Option<Secret>,
+    /// What came.
+    pub(crate) password: Secret,
+    /// Where the answer goes.
+    pub(crate) desk: Arc<Desk>,
+}
+
+/// Where a worker finds its answers.
+pub(crate) struct Desk {
+    answers: Mutex<Vec<(u64, bool)>>,
+    waker: Waker,
+}
+
+impl Desk {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self { answers: Mutex::default(), waker }
+    }
+
+    /// The answers so far: a job's number, and whether the password is right.
+    pub(crate) fn take(&self) -> Vec<(u64, bool)> {
+        std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, number: u64, right: bool) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((number, right));
+        self.waker.wake();
+    }
+}
+
+/// The threads that check. Clones are one and the same; they end with the last one.
+#[derive(Clone)]
+pub(crate) struct Checker(SyncSender<Job>);
+
+impl Checker {
+    /// Starts `threads`; `queue` jobs may wait for them.
+    pub(crate) fn start(threads: NonZeroUsize, queue: usize) -> anyhow::Result<Self> {
+        let mut entropy = homeward_daemon::SystemEntropy::new();
+        let decoy = match password::of_a_person(b"nobody's", &mut entropy)? {
+            Verifier::Argon2id(hash) => hash,
+            Verifier::NtHash(_) | Verifier::Password(_) => Secret::default(),
+        };
+        let (jobs, queued) = mpsc::sync_channel::<Job>(queue);
+        let queued = Arc::new(Mutex::new(queued));
+        for number in 0..threads.get() {
+            let (queued, decoy) = (Arc::clone(&queued), decoy.clone());
+            std::thread::Builder::new()
+                .name(format!("password-{number}"))
+                .spawn(move || work(&queued, &decoy))
+                .context("no thread to check passwords")?;
+        }
+        Ok(Self(jobs))
+    }
+
+    /// Has a password checked. Whether there was room for it.
+    pub(crate) fn check(&self, job: Job) -> bool {
+        self.0.try_send(job).is_ok()
+    }
+}
+
+fn work(queued: &Mutex<Receiver<Job>>, decoy: &Secret) {
+    loop {
+        let job = queued.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Job { number, hash, password, desk }) = job else { return };
+        let right = match &hash {
+            Some(hash) => password::is_slowly_right(hash, password.expose()),
+            None => {
+                let _ = password::is_slowly_right(decoy, password.expose());
+                false
+            }
+        };
+        desk.put(number, right);
+    }
+}

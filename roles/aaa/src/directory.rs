@@ -1,0 +1,83 @@
+//! The projection, as EAP conversations ask it.
+
+use std::sync::Arc;
+
+use homeward_eap::mschapv2::nt_hash;
+use homeward_eap::{
+    Attempt, CheckedBy, Claim, Decoy, Denied, Directory, Identity, Method, PasswordCheck,
+};
+use homeward_model::{Gateway, Login, Nai, Verifier};
+use ring::digest::{Context, SHA256};
+
+use crate::admission::admit;
+use crate::projection::Projection;
+
+/// The projection, seen by a gateway.
+pub(crate) struct Here<'p> {
+    pub(crate) projection: &'p Projection,
+    pub(crate) gateway: &'p Gateway,
+}
+
+impl Here<'_> {
+    fn login(&self, identity: &Identity) -> Option<&Arc<Login>> {
+        self.projection.login(&identity.as_str().parse::<Nai>().ok()?)
+    }
+}
+
+impl Directory for Here<'_> {
+    type Subject = Arc<Login>;
+
+    /// A slow hash is checked by PAP only, which TTLS alone can carry.
+    fn propose(&self, outer: &Identity) -> Option<Method> {
+        match self.login(outer)?.verifier {
+            Verifier::Argon2id(_) => Some(Method::Ttls),
+            Verifier::NtHash(_) | Verifier::Password(_) => None,
+        }
+    }
+
+    fn find(&self, claim: &Claim<'_>) -> Option<Arc<Login>> {
+        self.login(claim.identity()).cloned()
+    }
+
+    fn checked_by(&self, login: &Arc<Login>) -> CheckedBy {
+        match &login.verifier {
+            Verifier::NtHash(hash) => CheckedBy::NtHash(hash.clone()),
+            // What is no UTF-8 was never made by us.
+            Verifier::Password(password) => match std::str::from_utf8(password.expose()) {
+                Ok(password) => CheckedBy::NtHash(nt_hash(password)),
+                Err(_) => CheckedBy::Nothing,
+            },
+            Verifier::Argon2id(_) => CheckedBy::Caller,
+        }
+    }
+
+    fn decoy(&self, _: &Identity) -> Decoy {
+        if self.projection.is_mostly_slow() { Decoy::Caller } else { Decoy::NtHash }
+    }
+
+    fn stamp(&self, login: &Arc<Login>) -> [u8; 16] {
+        let (kind, octets) = match &login.verifier {
+            Verifier::NtHash(hash) => (0u8, &hash.expose()[..]),
+            Verifier::Argon2id(hash) => (1, hash.expose()),
+            Verifier::Password(password) => (2, password.expose()),
+        };
+        let mut digest = Context::new(&SHA256);
+        digest.update(&login.id.0.to_be_bytes());
+        digest.update(&[kind]);
+        digest.update(octets);
+        digest.finish().as_ref().first_chunk().copied().unwrap_or_default()
+    }
+
+    fn may(&self, login: &Arc<Login>, attempt: &Attempt) -> Result<(), Denied> {
+        let Attempt { station, wall, .. } = *attempt;
+        admit(self.projection, self.gateway, login, station, wall).map(|_| ())
+    }
+}
+
+/// The hash that a deferred check is held against.
+pub(crate) fn slow_hash(check: &PasswordCheck<Arc<Login>>) -> Option<homeward_model::Secret> {
+    match check.subject.as_ref().map(|login| &login.verifier) {
+        Some(Verifier::Argon2id(hash)) => Some(hash.clone()),
+        _ => None,
+    }
+}

@@ -1,0 +1,124 @@
+//! `[aaa.eap]`: the certificate that EAP is spoken with, and what is spoken.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use homeward_daemon::{Exit, ExitContext, Invalid, Period};
+use homeward_eap::pki_types::pem::PemObject;
+use homeward_eap::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use homeward_eap::{
+    ClientTrust, Context, ServerCredential, SessionSettings, Sessions, Settings, TlsVersions,
+};
+use serde::Deserialize;
+
+/// How EAP is spoken. Without a certificate it is not.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EapConfig {
+    /// The server's certificate and its issuers, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub key: Option<PathBuf>,
+    /// The issuers of clients' certificates, in PEM. Without, there is no EAP-TLS.
+    pub client_ca: Option<PathBuf>,
+    /// Their revocation lists, in PEM.
+    pub client_crl: Option<PathBuf>,
+    /// The lowest version of TLS: "1.2" or "1.3".
+    pub min_tls: String,
+    /// The most octets of an EAP packet.
+    pub fragment: usize,
+    /// How long a device may resume what it once authenticated.
+    pub resume: Period,
+    /// How many devices may.
+    pub sessions: usize,
+    /// How long one log-in may take.
+    pub timeout: Period,
+    /// EAP conversations at a time, of each worker.
+    pub conversations: usize,
+}
+
+impl Default for EapConfig {
+    fn default() -> Self {
+        let (settings, sessions) = (Settings::default(), SessionSettings::default());
+        Self {
+            certificate: None,
+            key: None,
+            client_ca: None,
+            client_crl: None,
+            min_tls: "1.2".to_owned(),
+            fragment: settings.fragment,
+            resume: Period(sessions.lifetime),
+            sessions: sessions.capacity,
+            timeout: Period(settings.timeout),
+            conversations: 16_384,
+        }
+    }
+}
+
+impl EapConfig {
+    pub(crate) fn check(&self) -> Result<(), Invalid> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err(Invalid::new("aaa.eap", "certificate and key go together"));
+        }
+        if !["1.2", "1.3"].contains(&self.min_tls.as_str()) {
+            return Err(Invalid::new("aaa.eap.min_tls", "use \"1.2\" or \"1.3\""));
+        }
+        if !(128..=3000).contains(&self.fragment) {
+            return Err(Invalid::new("aaa.eap.fragment", "use 128 to 3000 octets"));
+        }
+        if self.conversations < 4 {
+            return Err(Invalid::new("aaa.eap.conversations", "use at least 4"));
+        }
+        Ok(())
+    }
+
+    /// Reads the files and prepares to speak; `None` without a certificate.
+    pub(crate) fn context(&self) -> anyhow::Result<Option<Arc<Context>>> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
+            return Ok(None);
+        };
+        let server = ServerCredential {
+            chain: read::<CertificateDer<'static>>("aaa.eap.certificate", certificate)?,
+            key: PrivateKeyDer::from_pem_file(key)
+                .with_context(|| format!("aaa.eap.key: no private key in {}", key.display()))
+                .exit(Exit::Config)?,
+        };
+        let trust = match &self.client_ca {
+            None => None,
+            Some(path) => Some(ClientTrust {
+                roots: read("aaa.eap.client_ca", path)?,
+                revoked: match &self.client_crl {
+                    Some(path) => {
+                        read::<CertificateRevocationListDer<'static>>("aaa.eap.client_crl", path)?
+                    }
+                    None => Vec::new(),
+                },
+            }),
+        };
+        let settings = Settings {
+            tls: if self.min_tls == "1.3" { TlsVersions::Tls13 } else { TlsVersions::Both },
+            fragment: self.fragment,
+            timeout: self.timeout.0,
+            ..Settings::default()
+        };
+        let sessions = SessionSettings { capacity: self.sessions, lifetime: self.resume.0 };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let sessions = Arc::new(Sessions::new(sessions));
+        let context = Context::new(settings, &provider, server, trust, sessions);
+        Ok(Some(Arc::new(context.context("aaa.eap").exit(Exit::Config)?)))
+    }
+}
+
+/// All items of a kind in a PEM file; at least one.
+fn read<T: PemObject>(key: &str, path: &Path) -> anyhow::Result<Vec<T>> {
+    let items = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
+    let items = items
+        .with_context(|| format!("{key}: cannot read {}", path.display()))
+        .exit(Exit::Config)?;
+    if items.is_empty() {
+        return Err(anyhow::anyhow!("{key}: nothing of the kind in {}", path.display()))
+            .exit(Exit::Config);
+    }
+    Ok(items)
+}
