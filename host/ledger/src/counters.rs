@@ -48,6 +48,8 @@ counters! {
     failed_full,
     /// Transactions that failed for a failing disk.
     failed_io,
+    /// Transactions that failed because the file was removed or replaced.
+    failed_gone,
     /// Transactions that failed for another reason.
     failed_database,
     /// Entries in transactions that failed.

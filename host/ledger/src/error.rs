@@ -37,6 +37,10 @@ pub enum WriteError {
         /// What SQLite says.
         source: Arc<dyn StdError + Send + Sync>,
     },
+    /// The file was removed, or another was put in its place: what would be written now is
+    /// nowhere.
+    #[error("the ledger {} was removed or replaced; put it back, or restart", .0.display())]
+    Gone(PathBuf),
     /// Something else is wrong with the database.
     #[error("the ledger {} cannot be written", path.display())]
     Database {
@@ -57,6 +61,7 @@ impl WriteError {
             Self::Locked(_) => "locked",
             Self::Full(_) => "full",
             Self::Io { .. } => "io",
+            Self::Gone(_) => "gone",
             Self::Database { .. } => "database",
             Self::Closed => "closed",
         }

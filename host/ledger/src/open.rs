@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +22,19 @@ const APPLICATION: i64 = 0x484d_574c;
 /// descriptor of it would drop SQLite's locks of this process.
 #[derive(Debug)]
 pub(crate) struct WriteLock {
-    _file: File,
+    file: File,
+}
+
+impl WriteLock {
+    /// Whether the file that is locked is the one at that path. SQLite would go on to write to
+    /// one that was removed.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let key = |found: fs::Metadata| (found.dev(), found.ino());
+        match (self.file.metadata(), fs::metadata(path)) {
+            (Ok(own), Ok(there)) => key(own) == key(there),
+            _ => false,
+        }
+    }
 }
 
 /// Makes the ledger where there is none, brings its schema up to date, and takes the right to
@@ -40,7 +52,7 @@ pub(crate) async fn prepare(
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_owned()).into()),
         Err(TryLockError::Error(source)) => return Err(fail(source).into()),
     }
-    let lock = WriteLock { _file: file };
+    let lock = WriteLock { file };
     let connect = options(path, busy_timeout);
     let mut connection = connect.connect().await.map_err(|e| reason(path, e))?;
     let is_new = identify(path, &mut connection).await?;

@@ -1,7 +1,7 @@
 //! The thread that writes: it takes what is waiting, commits it as one, and only then tells.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use homeward_accounting::Cause;
@@ -37,6 +37,21 @@ pub(crate) enum Command {
     ForgetUsage { before: i64, limit: u32, reply: oneshot::Sender<Result<u64, WriteError>> },
 }
 
+/// Why a transaction failed.
+enum Failure {
+    Sql(sqlx::Error),
+    /// Another process has the lock.
+    Busy,
+    /// The file is not where it was.
+    Gone,
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
 /// The writer's state.
 pub(crate) struct Writer {
     path: PathBuf,
@@ -51,7 +66,7 @@ pub(crate) struct Writer {
     /// Whether there may be restarts whose sessions are still open.
     restarts: bool,
     /// Freed last.
-    _lock: WriteLock,
+    lock: WriteLock,
 }
 
 impl Writer {
@@ -76,7 +91,7 @@ impl Writer {
             known,
             suspect: false,
             restarts: true,
-            _lock: lock,
+            lock,
         }
     }
 
@@ -153,13 +168,14 @@ impl Writer {
 
     /// Writes entries in one transaction. Their receipts are given when it is on disk.
     async fn keep(&mut self, entries: &[Entry]) -> Result<Vec<Receipt>, WriteError> {
+        let was_down = self.connection.is_none();
         let receipts = self.transaction(async |batch| batch.apply(entries).await).await;
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         match &receipts {
             Ok(receipts) => {
                 self.counters.durable.add(count);
                 let restart = |r: &Receipt| r.session.is_none() && !r.repeated;
-                self.restarts |= receipts.iter().any(restart);
+                self.restarts |= was_down || receipts.iter().any(restart);
             }
             Err(_) => self.counters.unacknowledged.add(count),
         }
@@ -174,66 +190,53 @@ impl Writer {
     ) -> Result<T, WriteError> {
         match self.try_transaction(work).await {
             Ok(done) => Ok(done),
-            Err(error) => Err(self.failed(error)),
+            Err(Failure::Gone) => Err(self.failed(WriteError::Gone(self.path.clone()))),
+            Err(Failure::Busy) => Err(self.failed(WriteError::Locked(self.path.clone()))),
+            Err(Failure::Sql(error)) => Err(self.failed(WriteError::of(&self.path, error))),
         }
     }
 
     async fn try_transaction<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Batch<'_>) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
-        self.connect().await?;
-        let Some(connection) = &mut self.connection else { return Err(sqlx::Error::PoolClosed) };
+    ) -> Result<T, Failure> {
+        if !self.lock.is_at(&self.path) {
+            return Err(Failure::Gone);
+        }
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(
+                connect(&self.path, &self.settings, &mut self.known, &mut self.suspect).await?,
+            ),
+        };
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
         let mut batch = Batch::new(&mut tx, &mut self.known, &self.settings.accounting);
         let value = work(&mut batch).await?;
         let done = batch.write().await?;
+        if !self.lock.is_at(&self.path) {
+            return Err(Failure::Gone);
+        }
         tx.commit().await?;
         done.remember(&mut self.known, &self.counters);
         Ok(value)
     }
 
-    /// Has a connection, and what a new one has to know.
-    async fn connect(&mut self) -> Result<(), sqlx::Error> {
-        if self.connection.is_some() {
-            return Ok(());
-        }
-        let mut connection = open::writer(&self.path, self.settings.busy_timeout).await?;
-        if self.suspect {
-            // After a failed sync the kernel may hold pages of the log as clean that are not on
-            // disk, and what is written behind them would be lost with them. So all of it goes
-            // into the database file and is synced there, and the log begins anew.
-            const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
-            let row = sqlx::query(CHECKPOINT).fetch_one(&mut connection).await?;
-            if row.try_get::<i64, _>(0)? != 0 {
-                return Err(sqlx::Error::PoolTimedOut);
-            }
-            self.suspect = false;
-            tracing::info!(path = %self.path.display(), "ledger goes on");
-        }
-        self.known.sequences = Sequences::read(&mut connection).await?;
-        self.restarts = true;
-        self.connection = Some(connection);
-        Ok(())
-    }
-
     /// Takes a failure in: counts it, says so, and forgets what may not be so.
-    fn failed(&mut self, error: sqlx::Error) -> WriteError {
-        let error = match error {
-            sqlx::Error::PoolTimedOut => WriteError::Locked(self.path.clone()),
-            other => WriteError::of(&self.path, other),
-        };
+    fn failed(&mut self, error: WriteError) -> WriteError {
         self.known.sessions.clear();
         self.known.nases.clear();
         self.connection = None;
+        // Looked for again when a transaction succeeds.
+        self.restarts = false;
         let counter = match &error {
             WriteError::Locked(_) => &self.counters.failed_locked,
             WriteError::Full(_) => &self.counters.failed_full,
             WriteError::Io { .. } => &self.counters.failed_io,
+            WriteError::Gone(_) => &self.counters.failed_gone,
             _ => &self.counters.failed_database,
         };
         counter.add(1);
-        self.suspect |= !matches!(error, WriteError::Locked(_));
+        self.suspect |= !matches!(error, WriteError::Locked(_) | WriteError::Gone(_));
         let source = std::error::Error::source(&error).map(ToString::to_string);
         tracing::warn!(%error, source, "records were not written and stay unanswered");
         error
@@ -341,4 +344,28 @@ impl Writer {
         })
         .await
     }
+}
+
+/// Connects, and learns what a new connection has to know.
+async fn connect(
+    path: &Path,
+    settings: &Settings,
+    known: &mut Known,
+    suspect: &mut bool,
+) -> Result<SqliteConnection, Failure> {
+    let mut connection = open::writer(path, settings.busy_timeout).await?;
+    if *suspect {
+        // After a failed sync the kernel may hold pages of the log as clean that are not on disk,
+        // and what is written behind them would be lost with them. So all of it goes into the
+        // database file and is synced there, and the log begins anew.
+        const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let row = sqlx::query(CHECKPOINT).fetch_one(&mut connection).await?;
+        if row.try_get::<i64, _>(0)? != 0 {
+            return Err(Failure::Busy);
+        }
+        *suspect = false;
+        tracing::info!(path = %path.display(), "ledger goes on");
+    }
+    known.sequences = Sequences::read(&mut connection).await?;
+    Ok(connection)
 }

@@ -1,5 +1,7 @@
 //! The ledger, behaviour by behaviour, and what must hold however it dies.
 #![cfg(test)]
 
+mod faults;
 mod keeping;
+mod kill;
 mod world;
