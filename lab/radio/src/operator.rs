@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::RUN;
 use crate::gateway::{AccessPoint, Gateway};
 use crate::lab::{CORE, Lab};
-use crate::security::Security;
+use crate::security::{Login, Security};
 use crate::station::Station;
 
 /// How long a daemon may take to come up. Debug builds load over 9p, emulated.
@@ -64,12 +64,18 @@ impl Operator {
         let config = format!(
             "[store]\npath = \"{}\"\nkey_file = \"{}\"\n\
              [aaa]\nlisten = [\"{CORE}:1812\"]\nworkers = 1\n\
+             [aaa.eap]\ncertificate = \"{}\"\nkey = \"{}\"\n\
              [controller]\nlisten = [\"{CORE}:{CONTROLLER}\"]\n\
              [control]\nsocket = \"{}\"\n",
             at("core.db"),
             at("core.keys"),
+            at("eap.pem"),
+            at("eap.key"),
             at("core.sock")
         );
+        let made = rcgen::generate_simple_self_signed(["eap.example.net".to_owned()])?;
+        private(&folder.join("eap.pem"), &made.cert.pem())?;
+        private(&folder.join("eap.key"), &made.signing_key.serialize_pem())?;
         fs::write(folder.join("core.toml"), &config)?;
         private(&folder.join("secret"), SECRET)?;
         run_admin(lab, &folder, &["key", "create"]).await?;
@@ -79,6 +85,22 @@ impl Operator {
         let mut this = Self { lab: lab.clone(), folder, core };
         this.core.says("answering look-ups", START).await?;
         Ok(this)
+    }
+
+    /// A log-in of an account's; what a station has to know.
+    ///
+    /// # Errors
+    /// If `admin` fails.
+    pub async fn login(&self, account: &str, name: &str) -> Result<Login> {
+        let made = self.admin(&["login", "create", name, "--account", account]).await?;
+        let password = made["made_password"].as_str().context("no password was printed")?;
+        Ok(Login {
+            method: "PEAP",
+            phase2: "auth=MSCHAPV2",
+            identity: name.to_owned(),
+            password: password.to_owned(),
+            ca: self.folder.join("eap.pem").display().to_string(),
+        })
     }
 
     /// The core's process, to be killed, restarted, or read.

@@ -12,6 +12,23 @@ pub enum Security {
     Sae(String),
     /// Either, as the other end likes; with a passphrase.
     Transition(String),
+    /// 802.1X (WPA2-Enterprise); the access point's lines have to say who the server is.
+    Enterprise(Login),
+}
+
+/// What a station logs in with by 802.1X.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// `PEAP` or `TTLS`.
+    pub method: &'static str,
+    /// The method within, as wpa_supplicant's `phase2` has it.
+    pub phase2: &'static str,
+    /// Its name.
+    pub identity: String,
+    /// Its password.
+    pub password: String,
+    /// The file with who vouches for the server.
+    pub ca: String,
 }
 
 impl Security {
@@ -44,6 +61,7 @@ impl Security {
                  sae_password={key}\n{}",
                 wpa_key(key)
             ),
+            Self::Enterprise(_) => format!("{rsn}wpa_key_mgmt=WPA-EAP\nieee8021x=1\n"),
         }
     }
 
@@ -63,6 +81,18 @@ impl Security {
                 ("ieee80211w", "1".into()),
                 ("psk", psk(key)),
             ],
+            Self::Enterprise(login) => {
+                let quoted = |text: &str| format!("\"{text}\"");
+                vec![
+                    ("key_mgmt", "WPA-EAP".into()),
+                    ("eap", login.method.into()),
+                    ("phase2", quoted(login.phase2)),
+                    ("identity", quoted(&login.identity)),
+                    ("anonymous_identity", quoted("anonymous@example.net")),
+                    ("password", quoted(&login.password)),
+                    ("ca_cert", quoted(&login.ca)),
+                ]
+            }
         }
     }
 }
