@@ -120,8 +120,6 @@ pub struct Said<'a> {
     pub response: Option<&'a [u8]>,
     /// EAP-Message, all of them joined.
     pub eap: Zeroizing<Vec<u8>>,
-    /// CHAP or MS-CHAP without a version 2: methods that this server has not.
-    pub foreign: bool,
     /// A mandatory AVP that this server does not know.
     pub unknown: Option<(u32, u32)>,
 }
@@ -142,8 +140,9 @@ impl<'a> Said<'a> {
                     said.password = said.password.or(value.get(..end));
                 }
                 (0, code::EAP_MESSAGE) => said.eap.extend(value),
-                (0, code::CHAP_PASSWORD | code::CHAP_CHALLENGE) => said.foreign = true,
-                (MICROSOFT, code::MS_CHAP_RESPONSE) => said.foreign = true,
+                // Methods that are not served: known, so that the refusal says so.
+                (0, code::CHAP_PASSWORD | code::CHAP_CHALLENGE)
+                | (MICROSOFT, code::MS_CHAP_RESPONSE) => {}
                 (MICROSOFT, code::MS_CHAP_CHALLENGE) => {
                     said.challenge = said.challenge.or(Some(value));
                 }

@@ -8,6 +8,7 @@ use homeward_model::{Entropy, Instant, Mac, UnixTime};
 use crate::fragment;
 use crate::method::{Env, Flow, Out, Proven};
 use crate::packet::{self, Code, DecodeError, HEADER_LEN, Packet, kind};
+use crate::reason::Stage;
 use crate::{
     Context, Directory, Identity, InnerMethod, Method, Msk, PasswordCheck, Reason, TlsVersion,
 };
@@ -201,13 +202,30 @@ impl<S: Clone> Conversation<S> {
         (!over).then(|| self.began + self.context.settings.timeout)
     }
 
+    /// Why the peer is refused, if that is decided, was told to the peer inside the method (by a
+    /// TLS alert, or in the tunnel), and is only to be confirmed. Some peers never do: they stop
+    /// at the alert, and the conversation ends with [`handle_timeout`](Self::handle_timeout).
+    pub fn refusal(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Method(flow) => flow.refusal(),
+            _ => None,
+        }
+    }
+
     /// Gives the conversation up, if its time is over; what comes back is for the record, for
-    /// there is no request to answer.
+    /// there is no request to answer. The reason is that of [`refusal`](Self::refusal), if it
+    /// came to that.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Box<Rejected>> {
         if now < self.poll_timeout()? {
             return None;
         }
-        Some(self.rejected(Reason::TimedOut(self.context.settings.timeout.as_secs())))
+        let stage = match &self.state {
+            State::Method(flow) | State::Checking(flow) => flow.stage(),
+            State::Identity | State::Over => Stage::Identity,
+        };
+        let seconds = self.context.settings.timeout.as_secs();
+        let reason = self.refusal().cloned().unwrap_or(Reason::TimedOut { seconds, stage });
+        Some(self.rejected(reason))
     }
 
     /// The identity that the peer gave, perhaps anonymous; empty before it did.

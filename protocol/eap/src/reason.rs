@@ -101,11 +101,51 @@ pub enum Reason {
     #[error("more than {0} rounds")]
     TooManyRounds(u32),
     /// The conversation took too long.
-    #[error("the conversation took longer than {0} s")]
-    TimedOut(u64),
+    #[error("the conversation took longer than {seconds} s; the peer fell silent {stage}")]
+    TimedOut {
+        /// The limit.
+        seconds: u64,
+        /// Where the peer was last.
+        stage: Stage,
+    },
     /// The machine failed itself.
     #[error("the server failed: {0}")]
     Internal(String),
+}
+
+/// How far a conversation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stage {
+    /// The peer has not said who it is.
+    #[error("before it said who it is")]
+    Identity,
+    /// A method was proposed.
+    #[error("when a method was proposed")]
+    Method,
+    /// TLS is being negotiated: the peer has seen our certificate, or is to.
+    #[error(
+        "in the TLS handshake: it may not trust our certificate, or be waiting for its user to"
+    )]
+    Handshake,
+    /// The tunnel stands, and the peer is to prove who it is.
+    #[error("inside the tunnel, before it proved who it is")]
+    Inner,
+    /// The result was told, and the peer is to confirm it.
+    #[error("before it confirmed the result")]
+    Result,
+}
+
+impl Stage {
+    /// A word for metrics: where a peer timed out.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Identity => "timed_out_identity",
+            Self::Method => "timed_out_method",
+            Self::Handshake => "timed_out_handshake",
+            Self::Inner => "timed_out_inner",
+            Self::Result => "timed_out_result",
+        }
+    }
 }
 
 /// What is wrong with a client's certificate.
@@ -159,7 +199,7 @@ impl Reason {
             Self::PeerRefused => "peer_refused",
             Self::CredentialChanged => "credential_changed",
             Self::TooManyRounds(_) => "too_many_rounds",
-            Self::TimedOut(_) => "timed_out",
+            Self::TimedOut { stage, .. } => stage.label(),
             Self::Internal(_) => "internal",
         }
     }

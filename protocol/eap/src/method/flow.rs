@@ -6,6 +6,7 @@ use super::peap::{self, Peap};
 use super::ttls::{self, Ttls};
 use super::{Candidate, Env, Out, Proven, Verdict};
 use crate::fragment::{self, Assembly, FragmentError, Outgoing, TlsPacket};
+use crate::reason::Stage;
 use crate::session::Binding;
 use crate::tls::Tunnel;
 use crate::{Claim, Context, Directory, Identity, InnerMethod, Method, Msk, Reason, TlsVersion};
@@ -71,6 +72,28 @@ impl<S: Clone> Flow<S> {
     /// Whether the peer has answered in this method: then a Nak comes too late.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun
+    }
+
+    /// Why the peer is refused, told to it and not confirmed yet.
+    pub(crate) fn refusal(&self) -> Option<&Reason> {
+        match &self.phase {
+            Phase::Finishing(verdict) => verdict.as_ref().err(),
+            Phase::Ttls(inner) => inner.refusal(),
+            Phase::Peap(inner) => inner.refusal(),
+            _ => None,
+        }
+    }
+
+    /// How far it has come.
+    pub(crate) fn stage(&self) -> Stage {
+        match &self.phase {
+            Phase::Handshake if !self.begun => Stage::Method,
+            Phase::Handshake => Stage::Handshake,
+            Phase::Finishing(_) | Phase::Over => Stage::Result,
+            Phase::Peap(inner) if inner.has_told() => Stage::Result,
+            Phase::Ttls(inner) if inner.awaits_acknowledgement() => Stage::Result,
+            Phase::Ttls(_) | Phase::Peap(_) | Phase::PeapDue | Phase::Checking(..) => Stage::Inner,
+        }
     }
 
     pub(crate) fn version(&self) -> Option<TlsVersion> {

@@ -52,6 +52,14 @@ impl<S: Clone> Inner<S> {
         Self { state: State::Identity, identity: None, method: None }
     }
 
+    /// Why the peer is refused, told to it and not confirmed yet.
+    pub(super) fn refusal(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Told(verdict) => verdict.as_ref().err(),
+            _ => None,
+        }
+    }
+
     /// Handles a response within.
     pub(super) fn handle<D: Directory<Subject = S>>(
         &mut self,

@@ -51,6 +51,20 @@ impl<S: Clone> Peap<S> {
         }
     }
 
+    /// Why the peer is refused, told to it and not confirmed yet.
+    pub(crate) fn refusal(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Eap(inner) => inner.refusal(),
+            State::Told(verdict, _) => verdict.as_ref().err(),
+            State::Over => None,
+        }
+    }
+
+    /// Whether the result was told.
+    pub(crate) fn has_told(&self) -> bool {
+        matches!(self.state, State::Told(..))
+    }
+
     /// The request that the phase begins with.
     pub(crate) fn ask_identity() -> Vec<u8> {
         vec![kind::IDENTITY]

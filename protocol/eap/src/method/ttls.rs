@@ -40,6 +40,14 @@ impl<S: Clone> Ttls<S> {
         Self { state: State::First, identity: None, method: None }
     }
 
+    /// Why the peer is refused, told to it and not confirmed yet.
+    pub(crate) fn refusal(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Eap(inner, _) => inner.refusal(),
+            _ => None,
+        }
+    }
+
     /// Whether an acknowledgement, rather than AVPs, is what the peer owes.
     pub(crate) fn awaits_acknowledgement(&self) -> bool {
         matches!(self.state, State::Told(_))

@@ -2,7 +2,10 @@
 
 use homeward_eap::fragment::FragmentError;
 use homeward_eap::packet::{self, kind};
-use homeward_eap::{Conversation, Ignored, Reason, Rejected, Settings, Step};
+use homeward_eap::reason::Stage;
+use homeward_eap::{Conversation, Ignored, InnerMethod, Method, Reason, Rejected, Settings, Step};
+
+use crate::full::matrix;
 
 use crate::world::{Counted, World, after};
 
@@ -90,14 +93,49 @@ fn a_conversation_ends_at_its_time_with_or_without_the_peer() {
     assert_eq!(begun.conversation.poll_timeout(), Some(after(60)));
     assert!(begun.conversation.handle_timeout(after(59)).is_none());
     let Step::Reject(rejected) = begun.say_at(kind::TTLS, &[0], 60) else { panic!() };
-    assert_eq!((rejected.reason, &rejected.packet), (Reason::TimedOut(60), &packet::failure(1)));
+    let reason = Reason::TimedOut { seconds: 60, stage: Stage::Method };
+    assert_eq!((&rejected.reason, &rejected.packet), (&reason, &packet::failure(1)));
     assert_eq!(begun.conversation.poll_timeout(), None);
     assert!(matches!(begun.say(kind::TTLS, &[0]), Step::Ignore(Ignored::Over)));
 
     let mut begun = Begun::new(Settings::default());
+    let hello = client_hello(&begun.world);
+    begun.say(kind::TTLS, &[&[0][..], &hello].concat());
     let rejected = begun.conversation.handle_timeout(after(60)).unwrap();
-    assert_eq!(rejected.reason, Reason::TimedOut(60));
+    assert!(rejected.reason.to_string().contains("may not trust our certificate"));
     assert!(begun.conversation.handle_timeout(after(61)).is_none());
+}
+
+#[test]
+fn a_peer_that_falls_silent_at_our_refusal_is_recorded_with_its_reason() {
+    let mut begun = Begun::new(Settings::default());
+    assert_eq!(begun.conversation.refusal(), None);
+    begun.say(kind::TTLS, &[&[0][..], &old_hello()].concat());
+    assert_eq!(begun.conversation.refusal(), Some(&Reason::OldTls));
+    let rejected = begun.conversation.handle_timeout(after(60)).unwrap();
+    assert_eq!(rejected.reason, Reason::OldTls);
+
+    // A wrong password, told inside the tunnel: the last response of each is never sent.
+    let world = World::new();
+    let context = world.context(Settings::default());
+    for (mut peer, inner, _) in matrix(&world) {
+        if inner != Some(InnerMethod::EapMsChapV2) {
+            continue;
+        }
+        peer.password = "wrong".to_owned();
+        let rounds = peer.run(&context, world.origin(), &world.people, after(0)).requests.len();
+        for silent_after in [rounds, rounds - 1] {
+            let mut conversation =
+                peer.run_until(&context, world.origin(), &world.people, silent_after);
+            let told = silent_after == rounds || peer.method == Method::Peap;
+            let reason = told.then_some(&Reason::WrongPassword);
+            assert_eq!(conversation.refusal(), reason, "{:?} {silent_after}", peer.method);
+            let rejected = conversation.handle_timeout(after(60)).unwrap();
+            let expected =
+                reason.cloned().unwrap_or(Reason::TimedOut { seconds: 60, stage: Stage::Inner });
+            assert_eq!(rejected.reason, expected);
+        }
+    }
 }
 
 #[test]
@@ -128,19 +166,8 @@ fn octets_that_are_no_tls_get_an_alert_and_then_a_failure() {
 
 #[test]
 fn a_client_of_tls_1_0_only_is_told_from_other_failures() {
-    // ClientHello: version 3.1, no session, TLS_RSA_WITH_AES_128_CBC_SHA and an ECDHE suite,
-    // no compression, groups, point formats.
-    let body = [
-        &[3, 1][..],
-        &[7; 32],
-        &[0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0],
-        &[0, 14, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0],
-    ]
-    .concat();
-    let length = u8::try_from(body.len()).unwrap();
-    let hello = [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat();
     let mut begun = Begun::new(Settings::default());
-    let step = begun.say(kind::TTLS, &[&[0][..], &hello].concat());
+    let step = begun.say(kind::TTLS, &[&[0][..], &old_hello()].concat());
     assert!(matches!(&step, Step::Challenge(r) if r[6] == 21), "{step:?}");
     assert_eq!(begun.refused(&[0]).reason, Reason::OldTls);
 }
@@ -154,6 +181,21 @@ fn a_peer_that_sends_data_before_it_has_all_of_ours_is_refused() {
     assert!(matches!(&step, Step::Challenge(r) if r.len() == 200 && r[5] == 0xc0), "{step:?}");
     let reason = begun.refused(&[0, 0x16]).reason;
     assert_eq!(reason, Reason::Fragment(FragmentError::OutOfTurn));
+}
+
+/// The first message of a client of TLS 1.0.
+fn old_hello() -> Vec<u8> {
+    // ClientHello: version 3.1, no session, TLS_RSA_WITH_AES_128_CBC_SHA and an ECDHE suite,
+    // no compression, groups, point formats.
+    let body = [
+        &[3, 1][..],
+        &[7; 32],
+        &[0, 0, 4, 0xc0, 0x13, 0, 0x2f, 1, 0],
+        &[0, 14, 0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0],
+    ]
+    .concat();
+    let length = u8::try_from(body.len()).unwrap();
+    [&[22, 3, 1, 0, length + 4, 1, 0, 0, length][..], &body].concat()
 }
 
 /// The first message of a TLS client.

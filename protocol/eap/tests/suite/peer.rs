@@ -124,8 +124,33 @@ impl Peer {
         people: &People,
         now: Instant,
     ) -> Outcome {
-        let mut entropy = Counted(7);
         let mut conversation = Conversation::new(context, origin, now);
+        let outcome = self.converse(&mut conversation, people, now, usize::MAX);
+        outcome.expect("the conversation came to its end")
+    }
+
+    /// Begins to log in, and falls silent when it has got this many requests.
+    pub(crate) fn run_until(
+        &self,
+        context: &Arc<Context>,
+        origin: Origin,
+        people: &People,
+        requests: usize,
+    ) -> Conversation<String> {
+        let mut conversation = Conversation::new(context, origin, Instant::ORIGIN);
+        let outcome = self.converse(&mut conversation, people, Instant::ORIGIN, requests);
+        assert!(outcome.is_none(), "{outcome:?}");
+        conversation
+    }
+
+    fn converse(
+        &self,
+        conversation: &mut Conversation<String>,
+        people: &People,
+        now: Instant,
+        most: usize,
+    ) -> Option<Outcome> {
+        let mut entropy = Counted(7);
         let mut device = Device::new(self);
         let mut requests = Vec::new();
         let mut response = packet::response(0, kind::IDENTITY, self.outer.as_bytes());
@@ -141,11 +166,11 @@ impl Peer {
                 Step::Challenge(request) => request,
                 Step::Accept(accepted) => {
                     assert_eq!(accepted.packet, packet::success(response[1]));
-                    return device.outcome(Ok(accepted), requests);
+                    return Some(device.outcome(Ok(accepted), requests));
                 }
                 Step::Reject(rejected) => {
                     assert_eq!(rejected.packet, packet::failure(response[1]));
-                    return device.outcome(Err(rejected), requests);
+                    return Some(device.outcome(Err(rejected), requests));
                 }
                 step => panic!("{step:?}"),
             };
@@ -154,6 +179,9 @@ impl Peer {
                 assert!(matches!(again, Step::Challenge(again) if again == request));
             }
             requests.push(request.len());
+            if requests.len() == most {
+                return None;
+            }
             response = device.answer(&request);
         }
     }
