@@ -70,6 +70,18 @@ fn a_nak_gets_the_best_of_what_both_have_and_no_method_twice() {
 }
 
 #[test]
+fn a_nak_comes_too_late_once_the_method_has_begun() {
+    let world = World::new();
+    let (mut conversation, id) = proposed(&world);
+    let begun = packet::response(id, kind::TTLS, &[0x40, 0x16]);
+    let step = conversation.handle(&begun, &world.people, after(0), &mut Counted(1));
+    assert!(matches!(step, Step::Challenge(_)), "{step:?}");
+    let nak = packet::response(id + 1, kind::NAK, &[kind::PEAP]);
+    let step = conversation.handle(&nak, &world.people, after(0), &mut Counted(1));
+    assert!(matches!(step, Step::Ignore(Ignored::Type(kind::NAK))), "{step:?}");
+}
+
+#[test]
 fn packets_that_answer_nothing_are_ignored() {
     let world = World::new();
     let (mut conversation, id) = proposed(&world);

@@ -34,6 +34,20 @@ pub(crate) enum Binding {
     Forged,
 }
 
+/// What is odd about a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Odd {
+    Nothing,
+    /// Its MSCHAPv2 response within EAP-TTLS is sound, to a challenge that is not the tunnel's.
+    ForeignChallenge,
+    /// As above, to an identifier that is not the tunnel's.
+    ForeignIdentifier,
+    /// It answers PEAP's yes with a no.
+    RefusesResult,
+    /// It says more inside the tunnel than anybody needs to.
+    Floods,
+}
+
 /// A peer and how it behaves.
 #[derive(Clone)]
 pub(crate) struct Peer {
@@ -51,6 +65,7 @@ pub(crate) struct Peer {
     pub(crate) repeats: bool,
     /// Whether it believes the server's proof of the password.
     pub(crate) believes: bool,
+    pub(crate) odd: Odd,
     pub(crate) tls: Arc<ClientConfig>,
 }
 
@@ -112,6 +127,7 @@ impl Peer {
             eager: false,
             repeats: false,
             believes: true,
+            odd: Odd::Nothing,
             tls,
         }
     }
@@ -315,6 +331,9 @@ impl<'p> Device<'p> {
     }
 
     fn say(&mut self, plain: &[u8]) {
+        if self.peer.odd == Odd::Floods {
+            self.connection.writer().write_all(&[0; 20_000]).unwrap();
+        }
         self.connection.writer().write_all(plain).unwrap();
     }
 
@@ -385,8 +404,11 @@ impl<'p> Device<'p> {
     fn ttls_mschapv2(&mut self) -> ([u8; 24], [u8; 16], u8) {
         let implicit =
             self.connection.export_keying_material([0u8; 17], b"ttls challenge", None).unwrap();
-        let challenge: [u8; 16] = implicit[..16].try_into().unwrap();
-        (self.prove(&challenge, self.peer.identity.clone().as_bytes()), challenge, implicit[16])
+        let mut challenge: [u8; 16] = implicit[..16].try_into().unwrap();
+        let mut id = implicit[16];
+        challenge[0] ^= u8::from(self.peer.odd == Odd::ForeignChallenge);
+        id ^= u8::from(self.peer.odd == Odd::ForeignIdentifier);
+        (self.prove(&challenge, self.peer.identity.clone().as_bytes()), challenge, id)
     }
 
     /// An NT response; the server's proof that is due is kept.
@@ -460,6 +482,9 @@ impl<'p> Device<'p> {
         assert_eq!(request.data[..5], [0x80, 3, 0, 2, 0]);
         self.heard = Some(request.data[5] == 1);
         let mut answer = request.data[..6].to_vec();
+        if self.peer.odd == Odd::RefusesResult {
+            answer[5] = 2;
+        }
         if let (Some(theirs), true) =
             (request.data.get(6..66), self.peer.binding != Binding::Ignored)
         {

@@ -6,7 +6,7 @@ use homeward_model::Mac;
 use rustls::version::{TLS12, TLS13};
 
 use crate::full::matrix;
-use crate::peer::{Outcome, Peer, Within, tls};
+use crate::peer::{Odd, Outcome, Peer, Within, tls};
 use crate::world::{ALICE, Authority, World, after};
 
 /// A log-in of every peer that has a password, in this world, after `change` was made to it.
@@ -159,6 +159,42 @@ fn a_peer_that_does_not_believe_our_proof_is_not_let_in() {
             }
             _ => drop(outcome.accepted()),
         }
+    }
+}
+
+#[test]
+fn an_mschapv2_response_to_a_challenge_that_is_not_the_tunnels_is_refused() {
+    let world = World::new();
+    for odd in [Odd::ForeignChallenge, Odd::ForeignIdentifier] {
+        for (peer, outcome) in outcomes(&world, |peer| peer.odd = odd) {
+            if peer.within == Within::MsChapV2 {
+                assert_eq!(outcome.rejected().reason, Reason::ForeignChallenge);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_answers_our_yes_with_a_no_is_not_let_in() {
+    let world = World::new();
+    let peers = outcomes(&world, |peer| peer.odd = Odd::RefusesResult);
+    for (peer, outcome) in peers.into_iter().filter(|peer| peer.0.method == Method::Peap) {
+        assert_eq!(outcome.rejected().reason, Reason::PeerRefused);
+        // A resumed session's result is confirmed, too.
+        let context = world.context(Settings::default());
+        let sound = Peer { odd: Odd::Nothing, ..peer.clone() };
+        sound.run(&context, world.origin(), &world.people, after(2)).accepted();
+        let outcome = peer.run(&context, world.origin(), &world.people, after(3));
+        assert!(outcome.rejected().resumed);
+        assert_eq!(outcome.rejected().reason, Reason::PeerRefused);
+    }
+}
+
+#[test]
+fn a_flood_inside_the_tunnel_is_refused() {
+    for (_, outcome) in outcomes(&World::new(), |peer| peer.odd = Odd::Floods) {
+        assert_eq!(outcome.rejected().reason.label(), "inner_protocol");
+        assert_eq!(outcome.rejected().reason, Reason::Inner("it is too long"));
     }
 }
 
