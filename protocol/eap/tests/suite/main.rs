@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bounds;
+mod certificate;
 mod full;
 mod negotiate;
 mod peer;

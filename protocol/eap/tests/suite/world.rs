@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_eap::pki_types::{CertificateDer, PrivateKeyDer};
+use homeward_eap::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use homeward_eap::*;
 use homeward_model::{Entropy, Instant, Mac, UnixTime};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
@@ -57,6 +57,8 @@ impl Authority {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages =
+            vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let root = params.self_signed(&key).unwrap().der().clone();
         Self { root, issuer: Issuer::new(params, key) }
@@ -69,6 +71,25 @@ impl Authority {
         Certified { certificate, key: key.serialize_der() }
     }
 
+    /// A list that revokes the certificate with this serial number.
+    pub(crate) fn revoke(&self, serial: u64) -> CertificateRevocationListDer<'static> {
+        let revoked = rcgen::RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: rcgen::date_time_ymd(2026, 6, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2026, 6, 1),
+            next_update: rcgen::date_time_ymd(2030, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().der().clone()
+    }
+
     pub(crate) fn server(&self) -> Certified {
         let params = CertificateParams::new(vec!["radius.example.org".to_owned()]).unwrap();
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
@@ -76,8 +97,22 @@ impl Authority {
 
     /// A client's certificate, good from and until these years.
     pub(crate) fn client(&self, name: &str, from: i32, until: i32) -> Certified {
+        self.client_named(vec![SanType::Rfc822Name(name.try_into().unwrap())], "", from, until)
+    }
+
+    /// A client's certificate with these alternative names and this common one. Its serial
+    /// number is the first year that it is good in.
+    pub(crate) fn client_named(
+        &self,
+        names: Vec<SanType>,
+        common: &str,
+        from: i32,
+        until: i32,
+    ) -> Certified {
         let mut params = CertificateParams::new(vec![]).unwrap();
-        params.subject_alt_names.push(SanType::Rfc822Name(name.try_into().unwrap()));
+        params.subject_alt_names = names;
+        params.distinguished_name.push(rcgen::DnType::CommonName, common);
+        params.serial_number = Some(u64::try_from(from).unwrap().into());
         params.not_before = rcgen::date_time_ymd(from, 1, 1);
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
@@ -169,6 +204,7 @@ pub(crate) struct World {
     pub(crate) server: Certified,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) people: People,
+    pub(crate) revoked: Vec<CertificateRevocationListDer<'static>>,
 }
 
 impl World {
@@ -176,7 +212,7 @@ impl World {
         let authority = Authority::new("Test CA");
         let server = authority.server();
         let sessions = Arc::new(Sessions::new(SessionSettings::default()));
-        Self { authority, server, sessions, people: People::new() }
+        Self { authority, server, sessions, people: People::new(), revoked: Vec::new() }
     }
 
     pub(crate) fn context(&self, settings: Settings) -> Arc<Context> {
@@ -185,7 +221,8 @@ impl World {
             chain: vec![self.server.certificate.clone(), self.authority.root.clone()],
             key: self.server.key(),
         };
-        let trust = ClientTrust { roots: vec![self.authority.root.clone()], revoked: Vec::new() };
+        let trust =
+            ClientTrust { roots: vec![self.authority.root.clone()], revoked: self.revoked.clone() };
         let sessions = Arc::clone(&self.sessions);
         Arc::new(Context::new(settings, &provider, server, Some(trust), sessions).unwrap())
     }
