@@ -11,6 +11,7 @@
 //! | [`error`] | what can go wrong, whose fault it is, and the repair |
 //! | `writer` | the thread that writes |
 //! | `batch` | one transaction: sessions read, records applied, rows written |
+//! | `log` | the write-ahead log, folded into the file beside the writer |
 //! | `row`, `bulk`, `cache`, `open` | rows, statements over many of them, sessions in memory, the file |
 //!
 //! ```text
@@ -39,6 +40,7 @@ pub mod settings;
 mod batch;
 mod bulk;
 mod cache;
+mod log;
 mod open;
 mod row;
 mod writer;

@@ -72,7 +72,14 @@ pub(crate) async fn writer(
     path: &Path,
     busy_timeout: Duration,
 ) -> Result<SqliteConnection, sqlx::Error> {
-    options(path, busy_timeout).journal_mode(SqliteJournalMode::Wal).connect().await
+    options(path, busy_timeout)
+        .journal_mode(SqliteJournalMode::Wal)
+        // See `log`.
+        .pragma("wal_autocheckpoint", "0")
+        // A statement over many rows keeps a journal of its own: no file for that.
+        .pragma("temp_store", "MEMORY")
+        .connect()
+        .await
 }
 
 /// How connections that read connect.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use homeward_accounting::Cause;
 use homeward_model::{Mac, UnixTime};
+use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{Connection, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Known, Sequences};
@@ -15,6 +15,7 @@ use crate::cache::Cache;
 use crate::counters::Counters;
 use crate::entry::{Entry, Receipt};
 use crate::error::WriteError;
+use crate::log::Log;
 use crate::open::{self, WriteLock};
 use crate::row::{Columns, Row, session_columns};
 use crate::settings::Settings;
@@ -65,6 +66,7 @@ pub(crate) struct Writer {
     suspect: bool,
     /// Whether there may be restarts whose sessions are still open.
     restarts: bool,
+    log: Arc<Log>,
     /// Freed last.
     lock: WriteLock,
 }
@@ -91,12 +93,15 @@ impl Writer {
             known,
             suspect: false,
             restarts: true,
+            log: Arc::default(),
             lock,
         }
     }
 
     /// Serves until every handle is gone and what was submitted is written.
     pub(crate) async fn run(mut self) {
+        let fold = Arc::clone(&self.log).fold(self.path.clone(), self.settings.busy_timeout);
+        let folding = tokio::spawn(fold);
         let mut batch = Vec::new();
         loop {
             // Closing what restarts have ended goes on between batches.
@@ -135,7 +140,9 @@ impl Writer {
                 self.close_restarted().await;
             }
         }
-        // Closing the last connection is what folds the log into the file.
+        // Closing the last connection is what folds the rest of the log, and removes it.
+        folding.abort();
+        drop(folding.await);
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
         {
@@ -206,7 +213,8 @@ impl Writer {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(
-                connect(&self.path, &self.settings, &mut self.known, &mut self.suspect).await?,
+                connect(&self.path, &self.settings, &mut self.known, &self.log, &mut self.suspect)
+                    .await?,
             ),
         };
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -218,6 +226,13 @@ impl Writer {
         }
         tx.commit().await?;
         done.remember(&mut self.known, &self.counters);
+        self.log.grew();
+        if self.log.is_long()
+            && let Err(error) = self.log.fold_rest(connection).await
+        {
+            // What is committed stays so; the next commit meets the same trouble.
+            tracing::debug!(%error, "the ledger's log was not folded");
+        }
         Ok(value)
     }
 
@@ -351,6 +366,7 @@ async fn connect(
     path: &Path,
     settings: &Settings,
     known: &mut Known,
+    log: &Log,
     suspect: &mut bool,
 ) -> Result<SqliteConnection, Failure> {
     let mut connection = open::writer(path, settings.busy_timeout).await?;
@@ -358,9 +374,7 @@ async fn connect(
         // After a failed sync the kernel may hold pages of the log as clean that are not on disk,
         // and what is written behind them would be lost with them. So all of it goes into the
         // database file and is synced there, and the log begins anew.
-        const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
-        let row = sqlx::query(CHECKPOINT).fetch_one(&mut connection).await?;
-        if row.try_get::<i64, _>(0)? != 0 {
+        if !log.empty(&mut connection).await? {
             return Err(Failure::Busy);
         }
         *suspect = false;

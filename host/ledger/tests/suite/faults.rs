@@ -102,7 +102,7 @@ async fn until_it_fails_and_goes_on(directory: &Path, repair: impl FnOnce()) -> 
 async fn the_process_on_a_small_disk() {
     let Some(directory) = directory() else { return };
     let ballast = directory.join("ballast");
-    fs::write(&ballast, vec![1; 1_500_000]).unwrap();
+    fs::write(&ballast, vec![1; 600_000]).unwrap();
     let remove = || fs::remove_file(&ballast).unwrap();
     let error = until_it_fails_and_goes_on(&directory, remove).await;
     assert!(matches!(error, WriteError::Full(_)), "{error:?}");
@@ -111,7 +111,7 @@ async fn the_process_on_a_small_disk() {
 
 #[test]
 fn a_full_disk_fails_what_does_not_fit_and_the_ledger_goes_on_when_there_is_room() {
-    let prepare = format!("mount -t tmpfs -o size=3m none \"${DIRECTORY}\"");
+    let prepare = format!("mount -t tmpfs -o size=1m none \"${DIRECTORY}\"");
     child(&prepare, "faults::the_process_on_a_small_disk");
 }
 
