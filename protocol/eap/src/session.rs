@@ -2,10 +2,10 @@
 //!
 //! The TLS library hands a session over when the handshake ends: before a password was seen, with
 //! EAP-TTLS and PEAP. To offer it for resumption then is how CVE-2017-9148 let anyone in. Here
-//! each conversation has a [`Gate`] of its own that keeps what the library hands over to itself;
-//! only [`Gate::commit`] moves it to the [`Sessions`] that others can resume from.
+//! each conversation has a gate of its own that keeps what the library hands over to itself;
+//! only a commit moves it to the [`Sessions`] that others can resume from.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -51,16 +51,36 @@ pub(crate) struct Binding {
 struct Entry {
     value: Zeroizing<Vec<u8>>,
     binding: Arc<Binding>,
-    /// Tells this entry from a later one of the same key in [`Store::order`].
+    /// Its place in [`Store::order`].
     serial: u64,
 }
 
 #[derive(Default)]
 struct Store {
     entries: BTreeMap<Vec<u8>, Entry>,
-    /// Oldest first; entries that are gone are skipped.
-    order: VecDeque<(u64, Vec<u8>)>,
+    /// The keys of the entries, oldest first.
+    order: BTreeMap<u64, Vec<u8>>,
     serial: u64,
+}
+
+impl Store {
+    fn remove(&mut self, key: &[u8]) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.order.remove(&entry.serial);
+        }
+    }
+
+    /// Removes the oldest entry, if `more` holds of how many there are and of that one.
+    fn shrink(&mut self, more: impl Fn(usize, &Entry) -> bool) -> bool {
+        let Some((_, key)) = self.order.first_key_value() else { return false };
+        let key = key.clone();
+        let goes = self.entries.get(&key).is_none_or(|entry| more(self.entries.len(), entry));
+        if goes {
+            self.order.pop_first();
+            self.entries.remove(&key);
+        }
+        goes
+    }
 }
 
 /// The sessions that can be resumed. Outlives a [`Context`](crate::Context), so that a new
@@ -89,7 +109,15 @@ impl Sessions {
     /// Forgets the sessions of the inner identities for which `gone` says so. Not needed for
     /// safety, as who resumes is authorised anew; it spares a refused attempt.
     pub fn forget(&self, mut gone: impl FnMut(&Identity) -> bool) {
-        self.lock().entries.retain(|_, entry| !gone(&entry.binding.identity));
+        let mut store = self.lock();
+        let Store { entries, order, .. } = &mut *store;
+        entries.retain(|_, entry| {
+            let goes = gone(&entry.binding.identity);
+            if goes {
+                order.remove(&entry.serial);
+            }
+            !goes
+        });
     }
 
     /// How long a session lives.
@@ -102,21 +130,15 @@ impl Sessions {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, key: Vec<u8>, value: Zeroizing<Vec<u8>>, binding: Arc<Binding>) {
+    fn insert(&self, key: Vec<u8>, value: Zeroizing<Vec<u8>>, binding: Arc<Binding>, now: Instant) {
         let mut store = self.lock();
+        store.remove(&key);
         store.serial += 1;
         let serial = store.serial;
-        store.order.push_back((serial, key.clone()));
+        store.order.insert(serial, key.clone());
         store.entries.insert(key, Entry { value, binding, serial });
-        // The order holds entries that are gone, too; twice the capacity bounds it.
-        while store.entries.len() > self.settings.capacity
-            || store.order.len() > self.settings.capacity.saturating_mul(2)
-        {
-            let Some((serial, key)) = store.order.pop_front() else { break };
-            if store.entries.get(&key).is_some_and(|entry| entry.serial == serial) {
-                store.entries.remove(&key);
-            }
-        }
+        let capacity = self.settings.capacity;
+        while store.shrink(|length, entry| length > capacity || entry.binding.expires <= now) {}
     }
 
     /// The session of this key, if it is of this method and still good.
@@ -135,13 +157,13 @@ impl Sessions {
         let good = now < entry.binding.expires;
         let found = (entry.value.to_vec(), Arc::clone(&entry.binding));
         if take || !good {
-            store.entries.remove(key);
+            store.remove(key);
         }
         good.then_some(found)
     }
 
     fn remove(&self, key: &[u8]) {
-        self.lock().entries.remove(key);
+        self.lock().remove(key);
     }
 }
 
@@ -189,7 +211,7 @@ impl Gate {
         let fresh = std::mem::take(&mut self.lock().fresh);
         let binding = Arc::new(binding);
         for (key, value) in fresh {
-            self.sessions.insert(key, value, Arc::clone(&binding));
+            self.sessions.insert(key, value, Arc::clone(&binding), self.now);
         }
     }
 
@@ -318,8 +340,22 @@ mod tests {
         assert!(
             later.get(&[2]).is_none() && later.get(&[3]).is_some() && later.get(&[4]).is_some()
         );
+        let store = sessions.lock();
+        assert_eq!(store.entries.len(), store.order.len());
+        drop(store);
         let stored = (0..9).filter(|key| later.put(vec![*key], vec![0])).count();
         assert_eq!(stored, MAX_HELD);
+    }
+
+    #[test]
+    fn expired_sessions_make_room_when_others_come() {
+        let sessions = sessions(10);
+        for (key, at) in [(1, 0), (2, 0), (3, 100)] {
+            let gate = gate(&sessions, Method::Peap, at);
+            gate.put(vec![key], vec![9]);
+            gate.commit(binding(b"alice", at + 100));
+        }
+        assert_eq!((sessions.len(), sessions.lock().order.len()), (1, 1));
     }
 
     #[test]
