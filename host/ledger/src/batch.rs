@@ -42,6 +42,14 @@ static USAGE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new("INSERT INTO usage", 8, &tail)
 });
 
+/// Whether a session has a record: back from its newest.
+pub(crate) const HAS: &str = "WITH RECURSIVE chain (seq, depth) AS ( \
+             SELECT ?1, 0 UNION ALL SELECT r.prev, c.depth + 1 FROM chain c \
+             CROSS JOIN record r ON r.seq = c.seq WHERE c.depth < ?2) \
+             SELECT count(*) FROM chain c CROSS JOIN record r ON r.seq = c.seq \
+             WHERE r.kind = ?3 AND r.event IS ?4 AND r.input = ?5 AND r.output = ?6 \
+             AND r.input_packets = ?7 AND r.output_packets = ?8 AND r.seconds = ?9";
+
 /// The last identifiers that were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequences {
@@ -365,12 +373,6 @@ impl<'a> Batch<'a> {
     /// Whether the session has that very record already. `stored` is the last of its records in
     /// the database.
     async fn has(&mut self, id: i64, stored: i64, record: &Record) -> Result<bool, sqlx::Error> {
-        const FIND: &str = "WITH RECURSIVE chain (seq, depth) AS ( \
-             SELECT ?1, 0 UNION ALL SELECT r.prev, c.depth + 1 FROM chain c \
-             JOIN record r ON r.seq = c.seq WHERE c.depth < ?2) \
-             SELECT count(*) FROM chain c JOIN record r ON r.seq = c.seq \
-             WHERE r.kind = ?3 AND r.event IS ?4 AND r.input = ?5 AND r.output = ?6 \
-             AND r.input_packets = ?7 AND r.output_packets = ?8 AND r.seconds = ?9";
         let same = |(_, of, kept): &(i64, i64, Record)| *of == id && kept.id() == record.id();
         if self.records.iter().any(same) {
             return Ok(true);
@@ -380,7 +382,7 @@ impl<'a> Batch<'a> {
         }
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let f = &record.figures;
-        let found = sqlx::query_scalar::<_, i64>(FIND)
+        let found = sqlx::query_scalar::<_, i64>(HAS)
             .bind(stored)
             .bind(CHAIN)
             .bind(record.kind.as_str())

@@ -75,6 +75,12 @@ impl Bulk {
         Self { columns, sql }
     }
 
+    /// What is run, by how many rows it takes.
+    #[cfg(test)]
+    pub(crate) fn sql(&self) -> [&str; SIZES.len()] {
+        self.sql.each_ref().map(String::as_str)
+    }
+
     /// Runs it over rows that lie one after the other in `values`.
     pub(crate) async fn run(
         &'static self,

@@ -42,6 +42,8 @@ mod bulk;
 mod cache;
 mod log;
 mod open;
+#[cfg(test)]
+mod plans;
 mod row;
 mod writer;
 

@@ -19,6 +19,33 @@ use crate::row::{Columns, Row, session_columns};
 /// Readers run in parallel up to here; each costs a thread and a page cache.
 const READERS: u32 = 4;
 
+/// A device's usage.
+pub(crate) const OF_DEVICE: &str = "SELECT account, device, day, input, output, input_packets, \
+     output_packets, seconds FROM usage WHERE device = ? AND day >= ? AND day < ? \
+     ORDER BY day, account";
+
+/// An account's usage.
+pub(crate) const OF_ACCOUNT: &str = "SELECT account, device, day, input, output, input_packets, \
+     output_packets, seconds FROM usage WHERE account = ? AND day >= ? AND day < ? \
+     ORDER BY device, day";
+
+/// A session's records.
+pub(crate) const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
+     SELECT newest FROM session WHERE id = ? UNION ALL SELECT r.prev FROM chain c \
+     CROSS JOIN record r ON r.seq = c.seq) \
+     SELECT r.seq, r.kind, r.received, r.event, r.input, r.output, r.input_packets, \
+     r.output_packets, r.seconds FROM chain c CROSS JOIN record r ON r.seq = c.seq \
+     ORDER BY r.seq";
+
+/// Sessions that have been kept for long enough.
+pub(crate) const ENDED: &str = "SELECT id FROM session s WHERE s.class IS ? AND s.phase = 'closed' \
+     AND s.ended < ? AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.session = s.id \
+     AND c.seq > ?) ORDER BY s.ended LIMIT ?";
+
+/// Open sessions, and when they were heard of.
+pub(crate) const SILENT: &str = "SELECT nas, id, heard FROM session WHERE phase <> 'closed' \
+     AND (nas, id) > (?, ?) ORDER BY nas, id LIMIT ?";
+
 /// Whose usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -137,18 +164,12 @@ impl LedgerReader {
     /// # Errors
     /// If it cannot be read.
     pub async fn usage_by_day(&self, subject: Subject, period: Period) -> Result<Vec<DayUsage>> {
-        const OF_DEVICE: &str = "SELECT account, device, day, input, output, input_packets, \
-             output_packets, seconds FROM usage WHERE device = ? AND day >= ? AND day < ? \
-             ORDER BY account, device, day";
-        const OF_ACCOUNT: &str = "SELECT account, device, day, input, output, input_packets, \
-             output_packets, seconds FROM usage WHERE account = ? AND day >= ? AND day < ? \
-             ORDER BY account, device, day";
         let query = match subject {
             Subject::Device(id) => sqlx::query(OF_DEVICE).bind(id.0),
             Subject::Account(id) => sqlx::query(OF_ACCOUNT).bind(id.0),
         };
         let query = query.bind(period.first.0).bind(period.end.0);
-        self.rows(query.fetch_all(&self.pool).await, |row| {
+        let mut days = self.rows(query.fetch_all(&self.pool).await, |row| {
             let mut columns = Columns::from(row, 0);
             Ok(DayUsage {
                 account: AccountId(columns.next()?),
@@ -156,7 +177,9 @@ impl LedgerReader {
                 day: Day(columns.next()?),
                 figures: columns.figures()?,
             })
-        })
+        })?;
+        days.sort_unstable_by_key(|day| (day.account, day.device, day.day));
+        Ok(days)
     }
 
     /// The sessions that go on, in the order in which they were first heard of.
@@ -216,12 +239,6 @@ impl LedgerReader {
     /// # Errors
     /// If they cannot be read.
     pub async fn records(&self, id: SessionId) -> Result<Vec<RecordView>> {
-        const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
-             SELECT newest FROM session WHERE id = ? UNION ALL SELECT r.prev FROM chain c \
-             JOIN record r ON r.seq = c.seq) \
-             SELECT r.seq, r.kind, r.received, r.event, r.input, r.output, r.input_packets, \
-             r.output_packets, r.seconds FROM chain c JOIN record r ON r.seq = c.seq \
-             ORDER BY r.seq";
         let rows = sqlx::query(CHAIN).bind(id.0).fetch_all(&self.pool).await;
         self.rows(rows, |row| {
             let mut columns = Columns::from(row, 0);
@@ -258,12 +275,10 @@ impl LedgerReader {
         after: Option<(i64, i64)>,
         limit: u32,
     ) -> Result<(Vec<i64>, Option<(i64, i64)>)> {
-        const OPEN: &str = "SELECT nas, id, heard FROM session WHERE phase <> 'closed' \
-             AND (nas, id) > (?, ?) ORDER BY nas, id LIMIT ?";
         let (nas, id) = after.unwrap_or((i64::MIN, i64::MIN));
         // Looking costs less than closing.
         let limit = limit.saturating_mul(8);
-        let query = sqlx::query_as::<_, (i64, i64, i64)>(OPEN).bind(nas).bind(id).bind(limit);
+        let query = sqlx::query_as::<_, (i64, i64, i64)>(SILENT).bind(nas).bind(id).bind(limit);
         let rows = query.fetch_all(&self.pool).await.map_err(|e| self.unread(e))?;
         let full = rows.len() == usize::try_from(limit).unwrap_or(usize::MAX);
         let next = rows.last().filter(|_| full).map(|(nas, id, _)| (*nas, *id));
@@ -273,9 +288,6 @@ impl LedgerReader {
 
     /// Sessions that have been kept for long enough.
     pub(crate) async fn ended_before(&self, rule: &Retention, limit: u32) -> Result<Vec<i64>> {
-        const ENDED: &str = "SELECT id FROM session s WHERE s.class IS ? AND s.phase = 'closed' \
-             AND s.ended < ? AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.session = s.id \
-             AND c.seq > ?) ORDER BY s.ended LIMIT ?";
         let query = sqlx::query_scalar(ENDED)
             .bind(rule.class.map(|c| c.0))
             .bind(rule.before.0)

@@ -26,6 +26,18 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Receipt, WriteError>) + Send>;
 /// How many sessions are closed in one transaction, so that entries need not wait for long.
 const SLICE: i64 = 256;
 
+/// The oldest restart whose sessions may still be open.
+pub(crate) const PENDING: &str =
+    "SELECT id, nas, at, bssid FROM restart WHERE done = 0 ORDER BY id LIMIT 1";
+
+/// What a restart has ended.
+pub(crate) const ENDED: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    " FROM session s WHERE s.nas = ?1 AND s.phase <> 'closed' AND s.began < ?2 \
+     AND (?3 IS NULL OR s.bssid IS NULL OR s.bssid = ?3) ORDER BY s.id LIMIT ?4"
+);
+
 /// What the writer is asked.
 pub(crate) enum Command {
     /// To keep a record.
@@ -293,14 +305,6 @@ impl Writer {
     }
 
     async fn close_slice(&mut self) -> Result<bool, WriteError> {
-        const PENDING: &str =
-            "SELECT id, nas, at, bssid FROM restart WHERE done = 0 ORDER BY id LIMIT 1";
-        const ENDED: &str = concat!(
-            "SELECT ",
-            session_columns!(),
-            " FROM session s WHERE s.nas = ?1 AND s.phase <> 'closed' AND s.began < ?2 \
-             AND (?3 IS NULL OR s.bssid IS NULL OR s.bssid = ?3) ORDER BY s.id LIMIT ?4"
-        );
         const DONE: &str = "UPDATE restart SET done = 1 WHERE id = ?";
         self.transaction(async |batch| {
             let pending = sqlx::query(PENDING).fetch_optional(batch.connection()).await?;
@@ -332,7 +336,7 @@ impl Writer {
             "DELETE FROM session WHERE id = ? AND phase = 'closed' RETURNING nas, name, newest";
         const RECORDS: &str = "DELETE FROM record WHERE seq IN (WITH RECURSIVE chain (seq) AS ( \
              SELECT ? UNION ALL SELECT r.prev FROM chain c \
-             JOIN record r ON r.seq = c.seq) SELECT seq FROM chain)";
+             CROSS JOIN record r ON r.seq = c.seq) SELECT seq FROM chain)";
         const CLOSINGS: &str = "DELETE FROM closing WHERE session = ?";
         self.transaction(async |batch| {
             let mut gone = 0;
