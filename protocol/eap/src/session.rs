@@ -325,6 +325,7 @@ mod tests {
         assert_eq!(later.get(&[2]), None);
         sessions.forget(|identity| identity.as_str() == "a3");
         assert!(sessions.is_empty());
+        assert!(sessions.lock().order.is_empty());
     }
 
     #[test]
