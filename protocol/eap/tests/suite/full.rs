@@ -109,6 +109,38 @@ fn a_response_that_is_repeated_gets_the_same_request_again() {
 }
 
 #[test]
+fn a_response_that_is_repeated_while_its_password_is_checked_is_ignored() {
+    let mut world = World::new();
+    world.people.alice().slow = true;
+    let context = world.context(Settings::default());
+    for (mut peer, inner, _) in matrix(&world) {
+        if matches!(inner, Some(InnerMethod::Pap | InnerMethod::EapGtc)) {
+            peer.repeats = true;
+            peer.run(&context, world.origin(), &world.people, after(1)).accepted();
+        }
+    }
+}
+
+#[test]
+fn neither_names_nor_keys_are_printed() {
+    let world = World::new();
+    let context = world.context(Settings::default());
+    for (mut peer, ..) in matrix(&world) {
+        let good = peer.run(&context, world.origin(), &world.people, after(1));
+        world.sessions.forget(|_| true);
+        peer.password = "wrong".to_owned();
+        peer.outer = ALICE.to_owned();
+        let bad = peer.run(&context, world.origin(), &world.people, after(1));
+        let conversation = peer.run_until(&context, world.origin(), &world.people, 2);
+        world.sessions.forget(|_| true);
+        let shown = format!("{:?} {:?} {conversation:?} {context:?}", good.result, bad.result);
+        let key = format!("{:?}", &good.msk.unwrap()[..4]);
+        let key = key.trim_matches(['[', ']']);
+        assert!(!shown.contains("alice") && !shown.contains(key), "{shown}");
+    }
+}
+
+#[test]
 fn a_password_with_a_slow_hash_is_checked_by_the_caller() {
     let mut world = World::new();
     world.people.alice().slow = true;
