@@ -63,6 +63,21 @@ impl World {
         Self { directory, ledger, settings }
     }
 
+    /// The ledger as another machine would find it if this one died right now: what is on disk is
+    /// opened elsewhere. The file first: what is being folded into it is still in the log.
+    pub(crate) async fn crashed(self) -> Self {
+        let directory = TempDir::new().unwrap();
+        for name in ["ledger.db", "ledger.db-wal"] {
+            let from = self.directory.path().join(name);
+            if from.exists() {
+                std::fs::copy(from, directory.path().join(name)).unwrap();
+            }
+        }
+        let path = directory.path().join("ledger.db");
+        let ledger = Options::new(path).settings(self.settings).open().await.unwrap();
+        Self { directory, ledger, settings: self.settings }
+    }
+
     pub(crate) async fn submit(&self, entry: Entry) -> Receipt {
         self.ledger.submit(entry).unwrap().await.unwrap()
     }
