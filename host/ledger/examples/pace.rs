@@ -21,7 +21,7 @@ async fn main() -> Result<()> {
     let given: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize, or: u64| given.get(at).map_or(Ok(or), |n| n.parse());
     let (seconds, submitters) = (number(0, 10)?, number(1, 4)?);
-    let (outstanding, sessions) = (number(2, 40)?, number(3, 50_000)?);
+    let (outstanding, sessions) = (number(2, 32)?, number(3, 20_000)?);
     let under = given.get(4).map_or_else(std::env::temp_dir, PathBuf::from);
     let directory = tempfile::tempdir_in(under)?;
     let ledger = Ledger::open(&directory.path().join("ledger.db")).await?;

@@ -5,7 +5,7 @@ use sqlx::Arguments as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 
 /// How many rows a statement has, at most and in between: so few kinds that each is prepared once.
-const SIZES: [usize; 3] = [64, 8, 1];
+const SIZES: [usize; 5] = [128, 32, 8, 2, 1];
 
 /// A value to bind.
 #[derive(Debug, Clone)]
