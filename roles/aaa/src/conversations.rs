@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use homeward_eap::Conversation;
+use homeward_eap::{Conversation, Reason};
 use homeward_model::{Entropy, GatewayId, Instant, Login};
 
 /// RADIUS State of a conversation: 128 random bits.
@@ -106,9 +106,10 @@ impl Conversations {
         self.entries.insert(state, Entry { client, conversation });
     }
 
-    /// Forgets what nobody went on with; how many those are.
-    pub(crate) fn expire(&mut self, now: Instant) -> usize {
-        let mut expired = 0;
+    /// Forgets what nobody went on with, and says why that may be: a peer that is turned away by
+    /// TLS, or that turns away from us, often falls silent.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<(GatewayId, Reason)> {
+        let mut expired = Vec::new();
         while let Some((_, state)) = self.began.front() {
             let due = match self.entries.get(state) {
                 Some(entry) => entry.conversation.poll_timeout(),
@@ -119,11 +120,85 @@ impl Conversations {
             }
             let state = *state;
             self.began.pop_front();
-            if let Some(client) = self.entries.get(&state).map(|entry| entry.client) {
-                self.take(client, &state);
-                expired += 1;
+            if let Some(client) = self.entries.get(&state).map(|entry| entry.client)
+                && let Some((_, mut conversation)) = self.take(client, &state)
+                && let Some(rejected) = conversation.handle_timeout(now)
+            {
+                expired.push((client, rejected.reason));
             }
         }
         expired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use homeward_daemon::SystemEntropy;
+    use homeward_eap::{Context, Origin, ServerCredential, SessionSettings, Sessions, Settings};
+    use homeward_model::UnixTime;
+
+    use super::*;
+
+    const NEAR: GatewayId = GatewayId(1);
+    const FAR: GatewayId = GatewayId(2);
+
+    fn context() -> Arc<Context> {
+        let made = rcgen::generate_simple_self_signed(["eap.example.net".to_owned()]).unwrap();
+        let server = ServerCredential {
+            chain: vec![made.cert.der().clone()],
+            key: made.signing_key.serialize_der().try_into().unwrap(),
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let sessions = Arc::new(Sessions::new(SessionSettings::default()));
+        Arc::new(Context::new(Settings::default(), &provider, server, None, sessions).unwrap())
+    }
+
+    fn begin(held: &mut Conversations, client: GatewayId, now: Instant) -> State {
+        let origin = Origin { station: None, framed_mtu: None, wall: UnixTime(0) };
+        let conversation = Box::new(Conversation::new(&context(), origin, now));
+        held.begin(client, conversation, now, &mut SystemEntropy::new())
+    }
+
+    #[test]
+    fn a_client_that_ends_none_leaves_room_for_the_others() {
+        let mut held = Conversations::new(8);
+        let now = Instant::ORIGIN;
+        let first = begin(&mut held, NEAR, now);
+        begin(&mut held, NEAR, now);
+        assert_eq!(held.room(NEAR), Err(Full::Client), "a quarter of eight");
+        assert_eq!(held.room(FAR), Ok(()));
+        for client in 3..9 {
+            begin(&mut held, GatewayId(client), now);
+        }
+        assert_eq!(held.room(FAR), Err(Full::All));
+        held.take(NEAR, &first).unwrap();
+        assert_eq!((held.room(FAR), held.room(NEAR)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn nobody_goes_on_with_anothers_conversation() {
+        let mut held = Conversations::new(8);
+        let state = begin(&mut held, NEAR, Instant::ORIGIN);
+        assert!(held.take(FAR, &state).is_none());
+        assert!(held.take(NEAR, &[0; 16]).is_none());
+        assert!(held.take(NEAR, &state[..15]).is_none());
+        assert!(held.take(NEAR, &state).is_some());
+        assert!(held.take(NEAR, &state).is_none(), "it was taken");
+    }
+
+    #[test]
+    fn what_nobody_goes_on_with_is_forgotten_with_a_reason_and_what_goes_on_is_not() {
+        let mut held = Conversations::new(8);
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        begin(&mut held, NEAR, at(0));
+        let ended = begin(&mut held, FAR, at(1));
+        held.take(FAR, &ended);
+        let young = begin(&mut held, FAR, at(30));
+        assert_eq!(held.expire(at(59)), []);
+        let expired = held.expire(at(61));
+        assert!(matches!(expired[..], [(NEAR, Reason::TimedOut { .. })]), "{expired:?}");
+        assert!(held.take(FAR, &young).is_some());
     }
 }

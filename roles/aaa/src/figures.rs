@@ -137,8 +137,8 @@ impl Figures {
         self.0.challenges.inc();
     }
 
-    pub(crate) fn expired(&self, conversations: usize) {
-        self.0.expired.inc_by(conversations as u64);
+    pub(crate) fn expired(&self) {
+        self.0.expired.inc();
     }
 
     pub(crate) fn duplicate(&self) {

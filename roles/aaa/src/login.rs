@@ -7,7 +7,9 @@ use homeward_eap::{
     Context, Conversation, Denied, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
-use homeward_model::{Entropy, Instant, Login, Mac, Nai, NtHash, Secret, UnixTime, Verifier};
+use homeward_model::{
+    Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, UnixTime, Verifier,
+};
 use homeward_radius::LoginRequest;
 use homeward_radius::login::{Admitted, Chap, Proof};
 
@@ -166,8 +168,8 @@ impl Logins {
         self.desk = Some(desk);
     }
 
-    /// Forgets conversations that nobody went on with; how many.
-    pub(crate) fn expire(&mut self, now: Instant) -> usize {
+    /// Forgets conversations that nobody went on with; whose they were, and why that may be.
+    pub(crate) fn expire(&mut self, now: Instant) -> Vec<(GatewayId, Reason)> {
         self.conversations.expire(now)
     }
 

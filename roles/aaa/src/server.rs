@@ -230,7 +230,11 @@ impl Service for Worker {
     }
 
     fn idle(&mut self, now: Instant) {
-        self.figures.expired(self.logins.expire(now));
+        for (gateway, reason) in self.logins.expire(now) {
+            self.figures.expired();
+            self.figures.rejected(reason.label());
+            tracing::info!(%gateway, reason = reason.label(), why = %reason, "a log-in came to no end");
+        }
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
