@@ -13,7 +13,7 @@ build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
   iputils-ping tcpdump freeradius-utils eapoltest python3 nftables avahi-daemon isc-dhcp-client
   wireguard-tools)
-bench=(freeradius freeradius-utils iperf3 fastd wireguard-tools ethtool)
+bench=(freeradius freeradius-utils eapoltest iperf3 fastd wireguard-tools ethtool)
 
 NEXTEST=0.9.143
 DENY=0.20.2

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `lookup` | look-ups per second, and server CPU per look-up | FreeRADIUS, PAP from a flat file |
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
+//! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU | FreeRADIUS, same certificate and user |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -13,6 +14,7 @@
 //!
 //! Run by `make bench`, which builds the release binaries first.
 
+mod eap;
 mod figures;
 mod freeradius;
 mod gateway;
@@ -32,9 +34,10 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 8] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
+    ("eap", eap::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),
     ("radio", radio::measure),

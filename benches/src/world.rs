@@ -16,10 +16,13 @@ use homeward_model::{
     Ssid, Status,
 };
 use homeward_store::{
-    Accounts, Classes, Devices, Gateways, KeyRing, Networks, NewAccount, NewClass, NewDevice,
-    NewGateway, NewNetwork, SqliteStore,
+    Accounts, Classes, Devices, Gateways, KeyRing, Logins, Networks, NewAccount, NewClass,
+    NewDevice, NewGateway, NewLogin, NewNetwork, SqliteStore,
 };
 use tempfile::TempDir;
+
+/// A log-in's name and password.
+pub(crate) const LOGIN: (&str, &str) = ("phone@example.net", "a-password-that-a-machine-made-42");
 
 pub(crate) const SECRET: &str = "a secret of the benchmarks";
 pub(crate) const GATEWAY: &str = "bench";
@@ -93,6 +96,11 @@ pub(crate) fn binary(profile: &str) -> Result<PathBuf> {
 impl Core {
     /// Starts a core that knows `homes` homes with a device each, and one gateway on loopback.
     pub(crate) fn start(homes: u32) -> Result<Self> {
+        Self::start_with(homes, "")
+    }
+
+    /// The same with more of `[aaa]`. The first account has the log-in of [`LOGIN`].
+    pub(crate) fn start_with(homes: u32, more: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let at = |file: &str| folder.path().join(file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -102,7 +110,7 @@ impl Core {
             at("core.toml"),
             format!(
                 "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\n\
-                 [control]\nsocket = {:?}\n[log]\nfilter = \"info\"\n",
+                 {more}\n[control]\nsocket = {:?}\n[log]\nfilter = \"info\"\n",
                 at("core.db"),
                 at("core.keys"),
                 at("core.sock")
@@ -187,6 +195,19 @@ async fn fill(path: &Path, keys: &Path, homes: u32) -> Result<()> {
             status: Status::Active,
         });
     }
+    let account = store.require_account(&"account-0".parse()?).await?.id;
+    let (name, password) = LOGIN;
+    store
+        .create_login(&NewLogin {
+            account,
+            name: name.parse()?,
+            verifier: homeward_aaa::password::machine_made(password),
+            mac: None,
+            expires: None,
+            label: String::new(),
+            status: Status::Active,
+        })
+        .await?;
     store.create_devices(&devices).await?;
     store.close().await;
     Ok(())
