@@ -215,7 +215,11 @@ impl Cores {
         }
         drop(outward);
         let inward = self.lock(Way::In);
-        if inward.has_session() { inward } else { self.lock(Way::Out) }
+        if inward.has_session() {
+            return inward;
+        }
+        drop(inward);
+        self.lock(Way::Out)
     }
 
     /// Begins a session of ours, where there is none and none is under way. Gives the length of

@@ -55,6 +55,9 @@ pub(crate) fn device(mac: Mac, label: &str) -> Result<(), Invalid> {
 
 /// A log-in's own values.
 pub(crate) fn login(login: &LoginFacts) -> Result<(), Invalid> {
+    if login.name.as_str().parse::<Mac>().is_ok() {
+        return Err(Invalid::LoginIsMac);
+    }
     login.mac.map_or(Ok(()), individual)?;
     label(&login.label)
 }

@@ -278,6 +278,9 @@ pub enum Invalid {
     /// A secret beyond what is stored.
     #[error("a RADIUS secret has at most 255 octets, not {0}")]
     RadiusSecretLength(usize),
+    /// A log-in that would be taken for a look-up.
+    #[error("a log-in's name cannot be a MAC address: access points look devices up by such names")]
+    LoginIsMac,
     /// A label beyond what is stored.
     #[error("a label has at most 128 characters, not {0}")]
     LabelLength(usize),

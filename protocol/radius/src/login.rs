@@ -42,7 +42,7 @@ pub struct LoginRequest<'a> {
 
 /// What is to prove an identity.
 pub enum Proof<'a> {
-    /// An EAP response.
+    /// An EAP response; empty, it is EAP-Start.
     Eap(Vec<u8>),
     /// A password.
     Password(Password),
@@ -125,7 +125,9 @@ impl<'a> LoginRequest<'a> {
         let eap: Vec<u8> = request.find_all(standard::EAP_MESSAGE).flatten().copied().collect();
         let password = request.only(standard::USER_PASSWORD)?;
         let chap = request.only(standard::CHAP_PASSWORD)?;
-        let proof = match (eap.is_empty(), password, chap) {
+        // An empty one is EAP-Start (RFC 3579 2.1).
+        let no_eap = request.find(standard::EAP_MESSAGE).is_none();
+        let proof = match (no_eap, password, chap) {
             (true, None, None) => return Err(LoginError::NoProof),
             (false, None, None) => Proof::Eap(eap),
             (true, Some(hidden), None) => {

@@ -62,6 +62,24 @@ fn an_eap_response_is_put_together_from_its_attributes() {
 }
 
 #[test]
+fn an_empty_eap_message_is_eap_start() {
+    let mut octets = request(|p| {
+        p.text(standard::USER_NAME, "fred")?;
+        p.octets(standard::EAP_MESSAGE, &[1])
+    });
+    // The last attribute without its octet: no builder of ours writes such a one.
+    octets.pop();
+    let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+    octets[2..4].copy_from_slice(&length);
+    let at = octets.len() - 1;
+    octets[at] = 2;
+    let packet = Packet::decode(&octets).unwrap();
+    assert!(is_login(&packet));
+    let login = LoginRequest::decode(&packet, &secret()).unwrap();
+    assert!(matches!(&login.proof, Proof::Eap(eap) if eap.is_empty()), "{login:?}");
+}
+
+#[test]
 fn a_password_is_opened() {
     let octets = request(|p| {
         p.text(standard::USER_NAME, "fred@example.net")?;

@@ -1,10 +1,10 @@
 //! EAP conversations under way, by the State that their next request bears.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use homeward_eap::{Conversation, Reason};
-use homeward_model::{Entropy, GatewayId, Instant, Login};
+use homeward_model::{GatewayId, Instant, Login, Secret};
 
 /// RADIUS State of a conversation: 128 random bits.
 pub(crate) type State = [u8; 16];
@@ -15,13 +15,26 @@ pub(crate) struct Conversations {
     most: usize,
     entries: HashMap<State, Entry>,
     by_client: HashMap<GatewayId, usize>,
-    /// In the order in which they began. Those that are over are skipped.
-    began: VecDeque<(Instant, State)>,
+    /// When each is to be over. Those that are over already are skipped.
+    due: BTreeSet<(Instant, State)>,
 }
 
 struct Entry {
     client: GatewayId,
-    conversation: Box<Conversation<Arc<Login>>>,
+    held: Held,
+}
+
+/// A conversation between two of its messages.
+pub(crate) struct Held {
+    pub(crate) conversation: Box<Conversation<Arc<Login>>>,
+    /// A password that there was no room to check yet: its hash, and what came.
+    pub(crate) unchecked: Option<(Option<Secret>, Secret)>,
+}
+
+impl From<Box<Conversation<Arc<Login>>>> for Held {
+    fn from(conversation: Box<Conversation<Arc<Login>>>) -> Self {
+        Self { conversation, unchecked: None }
+    }
 }
 
 /// Why there is no room for another.
@@ -46,7 +59,7 @@ impl Full {
 impl Conversations {
     /// At most `most`, of which no client has more than a quarter.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, entries: HashMap::new(), by_client: HashMap::new(), began: VecDeque::new() }
+        Self { most, entries: HashMap::new(), by_client: HashMap::new(), due: BTreeSet::new() }
     }
 
     /// Whether a client may begin another.
@@ -61,26 +74,8 @@ impl Conversations {
         }
     }
 
-    /// Keeps a conversation that begins; its State.
-    pub(crate) fn begin(
-        &mut self,
-        client: GatewayId,
-        conversation: Box<Conversation<Arc<Login>>>,
-        now: Instant,
-        entropy: &mut impl Entropy,
-    ) -> State {
-        let state: State = entropy.octets();
-        self.began.push_back((now, state));
-        self.put_back(client, state, conversation);
-        state
-    }
-
     /// Takes the conversation with that State out, to go on with it, if it is that client's.
-    pub(crate) fn take(
-        &mut self,
-        client: GatewayId,
-        state: &[u8],
-    ) -> Option<(State, Box<Conversation<Arc<Login>>>)> {
+    pub(crate) fn take(&mut self, client: GatewayId, state: &[u8]) -> Option<(State, Held)> {
         let state: State = state.try_into().ok()?;
         if self.entries.get(&state)?.client != client {
             return None;
@@ -92,37 +87,35 @@ impl Conversations {
                 self.by_client.remove(&client);
             }
         }
-        Some((state, entry.conversation))
+        Some((state, entry.held))
     }
 
-    /// Puts back one that was taken out and goes on.
-    pub(crate) fn put_back(
-        &mut self,
-        client: GatewayId,
-        state: State,
-        conversation: Box<Conversation<Arc<Login>>>,
-    ) {
+    /// Keeps one that goes on.
+    pub(crate) fn keep(&mut self, client: GatewayId, state: State, held: impl Into<Held>) {
+        let held = held.into();
+        // Again each time: while it was out, its turn may have come and gone.
+        if let Some(due) = held.conversation.poll_timeout() {
+            self.due.insert((due, state));
+        }
         *self.by_client.entry(client).or_default() += 1;
-        self.entries.insert(state, Entry { client, conversation });
+        self.entries.insert(state, Entry { client, held });
     }
 
     /// Forgets what nobody went on with, and says why that may be: a peer that is turned away by
     /// TLS, or that turns away from us, often falls silent.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<(GatewayId, Reason)> {
         let mut expired = Vec::new();
-        while let Some((_, state)) = self.began.front() {
-            let due = match self.entries.get(state) {
-                Some(entry) => entry.conversation.poll_timeout(),
-                None => Some(now),
-            };
-            if due.is_some_and(|due| due > now) {
+        while let Some((due, state)) = self.due.first().copied() {
+            if due > now && self.entries.contains_key(&state) {
                 break;
             }
-            let state = *state;
-            self.began.pop_front();
+            self.due.pop_first();
+            if due > now {
+                continue;
+            }
             if let Some(client) = self.entries.get(&state).map(|entry| entry.client)
-                && let Some((_, mut conversation)) = self.take(client, &state)
-                && let Some(rejected) = conversation.handle_timeout(now)
+                && let Some((_, mut held)) = self.take(client, &state)
+                && let Some(rejected) = held.conversation.handle_timeout(now)
             {
                 expired.push((client, rejected.reason));
             }
@@ -137,7 +130,7 @@ mod tests {
 
     use homeward_daemon::SystemEntropy;
     use homeward_eap::{Context, Origin, ServerCredential, SessionSettings, Sessions, Settings};
-    use homeward_model::UnixTime;
+    use homeward_model::{Entropy, UnixTime};
 
     use super::*;
 
@@ -158,7 +151,9 @@ mod tests {
     fn begin(held: &mut Conversations, client: GatewayId, now: Instant) -> State {
         let origin = Origin { station: None, framed_mtu: None, wall: UnixTime(0) };
         let conversation = Box::new(Conversation::new(&context(), origin, now));
-        held.begin(client, conversation, now, &mut SystemEntropy::new())
+        let state = SystemEntropy::new().octets();
+        held.keep(client, state, conversation);
+        state
     }
 
     #[test]
@@ -199,6 +194,35 @@ mod tests {
         assert_eq!(held.expire(at(59)), []);
         let expired = held.expire(at(61));
         assert!(matches!(expired[..], [(NEAR, Reason::TimedOut { .. })]), "{expired:?}");
-        assert!(held.take(FAR, &young).is_some());
+        let (_, goes_on) = held.take(FAR, &young).unwrap();
+        held.keep(FAR, young, goes_on);
+        assert_eq!(held.expire(at(91)).len(), 1, "in its own time");
+    }
+
+    #[test]
+    fn one_that_was_out_while_others_ended_is_forgotten_in_its_time_all_the_same() {
+        let mut held = Conversations::new(8);
+        let at = |seconds| Instant::ORIGIN + Duration::from_secs(seconds);
+        let state = begin(&mut held, NEAR, at(0));
+        // A password is being checked, and the housekeeping comes by.
+        let (_, out) = held.take(NEAR, &state).unwrap();
+        assert_eq!(held.expire(at(1)), []);
+        held.keep(NEAR, state, out);
+        assert_eq!(held.expire(at(61)).len(), 1);
+        assert!(held.due.is_empty() && held.by_client.is_empty());
+    }
+
+    #[test]
+    fn what_is_remembered_of_many_messages_is_not_many() {
+        let mut held = Conversations::new(8);
+        let state = begin(&mut held, NEAR, Instant::ORIGIN);
+        for _ in 0..100 {
+            let (_, out) = held.take(NEAR, &state).unwrap();
+            held.keep(NEAR, state, out);
+        }
+        assert_eq!(held.due.len(), 1);
+        held.take(NEAR, &state);
+        assert_eq!(held.expire(Instant::ORIGIN), []);
+        assert!(held.due.is_empty());
     }
 }

@@ -27,7 +27,7 @@ impl Here<'_> {
 impl Directory for Here<'_> {
     type Subject = Arc<Login>;
 
-    /// A slow hash is checked by PAP only, which TTLS alone can carry.
+    /// A slow hash is checked against the password itself, which TTLS carries best.
     fn propose(&self, outer: &Identity) -> Option<Method> {
         match self.login(outer)?.verifier {
             Verifier::Argon2id(_) => Some(Method::Ttls),

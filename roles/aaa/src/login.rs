@@ -15,7 +15,7 @@ use homeward_radius::login::{Admitted, Chap, Proof};
 
 use crate::admission::{Admission, admit};
 use crate::checker::{Checker, Desk, Job};
-use crate::conversations::{Conversations, State};
+use crate::conversations::{Conversations, Held, State};
 use crate::directory::{Here, slow_hash};
 use crate::password;
 use crate::projection::{Client, Projection};
@@ -25,6 +25,8 @@ use crate::projection::{Client, Projection};
 pub struct Settings {
     /// The most EAP conversations at a time.
     pub conversations: usize,
+    /// Passwords of one gateway that may be checked beside the worker at a time.
+    pub checks: usize,
     /// Seconds between interim accounting records.
     pub interim: Seconds,
 }
@@ -115,6 +117,7 @@ impl std::fmt::Display for Why {
 
 /// A question whose answer waits for a password.
 struct Pending {
+    client: GatewayId,
     station: Option<Mac>,
     wants_cui: bool,
     what: What,
@@ -145,7 +148,12 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
+    /// Whether a log-in that was proven is let in: as its record is now, for it may have changed
+    /// while the password was being checked.
     fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
+        let now = self.projection.login(&login.name);
+        let now = now.filter(|now| now.id == login.id && now.verifier == login.verifier);
+        let login = now.ok_or(Denied::Suspended)?;
         admit(self.projection, &self.client.gateway, login, station, self.wall)
     }
 }
@@ -194,14 +202,14 @@ impl Logins {
         number: u64,
         right: bool,
     ) -> Option<Verdict> {
-        let Pending { station, wants_cui, what } = self.pending.remove(&number)?;
+        let Pending { station, wants_cui, what, .. } = self.pending.remove(&number)?;
         Some(match what {
             What::Password(login) => {
                 self.decided(scene, login.as_ref(), right, station, wants_cui, "pap")
             }
             What::Eap(state, mut conversation) => {
                 let step = conversation.checked(right);
-                self.step(scene, step, state, conversation, station, wants_cui)
+                self.step(scene, step, state, conversation, station, wants_cui, false)
             }
         })
     }
@@ -217,9 +225,20 @@ impl Logins {
         let failure = |why| Verdict::Reject { eap: Some(packet::failure(identifier)), why };
         let Some(context) = &self.eap else { return failure(Why::NoEap) };
         let client = scene.client.gateway.id;
+        let (station, wants_cui) = (request.station, request.wants_cui);
         let (state, mut conversation) = match request.state {
             Some(state) => match self.conversations.take(client, state) {
-                Some(found) => found,
+                Some((state, Held { conversation, unchecked: None })) => (state, conversation),
+                // There was no room before; the message is the same.
+                Some((state, Held { conversation, unchecked: Some((hash, password)) })) => {
+                    let what = What::Eap(state, conversation);
+                    return self.defer(
+                        hash,
+                        password,
+                        Pending { client, station, wants_cui, what },
+                    );
+                }
+                None if self.is_pending(state) => return Verdict::Silence("password-is-checked"),
                 None => return failure(Why::UnknownState),
             },
             None => {
@@ -231,19 +250,24 @@ impl Logins {
                     framed_mtu: request.framed_mtu.map(u32::from),
                     wall: scene.wall,
                 };
-                let begun = Box::new(Conversation::new(context, origin, scene.now));
-                let state = self.conversations.begin(client, begun, scene.now, entropy);
-                match self.conversations.take(client, &state) {
-                    Some(found) => found,
-                    None => return failure(Why::UnknownState),
+                let mut begun = Box::new(Conversation::new(context, origin, scene.now));
+                let state: State = entropy.octets();
+                // EAP-Start (RFC 3579 2.1).
+                if response.is_empty() {
+                    let eap = begun.ask_identity(entropy);
+                    self.conversations.keep(client, state, begun);
+                    return Verdict::Challenge { eap, state };
                 }
+                (state, begun)
             }
         };
         let here = Here { projection: scene.projection, gateway: &scene.client.gateway };
         let step = conversation.handle(response, &here, scene.now, entropy);
-        self.step(scene, step, state, conversation, request.station, request.wants_cui)
+        let first = request.state.is_none();
+        self.step(scene, step, state, conversation, station, wants_cui, first)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "for two callers")]
     fn step(
         &mut self,
         scene: &Scene<'_>,
@@ -252,18 +276,19 @@ impl Logins {
         conversation: Box<Conversation<Arc<Login>>>,
         station: Option<Mac>,
         wants_cui: bool,
+        first: bool,
     ) -> Verdict {
         let client = scene.client.gateway.id;
         match step {
             Step::Challenge(eap) => {
-                self.conversations.put_back(client, state, conversation);
+                self.conversations.keep(client, state, conversation);
                 Verdict::Challenge { eap, state }
             }
             Step::Check(check) => {
                 let PasswordCheck { password, .. } = &check;
                 let (hash, password) = (slow_hash(&check), password.clone());
                 let what = What::Eap(state, conversation);
-                self.defer(hash, password, Pending { station, wants_cui, what })
+                self.defer(hash, password, Pending { client, station, wants_cui, what })
             }
             Step::Accept(accepted) => match scene.admit(&accepted.subject, station) {
                 Ok(admission) => {
@@ -281,7 +306,10 @@ impl Logins {
             }
             Step::Ignore(ignored) => {
                 tracing::debug!(%ignored, "EAP response ignored");
-                self.conversations.put_back(client, state, conversation);
+                // Of the first message nobody was told the State: the next begins anew.
+                if !first {
+                    self.conversations.keep(client, state, conversation);
+                }
                 Verdict::Silence("eap-ignored")
             }
         }
@@ -310,7 +338,8 @@ impl Logins {
                 _ => None,
             };
             let (station, wants_cui) = (request.station, request.wants_cui);
-            let pending = Pending { station, wants_cui, what: What::Password(login) };
+            let (client, what) = (scene.client.gateway.id, What::Password(login));
+            let pending = Pending { client, station, wants_cui, what };
             return self.defer(hash, Secret::new(password), pending);
         };
         self.decided(scene, login.as_ref(), right, request.station, request.wants_cui, "pap")
@@ -371,15 +400,26 @@ impl Logins {
 
     /// Has a password checked beside the worker.
     fn defer(&mut self, hash: Option<Secret>, password: Secret, pending: Pending) -> Verdict {
-        let Some(desk) = &self.desk else { return Verdict::Silence("no-desk") };
+        let Some(desk) = self.desk.clone() else { return Verdict::Silence("no-desk") };
         let number = self.next;
-        let desk = Arc::clone(desk);
-        if !self.checker.check(Job { number, hash, password, desk }) {
-            return Verdict::Silence("passwords-full");
+        let mine = self.pending.values().filter(|other| other.client == pending.client).count();
+        let job = Job { number, hash: hash.clone(), password: password.clone(), desk };
+        if mine < self.settings.checks && self.checker.check(job) {
+            self.next += 1;
+            self.pending.insert(number, pending);
+            return Verdict::Later(number);
         }
-        self.next += 1;
-        self.pending.insert(number, pending);
-        Verdict::Later(number)
+        // The NAS asks again, and a conversation goes on where it is.
+        if let What::Eap(state, conversation) = pending.what {
+            let unchecked = Some((hash, password));
+            self.conversations.keep(pending.client, state, Held { conversation, unchecked });
+        }
+        Verdict::Silence("passwords-full")
+    }
+
+    /// Whether the password of the conversation with that State is being checked.
+    fn is_pending(&self, state: &[u8]) -> bool {
+        self.pending.values().any(|p| matches!(&p.what, What::Eap(own, _) if own == state))
     }
 }
 
@@ -390,4 +430,112 @@ fn find<'p>(projection: &'p Projection, name: &str) -> Option<&'p Arc<Login>> {
 /// What the password of a name that nobody has is held against.
 fn nobodys() -> Verifier {
     Verifier::NtHash(NtHash::new([0; 16]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use homeward_daemon::SystemEntropy;
+    use homeward_model::{GatewayId, LoginId, Status};
+    use homeward_radius::dictionary::standard;
+    use homeward_radius::{Builder, Code, Packet};
+
+    use super::*;
+    use crate::testing::{self, GATEWAY, HOME};
+
+    const NAME: &str = "fred@example.net";
+    const PASSWORD: &str = "correct horse";
+
+    /// A log-in with a password that a person chose.
+    fn fred() -> Login {
+        let verifier = password::of_a_person(PASSWORD.as_bytes(), &mut SystemEntropy::new());
+        let (id, name) = (LoginId(7), NAME.parse().unwrap());
+        Login { id, name, verifier: verifier.unwrap(), ..testing::login() }
+    }
+
+    fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk>) {
+        let settings = Settings { conversations: 8, checks, interim: Seconds(300) };
+        let checker = Checker::start(NonZeroUsize::MIN, queue).unwrap();
+        let mut logins = Logins::new(settings, None, checker);
+        let desk = Arc::new(Desk::new(homeward_transport::Waker::unheard().unwrap()));
+        logins.at(Arc::clone(&desk));
+        (logins, desk)
+    }
+
+    /// Asks by PAP, at that gateway.
+    fn ask(logins: &mut Logins, p: &Projection, gateway: GatewayId, password: &str) -> Verdict {
+        let client = p.client(gateway).unwrap();
+        let mut out = Vec::new();
+        let mut packet =
+            Builder::request(&mut out, &client.secret, Code::AccessRequest, 1, [7; 16]);
+        packet.text(standard::USER_NAME, NAME).unwrap();
+        packet.user_password(password.as_bytes()).unwrap();
+        packet.finish();
+        let packet = Packet::decode(&out).unwrap();
+        let request = LoginRequest::decode(&packet, &client.secret).unwrap();
+        logins.handle(&scene(p, gateway), &request, &mut SystemEntropy::new())
+    }
+
+    fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
+        let client = p.client(gateway).unwrap();
+        Scene { projection: p, client, now: Instant::ORIGIN, wall: UnixTime(0) }
+    }
+
+    /// Waits for the answer of a check.
+    fn answer(desk: &Desk) -> (u64, bool) {
+        loop {
+            if let Some(answer) = desk.take().pop() {
+                return answer;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_slow_password_is_checked_elsewhere_and_then_lets_in_or_not() {
+        let mut p = testing::projection();
+        p.put_login(fred());
+        let (mut logins, desk) = logins(4, 4);
+        for (password, right) in [(PASSWORD, true), ("incorrect", false)] {
+            let Verdict::Later(number) = ask(&mut logins, &p, HOME, password) else { panic!() };
+            assert_eq!(answer(&desk), (number, right));
+            let verdict = logins.checked(&scene(&p, HOME), number, right).unwrap();
+            assert_eq!(matches!(verdict, Verdict::Accept(_)), right, "{verdict:?}");
+            assert!(logins.checked(&scene(&p, HOME), number, right).is_none(), "answered once");
+        }
+    }
+
+    #[test]
+    fn one_gateway_leaves_room_for_the_slow_passwords_of_others() {
+        let mut p = testing::projection();
+        p.put_login(fred());
+        let (mut logins, desk) = logins(1, 64);
+        let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
+        assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Silence("passwords-full")));
+        assert!(matches!(ask(&mut logins, &p, GATEWAY, PASSWORD), Verdict::Later(_)));
+        assert_eq!(answer(&desk).0, number);
+        logins.checked(&scene(&p, HOME), number, true);
+        assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Later(_)));
+    }
+
+    #[test]
+    fn what_changed_while_a_password_was_checked_counts() {
+        let changes: [fn(&mut Projection); 3] = [
+            |p| p.put_login(Login { status: Status::Suspended, ..fred() }),
+            // Another salt: another password, as far as anybody can tell.
+            |p| p.put_login(fred()),
+            |p| p.remove_login(LoginId(7)),
+        ];
+        for change in changes {
+            let mut p = testing::projection();
+            p.put_login(fred());
+            let (mut logins, desk) = logins(4, 4);
+            let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
+            assert_eq!(answer(&desk), (number, true));
+            change(&mut p);
+            let verdict = logins.checked(&scene(&p, HOME), number, true).unwrap();
+            assert!(matches!(verdict, Verdict::Reject { .. }), "{verdict:?}");
+        }
+    }
 }

@@ -221,6 +221,8 @@ impl Service for Worker {
             let Some(Waiting { ticket, client, to, from }) = self.waiting.remove(&number) else {
                 continue;
             };
+            // As its record is now: it may be gone, or suspended.
+            let Some(client) = p.client(client.gateway.id).cloned() else { continue };
             let (now, wall) = (SystemClock.now(), SystemClock.unix());
             let scene = Scene { projection: &p, client: &client, now, wall };
             if let Some(verdict) = self.logins.checked(&scene, number, right) {

@@ -58,6 +58,7 @@ pub async fn start(
     let checker = Checker::start(threads, config.password_queue)?;
     let logins = login::Settings {
         conversations: config.eap.conversations,
+        checks: (config.password_queue / 4).max(1),
         interim: Seconds(u32::try_from(config.interim.0.as_secs()).unwrap_or(u32::MAX)),
     };
     let mut running = Vec::new();

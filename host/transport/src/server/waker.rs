@@ -25,6 +25,16 @@ impl Waker {
         Ok(Self(Arc::new(Bell { event, rung: AtomicBool::new(false) })))
     }
 
+    /// One that wakes nobody: for tests of a service without a worker.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no descriptor left.
+    #[doc(hidden)]
+    pub fn unheard() -> std::io::Result<Self> {
+        Ok(Self::new()?)
+    }
+
     /// Has the worker look. Many calls before it does are one.
     pub fn wake(&self) {
         if !self.0.rung.swap(true, Ordering::AcqRel) {
@@ -35,11 +45,12 @@ impl Waker {
 
     /// Whether it was called since. What is done after this wakes again.
     pub(super) fn take(&self) -> bool {
-        if !self.0.rung.load(Ordering::Acquire) {
-            return false;
-        }
+        self.0.rung.load(Ordering::Acquire) && self.0.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes the ring itself back, which may come after what it rang for was seen.
+    pub(super) fn hush(&self) {
         let _ = self.0.event.read();
-        self.0.rung.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {

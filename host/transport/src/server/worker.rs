@@ -79,6 +79,10 @@ fn wait(socket: &Socket, waker: &Waker) {
     let tick = PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO);
     // Whatever comes out of it, the next thing is to look.
     let _ = poll(&mut sources, tick);
+    let [_, bell] = sources;
+    if bell.any().unwrap_or(false) {
+        waker.hush();
+    }
 }
 
 /// Where datagrams are received to.

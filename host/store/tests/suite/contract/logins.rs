@@ -99,6 +99,10 @@ async fn a_log_in_needs_an_account_an_individual_mac_and_a_printable_label(world
     for (new, error) in [
         (new_login(AccountId(99), "a"), "no account 99"),
         (
+            new_login(smith.id, "02-00-5E-10-00-02"),
+            "a log-in's name cannot be a MAC address: access points look devices up by such names",
+        ),
+        (
             NewLogin { mac: Some(Mac::new([0xff; 6])), ..good.clone() },
             "ff:ff:ff:**:**:** is a group address; a device or gateway has an individual one",
         ),
