@@ -200,6 +200,8 @@ impl Pair {
         let (pair, relay) = Self::relayed_closed(encrypted, |_, _| {});
         pair.foreign.wait_until_up();
         pair.home.wait_until_up();
+        // What the kernels said by themselves has waited for that, and is through when this is.
+        pair.ping("10.9.0.2");
         (pair, relay)
     }
 
