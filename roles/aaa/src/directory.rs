@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use homeward_eap::mschapv2::nt_hash;
-use homeward_eap::{
-    Attempt, CheckedBy, Claim, Decoy, Denied, Directory, Identity, Method, PasswordCheck,
-};
-use homeward_model::{Gateway, Login, Nai, Verifier};
+use homeward_eap::{Attempt, CheckedBy, Claim, Decoy, Denied, Directory, Identity, Method};
+use homeward_model::{Gateway, Login, Nai, Secret, Verifier};
 use ring::digest::{Context, SHA256};
 
 use crate::admission::admit;
@@ -74,9 +72,9 @@ impl Directory for Here<'_> {
     }
 }
 
-/// The hash that a deferred check is held against.
-pub(crate) fn slow_hash(check: &PasswordCheck<Arc<Login>>) -> Option<homeward_model::Secret> {
-    match check.subject.as_ref().map(|login| &login.verifier) {
+/// The hash that a deferred check is held against; `None` where nobody has the name.
+pub(crate) fn slow_hash(login: Option<&Arc<Login>>) -> Option<Secret> {
+    match login.map(|login| &login.verifier) {
         Some(Verifier::Argon2id(hash)) => Some(hash.clone()),
         _ => None,
     }

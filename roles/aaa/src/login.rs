@@ -284,9 +284,8 @@ impl Logins {
                 self.conversations.keep(client, state, conversation);
                 Verdict::Challenge { eap, state }
             }
-            Step::Check(check) => {
-                let PasswordCheck { password, .. } = &check;
-                let (hash, password) = (slow_hash(&check), password.clone());
+            Step::Check(PasswordCheck { subject, password }) => {
+                let hash = slow_hash(subject.as_ref());
                 let what = What::Eap(state, conversation);
                 self.defer(hash, password, Pending { client, station, wants_cui, what })
             }
@@ -333,10 +332,7 @@ impl Logins {
         };
         let login = login.cloned();
         let Some(right) = right else {
-            let hash = match login.as_ref().map(|login| &login.verifier) {
-                Some(Verifier::Argon2id(hash)) => Some(hash.clone()),
-                _ => None,
-            };
+            let hash = slow_hash(login.as_ref());
             let (station, wants_cui) = (request.station, request.wants_cui);
             let (client, what) = (scene.client.gateway.id, What::Password(login));
             let pending = Pending { client, station, wants_cui, what };
