@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use homeward_accounting::testing::{nas, record};
 use homeward_accounting::{Kind, Period};
 use homeward_daemon::SystemClock;
-use homeward_ledger::{Entry, Ledger, Owner, Subject};
+use homeward_ledger::{Entry, Ledger, Owner, Subject, User};
 use homeward_model::{AccountId, ClassId, Clock, DeviceId, Instant, QuotaPeriod, UnixTime};
 
 const BEGAN: UnixTime = UnixTime(1_800_000_000_000);
@@ -88,7 +88,7 @@ fn submit(
             let device = i64::try_from(submitter * sessions + session)?;
             let owner = Owner {
                 account: AccountId(device / 4),
-                device: DeviceId(device),
+                user: User::Device(DeviceId(device)),
                 class: ClassId(1),
             };
             waiting

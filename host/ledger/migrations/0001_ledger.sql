@@ -21,7 +21,8 @@ CREATE TABLE session (
     name            TEXT    NOT NULL, -- Acct-Session-Id
     -- Whose it is; NULL where that is not known.
     account         INTEGER,
-    device          INTEGER,
+    user_kind       TEXT    CHECK (user_kind IN ('device', 'login')),
+    user            INTEGER,
     class           INTEGER,
     phase           TEXT    NOT NULL CHECK (phase IN ('open', 'closed', 'resumed')),
     began           INTEGER NOT NULL,
@@ -63,7 +64,7 @@ CREATE TABLE session (
 CREATE UNIQUE INDEX session_name ON session (nas, name, id);
 -- For restarts of a NAS, for silence, and for who is on now.
 CREATE INDEX session_open ON session (nas, id) WHERE phase <> 'closed';
-CREATE INDEX session_device ON session (device, id) WHERE phase <> 'closed';
+CREATE INDEX session_user ON session (user_kind, user, id) WHERE phase <> 'closed';
 -- For retention.
 CREATE INDEX session_ended ON session (class, ended) WHERE phase = 'closed';
 
@@ -110,17 +111,18 @@ CREATE INDEX closing_session ON closing (session);
 
 CREATE TABLE usage (
     account         INTEGER NOT NULL,
-    device          INTEGER NOT NULL,
+    user_kind       TEXT    NOT NULL CHECK (user_kind IN ('device', 'login')),
+    user            INTEGER NOT NULL,
     day             INTEGER NOT NULL,
     input           INTEGER NOT NULL,
     output          INTEGER NOT NULL,
     input_packets   INTEGER NOT NULL,
     output_packets  INTEGER NOT NULL,
     seconds         INTEGER NOT NULL,
-    PRIMARY KEY (account, device, day)
+    PRIMARY KEY (account, user_kind, user, day)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX usage_device ON usage (device, day);
+CREATE INDEX usage_user ON usage (user_kind, user, day);
 CREATE INDEX usage_day ON usage (day);
 
 -- Restarts of NASes. `done` is 0 while sessions may still be open that it ended.

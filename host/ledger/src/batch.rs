@@ -38,8 +38,8 @@ static CLOSINGS: LazyLock<Bulk> = LazyLock::new(|| {
 static USAGE: LazyLock<Bulk> = LazyLock::new(|| {
     const COLUMNS: [&str; 5] = ["input", "output", "input_packets", "output_packets", "seconds"];
     let set = COLUMNS.map(|c| format!("{c} = min({c} + excluded.{c}, {MOST})")).join(", ");
-    let tail = format!("ON CONFLICT (account, device, day) DO UPDATE SET {set}");
-    Bulk::new("INSERT INTO usage", 8, &tail)
+    let tail = format!("ON CONFLICT (account, user_kind, user, day) DO UPDATE SET {set}");
+    Bulk::new("INSERT INTO usage", 9, &tail)
 });
 
 /// Whether a session has a record: back from its newest.
@@ -197,7 +197,8 @@ impl<'a> Batch<'a> {
         }
         let mut usage = Vec::new();
         for ((owner, day), figures) in std::mem::take(&mut self.usage) {
-            usage.extend([owner.account.0, owner.device.0, day.0].map(Value::Int));
+            let (kind, number) = owner.user.parts();
+            usage.extend([owner.account.0.into(), kind.into(), number.into(), day.0.into()]);
             push_figures(&mut usage, &figures);
         }
         PROGRESS.run(self.connection, progress).await?;

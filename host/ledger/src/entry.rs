@@ -3,15 +3,50 @@
 use std::fmt;
 
 use homeward_accounting::{Applied, Figures, Record};
-use homeward_model::{AccountId, ClassId, DeviceId, UnixTime};
+use homeward_model::{AccountId, ClassId, DeviceId, LoginId, UnixTime};
+
+/// Who uses a session: whatever let it in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum User {
+    /// A device, by its own key.
+    Device(DeviceId),
+    /// A log-in.
+    Login(LoginId),
+}
+
+impl User {
+    /// `device` or `login`, and its number: as it is stored and exported.
+    pub const fn parts(self) -> (&'static str, i64) {
+        match self {
+            Self::Device(id) => ("device", id.0),
+            Self::Login(id) => ("login", id.0),
+        }
+    }
+
+    pub(crate) fn from_parts(kind: &str, number: i64) -> Option<Self> {
+        match kind {
+            "device" => Some(Self::Device(DeviceId(number))),
+            "login" => Some(Self::Login(LoginId(number))),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for User {
+    /// `device 17`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, number) = self.parts();
+        write!(f, "{kind} {number}")
+    }
+}
 
 /// Whose a session is: who is charged, and by which class of service it is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
     /// The account that pays.
     pub account: AccountId,
-    /// The device.
-    pub device: DeviceId,
+    /// Who uses it.
+    pub user: User,
     /// The account's class of service.
     pub class: ClassId,
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use crate::entry::{Owner, SessionId};
+use crate::entry::{Owner, SessionId, User};
 use crate::error::{Error, Result};
 use crate::reader::{LedgerReader, Unreadable, nas};
 use crate::row::Columns;
@@ -25,7 +25,7 @@ pub struct Cursor(pub i64);
 pub(crate) const AFTER: &str = "SELECT c.seq, c.session, c.kind, c.told, c.ended, c.cause, c.code, \
      c.input, c.output, c.input_packets, c.output_packets, c.seconds, c.total_input, \
      c.total_output, c.total_input_packets, c.total_output_packets, c.total_seconds, s.account, \
-     s.device, s.class, s.began, s.station, s.bssid, s.user_name, s.chargeable_user, \
+     s.user_kind, s.user, s.class, s.began, s.station, s.bssid, s.user_name, s.chargeable_user, \
      s.name, s.multi_session, n.client, n.identifier \
      FROM closing c JOIN session s ON s.id = c.session JOIN nas n ON n.id = s.nas \
      WHERE c.seq > ? ORDER BY c.seq LIMIT ?";
@@ -165,6 +165,7 @@ struct Line<'r> {
     total_seconds: u64,
     account: Option<i64>,
     device: Option<i64>,
+    login: Option<i64>,
     class: Option<i64>,
     nas: String,
     session_id: &'r str,
@@ -202,7 +203,14 @@ impl<'r> Line<'r> {
             total_output: row.total.output,
             total_seconds: row.total.seconds,
             account: row.owner.map(|o| o.account.0),
-            device: row.owner.map(|o| o.device.0),
+            device: match row.owner.map(|o| o.user) {
+                Some(User::Device(id)) => Some(id.0),
+                _ => None,
+            },
+            login: match row.owner.map(|o| o.user) {
+                Some(User::Login(id)) => Some(id.0),
+                _ => None,
+            },
             class: row.owner.map(|o| o.class.0),
             nas: row.nas.to_string(),
             session_id: &row.session_id,
@@ -237,6 +245,7 @@ fn control(totals: &Totals) -> Line<'static> {
         total_seconds: totals.seconds,
         account: None,
         device: None,
+        login: None,
         class: None,
         nas: String::new(),
         session_id: "",

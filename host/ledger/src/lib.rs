@@ -19,7 +19,7 @@
 //! ```
 //!
 //! The life of a session is `homeward_accounting`'s; this crate keeps it. Sessions, their
-//! records, and the usage of devices and accounts by day change in one transaction, so that a
+//! records, and the usage of devices, log-ins and accounts by day change in one transaction, so that a
 //! record is in all of them or in none, wherever the process dies. A record that comes again,
 //! for its answer was lost, changes nothing and has its receipt again.
 //!
@@ -48,7 +48,7 @@ mod row;
 mod writer;
 
 pub use counters::Counters;
-pub use entry::{Counted, Entry, Owner, Receipt, SessionId};
+pub use entry::{Counted, Entry, Owner, Receipt, SessionId, User};
 pub use error::{Error, OpenError, Result, SubmitError, WriteError};
 pub use export::{ClosingRow, Cursor, Format, Totals};
 pub use ledger::{Ledger, Options, Pending, Retention};

@@ -26,7 +26,7 @@ async fn no_statement_goes_through_a_table_of_sessions_records_or_usage() {
         crate::batch::HAS,
         writer::ENDED,
         writer::PENDING,
-        reader::OF_DEVICE,
+        reader::OF_USER,
         reader::OF_ACCOUNT,
         reader::SILENT,
         reader::ENDED,

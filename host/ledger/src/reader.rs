@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_accounting::{Day, Figures, Nas, Period, Record, Session};
-use homeward_model::{AccountId, DeviceId, Name, UnixTime};
+use homeward_model::{AccountId, Name, UnixTime};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
-use crate::entry::{Owner, SessionId};
+use crate::entry::{Owner, SessionId, User};
 use crate::error::{Error, Result};
 use crate::export::{ClosingRow, Cursor};
 use crate::ledger::Retention;
@@ -19,15 +19,15 @@ use crate::row::{Columns, Row, session_columns};
 /// Readers run in parallel up to here; each costs a thread and a page cache.
 const READERS: u32 = 4;
 
-/// A device's usage.
-pub(crate) const OF_DEVICE: &str = "SELECT account, device, day, input, output, input_packets, \
-     output_packets, seconds FROM usage WHERE device = ? AND day >= ? AND day < ? \
-     ORDER BY day, account";
+/// A user's usage.
+pub(crate) const OF_USER: &str = "SELECT account, user_kind, user, day, input, output, \
+     input_packets, output_packets, seconds FROM usage \
+     WHERE user_kind = ? AND user = ? AND day >= ? AND day < ? ORDER BY day, account";
 
 /// An account's usage.
-pub(crate) const OF_ACCOUNT: &str = "SELECT account, device, day, input, output, input_packets, \
-     output_packets, seconds FROM usage WHERE account = ? AND day >= ? AND day < ? \
-     ORDER BY device, day";
+pub(crate) const OF_ACCOUNT: &str = "SELECT account, user_kind, user, day, input, output, \
+     input_packets, output_packets, seconds FROM usage \
+     WHERE account = ? AND day >= ? AND day < ? ORDER BY user_kind, user, day";
 
 /// A session's records.
 pub(crate) const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
@@ -49,19 +49,19 @@ pub(crate) const SILENT: &str = "SELECT nas, id, heard FROM session WHERE phase 
 /// Whose usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
-    /// A device's, under whichever account.
-    Device(DeviceId),
-    /// An account's, all its devices together.
+    /// A user's, under whichever account.
+    User(User),
+    /// An account's, all its users together.
     Account(AccountId),
 }
 
-/// The usage of one device on one day.
+/// The usage of one user on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DayUsage {
     /// The account that was charged.
     pub account: AccountId,
-    /// The device.
-    pub device: DeviceId,
+    /// The user.
+    pub user: User,
     /// The day.
     pub day: Day,
     /// How much.
@@ -88,8 +88,8 @@ pub struct SessionView {
 pub struct OpenFilter {
     /// Those of this account.
     pub account: Option<AccountId>,
-    /// Those of this device.
-    pub device: Option<DeviceId>,
+    /// Those of this user.
+    pub user: Option<User>,
     /// Those after this one.
     pub after: Option<SessionId>,
 }
@@ -159,13 +159,16 @@ impl LedgerReader {
         Ok(days.iter().map(|day| day.figures).fold(Figures::ZERO, Figures::plus))
     }
 
-    /// What somebody has used in a period, by account, device and day.
+    /// What somebody has used in a period, by account, user and day.
     ///
     /// # Errors
     /// If it cannot be read.
     pub async fn usage_by_day(&self, subject: Subject, period: Period) -> Result<Vec<DayUsage>> {
         let query = match subject {
-            Subject::Device(id) => sqlx::query(OF_DEVICE).bind(id.0),
+            Subject::User(user) => {
+                let (kind, number) = user.parts();
+                sqlx::query(OF_USER).bind(kind).bind(number)
+            }
             Subject::Account(id) => sqlx::query(OF_ACCOUNT).bind(id.0),
         };
         let query = query.bind(period.first.0).bind(period.end.0);
@@ -173,12 +176,12 @@ impl LedgerReader {
             let mut columns = Columns::from(row, 0);
             Ok(DayUsage {
                 account: AccountId(columns.next()?),
-                device: DeviceId(columns.next()?),
+                user: columns.user()?,
                 day: Day(columns.next()?),
                 figures: columns.figures()?,
             })
         })?;
-        days.sort_unstable_by_key(|day| (day.account, day.device, day.day));
+        days.sort_unstable_by_key(|day| (day.account, day.user, day.day));
         Ok(days)
     }
 
@@ -195,8 +198,9 @@ impl LedgerReader {
         );
         let mut query = QueryBuilder::new(OPEN);
         query.push_bind(filter.after.map_or(i64::MIN, |id| id.0));
-        if let Some(device) = filter.device {
-            query.push(" AND s.device = ").push_bind(device.0);
+        if let Some((kind, number)) = filter.user.map(User::parts) {
+            query.push(" AND s.user_kind = ").push_bind(kind);
+            query.push(" AND s.user = ").push_bind(number);
         }
         if let Some(account) = filter.account {
             query.push(" AND s.account = ").push_bind(account.0);

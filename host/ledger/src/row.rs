@@ -4,17 +4,17 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use homeward_accounting::{Cause, End, Facts, Figures, Identity, Phase, Private, Session};
-use homeward_model::{AccountId, ClassId, DeviceId, Mac, UnixTime};
+use homeward_model::{AccountId, ClassId, Mac, UnixTime};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use crate::bulk::{Bulk, Value};
-use crate::entry::Owner;
+use crate::entry::{Owner, User};
 
 /// The columns that [`Row::read`] takes, in order.
 macro_rules! session_columns {
     () => {
-        "s.id, s.nas, s.name, s.account, s.device, s.class, s.phase, s.began, s.last, s.heard, \
+        "s.id, s.nas, s.name, s.account, s.user_kind, s.user, s.class, s.phase, s.began, s.last, s.heard, \
          s.input, s.output, s.input_packets, s.output_packets, s.seconds, s.told_input, \
          s.told_output, s.told_input_packets, s.told_output_packets, s.told_seconds, s.ended, \
          s.cause, s.code, s.started, s.gigawords, s.closings, s.backwards, s.newest, s.station, \
@@ -25,7 +25,7 @@ macro_rules! session_columns {
 pub(crate) use session_columns;
 
 /// How many they are.
-const COLUMNS: usize = 37;
+const COLUMNS: usize = 38;
 
 /// The sessions of a NAS and Acct-Session-Id, of those that share both the newest two.
 pub(crate) static LOAD: LazyLock<Bulk> = LazyLock::new(|| {
@@ -122,7 +122,8 @@ impl Row {
         into.push(self.nas.into());
         into.push(self.name.clone().into());
         into.push(self.owner.map(|o| o.account.0).into());
-        into.push(self.owner.map(|o| o.device.0).into());
+        into.push(self.owner.map(|o| o.user.parts().0).into());
+        into.push(self.owner.map(|o| o.user.parts().1).into());
         into.push(self.owner.map(|o| o.class.0).into());
         into.push(phase.as_str().into());
         into.extend([began.0, last.0, heard.0].map(Value::Int));
@@ -183,6 +184,11 @@ fn code(cause: Cause) -> Option<i64> {
     }
 }
 
+fn user(kind: &str, number: i64) -> Result<User, sqlx::Error> {
+    User::from_parts(kind, number)
+        .ok_or_else(|| sqlx::Error::ColumnNotFound("user_kind".to_owned()))
+}
+
 /// Reads columns one after the other.
 pub(crate) struct Columns<'r> {
     row: &'r SqliteRow,
@@ -230,12 +236,23 @@ impl<'r> Columns<'r> {
         Ok(Some(End { at: UnixTime(at), cause }))
     }
 
-    /// Account, device and class.
+    /// Account, user and class.
     pub(crate) fn owner(&mut self) -> Result<Option<Owner>, sqlx::Error> {
-        let ids: [Option<i64>; 3] = [self.next()?, self.next()?, self.next()?];
-        let [Some(account), Some(device), Some(class)] = ids else { return Ok(None) };
-        let (account, device, class) = (AccountId(account), DeviceId(device), ClassId(class));
-        Ok(Some(Owner { account, device, class }))
+        let account: Option<i64> = self.next()?;
+        let (kind, number): (Option<&str>, Option<i64>) = (self.next()?, self.next()?);
+        let class: Option<i64> = self.next()?;
+        let (Some(account), Some(kind), Some(number), Some(class)) = (account, kind, number, class)
+        else {
+            return Ok(None);
+        };
+        let (account, user, class) = (AccountId(account), user(kind, number)?, ClassId(class));
+        Ok(Some(Owner { account, user, class }))
+    }
+
+    /// A user where there must be one.
+    pub(crate) fn user(&mut self) -> Result<User, sqlx::Error> {
+        let kind: &str = self.next()?;
+        user(kind, self.next()?)
     }
 
     pub(crate) fn identity(&mut self) -> Result<Option<Identity>, sqlx::Error> {

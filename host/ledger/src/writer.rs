@@ -355,8 +355,8 @@ impl Writer {
     }
 
     async fn forget_usage(&mut self, before: i64, limit: u32) -> Result<u64, WriteError> {
-        const USAGE: &str = "DELETE FROM usage WHERE (account, device, day) IN ( \
-             SELECT account, device, day FROM usage WHERE day < ? ORDER BY day LIMIT ?)";
+        const USAGE: &str = "DELETE FROM usage WHERE (account, user_kind, user, day) IN ( \
+             SELECT account, user_kind, user, day FROM usage WHERE day < ? ORDER BY day LIMIT ?)";
         self.transaction(async |batch| {
             let delete = sqlx::query(USAGE).bind(before).bind(limit);
             Ok(delete.execute(batch.connection()).await?.rows_affected())

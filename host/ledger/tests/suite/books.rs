@@ -6,7 +6,7 @@ use std::fs;
 
 use homeward_accounting::testing::{nas, record};
 use homeward_accounting::{Cause, Day, Figures, Kind, Place, Record, Session};
-use homeward_ledger::{Cursor, Entry, Ledger, Subject};
+use homeward_ledger::{Cursor, Entry, Ledger, Subject, User};
 use homeward_model::{DeviceId, UnixTime};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -65,7 +65,7 @@ impl Oracle {
     fn record(&mut self, key: (u8, u8), entry: &Entry) {
         let settings = homeward_accounting::Settings::default();
         let Entry { record, received, owner } = entry;
-        let device = owner.map(|o| o.device.0);
+        let device = owner.map(|o| o.user.parts().1);
         let (applied, session, own) = match self.sessions.get_mut(&key) {
             Some((session, own)) => {
                 assert_ne!(session.place(record, *received, &settings), Place::Later);
@@ -202,7 +202,7 @@ async fn check(subject: &Subjected, oracle: &Oracle) {
         let found = reader.sessions_named(&client, &format!("s-{session}")).await.unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].session, *expected);
-        assert_eq!(found[0].owner.map(|o| o.device.0), *own);
+        assert_eq!(found[0].owner.map(|o| o.user.parts().1), *own);
         let expected = oracle.told.get(&(*n, *session)).copied();
         assert_eq!(told.get(&found[0].id).copied(), expected);
         assert_eq!(closes.get(&found[0].id).copied(), expected.map(|_| 1), "it ended once");
@@ -214,7 +214,8 @@ async fn check(subject: &Subjected, oracle: &Oracle) {
     }
     for ((device, day), figures) in &oracle.usage {
         let period = homeward_accounting::Period { first: *day, end: day.plus(1) };
-        let found = reader.usage(Subject::Device(DeviceId(*device)), period).await.unwrap();
+        let found =
+            reader.usage(Subject::User(User::Device(DeviceId(*device))), period).await.unwrap();
         assert_eq!(found, *figures, "device {device} on {day}");
     }
 }

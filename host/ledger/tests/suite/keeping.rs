@@ -2,8 +2,10 @@
 
 use homeward_accounting::testing::{nas, record};
 use homeward_accounting::{Cause, Figures, Kind, News, Period, Phase};
-use homeward_ledger::{Entry, LedgerReader, OpenFilter, Retention, Settings, Subject, SubmitError};
-use homeward_model::{AccountId, ClassId, DeviceId, Mac, QuotaPeriod, UnixTime};
+use homeward_ledger::{
+    Entry, LedgerReader, OpenFilter, Owner, Retention, Settings, Subject, SubmitError, User,
+};
+use homeward_model::{AccountId, ClassId, DeviceId, LoginId, Mac, QuotaPeriod, UnixTime};
 
 use crate::world::{BEGAN, World, at, came, entry, owner};
 
@@ -108,10 +110,31 @@ async fn usage_is_by_device_account_and_day() {
     let (one, two) = (Subject::Account(AccountId(1)), Subject::Account(AccountId(2)));
     assert_eq!((of(one, month).await, of(two, month).await), (15, 100));
     assert_eq!((of(one, today).await, of(one, tomorrow).await), (12, 3));
-    assert_eq!(of(Subject::Device(DeviceId(12)), month).await, 10);
-    assert_eq!(of(Subject::Device(DeviceId(99)), month).await, 0);
+    assert_eq!(of(Subject::User(User::Device(DeviceId(12))), month).await, 10);
+    assert_eq!(of(Subject::User(User::Device(DeviceId(99))), month).await, 0);
     let days = reader.usage_by_day(one, month).await.unwrap();
-    assert_eq!(days.iter().map(|d| d.device.0).collect::<Vec<_>>(), [11, 12, 12]);
+    assert_eq!(days.iter().map(|d| d.user.parts().1).collect::<Vec<_>>(), [11, 12, 12]);
+}
+
+#[tokio::test]
+async fn a_log_in_and_a_device_of_the_same_number_are_two() {
+    let world = World::new().await;
+    let (device, login) = (User::Device(DeviceId(12)), User::Login(LoginId(12)));
+    for (name, user, octets) in [("a", device, 5), ("b", login, 70), ("c", login, 200)] {
+        let mut entry = entry(name, Kind::Interim, 60, octets);
+        entry.owner = Some(Owner { user, ..owner(12) });
+        world.submit(entry).await;
+    }
+    let reader = world.ledger.reader();
+    let month = Period::of(QuotaPeriod::Month, BEGAN);
+    let of = async |subject| reader.usage(subject, month).await.unwrap().input;
+    assert_eq!((of(Subject::User(device)).await, of(Subject::User(login)).await), (5, 270));
+    assert_eq!(of(Subject::Account(owner(12).account)).await, 275);
+    let by_day = reader.usage_by_day(Subject::Account(owner(12).account), month).await.unwrap();
+    assert_eq!(by_day.iter().map(|d| d.user).collect::<Vec<_>>(), [device, login]);
+    let filter = OpenFilter { user: Some(login), ..OpenFilter::default() };
+    let open = reader.open_sessions(filter, 10).await.unwrap();
+    assert_eq!(open.iter().map(|s| s.session_id.as_str()).collect::<Vec<_>>(), ["b", "c"]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::sync::Mutex;
 
 use homeward_accounting::testing::{nas, record};
 use homeward_accounting::{Figures, Kind, Period};
-use homeward_ledger::{Cursor, Entry, Ledger, LedgerReader, Owner, Subject};
+use homeward_ledger::{Cursor, Entry, Ledger, LedgerReader, Owner, Subject, User};
 use homeward_model::{AccountId, ClassId, DeviceId, QuotaPeriod};
 use tempfile::TempDir;
 
@@ -54,7 +54,7 @@ fn step(thread: usize, step: u64) -> Entry {
 fn device(thread: usize, session: u64) -> Owner {
     let device = i64::try_from(thread * 10).unwrap() + i64::try_from(session % 10).unwrap();
     let account = AccountId(i64::try_from(thread).unwrap());
-    Owner { account, device: DeviceId(device), class: ClassId(1) }
+    Owner { account, user: User::Device(DeviceId(device)), class: ClassId(1) }
 }
 
 /// The child: not to be run by itself, and then it does nothing.
@@ -164,14 +164,14 @@ impl Killed {
                 let stopped = records.iter().any(|r| r.kind == Kind::Stop);
                 let expected = if stopped { vec![("close", greatest)] } else { Vec::new() };
                 assert_eq!(told.remove(&view.id).unwrap_or_default(), expected, "{name}");
-                let device = usage.entry(device(thread, session).device.0).or_default();
+                let device = usage.entry(device(thread, session).user.parts().1).or_default();
                 *device = device.plus(greatest);
             }
         }
         assert!(told.is_empty(), "closings of nothing: {told:?}");
         let month = Period::of(QuotaPeriod::Month, BEGAN);
         for (device, figures) in usage {
-            let subject = Subject::Device(DeviceId(device));
+            let subject = Subject::User(User::Device(DeviceId(device)));
             assert_eq!(reader.usage(subject, month).await.unwrap(), figures, "device {device}");
         }
         reader.close().await;

@@ -6,6 +6,7 @@ use homeward_accounting::testing::{nas, record};
 use homeward_accounting::{Figures, Kind, Period, Record};
 use homeward_ledger::{
     Cursor, Entry, Ledger, OpenFilter, Options, Owner, Receipt, SessionView, Settings, Subject,
+    User,
 };
 use homeward_model::{AccountId, ClassId, DeviceId, QuotaPeriod, UnixTime};
 use tempfile::TempDir;
@@ -18,7 +19,11 @@ pub(crate) fn at(seconds: i64) -> UnixTime {
 }
 
 pub(crate) fn owner(device: i64) -> Owner {
-    Owner { account: AccountId(device / 10), device: DeviceId(device), class: ClassId(1) }
+    Owner {
+        account: AccountId(device / 10),
+        user: User::Device(DeviceId(device)),
+        class: ClassId(1),
+    }
 }
 
 /// A record of `gw-17`, that came when it was sent.
@@ -89,7 +94,7 @@ impl World {
     /// What a device has used in the month of [`BEGAN`].
     pub(crate) async fn usage(&self, device: i64) -> Figures {
         let month = Period::of(QuotaPeriod::Month, BEGAN);
-        let subject = Subject::Device(DeviceId(device));
+        let subject = Subject::User(User::Device(DeviceId(device)));
         self.ledger.reader().usage(subject, month).await.unwrap()
     }
 
