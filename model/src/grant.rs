@@ -54,6 +54,8 @@ pub enum RefusalReason {
     OutsideCoverage,
     /// The network's security cannot be served by look-up (802.1X, or SAE without a password).
     UnsupportedSecurity,
+    /// Nothing is left of the quota.
+    QuotaSpent,
     /// The question could not be understood.
     BadRequest,
     /// A reason this version does not know.
@@ -62,7 +64,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// All reasons, with the number each has on the wire (Homeward-Refusal-Reason).
-    pub const ALL: [(Self, u32); 10] = [
+    pub const ALL: [(Self, u32); 11] = [
         (Self::Other, 0),
         (Self::UnknownDevice, 1),
         (Self::WrongSsid, 2),
@@ -73,6 +75,7 @@ impl RefusalReason {
         (Self::OutsideCoverage, 7),
         (Self::UnsupportedSecurity, 8),
         (Self::BadRequest, 9),
+        (Self::QuotaSpent, 10),
     ];
 
     /// The number on the wire.
@@ -96,6 +99,7 @@ impl RefusalReason {
             Self::GatewaySuspended => "gateway-suspended",
             Self::OutsideCoverage => "outside-coverage",
             Self::UnsupportedSecurity => "unsupported-security",
+            Self::QuotaSpent => "quota-spent",
             Self::BadRequest => "bad-request",
             Self::Other => "other",
         }

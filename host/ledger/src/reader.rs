@@ -8,6 +8,7 @@ use homeward_accounting::{Day, Figures, Nas, Period, Record, Session};
 use homeward_model::{AccountId, Name, UnixTime};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
+use tokio_stream::StreamExt as _;
 
 use crate::entry::{Owner, SessionId, User};
 use crate::error::{Error, Result};
@@ -28,6 +29,10 @@ pub(crate) const OF_USER: &str = "SELECT account, user_kind, user, day, input, o
 pub(crate) const OF_ACCOUNT: &str = "SELECT account, user_kind, user, day, input, output, \
      input_packets, output_packets, seconds FROM usage \
      WHERE account = ? AND day >= ? AND day < ? ORDER BY user_kind, user, day";
+
+/// Everybody's usage since a day.
+pub(crate) const SINCE: &str = "SELECT account, user_kind, user, day, input, output, \
+     input_packets, output_packets, seconds FROM usage WHERE day >= ?";
 
 /// A session's records.
 pub(crate) const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
@@ -172,17 +177,23 @@ impl LedgerReader {
             Subject::Account(id) => sqlx::query(OF_ACCOUNT).bind(id.0),
         };
         let query = query.bind(period.first.0).bind(period.end.0);
-        let mut days = self.rows(query.fetch_all(&self.pool).await, |row| {
-            let mut columns = Columns::from(row, 0);
-            Ok(DayUsage {
-                account: AccountId(columns.next()?),
-                user: columns.user()?,
-                day: Day(columns.next()?),
-                figures: columns.figures()?,
-            })
-        })?;
+        let rows = query.fetch_all(&self.pool).await;
+        let mut days = self.rows(rows, |row| Ok(day_usage(row)?))?;
         days.sort_unstable_by_key(|day| (day.account, day.user, day.day));
         Ok(days)
+    }
+
+    /// Hands over what everybody has used on `day` and since, user by user and day by day, as it
+    /// is read: there may be millions.
+    ///
+    /// # Errors
+    /// If it cannot be read to the end.
+    pub async fn each_usage_since(&self, day: Day, mut each: impl FnMut(DayUsage)) -> Result<()> {
+        let mut rows = sqlx::query(SINCE).bind(day.0).fetch(&self.pool);
+        while let Some(row) = rows.try_next().await.map_err(|e| self.unread(e))? {
+            each(day_usage(&row).map_err(|e| self.unread(e))?);
+        }
+        Ok(())
     }
 
     /// The sessions that go on, in the order in which they were first heard of.
@@ -336,6 +347,16 @@ impl From<Error> for Unreadable {
     fn from(error: Error) -> Self {
         Self::Word(error)
     }
+}
+
+fn day_usage(row: &SqliteRow) -> std::result::Result<DayUsage, sqlx::Error> {
+    let mut columns = Columns::from(row, 0);
+    Ok(DayUsage {
+        account: AccountId(columns.next()?),
+        user: columns.user()?,
+        day: Day(columns.next()?),
+        figures: columns.figures()?,
+    })
 }
 
 /// Reads [`session_columns`], the client and the identifier.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use homeward_model::address::decode_hex;
 use homeward_model::{Entropy, UnixTime};
+use ring::hmac;
 use zeroize::Zeroizing;
 
 /// The name of a sealing key: random, no secret.
@@ -161,6 +162,19 @@ impl KeyRing {
     /// The newest key, which seals a new datastore, and when it was made.
     pub fn newest(&self) -> Option<(KeyId, UnixTime)> {
         self.keys.last().map(|k| (k.id, k.created))
+    }
+
+    /// A key for that purpose from each of the ring's, the newest first: what is made with one
+    /// is known again for as long as its key is in the ring, by every process that has it.
+    /// HMAC-SHA-256 of the purpose under the key.
+    pub fn derive(&self, purpose: &str) -> Vec<Zeroizing<[u8; 32]>> {
+        let derived = self.keys.iter().rev().map(|key| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, &key.octets[..]);
+            let mut derived = Zeroizing::new([0; 32]);
+            derived.copy_from_slice(hmac::sign(&key, purpose.as_bytes()).as_ref());
+            derived
+        });
+        derived.collect()
     }
 
     pub(crate) fn cipher(&self, id: KeyId) -> Option<&Aes256Gcm> {
@@ -344,6 +358,20 @@ mod tests {
         assert_eq!(read.newest(), made.newest());
         assert_eq!(read.newest().unwrap().1, UnixTime(5));
         assert_eq!(*read.keys[0].octets, *made.keys[0].octets);
+    }
+
+    #[test]
+    fn keys_for_other_purposes_are_known_again_and_tell_nothing_of_each_other() {
+        let (_directory, path) = place();
+        let ring = generate(&path).unwrap();
+        let one = ring.derive("one");
+        assert_eq!((one.len(), &one), (1, &KeyRing::load(&path).unwrap().derive("one")));
+        assert!(one != ring.derive("two") && *one[0] != *ring.keys[0].octets);
+        let second = Key::random(&mut XorshiftEntropy::new(2), UnixTime(6));
+        let mut keys = ring.keys;
+        keys.push(second);
+        let two = KeyRing { path, keys };
+        assert_eq!(two.derive("one")[1..], one, "the newest first");
     }
 
     #[test]

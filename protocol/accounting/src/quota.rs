@@ -111,6 +111,56 @@ impl Standing {
     }
 }
 
+/// What one user has used, in the periods that go on: enough to stand against any quota without
+/// asking a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used([Count; 3]);
+
+/// The octets of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    first: Day,
+    octets: u64,
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Self { first: Day(i64::MIN), octets: 0 }
+    }
+}
+
+impl Used {
+    /// Adds what was used on a day. What was used in a period that is over is of no account any
+    /// more.
+    pub fn add(&mut self, octets: u64, day: Day) {
+        for (kind, count) in KINDS.into_iter().zip(&mut self.0) {
+            let first = Period::of(kind, day.start()).first;
+            if first > count.first {
+                *count = Count { first, octets: 0 };
+            }
+            if first == count.first {
+                count.octets = count.octets.saturating_add(octets);
+            }
+        }
+    }
+
+    /// Octets used in the period of that kind which `at` is in.
+    pub fn octets(&self, kind: QuotaPeriod, at: UnixTime) -> u64 {
+        let first = Period::of(kind, at).first;
+        let counts = KINDS.into_iter().zip(self.0);
+        let found = counts.filter(|(k, count)| *k == kind && count.first == first);
+        found.map(|(_, count)| count.octets).sum()
+    }
+
+    /// The first day whose usage matters at that time: what was used before is of no quota.
+    pub fn since(at: UnixTime) -> Day {
+        let firsts = KINDS.map(|kind| Period::of(kind, at).first);
+        firsts.into_iter().min().unwrap_or(Day::of(at))
+    }
+}
+
+const KINDS: [QuotaPeriod; 3] = [QuotaPeriod::Day, QuotaPeriod::Week, QuotaPeriod::Month];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +207,30 @@ mod tests {
                 last = period;
             }
         }
+    }
+
+    #[test]
+    fn usage_counts_for_the_day_the_week_and_the_month_it_was_in() {
+        // 2026-11-28 was a Saturday; the week had begun on the 23rd.
+        let saturday = Day(20_785);
+        let mut used = Used::default();
+        for (day, octets) in [(0, 1), (-1, 10), (-5, 100), (-6, 1000), (-28, 10_000)] {
+            used.add(octets, saturday.plus(day));
+        }
+        let at = |day: Day| UnixTime(day.start().0 + DAY_MS / 2);
+        let of = |used: &Used, day| KINDS.map(|kind| used.octets(kind, at(day)));
+        // What came late and out of order counts where it belongs, as long as that goes on.
+        assert_eq!(of(&used, saturday), [1, 111, 1111]);
+        used.add(5, saturday.plus(2));
+        assert_eq!(of(&used, saturday.plus(2)), [5, 5, 1116]);
+        used.add(7, saturday.plus(1));
+        assert_eq!(of(&used, saturday.plus(2)), [5, 5, 1123]);
+        assert_eq!(of(&used, saturday.plus(3)), [0, 5, 0], "the first of December");
+        used.add(u64::MAX, saturday.plus(3));
+        used.add(u64::MAX, saturday.plus(3));
+        assert_eq!(of(&used, saturday.plus(3)), [u64::MAX; 3]);
+        assert_eq!(Used::since(at(saturday)).to_string(), "2026-11-01");
+        assert_eq!(Used::since(at(Day(20_789))).to_string(), "2026-11-30", "of a week that began before");
     }
 
     #[test]

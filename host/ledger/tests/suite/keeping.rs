@@ -130,6 +130,12 @@ async fn a_log_in_and_a_device_of_the_same_number_are_two() {
     let of = async |subject| reader.usage(subject, month).await.unwrap().input;
     assert_eq!((of(Subject::User(device)).await, of(Subject::User(login)).await), (5, 270));
     assert_eq!(of(Subject::Account(owner(12).account)).await, 275);
+    let mut all = Vec::new();
+    let since = month.first;
+    reader.each_usage_since(since, |d| all.push((d.user, d.figures.input))).await.unwrap();
+    all.sort_unstable();
+    assert_eq!(all, [(device, 5), (login, 270)]);
+    reader.each_usage_since(month.end, |d| panic!("{d:?}")).await.unwrap();
     let by_day = reader.usage_by_day(Subject::Account(owner(12).account), month).await.unwrap();
     assert_eq!(by_day.iter().map(|d| d.user).collect::<Vec<_>>(), [device, login]);
     let filter = OpenFilter { user: Some(login), ..OpenFilter::default() };
