@@ -60,6 +60,8 @@ impl Directory for Three {
     }
 }
 
+pub mod peer;
+
 const WALL: UnixTime = UnixTime(1_782_864_000_000);
 
 /// A server with a key that is no secret.

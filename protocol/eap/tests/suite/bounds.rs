@@ -7,6 +7,7 @@ use homeward_eap::{Conversation, Ignored, InnerMethod, Method, Reason, Rejected,
 
 use crate::full::matrix;
 
+use crate::peer::LogsIn;
 use crate::world::{Counted, World, after};
 
 /// A conversation within EAP-TTLS.

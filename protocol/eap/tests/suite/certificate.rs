@@ -6,7 +6,7 @@ use homeward_model::UnixTime;
 use rcgen::SanType;
 use rustls::version::{TLS12, TLS13};
 
-use crate::peer::{Outcome, Peer, Within, tls};
+use crate::peer::{self, LogsIn, Outcome, Within, tls};
 use crate::world::{ALICE, Certified, User, World, after};
 
 /// A log-in with this certificate, at this time.
@@ -15,7 +15,7 @@ fn log_in(world: &World, client: &Certified, wall: UnixTime) -> Outcome {
     let context = world.context(Settings::default());
     let mut origin = world.origin();
     origin.wall = wall;
-    Peer::new(Method::Tls, Within::Nothing, tls).run(&context, origin, &world.people, after(1))
+    peer::peer(Method::Tls, Within::Nothing, tls).run(&context, origin, &world.people, after(1))
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_revoked_certificate_is_refused_and_resumes_nothing() {
     let mut world = World::new();
     let client = world.authority.client(ALICE, 2020, 2040);
     let tls = tls(&world.authority, Some(&client), &[&TLS13]);
-    let peer = Peer::new(Method::Tls, Within::Nothing, tls);
+    let peer = peer::peer(Method::Tls, Within::Nothing, tls);
     let before = world.context(Settings::default());
     world.revoked = vec![world.authority.revoke(2020)];
     let since = world.context(Settings::default());

@@ -4,7 +4,7 @@
 use homeward_eap::{CryptoBinding, InnerMethod, Method, Settings, TlsVersion};
 use rustls::version::{TLS12, TLS13};
 
-use crate::peer::{Binding, Peer, Within, tls};
+use crate::peer::{self, Binding, LogsIn, Peer, Within, tls};
 use crate::world::{ALICE, World, after};
 
 /// Every method, with what is within, as the server should tell it.
@@ -34,7 +34,7 @@ pub(crate) fn matrix(world: &World) -> Vec<(Peer, Option<InnerMethod>, TlsVersio
         .map(|(method, within, inner, offered, version)| {
             let certificate = (method == Method::Tls).then_some(&client);
             let tls = tls(&world.authority, certificate, &[offered]);
-            (Peer::new(method, within, tls), inner, version)
+            (peer::peer(method, within, tls), inner, version)
         })
         .collect()
 }

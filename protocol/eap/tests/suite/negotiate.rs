@@ -4,7 +4,7 @@ use homeward_eap::packet::{self, Packet, kind};
 use homeward_eap::{Conversation, Ignored, InnerMethod, Method, Reason, Settings, Step};
 
 use crate::full::matrix;
-use crate::peer::{Peer, Within, tls};
+use crate::peer::{self, LogsIn, Within, tls};
 use crate::world::{Counted, World, after};
 
 #[test]
@@ -32,7 +32,7 @@ fn an_inner_method_is_agreed_upon_too() {
     });
     for method in [Method::Ttls, Method::Peap] {
         let tls = tls(&world.authority, None, &[&rustls::version::TLS13]);
-        let peer = Peer::new(method, Within::EapMsChapV2, tls);
+        let peer = peer::peer(method, Within::EapMsChapV2, tls);
         let outcome = peer.run(&context, world.origin(), &world.people, after(1));
         assert_eq!(outcome.accepted().inner, Some(InnerMethod::EapMsChapV2));
     }

@@ -6,7 +6,7 @@ use homeward_model::Mac;
 use rustls::version::{TLS12, TLS13};
 
 use crate::full::matrix;
-use crate::peer::{Odd, Outcome, Peer, Within, tls};
+use crate::peer::{self, LogsIn, Odd, Outcome, Peer, Within, tls};
 use crate::world::{ALICE, Authority, World, after};
 
 /// A log-in of every peer that has a password, in this world, after `change` was made to it.
@@ -113,7 +113,7 @@ fn a_certificate_is_refused_with_what_is_wrong_with_it() {
             (None, Reason::NoCertificate),
         ] {
             let tls = tls(&world.authority, client.as_ref(), &[version]);
-            let peer = Peer::new(Method::Tls, Within::Nothing, tls);
+            let peer = peer::peer(Method::Tls, Within::Nothing, tls);
             let outcome = peer.run(&context, world.origin(), &world.people, after(1));
             assert_eq!(outcome.rejected().reason, reason, "{version:?}");
             assert_eq!(outcome.heard, None);
@@ -128,7 +128,7 @@ fn a_device_that_does_not_trust_our_certificate_says_so() {
     let context = world.context(Settings::default());
     let stranger = Authority::new("Another CA");
     for version in [&TLS12, &TLS13] {
-        let peer = Peer::new(Method::Ttls, Within::Pap, tls(&stranger, None, &[version]));
+        let peer = peer::peer(Method::Ttls, Within::Pap, tls(&stranger, None, &[version]));
         let outcome = peer.run(&context, world.origin(), &world.people, after(1));
         let reason = &outcome.rejected().reason;
         assert!(
@@ -144,7 +144,7 @@ fn a_device_without_a_version_in_common_is_told_apart() {
     let world = World::new();
     for (ours, theirs) in [(TlsVersions::Tls13, &TLS12), (TlsVersions::Tls12, &TLS13)] {
         let context = world.context(Settings { tls: ours, ..Settings::default() });
-        let peer = Peer::new(Method::Ttls, Within::Pap, tls(&world.authority, None, &[theirs]));
+        let peer = peer::peer(Method::Ttls, Within::Pap, tls(&world.authority, None, &[theirs]));
         let outcome = peer.run(&context, world.origin(), &world.people, after(1));
         assert_eq!(outcome.rejected().reason, Reason::OldTls);
     }

@@ -8,7 +8,7 @@ use homeward_eap::{Denied, Method, Reason, SessionSettings, Sessions, Settings, 
 use homeward_model::{Mac, UnixTime};
 
 use crate::full::matrix;
-use crate::peer::{Peer, tls};
+use crate::peer::{self, LogsIn, tls};
 use crate::world::{ALICE, User, World, after};
 
 /// The figure of a certificate that has expired by the second log-in.
@@ -125,7 +125,7 @@ fn a_certificate_that_expired_since_resumes_nothing() {
     let client = world.authority.client(ALICE, 2020, 2027);
     for (offered, _) in crate::full::VERSIONS {
         let tls = tls(&world.authority, Some(&client), &[offered]);
-        let peer = Peer::new(Method::Tls, crate::peer::Within::Nothing, tls);
+        let peer = peer::peer(Method::Tls, crate::peer::Within::Nothing, tls);
         peer.run(&context, world.origin(), &world.people, after(1)).accepted();
         let mut origin = world.origin();
         origin.wall = A_YEAR_LATER;
