@@ -5,6 +5,7 @@
 //! | [`key`] | the key ring |
 //! | [`class`], [`account`], [`gateway`], [`network`], [`device`], [`login`] | the records, one module each |
 //! | [`record`] | the roaming record that joins them |
+//! | [`usage`], [`session`] | what was accounted, from the ledger |
 //! | [`exchange`] | CSV, out and in |
 //! | [`find`] | how records are addressed, and what is said of one that is not there |
 //! | [`names`] | names for identifiers, so that people see no numbers |
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
+use homeward_ledger::LedgerReader;
 use homeward_store::{
     Error, KeyFileError, KeyRing, OpenError, SealError, SqliteOptions, SqliteStore, Store,
 };
@@ -38,7 +40,9 @@ mod names;
 mod network;
 mod record;
 mod secret;
+mod session;
 mod spelling;
+mod usage;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples, from nothing to a device that roams:
@@ -103,6 +107,12 @@ enum AdminCommand {
     /// The roaming record: device, network, account, class and home gateway, joined
     #[command(subcommand)]
     Record(record::Verb),
+    /// What was used: by account, device and log-in, and for billing
+    #[command(subcommand)]
+    Usage(usage::Verb),
+    /// Sessions, as NASes report them
+    #[command(subcommand)]
+    Session(session::Verb),
     /// Write records as CSV
     Export(exchange::ExportArgs),
     /// Read records from CSV
@@ -180,22 +190,27 @@ async fn carry_out(
         AdminCommand::Device(verb) => device::run(verb, cx).await,
         AdminCommand::Login(verb) => login::run(verb, cx).await,
         AdminCommand::Record(verb) => record::run(verb, cx).await,
+        AdminCommand::Usage(verb) => usage::run(verb, place, cx).await,
+        AdminCommand::Session(verb) => session::run(verb, place, cx).await,
         AdminCommand::Export(args) => exchange::export(args, cx).await,
         AdminCommand::Import(args) => exchange::import(args, cx).await,
     }
 }
 
-/// The datastore's two files.
+/// The datastore's two files, and the ledger.
 pub(crate) struct Place {
     database: PathBuf,
     key_file: PathBuf,
+    ledger: PathBuf,
 }
 
 impl PlaceArgs {
     fn resolve(&self) -> anyhow::Result<Place> {
         let config = match (&self.database, &self.key_file) {
             (Some(database), Some(key_file)) => {
-                return Ok(Place { database: database.clone(), key_file: key_file.clone() });
+                let ledger = database.with_file_name(Config::LEDGER);
+                let (database, key_file) = (database.clone(), key_file.clone());
+                return Ok(Place { database, key_file, ledger });
             }
             (None, None) => match &self.config {
                 Some(path) => Config::load(path)?,
@@ -209,7 +224,8 @@ impl PlaceArgs {
                 return Err(half).exit(Exit::Usage);
             }
         };
-        Ok(Place { database: config.store.path, key_file: config.store.key_file })
+        let ledger = config.ledger();
+        Ok(Place { database: config.store.path, key_file: config.store.key_file, ledger })
     }
 }
 
@@ -227,6 +243,18 @@ impl Place {
             .exit(Exit::NoInput),
             other => Ok(other?),
         }
+    }
+}
+
+impl Place {
+    /// The ledger, to read it.
+    async fn ledger(&self) -> anyhow::Result<LedgerReader> {
+        if !self.ledger.exists() {
+            let path = self.ledger.display();
+            let none = anyhow!("no ledger at {path}; `homeward core` makes it when it starts");
+            return Err(none).exit(Exit::NoInput);
+        }
+        LedgerReader::open(&self.ledger).await.exit(Exit::Config)
     }
 }
 

@@ -92,8 +92,12 @@ async fn run_roles(
 ) -> anyhow::Result<()> {
     let store: Arc<dyn Store> = Arc::new(config.open_store().await?);
     let mut process = Process::new("core", env!("CARGO_PKG_VERSION"));
-    let aaa =
-        homeward_aaa::start(config.aaa, Arc::clone(&store), process.metrics(), shutdown.clone());
+    let base = homeward_aaa::Base {
+        store: Arc::clone(&store),
+        ledger: config.ledger(),
+        class_keys: config.keys()?.derive(homeward_aaa::class::PURPOSE),
+    };
+    let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
     let aaa = aaa.await?;
     process.add(aaa);
     if config.controller.is_on() {

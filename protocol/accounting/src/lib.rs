@@ -37,7 +37,7 @@ mod decode;
 
 pub use decode::RecordError;
 pub use figures::Figures;
-pub use quota::{Day, Period, Standing, Used};
+pub use quota::{Day, DayError, Period, Standing, Used};
 pub use record::{Identity, Kind, Nas, Private, Record};
 pub use session::{Applied, Cause, Closing, ClosingKind, End, Facts, News, Phase, Place, Session};
 pub use settings::Settings;

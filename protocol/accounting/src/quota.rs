@@ -1,6 +1,7 @@
 //! Periods, and whether a quota is spent in one.
 
 use std::fmt;
+use std::str::FromStr;
 
 use homeward_model::{Quota, QuotaPeriod, UnixTime};
 
@@ -55,6 +56,32 @@ impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.civil();
         write!(f, "{year:04}-{month:02}-{day:02}")
+    }
+}
+
+/// A text that is no day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a day is written as 2026-01-31")]
+pub struct DayError;
+
+impl FromStr for Day {
+    type Err = DayError;
+
+    fn from_str(text: &str) -> Result<Self, DayError> {
+        let mut parts = text.splitn(3, '-');
+        let mut next = || parts.next().and_then(|part| part.parse::<i64>().ok()).ok_or(DayError);
+        let (year, month, of_month) = (next()?, next()?, next()?);
+        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
+            return Err(DayError);
+        }
+        // Months counted from March; see `civil`.
+        let (year, from_march) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+        let of_year = (153 * from_march + 2) / 5 + of_month - 1;
+        let days = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+        let day = Self(era * 146_097 + days - 719_468);
+        // The 31st of February is some day in March.
+        if day.to_string() == text { Ok(day) } else { Err(DayError) }
     }
 }
 
@@ -197,6 +224,29 @@ mod tests {
     }
 
     #[test]
+    fn a_day_reads_as_it_prints_and_what_is_none_is_refused() {
+        for day in (0..2_900_000).step_by(17).map(Day) {
+            assert_eq!(day.to_string().parse(), Ok(day));
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-11",
+            "2026-2-01",
+            "2026-02-30",
+            "2026-13-01",
+            "2026-01-00",
+            "02026-01-01",
+            "2026-01-01-01",
+            "x-y-z",
+            "1969-12-31",
+            "99999999999-01-01",
+        ] {
+            assert_eq!(text.parse::<Day>(), Err(DayError), "{text}");
+        }
+    }
+
+    #[test]
     fn every_day_is_in_exactly_one_period_of_each_kind() {
         for kind in [QuotaPeriod::Day, QuotaPeriod::Week, QuotaPeriod::Month] {
             let mut last = Period::of(kind, Day(0).start());
@@ -230,7 +280,11 @@ mod tests {
         used.add(u64::MAX, saturday.plus(3));
         assert_eq!(of(&used, saturday.plus(3)), [u64::MAX; 3]);
         assert_eq!(Used::since(at(saturday)).to_string(), "2026-11-01");
-        assert_eq!(Used::since(at(Day(20_789))).to_string(), "2026-11-30", "of a week that began before");
+        assert_eq!(
+            Used::since(at(Day(20_789))).to_string(),
+            "2026-11-30",
+            "of a week that began before"
+        );
     }
 
     #[test]

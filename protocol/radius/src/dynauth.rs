@@ -1,8 +1,10 @@
 //! Disconnect-Request, both sides (RFC 5176): the core tells a gateway to end a device's session.
 //!
-//! The core has a [`Sender`], the gateway a [`Receiver`]. A session is named by the device's MAC
-//! address (User-Name and Calling-Station-Id) and the gateway by its name (NAS-Identifier).
-//! Event-Timestamp and Message-Authenticator are always there and always demanded.
+//! The core has a [`Sender`], the gateway a [`Receiver`]. A session that was let in by a look-up is
+//! named by the device's MAC address (User-Name and Calling-Station-Id), one that was let in by a
+//! log-in by its name, device and Acct-Session-Id, as far as the NAS told; the gateway by its name
+//! (NAS-Identifier). Event-Timestamp and Message-Authenticator are always there and always
+//! demanded.
 
 mod receiver;
 mod sender;
@@ -16,6 +18,49 @@ use crate::dictionary::standard;
 use crate::lookup::{Spelled, parse_mac};
 use crate::packet::{Packet, integer};
 use crate::{AttributeList, DecodeError, EncodeError};
+
+/// "End the session of this log-in at this NAS": with what the NAS itself said of it, for it has
+/// to match all of it (RFC 5176 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginDisconnect<'a> {
+    /// The log-in's name, as the Access-Accept gave it.
+    pub user_name: &'a str,
+    /// The device.
+    pub station: Option<Mac>,
+    /// Acct-Session-Id.
+    pub session_id: Option<&'a str>,
+    /// NAS-Identifier.
+    pub nas_identifier: Option<&'a str>,
+    /// When it was said; whole seconds are kept.
+    pub at: UnixTime,
+}
+
+impl LoginDisconnect<'_> {
+    /// The attributes of the Disconnect-Request.
+    ///
+    /// # Errors
+    /// If one is empty or over 253 octets.
+    pub fn attributes(&self) -> Result<AttributeList, EncodeError> {
+        let mut list = AttributeList::new();
+        list.push(standard::USER_NAME, self.user_name.as_bytes())?;
+        if let Some(station) = self.station {
+            list.push(standard::CALLING_STATION_ID, Spelled::dashed(station).as_bytes())?;
+        }
+        if let Some(session_id) = self.session_id {
+            list.push(standard::ACCT_SESSION_ID, session_id.as_bytes())?;
+        }
+        if let Some(name) = self.nas_identifier {
+            list.push(standard::NAS_IDENTIFIER, name.as_bytes())?;
+        }
+        push_timestamp(&mut list, self.at)?;
+        Ok(list)
+    }
+}
+
+/// 32 bits, unsigned (RFC 2869 5.3): good until 2106.
+fn push_timestamp(list: &mut AttributeList, at: UnixTime) -> Result<(), EncodeError> {
+    list.push_integer(standard::EVENT_TIMESTAMP, u32::try_from(at.seconds()).unwrap_or_default())
+}
 
 /// "End this device's session at this gateway."
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +83,7 @@ impl<'a> Disconnect<'a> {
         list.push(standard::USER_NAME, Spelled::plain(self.mac).as_bytes())?;
         list.push(standard::CALLING_STATION_ID, Spelled::dashed(self.mac).as_bytes())?;
         list.push(standard::NAS_IDENTIFIER, self.nas_identifier.as_bytes())?;
-        // 32 bits, unsigned (RFC 2869 5.3): good until 2106.
-        let seconds = u32::try_from(self.at.seconds()).unwrap_or_default();
-        list.push_integer(standard::EVENT_TIMESTAMP, seconds)?;
+        push_timestamp(&mut list, self.at)?;
         Ok(list)
     }
 

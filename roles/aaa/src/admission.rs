@@ -1,15 +1,16 @@
-//! Whether a log-in that was proven is let in, and on what terms: a pure function of the
-//! projection, the gateway and the station.
+//! Whether a log-in that was proven is let in, and on what terms: a pure function of what is
+//! known, the gateway and the station.
 
 use std::sync::Arc;
 
 use homeward_eap::Denied;
+use homeward_ledger::User;
 use homeward_model::service::Seconds;
 use homeward_model::{
     Account, AccountId, ClassOfService, Coverage, Gateway, Login, Mac, ServiceTerms, Status,
-    UnixTime,
 };
 
+use crate::decision::Known;
 use crate::projection::Projection;
 
 /// What a log-in is granted.
@@ -26,9 +27,9 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// RADIUS Class: what accounting is recognised by.
-    pub fn class(&self) -> Vec<u8> {
-        format!("hl:{}:{}", self.account, self.login.id).into_bytes()
+    /// Who uses it.
+    pub fn user(&self) -> User {
+        User::Login(self.login.id)
     }
 
     /// Chargeable-User-Identity (RFC 4372): the account, by a number that says nothing elsewhere.
@@ -43,12 +44,12 @@ impl Admission {
 ///
 /// Why not.
 pub fn admit(
-    p: &Projection,
+    known: &Known<'_>,
     gateway: &Gateway,
     login: &Arc<Login>,
     station: Option<Mac>,
-    wall: UnixTime,
 ) -> Result<Admission, Denied> {
+    let (p, wall) = (known.records, known.now);
     let account = p.account(login.account).ok_or(Denied::Suspended)?;
     let class = p.class(account.class).ok_or(Denied::Suspended)?;
     if login.status == Status::Suspended || account.status == Status::Suspended {
@@ -70,6 +71,11 @@ pub fn admit(
     };
     if gateway.status == Status::Suspended || !covered(p, gateway, account, class) {
         return Err(Denied::NotHere);
+    }
+    if let Some(quota) = &class.terms.quota
+        && known.usage.standing(User::Login(login.id), quota, wall).spent
+    {
+        return Err(Denied::Quota);
     }
     let login = Arc::clone(login);
     Ok(Admission { login, account: account.id, terms: class.terms, at_most })
@@ -93,12 +99,34 @@ fn covered(p: &Projection, gateway: &Gateway, account: &Account, class: &ClassOf
 mod tests {
     use super::*;
     use crate::testing::{self, FAR, GATEWAY, HOME, MAC};
-    use homeward_model::GatewayId;
+    use crate::usage::Usage;
+    use homeward_accounting::{Day, Figures};
+    use homeward_model::{GatewayId, Quota, QuotaPeriod, UnixTime};
 
     const NOW: UnixTime = UnixTime(1_000_000);
 
     fn ask(p: &Projection, gateway: GatewayId, login: Login) -> Result<Admission, Denied> {
-        admit(p, p.gateway(gateway).unwrap(), &Arc::new(login), Some(MAC), NOW)
+        let usage = Usage::default();
+        admit(&known(p, &usage), p.gateway(gateway).unwrap(), &Arc::new(login), Some(MAC))
+    }
+
+    fn known<'a>(p: &'a Projection, usage: &'a Usage) -> Known<'a> {
+        Known { records: p, usage, now: NOW }
+    }
+
+    #[test]
+    fn who_has_used_the_quota_is_refused() {
+        let mut p = testing::projection();
+        let mut class = testing::class(Coverage::Local);
+        class.terms.quota = Some(Quota { octets: 1000, period: QuotaPeriod::Month });
+        p.put_class(class);
+        let (usage, login) = (Usage::default(), Arc::new(testing::login()));
+        let home = p.gateway(HOME).unwrap();
+        let used = |octets| Figures { input: octets, ..Figures::ZERO };
+        usage.add(User::Login(login.id), &used(999), Day::of(NOW));
+        assert!(admit(&known(&p, &usage), home, &login, None).is_ok());
+        usage.add(User::Login(login.id), &used(1), Day::of(NOW));
+        assert_eq!(admit(&known(&p, &usage), home, &login, None).unwrap_err(), Denied::Quota);
     }
 
     #[test]
@@ -127,8 +155,10 @@ mod tests {
         assert_eq!(ask(&p, HOME, other).unwrap_err(), Denied::WrongStation);
         let bound = Arc::new(Login { mac: Some(MAC), ..login() });
         let home = p.gateway(HOME).unwrap();
-        assert_eq!(admit(&p, home, &bound, None, NOW).unwrap_err(), Denied::NoStation);
-        assert!(admit(&p, home, &bound, Some(MAC), NOW).is_ok());
+        let usage = Usage::default();
+        let denied = admit(&known(&p, &usage), home, &bound, None).unwrap_err();
+        assert_eq!(denied, Denied::NoStation);
+        assert!(admit(&known(&p, &usage), home, &bound, Some(MAC)).is_ok());
         p.put_account(testing::suspended_account());
         assert_eq!(ask(&p, HOME, login()).unwrap_err(), Denied::Suspended);
         p.put_account(testing::account());

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use homeward_model::{Secret, Verifier};
-use homeward_transport::Waker;
 
+use crate::desk::Desk;
 use crate::password;
 
 /// A password to check.
@@ -20,29 +20,7 @@ pub(crate) struct Job {
     /// What came.
     pub(crate) password: Secret,
     /// Where the answer goes.
-    pub(crate) desk: Arc<Desk>,
-}
-
-/// Where a worker finds its answers.
-pub(crate) struct Desk {
-    answers: Mutex<Vec<(u64, bool)>>,
-    waker: Waker,
-}
-
-impl Desk {
-    pub(crate) fn new(waker: Waker) -> Self {
-        Self { answers: Mutex::default(), waker }
-    }
-
-    /// The answers so far: a job's number, and whether the password is right.
-    pub(crate) fn take(&self) -> Vec<(u64, bool)> {
-        std::mem::take(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn put(&self, number: u64, right: bool) {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((number, right));
-        self.waker.wake();
-    }
+    pub(crate) desk: Arc<Desk<bool>>,
 }
 
 /// The threads that check. Clones are one and the same; they end with the last one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use homeward_daemon::{Invalid, Period};
 use serde::Deserialize;
 
+use crate::accounting::AccountingConfig;
 use crate::eap::EapConfig;
 
 /// `[aaa]`: the RADIUS server. Its clients are the gateways of the datastore.
@@ -38,6 +39,8 @@ pub struct Config {
     pub password_queue: usize,
     /// EAP.
     pub eap: EapConfig,
+    /// Accounting.
+    pub accounting: AccountingConfig,
 }
 
 impl Default for Config {
@@ -56,6 +59,7 @@ impl Default for Config {
             password_threads: 1,
             password_queue: 64,
             eap: EapConfig::default(),
+            accounting: AccountingConfig::default(),
         }
     }
 }
@@ -83,6 +87,7 @@ impl Config {
             return Err(Invalid::new("aaa.password_threads", "use 1 to 256"));
         }
         self.eap.check()?;
+        self.accounting.check()?;
         if self.grants < 16 {
             return Err(Invalid::new("aaa.grants", "use at least 16"));
         }

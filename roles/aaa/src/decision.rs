@@ -1,12 +1,34 @@
-//! The answer to a look-up: a pure function of the projection, the gateway that asks, and the
+//! The answer to a look-up: a pure function of what is known, the gateway that asks, and the
 //! question.
 
+use homeward_ledger::User;
 use homeward_model::{
-    Anchor, Device, DeviceKey, Gateway, Grant, Mac, Network, Refusal, RefusalReason, Security,
-    ServiceTerms, Ssid, Status,
+    Anchor, Device, DeviceId, DeviceKey, Gateway, Grant, Mac, Network, Refusal, RefusalReason,
+    Security, ServiceTerms, Ssid, Status, UnixTime,
 };
 
 use crate::projection::Projection;
+use crate::usage::Usage;
+
+/// What decisions are made on.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The records.
+    pub records: &'a Projection,
+    /// What everybody has used.
+    pub usage: &'a Usage,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// What is granted, and to which device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The device.
+    pub device: DeviceId,
+    /// The grant; its Class is yet to be signed.
+    pub grant: Grant,
+}
 
 /// Decides whether `gateway` may serve the device `mac` under `ssid`.
 ///
@@ -14,7 +36,13 @@ use crate::projection::Projection;
 ///
 /// The [`Refusal`] carries a Reply-Message that tells an operator what to look at. It goes to
 /// authenticated gateways only, so it may be exact.
-pub fn decide(p: &Projection, gateway: &Gateway, mac: Mac, ssid: &Ssid) -> Result<Grant, Refusal> {
+pub fn decide(
+    known: &Known<'_>,
+    gateway: &Gateway,
+    mac: Mac,
+    ssid: &Ssid,
+) -> Result<Granted, Refusal> {
+    let p = known.records;
     if gateway.status == Status::Suspended {
         return refuse(
             RefusalReason::GatewaySuspended,
@@ -33,13 +61,13 @@ pub fn decide(p: &Projection, gateway: &Gateway, mac: Mac, ssid: &Ssid) -> Resul
     }
     // A MAC may be at home in several networks, and several homes may share an SSID: the best
     // answer wins, and of equal ones the network that lives behind the gateway that asks.
-    let mut best: Option<Result<Grant, Refusal>> = None;
+    let mut best: Option<Result<Granted, Refusal>> = None;
     for device in devices {
         let Some(network) = p.network(device.network).filter(|n| n.ssid == *ssid) else { continue };
-        let answer = one(p, gateway, device, network);
+        let answer = one(known, gateway, device, network);
         let better = match (&best, &answer) {
             (None, _) | (Some(Err(_)), Ok(_)) => true,
-            (Some(Ok(old)), Ok(new)) => new.at_home && !old.at_home,
+            (Some(Ok(old)), Ok(new)) => new.grant.at_home && !old.grant.at_home,
             (Some(_), Err(_)) => false,
         };
         if better {
@@ -55,11 +83,12 @@ pub fn decide(p: &Projection, gateway: &Gateway, mac: Mac, ssid: &Ssid) -> Resul
 }
 
 fn one(
-    p: &Projection,
+    known: &Known<'_>,
     gateway: &Gateway,
     device: &Device,
     network: &Network,
-) -> Result<Grant, Refusal> {
+) -> Result<Granted, Refusal> {
+    let p = known.records;
     let Some(account) = p.account(network.account) else {
         return refuse(RefusalReason::Other, format!("network {} has no account", network.id));
     };
@@ -114,6 +143,17 @@ fn one(
             ),
         );
     }
+    // At home nobody counts.
+    if let Some(quota) = class.terms.quota.filter(|_| !at_home) {
+        let standing = known.usage.standing(User::Device(device.id), &quota, known.now);
+        if standing.spent {
+            let message = format!(
+                "device {} has used its {} octets of the {}; the next begin on {}",
+                device.id, quota.octets, quota.period, standing.renews
+            );
+            return refuse(RefusalReason::QuotaSpent, message);
+        }
+    }
     let key = match (&device.key, network.security) {
         (_, Security::Enterprise) => {
             return refuse(
@@ -143,15 +183,16 @@ fn one(
     };
     // Without a home gateway there is nowhere to tunnel to.
     let anchor = if network.gateway.is_none() { Anchor::Local } else { class.terms.anchor };
-    Ok(Grant {
+    let grant = Grant {
         network: network.id,
         ssid: network.ssid,
         security: network.security,
         key,
         terms: ServiceTerms { anchor, ..class.terms },
         at_home,
-        class: format!("hw:{}:{}", network.id, device.id).into_bytes(),
-    })
+        class: Vec::new(),
+    };
+    Ok(Granted { device: device.id, grant })
 }
 
 fn refuse<T>(reason: RefusalReason, message: String) -> Result<T, Refusal> {
@@ -162,10 +203,38 @@ fn refuse<T>(reason: RefusalReason, message: String) -> Result<T, Refusal> {
 mod tests {
     use super::*;
     use crate::testing::{self, FAR, GATEWAY, HOME, MAC};
-    use homeward_model::{Coverage, DeviceId, GatewayId, NetworkId, Psk};
+    use homeward_accounting::{Day, Figures};
+    use homeward_model::{
+        Coverage, DeviceId, GatewayId, LoginId, NetworkId, Psk, Quota, QuotaPeriod,
+    };
+
+    const NOW: UnixTime = UnixTime(1_800_000_000_000);
 
     fn ask(p: &Projection, gateway: GatewayId) -> Result<Grant, RefusalReason> {
-        decide(p, p.gateway(gateway).unwrap(), MAC, &testing::ssid()).map_err(|r| r.reason)
+        ask_with(p, &Usage::default(), gateway)
+    }
+
+    fn ask_with(p: &Projection, usage: &Usage, gateway: GatewayId) -> Result<Grant, RefusalReason> {
+        let known = Known { records: p, usage, now: NOW };
+        let decided = decide(&known, p.gateway(gateway).unwrap(), MAC, &testing::ssid());
+        decided.map(|granted| granted.grant).map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn who_has_used_the_quota_is_refused_until_the_next_period_but_not_at_home() {
+        let mut p = testing::projection();
+        let mut class = testing::class(Coverage::Local);
+        class.terms.quota = Some(Quota { octets: 1000, period: QuotaPeriod::Day });
+        p.put_class(class);
+        let (usage, user) = (Usage::default(), User::Device(testing::device().id));
+        let used = |octets| Figures { input: octets, ..Figures::ZERO };
+        usage.add(user, &used(5000), Day::of(NOW).plus(-1));
+        usage.add(user, &used(999), Day::of(NOW));
+        usage.add(User::Login(LoginId(user.parts().1)), &used(5000), Day::of(NOW));
+        assert!(ask_with(&p, &usage, GATEWAY).is_ok());
+        usage.add(user, &Figures { output: 1, ..Figures::ZERO }, Day::of(NOW));
+        assert_eq!(ask_with(&p, &usage, GATEWAY), Err(RefusalReason::QuotaSpent));
+        assert!(ask_with(&p, &usage, HOME).is_ok());
     }
 
     #[test]
@@ -181,9 +250,11 @@ mod tests {
     fn an_unknown_mac_and_a_wrong_ssid_are_told_apart() {
         let p = testing::projection();
         let gateway = p.gateway(GATEWAY).unwrap();
+        let known = Known { records: &p, usage: &Usage::default(), now: NOW };
         let stranger = Mac::new([2, 0, 0, 0, 9, 9]);
-        let reason =
-            |mac, ssid: &str| decide(&p, gateway, mac, &ssid.parse().unwrap()).unwrap_err().reason;
+        let reason = |mac, ssid: &str| {
+            decide(&known, gateway, mac, &ssid.parse().unwrap()).unwrap_err().reason
+        };
         assert_eq!(reason(stranger, "Elm Street 17"), RefusalReason::UnknownDevice);
         assert_eq!(reason(MAC, "Elm Street 18"), RefusalReason::WrongSsid);
     }

@@ -8,17 +8,17 @@ use homeward_model::{Gateway, Login, Nai, Secret, Verifier};
 use ring::digest::{Context, SHA256};
 
 use crate::admission::admit;
-use crate::projection::Projection;
+use crate::decision::Known;
 
-/// The projection, seen by a gateway.
+/// What is known, seen by a gateway.
 pub(crate) struct Here<'p> {
-    pub(crate) projection: &'p Projection,
+    pub(crate) known: Known<'p>,
     pub(crate) gateway: &'p Gateway,
 }
 
 impl Here<'_> {
     fn login(&self, identity: &Identity) -> Option<&Arc<Login>> {
-        self.projection.login(&identity.as_str().parse::<Nai>().ok()?)
+        self.known.records.login(&identity.as_str().parse::<Nai>().ok()?)
     }
 }
 
@@ -50,7 +50,7 @@ impl Directory for Here<'_> {
     }
 
     fn decoy(&self, _: &Identity) -> Decoy {
-        if self.projection.is_mostly_slow() { Decoy::Caller } else { Decoy::NtHash }
+        if self.known.records.is_mostly_slow() { Decoy::Caller } else { Decoy::NtHash }
     }
 
     fn stamp(&self, login: &Arc<Login>) -> [u8; 16] {
@@ -68,7 +68,7 @@ impl Directory for Here<'_> {
 
     fn may(&self, login: &Arc<Login>, attempt: &Attempt) -> Result<(), Denied> {
         let Attempt { station, wall, .. } = *attempt;
-        admit(self.projection, self.gateway, login, station, wall).map(|_| ())
+        admit(&Known { now: wall, ..self.known }, self.gateway, login, station).map(|_| ())
     }
 }
 

@@ -45,6 +45,7 @@ struct Inner {
     disconnects: Family<Outcome, Counter>,
     changes: Counter,
     records: Family<Reason, Gauge>,
+    accounting: Family<Outcome, Counter>,
 }
 
 /// The counts of look-ups, for `status`.
@@ -82,6 +83,7 @@ impl Figures {
             disconnects: Family::default(),
             changes: Counter::default(),
             records: Family::default(),
+            accounting: Family::default(),
         };
         let registry = metrics.registry().sub_registry_with_prefix("aaa");
         registry.register("requests", "Requests answered, by outcome", lookups);
@@ -110,6 +112,11 @@ impl Figures {
             inner.changes.clone(),
         );
         registry.register("records", "Records in memory, by kind", inner.records.clone());
+        registry.register(
+            "accounting_records",
+            "Records of NASes, by what became of them",
+            inner.accounting.clone(),
+        );
         Self(Arc::new(inner))
     }
 
@@ -155,6 +162,11 @@ impl Figures {
 
     pub(crate) fn disconnect(&self, outcome: &'static str) {
         self.0.disconnects.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// What became of a record of a NAS.
+    pub(crate) fn record(&self, outcome: &'static str) {
+        self.0.accounting.get_or_create(&Outcome { outcome }).inc();
     }
 
     pub(crate) fn changed(&self, counts: crate::projection::Counts) {

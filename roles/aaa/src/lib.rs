@@ -2,6 +2,7 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`accounting`] | what NASes report: into the ledger, and answered once it is on disk |
 //! | [`admission`] | whether a log-in is let in: a pure function |
 //! | [`password`] | passwords, held against what is stored |
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
@@ -9,6 +10,9 @@
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
 //! | [`watch`] | keeps the projection as the store is |
+//! | [`usage`] | what everybody has used, in memory |
+//! | [`class`] | the Class that joins accounting to what was let in |
+//! | `front`, `desk` | what workers do before they know what a datagram says, and after |
 //! | [`decision`] | the answer to a look-up: a pure function |
 //! | [`server`] | a worker: datagrams in, answers out |
 //! | [`grants`] | who was told to serve whom |
@@ -17,14 +21,18 @@
 //! | [`service`] | the loop around them: sockets, status, stop |
 #![forbid(unsafe_code)]
 
+pub mod accounting;
 pub mod admission;
 mod checker;
+pub mod class;
 pub mod config;
 mod conversations;
 pub mod decision;
+mod desk;
 mod directory;
 pub mod eap;
 pub mod figures;
+mod front;
 pub mod grants;
 pub mod login;
 pub mod password;
@@ -34,7 +42,8 @@ pub mod server;
 pub mod service;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 pub mod watch;
 
 pub use config::Config;
-pub use service::start;
+pub use service::{Base, start};

@@ -7,15 +7,16 @@ use homeward_eap::{
     Context, Conversation, Denied, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
-use homeward_model::{
-    Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, UnixTime, Verifier,
-};
+use homeward_model::{Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, Verifier};
 use homeward_radius::LoginRequest;
 use homeward_radius::login::{Admitted, Chap, Proof};
 
 use crate::admission::{Admission, admit};
-use crate::checker::{Checker, Desk, Job};
+use crate::checker::{Checker, Job};
+use crate::class::Signer;
 use crate::conversations::{Conversations, Held, State};
+use crate::decision::Known;
+use crate::desk::Desk;
 use crate::directory::{Here, slow_hash};
 use crate::password;
 use crate::projection::{Client, Projection};
@@ -74,7 +75,7 @@ impl Accept {
         }
     }
 
-    pub(crate) fn login(&self) -> &Login {
+    pub(crate) fn login(&self) -> &Arc<Login> {
         &self.admission.login
     }
 }
@@ -134,27 +135,27 @@ pub(crate) struct Logins {
     eap: Option<Arc<Context>>,
     conversations: Conversations,
     checker: Checker,
-    desk: Option<Arc<Desk>>,
+    desk: Option<Arc<Desk<bool>>>,
     pending: BTreeMap<u64, Pending>,
     next: u64,
 }
 
 /// What all questions are answered with.
 pub(crate) struct Scene<'a> {
-    pub(crate) projection: &'a Projection,
+    pub(crate) known: Known<'a>,
+    pub(crate) signer: &'a Signer,
     pub(crate) client: &'a Client,
     pub(crate) now: Instant,
-    pub(crate) wall: UnixTime,
 }
 
 impl Scene<'_> {
     /// Whether a log-in that was proven is let in: as its record is now, for it may have changed
     /// while the password was being checked.
     fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
-        let now = self.projection.login(&login.name);
+        let now = self.known.records.login(&login.name);
         let now = now.filter(|now| now.id == login.id && now.verifier == login.verifier);
         let login = now.ok_or(Denied::Suspended)?;
-        admit(self.projection, &self.client.gateway, login, station, self.wall)
+        admit(&self.known, &self.client.gateway, login, station)
     }
 }
 
@@ -172,7 +173,7 @@ impl Logins {
     }
 
     /// Where the answers of slow checks come to.
-    pub(crate) fn at(&mut self, desk: Arc<Desk>) {
+    pub(crate) fn at(&mut self, desk: Arc<Desk<bool>>) {
         self.desk = Some(desk);
     }
 
@@ -248,7 +249,7 @@ impl Logins {
                 let origin = Origin {
                     station: request.station,
                     framed_mtu: request.framed_mtu.map(u32::from),
-                    wall: scene.wall,
+                    wall: scene.known.now,
                 };
                 let mut begun = Box::new(Conversation::new(context, origin, scene.now));
                 let state: State = entropy.octets();
@@ -261,7 +262,7 @@ impl Logins {
                 (state, begun)
             }
         };
-        let here = Here { projection: scene.projection, gateway: &scene.client.gateway };
+        let here = Here { known: scene.known, gateway: &scene.client.gateway };
         let step = conversation.handle(response, &here, scene.now, entropy);
         let first = request.state.is_none();
         self.step(scene, step, state, conversation, station, wants_cui, first)
@@ -293,7 +294,7 @@ impl Logins {
                 Ok(admission) => {
                     let eap = Some((accepted.packet, accepted.msk));
                     let method = accepted.method.label();
-                    self.accept(admission, eap, wants_cui, method, accepted.resumed)
+                    self.accept(scene, admission, eap, wants_cui, method, accepted.resumed)
                 }
                 Err(denied) => Verdict::Reject {
                     eap: accepted.packet.get(1).map(|identifier| packet::failure(*identifier)),
@@ -320,10 +321,10 @@ impl Logins {
         request: &LoginRequest<'_>,
         password: &[u8],
     ) -> Verdict {
-        let login = find(scene.projection, request.user_name);
+        let login = find(scene.known.records, request.user_name);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
-            None if scene.projection.is_mostly_slow() => None,
+            None if scene.known.records.is_mostly_slow() => None,
             // As much work as for a name that somebody has.
             None => {
                 let _ = password::is_right(&nobodys(), password);
@@ -342,7 +343,7 @@ impl Logins {
     }
 
     fn chap(&self, scene: &Scene<'_>, request: &LoginRequest<'_>, chap: &Chap<'_>) -> Verdict {
-        let login = find(scene.projection, request.user_name);
+        let login = find(scene.known.records, request.user_name);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
             Some(_) => return Verdict::Reject { eap: None, why: Why::NotForChap },
@@ -370,13 +371,14 @@ impl Logins {
             Some(login) => scene.admit(login, station).map_err(Reason::Denied),
         };
         match outcome {
-            Ok(admission) => self.accept(admission, None, wants_cui, method, false),
+            Ok(admission) => self.accept(scene, admission, None, wants_cui, method, false),
             Err(reason) => Verdict::Reject { eap: None, why: Why::Reason(reason) },
         }
     }
 
     fn accept(
         &self,
+        scene: &Scene<'_>,
         admission: Admission,
         eap: Option<(Vec<u8>, Msk)>,
         wants_cui: bool,
@@ -384,7 +386,7 @@ impl Logins {
         resumed: bool,
     ) -> Verdict {
         Verdict::Accept(Box::new(Accept {
-            class: admission.class(),
+            class: scene.signer.sign(scene.client.gateway.id, admission.user()),
             cui: wants_cui.then(|| admission.chargeable()),
             interim: self.settings.interim,
             admission,
@@ -431,14 +433,19 @@ fn nobodys() -> Verifier {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
+    use std::sync::LazyLock;
 
     use homeward_daemon::SystemEntropy;
-    use homeward_model::{GatewayId, LoginId, Status};
+    use homeward_model::{GatewayId, LoginId, Status, UnixTime};
     use homeward_radius::dictionary::standard;
     use homeward_radius::{Builder, Code, Packet};
 
     use super::*;
     use crate::testing::{self, GATEWAY, HOME};
+    use crate::usage::Usage;
+
+    static NOTHING_USED: LazyLock<Usage> = LazyLock::new(Usage::default);
+    static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new([[1; 32]]));
 
     const NAME: &str = "fred@example.net";
     const PASSWORD: &str = "correct horse";
@@ -450,7 +457,7 @@ mod tests {
         Login { id, name, verifier: verifier.unwrap(), ..testing::login() }
     }
 
-    fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk>) {
+    fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk<bool>>) {
         let settings = Settings { conversations: 8, checks, interim: Seconds(300) };
         let checker = Checker::start(NonZeroUsize::MIN, queue).unwrap();
         let mut logins = Logins::new(settings, None, checker);
@@ -475,11 +482,13 @@ mod tests {
 
     fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
         let client = p.client(gateway).unwrap();
-        Scene { projection: p, client, now: Instant::ORIGIN, wall: UnixTime(0) }
+        let (usage, signer) = (&*NOTHING_USED, &*SIGNER);
+        let known = Known { records: p, usage, now: UnixTime(0) };
+        Scene { known, signer, client, now: Instant::ORIGIN }
     }
 
     /// Waits for the answer of a check.
-    fn answer(desk: &Desk) -> (u64, bool) {
+    fn answer(desk: &Desk<bool>) -> (u64, bool) {
         loop {
             if let Some(answer) = desk.take().pop() {
                 return answer;

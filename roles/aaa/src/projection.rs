@@ -61,6 +61,11 @@ impl Projection {
         self.by_name.get(name)
     }
 
+    /// Who pays for a log-in.
+    pub fn account_of(&self, login: LoginId) -> Option<AccountId> {
+        self.by_name.get(self.logins.get(&login)?).map(|login| login.account)
+    }
+
     /// Whether most passwords take long to check: then that of a name that nobody has is to, too.
     pub fn is_mostly_slow(&self) -> bool {
         self.slow * 2 > self.by_name.len()
@@ -85,6 +90,11 @@ impl Projection {
     /// The class of service with that id.
     pub fn class(&self, id: ClassId) -> Option<&ClassOfService> {
         self.classes.get(&id)
+    }
+
+    /// All classes of service.
+    pub fn classes(&self) -> impl Iterator<Item = &ClassOfService> {
+        self.classes.values()
     }
 
     /// The gateway with that id.

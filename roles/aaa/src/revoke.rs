@@ -5,16 +5,18 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use homeward_daemon::{Shutdown, SystemClock, SystemEntropy};
-use homeward_model::{Clock, Name};
+use homeward_model::{Clock, Name, UnixTime};
 use homeward_radius::dynauth::{
-    Disconnect, DisconnectId, ErrorCause, SendError, Sender, SenderEvent, SenderSettings,
+    Disconnect, DisconnectId, ErrorCause, LoginDisconnect, SendError, Sender, SenderEvent,
+    SenderSettings,
 };
+use homeward_radius::{AttributeList, EncodeError};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::figures::Figures;
 use crate::grants::Revocation;
-use crate::projection::Projection;
+use crate::projection::{Client, Projection};
 
 /// The task that sends them.
 pub struct Revoker {
@@ -116,16 +118,16 @@ impl Revoker {
             self.figures.disconnect("gateway-deleted");
             return true;
         };
-        let disconnect = Disconnect {
-            mac: revocation.mac,
-            nas_identifier: client.gateway.name.as_str(),
-            at: SystemClock.unix(),
-        };
         let to = SocketAddr::new(revocation.host, self.port);
         let now = SystemClock.now();
-        match self.sender.disconnect(now, &mut self.entropy, to, &client.secret, &disconnect) {
+        let attributes = attributes(revocation, client, SystemClock.unix());
+        let sent = attributes.map_err(SendError::from).and_then(|attributes| {
+            self.sender.disconnect(now, &mut self.entropy, to, &client.secret, &attributes)
+        });
+        match sent {
             Ok(id) => {
-                tracing::info!(gateway = %client.gateway.name, mac = %revocation.mac, "revoking a grant");
+                let device = revocation.station.map(tracing::field::display);
+                tracing::info!(gateway = %client.gateway.name, device, "revoking a grant");
                 self.named.insert(id, client.gateway.name.clone());
                 true
             }
@@ -166,6 +168,29 @@ impl Revoker {
         };
         self.named.remove(&id);
         self.figures.disconnect(outcome);
+    }
+}
+
+/// What names the session.
+fn attributes(
+    revocation: &Revocation,
+    client: &Client,
+    at: UnixTime,
+) -> Result<AttributeList, EncodeError> {
+    match (&revocation.login, revocation.station) {
+        (Some(login), station) => LoginDisconnect {
+            user_name: login.name.as_str(),
+            station,
+            session_id: login.session_id.as_deref(),
+            nas_identifier: login.nas_identifier.as_deref(),
+            at,
+        }
+        .attributes(),
+        (None, Some(mac)) => {
+            Disconnect { mac, nas_identifier: client.gateway.name.as_str(), at }.attributes()
+        }
+        // What was granted by a look-up has a device.
+        (None, None) => Ok(AttributeList::new()),
     }
 }
 

@@ -1,39 +1,55 @@
 //! A worker: look-ups and log-ins in, answers out; nothing is awaited, and nothing shared but the
-//! projection and those who check slow passwords.
+//! records, what was used, and those who check slow passwords.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
-use homeward_model::{Clock, Grant, Instant, Refusal, RefusalReason};
+use homeward_ledger::User;
+use homeward_model::{Clock, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
+use homeward_radius::dictionary::standard;
 use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
-use homeward_radius::server::ReplyKind;
+use homeward_radius::packet::text;
 use homeward_radius::{
-    Code, LoginError, LoginRequest, LookupError, LookupRequest, Packet, Policy, Port, Received,
-    Server, ServerSettings, Ticket,
+    Code, LoginError, LoginRequest, LookupError, LookupRequest, Packet, Policy, Port,
+    ServerSettings, Ticket,
 };
 use homeward_transport::{Datagram, Replies, Waker, server::Service};
 
-use crate::checker::Desk;
-use crate::decision::decide;
+use crate::class::Signer;
+use crate::decision::{Known, decide};
+use crate::desk::Desk;
 use crate::figures::Figures;
-use crate::grants::Grants;
+use crate::front::Front;
+use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
+use crate::usage::Usage;
+
+/// What all workers share.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    /// The records.
+    pub(crate) projection: Arc<RwLock<Projection>>,
+    /// What everybody has used.
+    pub(crate) usage: Usage,
+    /// Who signs Classes.
+    pub(crate) signer: Arc<Signer>,
+    /// Metrics.
+    pub(crate) figures: Figures,
+}
 
 /// One worker of the RADIUS server. The kernel hands a client's datagrams always to the same one,
 /// so duplicates are a worker's own matter.
 pub struct Worker {
-    server: Server,
-    policy: Policy,
-    projection: Arc<RwLock<Projection>>,
+    front: Front,
+    shared: Shared,
     grants: Arc<Mutex<Grants>>,
-    figures: Figures,
     entropy: SystemEntropy,
     logins: Logins,
-    desk: Option<Arc<Desk>>,
+    desk: Option<Arc<Desk<bool>>>,
     waiting: BTreeMap<u64, Waiting>,
 }
 
@@ -43,29 +59,50 @@ struct Waiting {
     client: Arc<Client>,
     to: SocketAddr,
     from: IpAddr,
+    session: Session,
+}
+
+/// What the NAS says of the session that is to be let in.
+#[derive(Debug, Clone, Default)]
+struct Session {
+    station: Option<Mac>,
+    nas_identifier: Option<String>,
+    session_id: Option<String>,
+}
+
+impl Session {
+    fn of(packet: &Packet<'_>, station: Option<Mac>) -> Self {
+        let find = |kind| packet.find(kind).and_then(text).map(str::to_owned);
+        Self {
+            station,
+            nas_identifier: find(standard::NAS_IDENTIFIER),
+            session_id: find(standard::ACCT_SESSION_ID),
+        }
+    }
 }
 
 impl Worker {
-    /// A worker that answers from `projection` and remembers what it granted in `grants`.
+    /// A worker that remembers what it granted in `grants`.
     pub(crate) fn new(
         settings: ServerSettings,
         policy: Policy,
-        projection: Arc<RwLock<Projection>>,
+        shared: Shared,
         grants: Arc<Mutex<Grants>>,
         logins: Logins,
-        figures: Figures,
     ) -> Self {
         Self {
-            server: Server::new(Port::Authentication, settings),
-            policy,
-            projection,
+            front: Front::new(Port::Authentication, settings, policy, shared.figures.clone()),
+            shared,
             grants,
-            figures,
             entropy: SystemEntropy::new(),
             logins,
             desk: None,
             waiting: BTreeMap::new(),
         }
+    }
+
+    fn known<'a>(&'a self, records: &'a Projection, now: UnixTime) -> Known<'a> {
+        Known { records, usage: &self.shared.usage, now }
     }
 
     /// Decides, and writes down a grant.
@@ -76,23 +113,26 @@ impl Worker {
         datagram: &Datagram<'_>,
         question: &LookupRequest<'_>,
     ) -> Result<Grant, Refusal> {
-        let answer = decide(p, &client.gateway, question.mac, &question.ssid);
-        match &answer {
-            Ok(grant) => {
-                self.figures.granted();
+        let known = self.known(p, SystemClock.unix());
+        match decide(&known, &client.gateway, question.mac, &question.ssid) {
+            Ok(granted) => {
+                self.shared.figures.granted();
                 let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
                 let host = datagram.source.ip().to_canonical();
-                grants.record(client.gateway.id, host, question.mac, grant, datagram.received);
+                grants.record(client.gateway.id, host, question.mac, &granted, datagram.received);
+                let user = User::Device(granted.device);
+                let class = self.shared.signer.sign(client.gateway.id, user);
+                Ok(Grant { class, ..granted.grant })
             }
             Err(refusal) => {
-                self.figures.refused(refusal.reason);
+                self.shared.figures.refused(refusal.reason);
                 tracing::debug!(
                     gateway = %client.gateway.name, mac = %question.mac.full(), ssid = %question.ssid,
                     reason = %refusal.reason, "refused"
                 );
+                Err(refusal)
             }
         }
-        answer
     }
 
     fn answer(
@@ -108,12 +148,12 @@ impl Worker {
         let answer = match LookupRequest::decode(packet, &client.secret, form) {
             Ok(question) => self.decide(p, client, datagram, &question),
             Err(error) => {
-                self.figures.refused(RefusalReason::BadRequest);
+                self.shared.figures.refused(RefusalReason::BadRequest);
                 tracing::warn!(gateway = %client.gateway.name, %error, "a request that is no look-up");
                 Err(Refusal { reason: RefusalReason::BadRequest, message: error.to_string() })
             }
         };
-        let (server, entropy) = (&mut self.server, &mut self.entropy);
+        let (server, entropy) = (&mut self.front.server, &mut self.entropy);
         let octets = match &answer {
             Ok(grant) => {
                 server.respond(ticket, &client.secret, Code::AccessAccept, entropy, |b| {
@@ -145,44 +185,65 @@ impl Worker {
         let request = match LoginRequest::decode(packet, &client.secret) {
             Ok(request) => request,
             Err(error) => {
-                self.figures.dropped("bad-login");
+                self.shared.figures.dropped("bad-login");
                 tracing::warn!(gateway = %client.gateway.name, %error, "a log-in that cannot be read");
-                return self.server.abandon(&ticket);
+                return self.front.server.abandon(&ticket);
             }
         };
-        let (now, wall) = (datagram.received, SystemClock.unix());
-        let scene = Scene { projection: p, client, now, wall };
+        let known = Known { records: p, usage: &self.shared.usage, now: SystemClock.unix() };
+        let (signer, now) = (&*self.shared.signer, datagram.received);
+        let scene = Scene { known, signer, client, now };
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
+        let (to, from) = (datagram.source, datagram.local);
         if let Verdict::Later(number) = verdict {
-            let (to, from) = (datagram.source, datagram.local);
-            let waiting = Waiting { ticket, client: Arc::clone(client), to, from };
-            self.waiting.insert(number, waiting);
+            let (client, session) = (Arc::clone(client), Session::of(packet, request.station));
+            self.waiting.insert(number, Waiting { ticket, client, to, from, session });
             return;
         }
-        self.conclude(client, &ticket, &verdict, replies.to(datagram));
+        if let Verdict::Accept(accept) = &verdict {
+            let session = Session::of(packet, request.station);
+            self.remember(client, to.ip(), session, accept.login(), now);
+        }
+        self.conclude(client, &ticket, &verdict, replies.late(to, from));
+    }
+
+    /// Remembers who is let in, to be able to end it.
+    fn remember(
+        &self,
+        client: &Client,
+        host: IpAddr,
+        session: Session,
+        login: &Arc<homeward_model::Login>,
+        now: Instant,
+    ) {
+        let Session { station, nas_identifier, session_id } = session;
+        let let_in = LetIn { login: Arc::clone(login), station, nas_identifier, session_id };
+        let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        grants.record_login(client.gateway.id, host.to_canonical(), let_in, now);
     }
 
     /// Writes the answer to a log-in, and says what came of it.
     fn conclude(&mut self, client: &Client, ticket: &Ticket, verdict: &Verdict, out: &mut Vec<u8>) {
-        let (server, entropy, secret) = (&mut self.server, &mut self.entropy, &client.secret);
-        let gateway = &client.gateway.name;
+        let (server, entropy) = (&mut self.front.server, &mut self.entropy);
+        let (secret, gateway) = (&client.secret, &client.gateway.name);
+        let figures = &self.shared.figures;
         let written = match verdict {
             Verdict::Challenge { eap, state } => {
-                self.figures.challenged();
+                figures.challenged();
                 server.respond(ticket, secret, Code::AccessChallenge, entropy, |b| {
                     write_challenge(b, eap, state)
                 })
             }
             Verdict::Accept(accept) => {
                 let (method, resumed) = (accept.method, accept.resumed);
-                self.figures.let_in(method, resumed);
+                figures.let_in(method, resumed);
                 tracing::info!(%gateway, login = %accept.login().id, method, resumed, "let in");
                 server.respond(ticket, secret, Code::AccessAccept, entropy, |b| {
                     write_accept(b, &accept.words())
                 })
             }
             Verdict::Reject { eap, why } => {
-                self.figures.rejected(why.label());
+                figures.rejected(why.label());
                 tracing::info!(%gateway, reason = why.label(), %why, "not let in");
                 server.respond(ticket, secret, Code::AccessReject, entropy, |b| {
                     write_reject(b, eap.as_deref())
@@ -190,17 +251,17 @@ impl Worker {
             }
             Verdict::Later(_) => return,
             Verdict::Silence(reason) => {
-                self.figures.dropped(reason);
-                return self.server.abandon(ticket);
+                figures.dropped(reason);
+                return server.abandon(ticket);
             }
         };
         match written {
             Ok(octets) => out.extend_from_slice(octets),
             Err(error) => {
                 let error: LoginError = error;
-                self.figures.dropped("unanswerable");
+                figures.dropped("unanswerable");
                 tracing::error!(%gateway, %error, "a log-in could not be answered");
-                self.server.abandon(ticket);
+                server.abandon(ticket);
             }
         }
     }
@@ -215,71 +276,46 @@ impl Service for Worker {
 
     fn woken(&mut self, replies: &mut Replies) {
         let answers = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
-        let projection = Arc::clone(&self.projection);
+        let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
         for (number, right) in answers {
-            let Some(Waiting { ticket, client, to, from }) = self.waiting.remove(&number) else {
-                continue;
-            };
+            let Some(waiting) = self.waiting.remove(&number) else { continue };
+            let Waiting { ticket, client, to, from, session } = waiting;
             // As its record is now: it may be gone, or suspended.
             let Some(client) = p.client(client.gateway.id).cloned() else { continue };
-            let (now, wall) = (SystemClock.now(), SystemClock.unix());
-            let scene = Scene { projection: &p, client: &client, now, wall };
-            if let Some(verdict) = self.logins.checked(&scene, number, right) {
-                self.conclude(&client, &ticket, &verdict, replies.late(to, from));
+            let known = Known { records: &p, usage: &self.shared.usage, now: SystemClock.unix() };
+            let now = SystemClock.now();
+            let scene = Scene { known, signer: &self.shared.signer, client: &client, now };
+            let Some(verdict) = self.logins.checked(&scene, number, right) else { continue };
+            if let Verdict::Accept(accept) = &verdict {
+                self.remember(&client, to.ip(), session, accept.login(), now);
             }
+            self.conclude(&client, &ticket, &verdict, replies.late(to, from));
         }
     }
 
     fn idle(&mut self, now: Instant) {
         for (gateway, reason) in self.logins.expire(now) {
-            self.figures.expired();
-            self.figures.rejected(reason.label());
+            self.shared.figures.expired();
+            self.shared.figures.rejected(reason.label());
             tracing::info!(%gateway, reason = reason.label(), why = %reason, "a log-in came to no end");
         }
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
-        let projection = Arc::clone(&self.projection);
+        let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(client) = p.client_at(datagram.source.ip()) else {
-            // RFC 2865 3: silently, or the answer would tell strangers that somebody is here.
-            self.figures.dropped("unknown-client");
-            tracing::debug!(source = %datagram.source.ip(), "a datagram from no gateway of ours");
+        let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
             return;
         };
-        let received = self.server.handle(
-            datagram.source,
-            &client.secret,
-            self.policy,
-            datagram.bytes,
-            datagram.received,
-        );
-        match received {
-            Received::Request { packet, ticket, .. } if is_login(&packet) => {
-                let client = Arc::clone(client);
-                self.login(&p, &client, datagram, &packet, ticket, replies);
-            }
-            Received::Request { packet, ticket, .. } => {
-                let out = replies.to(datagram);
-                if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, out) {
-                    self.figures.dropped("unanswerable");
-                    tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
-                    self.server.abandon(&ticket);
-                }
-            }
-            Received::Reply { octets, kind } => {
-                match kind {
-                    ReplyKind::Duplicate => self.figures.duplicate(),
-                    ReplyKind::Status => self.figures.status_server(),
-                }
-                replies.to(datagram).extend_from_slice(octets);
-            }
-            Received::InProgress => {}
-            Received::Dropped(reason) => {
-                self.figures.dropped(reason.label());
-                tracing::debug!(gateway = %client.gateway.name, %reason, "datagram dropped");
-            }
+        if is_login(&packet) {
+            return self.login(&p, client, datagram, &packet, ticket, replies);
+        }
+        let out = replies.to(datagram);
+        if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, out) {
+            self.shared.figures.dropped("unanswerable");
+            tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
+            self.front.server.abandon(&ticket);
         }
     }
 }

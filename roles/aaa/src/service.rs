@@ -1,43 +1,67 @@
 //! The loop around the AAA role: sockets, status, stop.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
+use homeward_ledger::{Ledger, User};
 use homeward_model::{Clock, Seconds, UnixTime};
 use homeward_radius::{Policy, ServerSettings};
 use homeward_store::Store;
+use homeward_transport::server::Service;
 use homeward_transport::{RunningServer, ServerConfig, UdpServer};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
+use crate::accounting::{keeper, worker};
 use crate::checker::Checker;
+use crate::class::Signer;
 use crate::config::Config;
+use crate::decision::Known;
 use crate::figures::Figures;
-use crate::grants::Grants;
+use crate::grants::{Grants, Revocation};
 use crate::login::{self, Logins};
+use crate::projection::Projection;
 use crate::revoke::Revoker;
-use crate::server::Worker;
+use crate::server::{Shared, Worker};
+use crate::usage::Usage;
 use crate::watch::Watch;
 
 /// How often old outbox entries are pruned.
 const PRUNE: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Grants that are decided again at a time: a look-up waits for no more of them.
+const SLICE: usize = 512;
+
+/// What the role stands on.
+pub struct Base {
+    /// The roaming records.
+    pub store: Arc<dyn Store>,
+    /// Where the ledger is.
+    pub ledger: PathBuf,
+    /// What Classes are signed with, the newest first; see [`crate::class::PURPOSE`].
+    pub class_keys: Vec<Zeroizing<[u8; 32]>>,
+}
 
 /// Starts to answer look-ups on a store. What the part says of itself goes into the core's status
 /// as it is.
 ///
 /// # Errors
 ///
-/// What cannot be had at the start: the records, sockets, threads. Later failures of the store
-/// are reported and survived.
+/// What cannot be had at the start: the records, the ledger, sockets, threads. Later failures of
+/// the store and the ledger are reported and survived.
 pub async fn start(
     config: Config,
-    store: Arc<dyn Store>,
+    base: Base,
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Part> {
+    let Base { store, ledger, class_keys } = base;
     let figures = Figures::new(metrics);
 
     let watch = Watch::load(Arc::clone(&store)).await?;
@@ -50,6 +74,18 @@ pub async fn start(
         );
     }
 
+    let records = config.accounting.listen(&config.listen);
+    let (ledger, usage) = if records.is_empty() {
+        tracing::warn!("aaa.accounting.listen is empty: nothing is accounted, no quota holds");
+        (None, Usage::default())
+    } else {
+        let path = ledger;
+        let ledger = keeper::open(&path, config.accounting.settings(config.interim)).await?;
+        let usage = Usage::load(ledger.reader(), SystemClock.unix()).await?;
+        tracing::info!(ledger = %path.display(), users = usage.len(), "usage loaded");
+        (Some(ledger), usage)
+    };
+
     let eap = config.eap.context()?;
     if eap.is_none() {
         tracing::info!("no aaa.eap.certificate: EAP is not spoken");
@@ -61,59 +97,65 @@ pub async fn start(
         checks: (config.password_queue / 4).max(1),
         interim: Seconds(u32::try_from(config.interim.0.as_secs()).unwrap_or(u32::MAX)),
     };
+    let settings =
+        ServerSettings { remember: config.duplicate_window.0, remembered: config.duplicates };
+    let policy = if config.require_message_authenticator { Policy::Required } else { Policy::Auto };
+    let shared = Shared {
+        projection: watch.projection(),
+        usage,
+        signer: Arc::new(Signer::new(class_keys.iter().map(|key| &key[..]))),
+        figures: figures.clone(),
+    };
     let mut running = Vec::new();
     let mut grants = Vec::new();
     for address in &config.listen {
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "plain RADIUS beyond loopback: keep it inside a tunnel");
-        }
-        let listen = ServerConfig {
-            address: *address,
-            workers: NonZeroUsize::new(config.workers),
-            ..ServerConfig::default()
-        };
-        let server = UdpServer::bind(&listen).exit(Exit::Unavailable)?;
-        let settings =
-            ServerSettings { remember: config.duplicate_window.0, remembered: config.duplicates };
-        let policy =
-            if config.require_message_authenticator { Policy::Required } else { Policy::Auto };
-        let address = server.local_address();
-        let started = server.start(SystemClock, |_| {
+        running.push(serve("look-ups", *address, config.workers, || {
             let given = Arc::new(Mutex::new(Grants::new(config.grants, config.grant_memory.0)));
             grants.push(Arc::clone(&given));
             let logins = Logins::new(logins, eap.clone(), checker.clone());
-            Worker::new(settings, policy, watch.projection(), given, logins, figures.clone())
-        });
-        running.push(started.context("no thread for a RADIUS worker").exit(Exit::System)?);
-        tracing::info!(%address, "answering look-ups");
+            Worker::new(settings, policy, shared.clone(), given, logins)
+        })?);
+    }
+    let (spent_tx, spent) = mpsc::unbounded_channel();
+    let mut accounting = Vec::new();
+    if let Some(ledger) = &ledger {
+        for address in &records {
+            accounting.push(serve("accounting records", *address, config.workers, || {
+                let (shared, ledger) = (shared.clone(), Arc::clone(ledger));
+                let (grants, spent) = (grants.clone(), spent_tx.clone());
+                worker::Worker::new(settings, policy, shared, ledger, grants, spent)
+            })?);
+        }
     }
 
     let (revoke_tx, revocations) = mpsc::unbounded_channel();
     let revoker = Revoker::new(watch.projection(), config.disconnect_port, figures.clone())
         .await
         .context("no socket to send Disconnect-Requests from")?;
-    let overview = Arc::new(Overview {
-        listen: running.iter().map(|r| r.local_address().to_string()).collect(),
-        running,
-        grants: grants.clone(),
-        projection: watch.projection(),
-        figures: figures.clone(),
-    });
     let mut tasks = JoinSet::new();
     tasks.spawn(revoker.run(revocations, shutdown.clone()));
-    tasks.spawn(watch.follow(shutdown.clone(), {
-        let figures = figures.clone();
-        move |projection, _| {
-            figures.changed(projection.counts());
-            for given in &grants {
-                let revoked =
-                    given.lock().unwrap_or_else(PoisonError::into_inner).revoked(projection);
-                for revocation in revoked {
-                    // The revoker has ended only if the core is ending.
-                    let _ = revoke_tx.send(revocation);
-                }
-            }
-        }
+    if let Some(ledger) = &ledger {
+        let keeper = keeper::Keeper {
+            ledger: Arc::clone(ledger),
+            projection: watch.projection(),
+            silence: config.accounting.settings(config.interim).accounting.silence(),
+            config: config.accounting.clone(),
+        };
+        tasks.spawn(keeper.run(shutdown.clone()));
+    }
+    let overview = Arc::new(Overview {
+        listen: addresses(&running),
+        accounting_listen: addresses(&accounting),
+        running: running.into_iter().chain(accounting).collect(),
+        grants: grants.clone(),
+        shared: shared.clone(),
+        ledger,
+    });
+    let recall = Recall { shared, grants, revocations: revoke_tx };
+    tasks.spawn(recall.clone().follow(spent, shutdown.clone()));
+    tasks.spawn(watch.follow(shutdown.clone(), move |projection, _| {
+        figures.changed(projection.counts());
+        recall.all(projection);
     }));
     let said = Arc::clone(&overview);
     let status = move || {
@@ -121,6 +163,84 @@ pub async fn start(
         async move { status }
     };
     Ok(Part::new(status, keep(config, store, overview, tasks, shutdown)))
+}
+
+/// Starts a server, with a worker from `make` for each of its threads.
+fn serve<S: Service + Send + 'static>(
+    what: &str,
+    address: SocketAddr,
+    workers: usize,
+    mut make: impl FnMut() -> S,
+) -> anyhow::Result<RunningServer> {
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "plain RADIUS beyond loopback: keep it inside a tunnel");
+    }
+    let workers = NonZeroUsize::new(workers);
+    let listen = ServerConfig { address, workers, ..ServerConfig::default() };
+    let server = UdpServer::bind(&listen).exit(Exit::Unavailable)?;
+    let address = server.local_address();
+    let started = server.start(SystemClock, |_| make());
+    let started = started.context("no thread for a RADIUS worker").exit(Exit::System)?;
+    tracing::info!(%address, "answering {what}");
+    Ok(started)
+}
+
+fn addresses(servers: &[RunningServer]) -> Vec<String> {
+    servers.iter().map(|server| server.local_address().to_string()).collect()
+}
+
+/// Takes back what was granted and would not be any more.
+#[derive(Clone)]
+struct Recall {
+    shared: Shared,
+    grants: Vec<Arc<Mutex<Grants>>>,
+    revocations: UnboundedSender<Revocation>,
+}
+
+impl Recall {
+    /// Looks at all grants, after the records have changed.
+    fn all(&self, records: &Projection) {
+        let known = Known { records, usage: &self.shared.usage, now: SystemClock.unix() };
+        for given in &self.grants {
+            let mut after = None;
+            loop {
+                let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+                let (revoked, next) = given.revoked(&known, after, SLICE);
+                drop(given);
+                self.send(revoked);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Looks at the grants of users whose quota is spent, until shutdown.
+    async fn follow(self, mut spent: UnboundedReceiver<User>, shutdown: Shutdown) {
+        loop {
+            let user = tokio::select! {
+                () = shutdown.requested() => return,
+                user = spent.recv() => user,
+            };
+            let Some(user) = user else { return shutdown.requested().await };
+            tracing::info!(%user, "the quota is spent");
+            let p = self.shared.projection.read().unwrap_or_else(PoisonError::into_inner);
+            let (records, usage) = (&*p, &self.shared.usage);
+            let known = Known { records, usage, now: SystemClock.unix() };
+            for given in &self.grants {
+                let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+                self.send(given.revoked_of(&known, user));
+            }
+        }
+    }
+
+    fn send(&self, revoked: Vec<Revocation>) {
+        for revocation in revoked {
+            // The revoker has ended only if the core is ending.
+            let _ = self.revocations.send(revocation);
+        }
+    }
 }
 
 /// Looks after the servers until shutdown.
@@ -154,10 +274,11 @@ async fn keep(
 /// What `status` is made of.
 struct Overview {
     listen: Vec<String>,
+    accounting_listen: Vec<String>,
     running: Vec<RunningServer>,
     grants: Vec<Arc<Mutex<Grants>>>,
-    projection: Arc<std::sync::RwLock<crate::projection::Projection>>,
-    figures: Figures,
+    shared: Shared,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Overview {
@@ -171,13 +292,28 @@ impl Overview {
         for server in &self.running {
             received += server.counters().received;
         }
-        let records = self.projection.read().unwrap_or_else(PoisonError::into_inner).counts();
+        let p = self.shared.projection.read().unwrap_or_else(PoisonError::into_inner);
+        let records = p.counts();
+        drop(p);
         json!({
             "listen": self.listen,
             "datagrams": received,
-            "lookups": self.figures.lookups(),
+            "lookups": self.shared.figures.lookups(),
             "grants_out": out,
             "records": records,
+            "accounting": self.ledger.as_ref().map(|ledger| self.accounting(ledger)),
+        })
+    }
+
+    fn accounting(&self, ledger: &Ledger) -> Value {
+        let counters: serde_json::Map<String, Value> =
+            ledger.counters().all().into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+        json!({
+            "listen": self.accounting_listen,
+            "ledger": ledger.reader().path(),
+            "waiting": ledger.waiting(),
+            "users": self.shared.usage.len(),
+            "counters": counters,
         })
     }
 

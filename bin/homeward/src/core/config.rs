@@ -48,6 +48,9 @@ impl Default for StoreConfig {
 }
 
 impl Config {
+    /// The ledger beside the datastore, unless it is named.
+    pub(crate) const LEDGER: &str = "ledger.db";
+
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         config::load_with(path, Self::check)
@@ -63,9 +66,20 @@ impl Config {
         self.control.path("core")
     }
 
+    /// The key ring.
+    pub(crate) fn keys(&self) -> anyhow::Result<KeyRing> {
+        KeyRing::load(&self.store.key_file).exit(Exit::Config)
+    }
+
+    /// The accounting ledger.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        let named = self.aaa.accounting.ledger.clone();
+        named.unwrap_or_else(|| self.store.path.with_file_name(Self::LEDGER))
+    }
+
     /// Opens the database; it must be there.
     pub(crate) async fn open_store(&self) -> anyhow::Result<SqliteStore> {
-        let ring = KeyRing::load(&self.store.key_file).exit(Exit::Config)?;
+        let ring = self.keys()?;
         let options = SqliteOptions::new(&self.store.path).create(false);
         let store = options.open(ring, Arc::new(SystemClock), Box::new(SystemEntropy::new())).await;
         store.exit(Exit::Config)

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use homeward_model::{Entropy, Instant};
 
-use super::{Disconnect, ErrorCause};
+use super::ErrorCause;
 use crate::auth::Signature;
 use crate::client::AnswerDrop;
 use crate::dictionary::standard::ERROR_CAUSE;
 use crate::packet::{Authenticator, Packet, integer};
 use crate::retransmit::{Retransmission, Schedule};
-use crate::{Builder, Code, EncodeError, SharedSecret};
+use crate::{AttributeList, Builder, Code, EncodeError, SharedSecret};
 
 /// How a [`Sender`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,19 +117,19 @@ impl Sender {
         }
     }
 
-    /// Tells the gateway at that address to end a session.
+    /// Tells the gateway at that address to end a session, which the attributes name: those of a
+    /// [`Disconnect`](super::Disconnect) or a [`LoginDisconnect`](super::LoginDisconnect).
     ///
     /// # Errors
-    /// If there is no room, or the gateway's name does not fit an attribute.
+    /// If there is no room.
     pub fn disconnect(
         &mut self,
         now: Instant,
         entropy: &mut impl Entropy,
         gateway: SocketAddr,
         secret: &SharedSecret,
-        disconnect: &Disconnect<'_>,
+        attributes: &AttributeList,
     ) -> Result<DisconnectId, SendError> {
-        let attributes = disconnect.attributes()?;
         let full = SendError::Full(self.requests.len());
         if self.requests.len() >= self.settings.outstanding {
             return Err(full);
