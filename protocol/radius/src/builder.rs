@@ -190,7 +190,7 @@ impl<'b> Builder<'b> {
     ///
     /// # Errors
     /// If they do not fit the packet.
-    pub(crate) fn encoded(&mut self, kind: u8, attributes: &[u8]) -> Result<(), EncodeError> {
+    pub fn encoded(&mut self, kind: u8, attributes: &[u8]) -> Result<(), EncodeError> {
         if self.out.len() + attributes.len() > MAX_PACKET_LEN {
             return Err(EncodeError::PacketTooLong { kind });
         }
