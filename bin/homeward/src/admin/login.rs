@@ -51,7 +51,7 @@ a file counts as a person's: it is kept as an Argon2id hash, which PAP alone can
   homeward admin login repassword phone-7@example.net
   homeward admin login repassword fred@example.net --password-file fred.txt")]
     Repassword(Repassword),
-    /// Suspend a log-in: nobody gets in with it; who is in stays until the session's timeout
+    /// Suspend a log-in: nobody gets in with it, and who is in is disconnected
     #[command(after_long_help = "Example:
   homeward admin login suspend phone-7@example.net")]
     Suspend(Which),

@@ -52,7 +52,7 @@ pub(super) enum Verb {
     /// Write the ends of sessions for a billing system, in order, with control totals
     #[command(after_long_help = "Examples:
   homeward admin usage export --out all.jsonl
-  homeward admin usage export --format csv --after 120000 --limit 50000 > next.csv
+  homeward admin usage export --as csv --after 120000 --limit 50000 > next.csv
   homeward admin usage export --cursor-file billing.cursor --out today.jsonl
 
 Each session is told of once, when it has ended; what is learnt of it later comes as a correction,
@@ -79,8 +79,8 @@ pub(super) struct Span {
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// One JSON object a line, or CSV with a heading
-    #[arg(long, value_enum, default_value_t = Form::Jsonl)]
-    format: Form,
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Jsonl)]
+    form: Form,
     /// Begin after this cursor [default: at the beginning]
     #[arg(long, value_name = "CURSOR", conflicts_with = "cursor_file")]
     after: Option<i64>,
@@ -295,7 +295,7 @@ async fn export(ledger: &LedgerReader, args: &Export) -> anyhow::Result<()> {
         Some(path) => read_cursor(path)?,
         None => Cursor(args.after.unwrap_or_default()),
     };
-    let (format, limit) = (args.format.into(), args.limit.unwrap_or(u64::MAX));
+    let (format, limit) = (args.form.into(), args.limit.unwrap_or(u64::MAX));
     let Some(path) = &args.out else {
         let mut out = std::io::BufWriter::new(std::io::stdout());
         return match ledger.export(format, after, limit, &mut out).await {

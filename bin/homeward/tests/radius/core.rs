@@ -21,6 +21,8 @@ pub(crate) struct Core {
     process: Child,
     /// Where it answers.
     pub(crate) address: String,
+    /// Where it takes accounting records.
+    pub(crate) accounting: String,
 }
 
 impl Drop for Core {
@@ -33,11 +35,16 @@ impl Drop for Core {
 
 impl Core {
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// One with more of `[aaa]`.
+    pub(crate) fn start_with(aaa: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let at = |file: &str| folder.path().join(file);
         let config = format!(
-            "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+            "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n{aaa}\
              [aaa.eap]\ncertificate = {:?}\nkey = {:?}\n\
              [control]\nsocket = {:?}\n",
             at("core.db"),
@@ -59,22 +66,8 @@ impl Core {
         }
         admin(&at("core.toml"), &["key", "create"]);
         admin(&at("core.toml"), &["class", "create", "standard", "--bandwidth-down", "50M"]);
-        let mut process = homeward()
-            .args(["core", "--config"])
-            .arg(at("core.toml"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("the core ended before it answered").unwrap();
-            if let Some((_, address)) = line.split_once("answering look-ups address=") {
-                break address.trim().to_owned();
-            }
-        };
-        // Keep reading, or the core would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let this = Self { folder, process, address };
+        let (process, address, accounting) = run(&at("core.toml"));
+        let this = Self { folder, process, address, accounting };
         this.gateway("elm", "02:00:5e:10:00:01", None);
         this.gateway("oak", "02:00:5e:10:00:02", Some("127.0.0.1"));
         this.admin(&["account", "create", "smith", "--class", "standard"]);
@@ -95,6 +88,14 @@ impl Core {
         // The core reads in its own time what `admin` wrote; the device came last.
         this.answers_soon("Received Access-Accept");
         this
+    }
+
+    /// Ends it at once, as a power cut would, and starts it again.
+    pub(crate) fn is_killed_and_comes_back(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        let config = self.folder.path().join("core.toml");
+        (self.process, self.address, self.accounting) = run(&config);
     }
 
     fn gateway(&self, name: &str, mac: &str, address: Option<&str>) {
@@ -132,8 +133,9 @@ impl Core {
     }
 
     pub(crate) fn radclient(&self, kind: &str, attributes: &str, secret: &str) -> String {
+        let address = if kind == "acct" { &self.accounting } else { &self.address };
         let mut client = Command::new("radclient")
-            .args(["-x", "-r", "1", "-t", "1", &self.address, kind, secret])
+            .args(["-x", "-r", "1", "-t", "1", address, kind, secret])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -179,6 +181,25 @@ impl Core {
             assert!(taken < Duration::from_secs(5), "no {text:?} within 5 s, but {answer}");
         }
     }
+}
+
+/// Runs a core; where it answers, and where it takes records.
+fn run(config: &std::path::Path) -> (Child, String, String) {
+    let mut process =
+        homeward().args(["core", "--config"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+    let mut says = |what: &str| {
+        let found = lines
+            .by_ref()
+            .map(Result::unwrap)
+            .find_map(|line| line.split_once(what).map(|(_, address)| address.trim().to_owned()));
+        found.expect("the core ended before it answered")
+    };
+    let address = says("answering look-ups address=");
+    let accounting = says("answering accounting records address=");
+    // Keep reading, or the core would stop at a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    (process, address, accounting)
 }
 
 fn homeward() -> Command {

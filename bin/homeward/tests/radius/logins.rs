@@ -8,14 +8,14 @@ use crate::core::{Core, SECRET};
 const STATION: &str = "02-00-5E-20-00-07";
 
 /// A log-in that is there, and its password.
-struct Made {
-    name: &'static str,
-    password: String,
+pub(crate) struct Made {
+    pub(crate) name: &'static str,
+    pub(crate) password: String,
 }
 
 impl Core {
     /// Makes a log-in of smith's; waits until the core knows it.
-    fn login(&self, name: &'static str, more: &[&str]) -> Made {
+    pub(crate) fn login(&self, name: &'static str, more: &[&str]) -> Made {
         let said = self.admin(&[&["login", "create", name, "--account", "smith"], more].concat());
         let made = said.lines().find_map(|l| l.strip_prefix("password, shown this once: "));
         let made = Made { name, password: made.unwrap_or_default().to_owned() };
@@ -24,17 +24,17 @@ impl Core {
     }
 
     /// Makes a log-in with a password that a person chose.
-    fn persons(&self, name: &'static str, password: &str) -> Made {
+    pub(crate) fn persons(&self, name: &'static str, password: &str) -> Made {
         let file = self.secret_file("password", password);
         Made { password: password.to_owned(), ..self.login(name, &["--password-file", &file]) }
     }
 
     /// Asks to be let in by PAP until the answer contains `text`.
-    fn pap_soon(&self, name: &str, password: &str, text: &str) {
+    pub(crate) fn pap_soon(&self, name: &str, password: &str, text: &str) {
         self.soon(text, || self.pap(name, password, ""));
     }
 
-    fn pap(&self, name: &str, password: &str, more: &str) -> String {
+    pub(crate) fn pap(&self, name: &str, password: &str, more: &str) -> String {
         let ask = format!(
             "User-Name = \"{name}\", User-Password = \"{password}\", NAS-Identifier = \"oak\", \
              Calling-Station-Id = \"{STATION}\", {more}Message-Authenticator = 0x00\n"
@@ -43,7 +43,7 @@ impl Core {
     }
 
     /// wpa_supplicant's own EAP, with this network block; what it printed.
-    fn eapol(&self, network: &str, more: &[&str]) -> String {
+    pub(crate) fn eapol(&self, network: &str, more: &[&str]) -> String {
         let config = self.file("eapol.conf");
         let network = format!(
             "network={{\n key_mgmt=WPA-EAP\n ca_cert=\"{}\"\n {network}\n}}\n",
@@ -61,7 +61,7 @@ impl Core {
     }
 
     #[track_caller]
-    fn eapol_succeeds(&self, network: &str, more: &[&str]) -> String {
+    pub(crate) fn eapol_succeeds(&self, network: &str, more: &[&str]) -> String {
         let said = self.eapol(network, more);
         let end = said.lines().rev().take(4).collect::<Vec<_>>();
         assert!(end.contains(&"SUCCESS"), "{network}: {said}");
@@ -71,7 +71,7 @@ impl Core {
     }
 
     #[track_caller]
-    fn eapol_fails(&self, network: &str) {
+    pub(crate) fn eapol_fails(&self, network: &str) {
         let said = self.eapol(network, &[]);
         assert!(said.lines().rev().take(4).any(|line| line == "FAILURE"), "{network}: {said}");
     }

@@ -6,6 +6,8 @@
 // So that clippy knows the helpers below for tests too.
 #![cfg(test)]
 
+mod accounting;
 mod core;
+mod differential;
 mod logins;
 mod lookups;

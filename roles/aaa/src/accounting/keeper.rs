@@ -7,7 +7,7 @@ use std::time::Duration;
 use homeward_accounting::Day;
 use homeward_daemon::{Exit, ExitContext, Period, Shutdown, SystemClock};
 use homeward_ledger::{Counters, Ledger, Options, Retention, Settings};
-use homeward_model::{ClassId, Clock, UnixTime};
+use homeward_model::{ClassId, Clock, Instant, UnixTime};
 
 use super::AccountingConfig;
 use crate::projection::Projection;
@@ -42,10 +42,7 @@ impl Keeper {
     pub(crate) async fn run(self, shutdown: Shutdown) {
         let now = SystemClock.now();
         let (mut look, mut forget) = (now + SILENCE, now + FORGET);
-        // A session is silent only if it could have been heard: not while the core was away, nor
-        // while the ledger took nothing.
-        let mut listening = now;
-        let mut failures = failures(self.ledger.counters());
+        let mut ear = Ear { since: now, lost: lost(self.ledger.counters()) };
         loop {
             let due = look.min(forget);
             tokio::select! {
@@ -55,11 +52,7 @@ impl Keeper {
             let now = SystemClock.now();
             if due == look {
                 look = now + SILENCE;
-                let failed = failures_of(&mut failures, self.ledger.counters());
-                if failed {
-                    listening = now;
-                }
-                if now.since(listening) >= self.silence {
+                if ear.listening(now, lost(self.ledger.counters())) >= self.silence {
                     self.close_silent().await;
                 }
             } else {
@@ -111,12 +104,40 @@ impl Keeper {
 }
 
 /// How many entries were not written.
-fn failures(counters: &Counters) -> u64 {
+fn lost(counters: &Counters) -> u64 {
     counters.unacknowledged.get() + counters.refused.get()
 }
 
-/// Whether there are more than before.
-fn failures_of(before: &mut u64, counters: &Counters) -> bool {
-    let now = failures(counters);
-    std::mem::replace(before, now) != now
+/// A session is silent only if it could have been heard: not while the core was away, nor while
+/// the ledger took nothing.
+struct Ear {
+    /// When it began to hear everything.
+    since: Instant,
+    /// Entries that were lost until then.
+    lost: u64,
+}
+
+impl Ear {
+    /// For how long it has heard everything, if so many entries were lost until now.
+    fn listening(&mut self, now: Instant, lost: u64) -> Duration {
+        if std::mem::replace(&mut self.lost, lost) != lost {
+            self.since = now;
+        }
+        now.since(self.since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_could_not_be_heard_is_not_silent() {
+        let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
+        let mut ear = Ear { since: at(0), lost: 0 };
+        let mut after = |seconds, lost| ear.listening(at(seconds), lost).as_secs();
+        assert_eq!([after(60, 0), after(900, 0)], [60, 900]);
+        assert_eq!([after(960, 7), after(1020, 7), after(1080, 8)], [0, 60, 0]);
+        assert_eq!(after(2000, 8), 920);
+    }
 }
