@@ -17,13 +17,13 @@ export CARGO_TERM_COLOR ?= auto
 SECS ?= 60
 ONLY ?=
 
-.PHONY: demo test lint bench fuzz gateway setup setup-bench tools clean-lab
+.PHONY: demo test lint bench fuzz gateway setup setup-bench tools python clean-lab
 
 demo: setup
 	$(CARGO) build --locked --package homeward --package homeward-radio --bins
 	target/debug/homeward-radio demo --out target/demo
 
-test: lint setup tools
+test: lint setup tools python
 	$(CARGO) build --locked --package homeward
 	$(CARGO) nextest run --locked --workspace --all-targets --no-tests=pass -E 'not package(homeward-radio) and not kind(bench)'
 	$(CARGO) test --locked --workspace --doc --quiet
@@ -61,6 +61,9 @@ setup-bench:
 
 tools:
 	@lab/setup.sh tools $(TOOLS)
+
+python:
+	@lab/setup.sh python $(TOOLS)
 
 .PHONY: tools-fuzz
 tools-fuzz:

@@ -5,6 +5,7 @@
 #   bench           the peers that benchmarks measure
 #   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
+#   python DIR      pyrad, in an environment of its own: DIR/python
 #   fuzz DIR        cargo-fuzz, likewise
 # Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
 set -euo pipefail
@@ -12,12 +13,14 @@ set -euo pipefail
 build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
   iputils-ping tcpdump freeradius-utils eapoltest python3 nftables avahi-daemon isc-dhcp-client
-  wireguard-tools)
-bench=(freeradius freeradius-utils eapoltest iperf3 fastd wireguard-tools ethtool)
+  wireguard-tools freeradius tshark python3-venv)
+bench=(freeradius freeradius-utils freeradius-postgresql postgresql eapoltest iperf3 fastd
+  wireguard-tools ethtool)
 
 NEXTEST=0.9.143
 DENY=0.20.2
 FUZZ=0.13.2
+PYRAD=2.6.0
 
 packages() {
   local missing=() p
@@ -47,6 +50,17 @@ tool() {
     CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 CARGO_PROFILE_RELEASE_DEBUG=false \
     cargo install --quiet --locked --root "$dir" --target-dir "$dir/build" --version "$version" "$name"
   rm -rf "$dir/build"
+}
+
+# python DIR: a RADIUS client that is none of FreeRADIUS's. Made anew when the version changes.
+python() {
+  local at=$1/python
+  [ "$(cat "$at/pyrad.version" 2>/dev/null)" = "$PYRAD" ] && return
+  echo "setup: installing pyrad $PYRAD into $at (once)"
+  rm -rf "$at"
+  python3 -m venv "$at"
+  "$at/bin/pip" --quiet --disable-pip-version-check install "pyrad==$PYRAD"
+  echo "$PYRAD" >"$at/pyrad.version"
 }
 
 # peers DIR: the package is fetched and unpacked, not installed; apt's own lists stay as they are.
@@ -81,8 +95,9 @@ while [ $# -gt 0 ]; do
     bench) packages "${bench[@]}" ;;
     peers) peers "$2"; shift ;;
     tools) tool cargo-nextest $NEXTEST "$2"; tool cargo-deny $DENY "$2"; shift ;;
+    python) python "$2"; shift ;;
     fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
-    *) sed -n '2,9p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,10p' "$0" >&2; exit 2 ;;
   esac
   shift
 done
