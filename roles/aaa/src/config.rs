@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::accounting::AccountingConfig;
 use crate::eap::EapConfig;
+use crate::tries::Limits;
 
 /// `[aaa]`: the RADIUS server. Its clients are the gateways of the datastore.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,6 +38,14 @@ pub struct Config {
     pub password_threads: usize,
     /// Passwords that may wait for them; more are not answered.
     pub password_queue: usize,
+    /// Wrong passwords for a name by one device until it has to wait; 0 is any number.
+    pub wrong_tries: u32,
+    /// The same by all devices together.
+    pub wrong_tries_of_all: u32,
+    /// After how long one more try is allowed.
+    pub try_again: Period,
+    /// Log-ins a second that a NAS may begin, ten seconds of them at once; 0 is any number.
+    pub logins_per_second: u32,
     /// EAP.
     pub eap: EapConfig,
     /// Accounting.
@@ -58,6 +67,10 @@ impl Default for Config {
             interim: Period(Duration::from_secs(300)),
             password_threads: 1,
             password_queue: 64,
+            wrong_tries: 10,
+            wrong_tries_of_all: 100,
+            try_again: Period(Duration::from_secs(30)),
+            logins_per_second: 1000,
             eap: EapConfig::default(),
             accounting: AccountingConfig::default(),
         }
@@ -65,6 +78,15 @@ impl Default for Config {
 }
 
 impl Config {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            by_device: self.wrong_tries,
+            by_all: self.wrong_tries_of_all,
+            again: self.try_again.0,
+            logins: self.logins_per_second,
+        }
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -85,6 +107,9 @@ impl Config {
         }
         if !(1..=256).contains(&self.password_threads) {
             return Err(Invalid::new("aaa.password_threads", "use 1 to 256"));
+        }
+        if self.try_again.0 < Duration::from_secs(1) {
+            return Err(Invalid::new("aaa.try_again", "use at least 1s"));
         }
         self.eap.check()?;
         self.accounting.check()?;

@@ -14,6 +14,8 @@ use crate::decision::Known;
 pub(crate) struct Here<'p> {
     pub(crate) known: Known<'p>,
     pub(crate) gateway: &'p Gateway,
+    /// Whether a password for that name is to be looked at.
+    pub(crate) may_try: &'p dyn Fn(&str) -> bool,
 }
 
 impl Here<'_> {
@@ -34,7 +36,8 @@ impl Directory for Here<'_> {
     }
 
     fn find(&self, claim: &Claim<'_>) -> Option<Arc<Login>> {
-        self.login(claim.identity()).cloned()
+        // One that may not be tried is one that nobody has: the same answer in the same time.
+        self.login(claim.identity()).filter(|_| (self.may_try)(claim.identity().as_str())).cloned()
     }
 
     fn checked_by(&self, login: &Arc<Login>) -> CheckedBy {

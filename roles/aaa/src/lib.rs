@@ -6,6 +6,7 @@
 //! | [`admission`] | whether a log-in is let in: a pure function |
 //! | [`password`] | passwords, held against what is stored |
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
+//! | `tries` | how often a password may be tried, and a NAS may ask |
 //! | [`eap`] | what EAP is spoken with |
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
@@ -42,6 +43,7 @@ pub mod server;
 pub mod service;
 #[cfg(test)]
 mod testing;
+mod tries;
 pub mod usage;
 pub mod watch;
 

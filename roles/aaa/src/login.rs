@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homeward_eap::{
-    Context, Conversation, Denied, Msk, Origin, PasswordCheck, Reason, Step, packet,
+    Context, Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
 use homeward_model::{Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, Verifier};
@@ -20,6 +20,7 @@ use crate::desk::Desk;
 use crate::directory::{Here, slow_hash};
 use crate::password;
 use crate::projection::{Client, Projection};
+use crate::tries::Tries;
 
 /// How log-ins are handled.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +92,8 @@ pub(crate) enum Why {
     UnknownState,
     /// CHAP for a password that is kept as a hash.
     NotForChap,
+    /// Wrong passwords were tried too often; this one was not looked at.
+    TooManyTries,
 }
 
 impl Why {
@@ -101,6 +104,7 @@ impl Why {
             Self::NoEap => "no_eap",
             Self::UnknownState => "unknown_state",
             Self::NotForChap => "not_for_chap",
+            Self::TooManyTries => "too_many_tries",
         }
     }
 }
@@ -111,21 +115,30 @@ impl std::fmt::Display for Why {
             Self::Reason(reason) => reason.fmt(f),
             Self::NoEap => f.write_str("EAP needs aaa.eap.certificate and aaa.eap.key"),
             Self::UnknownState => f.write_str("no such conversation: it is over, or another's"),
+            Self::TooManyTries => {
+                f.write_str("too many wrong passwords: this one was not looked at")
+            }
             Self::NotForChap => f.write_str("the password is kept as a hash: CHAP needs it whole"),
         }
     }
 }
 
+/// What a question says of who asks.
+#[derive(Debug, Clone, Copy)]
+struct Asker {
+    station: Option<Mac>,
+    wants_cui: bool,
+}
+
 /// A question whose answer waits for a password.
 struct Pending {
     client: GatewayId,
-    station: Option<Mac>,
-    wants_cui: bool,
+    asker: Asker,
     what: What,
 }
 
 enum What {
-    Password(Option<Arc<Login>>),
+    Password(String, Option<Arc<Login>>),
     Eap(State, Box<Conversation<Arc<Login>>>),
 }
 
@@ -144,11 +157,36 @@ pub(crate) struct Logins {
 pub(crate) struct Scene<'a> {
     pub(crate) known: Known<'a>,
     pub(crate) signer: &'a Signer,
+    pub(crate) tries: &'a Tries,
     pub(crate) client: &'a Client,
     pub(crate) now: Instant,
 }
 
 impl Scene<'_> {
+    /// Whether a password for that name is to be looked at. One that was made is not guessed,
+    /// and nobody is to be locked out by somebody else's guesses at it.
+    fn may_try(&self, name: &str, station: Option<Mac>) -> bool {
+        !self.is_guessable(name) || self.tries.may(name, station, self.now)
+    }
+
+    fn is_guessable(&self, name: &str) -> bool {
+        let login = find(self.known.records, name);
+        login.is_none_or(|login| matches!(login.verifier, Verifier::Argon2id(_)))
+    }
+
+    /// Counts a try that was wrong; what is said of it: that there were too many, if it was not
+    /// looked at.
+    fn tried(&self, name: Option<&str>, station: Option<Mac>, reason: Reason) -> Why {
+        let is_guess = matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity);
+        let guessed = name.filter(|name| is_guess && self.is_guessable(name));
+        let Some(name) = guessed else { return Why::Reason(reason) };
+        if !self.may_try(name, station) {
+            return Why::TooManyTries;
+        }
+        self.tries.wrong(name, station, self.now);
+        Why::Reason(reason)
+    }
+
     /// Whether a log-in that was proven is let in: as its record is now, for it may have changed
     /// while the password was being checked.
     fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
@@ -189,6 +227,9 @@ impl Logins {
         request: &LoginRequest<'_>,
         entropy: &mut impl Entropy,
     ) -> Verdict {
+        if request.state.is_none() && !scene.tries.may_begin(scene.client.gateway.id, scene.now) {
+            return Verdict::Silence("client-rate");
+        }
         match &request.proof {
             Proof::Eap(response) => self.eap(scene, request, response, entropy),
             Proof::Password(password) => self.password(scene, request, password),
@@ -203,14 +244,14 @@ impl Logins {
         number: u64,
         right: bool,
     ) -> Option<Verdict> {
-        let Pending { station, wants_cui, what, .. } = self.pending.remove(&number)?;
+        let Pending { asker, what, .. } = self.pending.remove(&number)?;
         Some(match what {
-            What::Password(login) => {
-                self.decided(scene, login.as_ref(), right, station, wants_cui, "pap")
+            What::Password(name, login) => {
+                self.decided(scene, &name, asker, login.as_ref(), right, "pap")
             }
             What::Eap(state, mut conversation) => {
                 let step = conversation.checked(right);
-                self.step(scene, step, state, conversation, station, wants_cui, false)
+                self.step(scene, step, state, conversation, asker, false)
             }
         })
     }
@@ -226,18 +267,14 @@ impl Logins {
         let failure = |why| Verdict::Reject { eap: Some(packet::failure(identifier)), why };
         let Some(context) = &self.eap else { return failure(Why::NoEap) };
         let client = scene.client.gateway.id;
-        let (station, wants_cui) = (request.station, request.wants_cui);
+        let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let (state, mut conversation) = match request.state {
             Some(state) => match self.conversations.take(client, state) {
                 Some((state, Held { conversation, unchecked: None })) => (state, conversation),
                 // There was no room before; the message is the same.
                 Some((state, Held { conversation, unchecked: Some((hash, password)) })) => {
                     let what = What::Eap(state, conversation);
-                    return self.defer(
-                        hash,
-                        password,
-                        Pending { client, station, wants_cui, what },
-                    );
+                    return self.defer(hash, password, Pending { client, asker, what });
                 }
                 None if self.is_pending(state) => return Verdict::Silence("password-is-checked"),
                 None => return failure(Why::UnknownState),
@@ -262,21 +299,20 @@ impl Logins {
                 (state, begun)
             }
         };
-        let here = Here { known: scene.known, gateway: &scene.client.gateway };
+        let may_try = |name: &str| scene.may_try(name, asker.station);
+        let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &may_try };
         let step = conversation.handle(response, &here, scene.now, entropy);
         let first = request.state.is_none();
-        self.step(scene, step, state, conversation, station, wants_cui, first)
+        self.step(scene, step, state, conversation, asker, first)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "for two callers")]
     fn step(
         &mut self,
         scene: &Scene<'_>,
         step: Step<Arc<Login>>,
         state: State,
         conversation: Box<Conversation<Arc<Login>>>,
-        station: Option<Mac>,
-        wants_cui: bool,
+        asker: Asker,
         first: bool,
     ) -> Verdict {
         let client = scene.client.gateway.id;
@@ -288,13 +324,13 @@ impl Logins {
             Step::Check(PasswordCheck { subject, password }) => {
                 let hash = slow_hash(subject.as_ref());
                 let what = What::Eap(state, conversation);
-                self.defer(hash, password, Pending { client, station, wants_cui, what })
+                self.defer(hash, password, Pending { client, asker, what })
             }
-            Step::Accept(accepted) => match scene.admit(&accepted.subject, station) {
+            Step::Accept(accepted) => match scene.admit(&accepted.subject, asker.station) {
                 Ok(admission) => {
                     let eap = Some((accepted.packet, accepted.msk));
                     let method = accepted.method.label();
-                    self.accept(scene, admission, eap, wants_cui, method, accepted.resumed)
+                    self.accept(scene, admission, eap, asker, method, accepted.resumed)
                 }
                 Err(denied) => Verdict::Reject {
                     eap: accepted.packet.get(1).map(|identifier| packet::failure(*identifier)),
@@ -302,7 +338,9 @@ impl Logins {
                 },
             },
             Step::Reject(rejected) => {
-                Verdict::Reject { eap: Some(rejected.packet), why: Why::Reason(rejected.reason) }
+                let name = rejected.identity.as_ref().map(Identity::as_str);
+                let why = scene.tried(name, asker.station, rejected.reason);
+                Verdict::Reject { eap: Some(rejected.packet), why }
             }
             Step::Ignore(ignored) => {
                 tracing::debug!(%ignored, "EAP response ignored");
@@ -321,7 +359,11 @@ impl Logins {
         request: &LoginRequest<'_>,
         password: &[u8],
     ) -> Verdict {
-        let login = find(scene.known.records, request.user_name);
+        let asker = Asker { station: request.station, wants_cui: request.wants_cui };
+        let name = request.user_name;
+        // A name that may not be tried is one that nobody has.
+        let may_try = scene.may_try(name, asker.station);
+        let login = find(scene.known.records, name).filter(|_| may_try);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
             None if scene.known.records.is_mostly_slow() => None,
@@ -334,16 +376,19 @@ impl Logins {
         let login = login.cloned();
         let Some(right) = right else {
             let hash = slow_hash(login.as_ref());
-            let (station, wants_cui) = (request.station, request.wants_cui);
-            let (client, what) = (scene.client.gateway.id, What::Password(login));
-            let pending = Pending { client, station, wants_cui, what };
+            let what = What::Password(name.to_owned(), login);
+            let pending = Pending { client: scene.client.gateway.id, asker, what };
             return self.defer(hash, Secret::new(password), pending);
         };
-        self.decided(scene, login.as_ref(), right, request.station, request.wants_cui, "pap")
+        self.decided(scene, name, asker, login.as_ref(), right, "pap")
     }
 
     fn chap(&self, scene: &Scene<'_>, request: &LoginRequest<'_>, chap: &Chap<'_>) -> Verdict {
-        let login = find(scene.known.records, request.user_name);
+        let asker = Asker { station: request.station, wants_cui: request.wants_cui };
+        let name = request.user_name;
+        // A name that may not be tried is one that nobody has.
+        let may_try = scene.may_try(name, asker.station);
+        let login = find(scene.known.records, name).filter(|_| may_try);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
             Some(_) => return Verdict::Reject { eap: None, why: Why::NotForChap },
@@ -353,26 +398,29 @@ impl Logins {
                 false
             }
         };
-        self.decided(scene, login, right, request.station, request.wants_cui, "chap")
+        self.decided(scene, name, asker, login, right, "chap")
     }
 
     fn decided(
         &self,
         scene: &Scene<'_>,
+        name: &str,
+        asker: Asker,
         login: Option<&Arc<Login>>,
         right: bool,
-        station: Option<Mac>,
-        wants_cui: bool,
         method: &'static str,
     ) -> Verdict {
         let outcome = match login {
             None => Err(Reason::UnknownIdentity),
             Some(_) if !right => Err(Reason::WrongPassword),
-            Some(login) => scene.admit(login, station).map_err(Reason::Denied),
+            Some(login) => scene.admit(login, asker.station).map_err(Reason::Denied),
         };
         match outcome {
-            Ok(admission) => self.accept(scene, admission, None, wants_cui, method, false),
-            Err(reason) => Verdict::Reject { eap: None, why: Why::Reason(reason) },
+            Ok(admission) => self.accept(scene, admission, None, asker, method, false),
+            Err(reason) => {
+                let why = scene.tried(Some(name), asker.station, reason);
+                Verdict::Reject { eap: None, why }
+            }
         }
     }
 
@@ -381,13 +429,13 @@ impl Logins {
         scene: &Scene<'_>,
         admission: Admission,
         eap: Option<(Vec<u8>, Msk)>,
-        wants_cui: bool,
+        asker: Asker,
         method: &'static str,
         resumed: bool,
     ) -> Verdict {
         Verdict::Accept(Box::new(Accept {
             class: scene.signer.sign(scene.client.gateway.id, admission.user()),
-            cui: wants_cui.then(|| admission.chargeable()),
+            cui: asker.wants_cui.then(|| admission.chargeable()),
             interim: self.settings.interim,
             admission,
             eap,
@@ -431,116 +479,4 @@ fn nobodys() -> Verifier {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::num::NonZeroUsize;
-    use std::sync::LazyLock;
-
-    use homeward_daemon::SystemEntropy;
-    use homeward_model::{GatewayId, LoginId, Status, UnixTime};
-    use homeward_radius::dictionary::standard;
-    use homeward_radius::{Builder, Code, Packet};
-
-    use super::*;
-    use crate::testing::{self, GATEWAY, HOME};
-    use crate::usage::Usage;
-
-    static NOTHING_USED: LazyLock<Usage> = LazyLock::new(Usage::default);
-    static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new([[1; 32]]));
-
-    const NAME: &str = "fred@example.net";
-    const PASSWORD: &str = "correct horse";
-
-    /// A log-in with a password that a person chose.
-    fn fred() -> Login {
-        let verifier = password::of_a_person(PASSWORD.as_bytes(), &mut SystemEntropy::new());
-        let (id, name) = (LoginId(7), NAME.parse().unwrap());
-        Login { id, name, verifier: verifier.unwrap(), ..testing::login() }
-    }
-
-    fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk<bool>>) {
-        let settings = Settings { conversations: 8, checks, interim: Seconds(300) };
-        let checker = Checker::start(NonZeroUsize::MIN, queue).unwrap();
-        let mut logins = Logins::new(settings, None, checker);
-        let desk = Arc::new(Desk::new(homeward_transport::Waker::unheard().unwrap()));
-        logins.at(Arc::clone(&desk));
-        (logins, desk)
-    }
-
-    /// Asks by PAP, at that gateway.
-    fn ask(logins: &mut Logins, p: &Projection, gateway: GatewayId, password: &str) -> Verdict {
-        let client = p.client(gateway).unwrap();
-        let mut out = Vec::new();
-        let mut packet =
-            Builder::request(&mut out, &client.secret, Code::AccessRequest, 1, [7; 16]);
-        packet.text(standard::USER_NAME, NAME).unwrap();
-        packet.user_password(password.as_bytes()).unwrap();
-        packet.finish();
-        let packet = Packet::decode(&out).unwrap();
-        let request = LoginRequest::decode(&packet, &client.secret).unwrap();
-        logins.handle(&scene(p, gateway), &request, &mut SystemEntropy::new())
-    }
-
-    fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
-        let client = p.client(gateway).unwrap();
-        let (usage, signer) = (&*NOTHING_USED, &*SIGNER);
-        let known = Known { records: p, usage, now: UnixTime(0) };
-        Scene { known, signer, client, now: Instant::ORIGIN }
-    }
-
-    /// Waits for the answer of a check.
-    fn answer(desk: &Desk<bool>) -> (u64, bool) {
-        loop {
-            if let Some(answer) = desk.take().pop() {
-                return answer;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_slow_password_is_checked_elsewhere_and_then_lets_in_or_not() {
-        let mut p = testing::projection();
-        p.put_login(fred());
-        let (mut logins, desk) = logins(4, 4);
-        for (password, right) in [(PASSWORD, true), ("incorrect", false)] {
-            let Verdict::Later(number) = ask(&mut logins, &p, HOME, password) else { panic!() };
-            assert_eq!(answer(&desk), (number, right));
-            let verdict = logins.checked(&scene(&p, HOME), number, right).unwrap();
-            assert_eq!(matches!(verdict, Verdict::Accept(_)), right, "{verdict:?}");
-            assert!(logins.checked(&scene(&p, HOME), number, right).is_none(), "answered once");
-        }
-    }
-
-    #[test]
-    fn one_gateway_leaves_room_for_the_slow_passwords_of_others() {
-        let mut p = testing::projection();
-        p.put_login(fred());
-        let (mut logins, desk) = logins(1, 64);
-        let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
-        assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Silence("passwords-full")));
-        assert!(matches!(ask(&mut logins, &p, GATEWAY, PASSWORD), Verdict::Later(_)));
-        assert_eq!(answer(&desk).0, number);
-        logins.checked(&scene(&p, HOME), number, true);
-        assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Later(_)));
-    }
-
-    #[test]
-    fn what_changed_while_a_password_was_checked_counts() {
-        let changes: [fn(&mut Projection); 3] = [
-            |p| p.put_login(Login { status: Status::Suspended, ..fred() }),
-            // Another salt: another password, as far as anybody can tell.
-            |p| p.put_login(fred()),
-            |p| p.remove_login(LoginId(7)),
-        ];
-        for change in changes {
-            let mut p = testing::projection();
-            p.put_login(fred());
-            let (mut logins, desk) = logins(4, 4);
-            let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
-            assert_eq!(answer(&desk), (number, true));
-            change(&mut p);
-            let verdict = logins.checked(&scene(&p, HOME), number, true).unwrap();
-            assert!(matches!(verdict, Verdict::Reject { .. }), "{verdict:?}");
-        }
-    }
-}
+mod tests;

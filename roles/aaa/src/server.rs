@@ -26,6 +26,7 @@ use crate::front::Front;
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
+use crate::tries::Tries;
 use crate::usage::Usage;
 
 /// What all workers share.
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) usage: Usage,
     /// Who signs Classes.
     pub(crate) signer: Arc<Signer>,
+    /// How often passwords may be tried.
+    pub(crate) tries: Arc<Tries>,
     /// Metrics.
     pub(crate) figures: Figures,
 }
@@ -191,8 +194,9 @@ impl Worker {
             }
         };
         let known = Known { records: p, usage: &self.shared.usage, now: SystemClock.unix() };
-        let (signer, now) = (&*self.shared.signer, datagram.received);
-        let scene = Scene { known, signer, client, now };
+        let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
+        let now = datagram.received;
+        let scene = Scene { known, signer, tries, client, now };
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
         let (to, from) = (datagram.source, datagram.local);
         if let Verdict::Later(number) = verdict {
@@ -285,7 +289,8 @@ impl Service for Worker {
             let Some(client) = p.client(client.gateway.id).cloned() else { continue };
             let known = Known { records: &p, usage: &self.shared.usage, now: SystemClock.unix() };
             let now = SystemClock.now();
-            let scene = Scene { known, signer: &self.shared.signer, client: &client, now };
+            let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
+            let scene = Scene { known, signer, tries, client: &client, now };
             let Some(verdict) = self.logins.checked(&scene, number, right) else { continue };
             if let Verdict::Accept(accept) = &verdict {
                 self.remember(&client, to.ip(), session, accept.login(), now);

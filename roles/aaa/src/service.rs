@@ -29,6 +29,7 @@ use crate::login::{self, Logins};
 use crate::projection::Projection;
 use crate::revoke::Revoker;
 use crate::server::{Shared, Worker};
+use crate::tries::Tries;
 use crate::usage::Usage;
 use crate::watch::Watch;
 
@@ -103,6 +104,7 @@ pub async fn start(
     let shared = Shared {
         projection: watch.projection(),
         usage,
+        tries: Arc::new(Tries::new(config.limits())),
         signer: Arc::new(Signer::new(class_keys.iter().map(|key| &key[..]))),
         figures: figures.clone(),
     };

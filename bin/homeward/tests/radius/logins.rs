@@ -248,3 +248,21 @@ fn a_device_that_does_not_trust_the_certificate_is_said_to_in_the_figures() {
         metrics.lines().find(|line| line.contains("login_rejections_total{reason=\"tls_alert"));
     assert!(line.is_some(), "{metrics}");
 }
+
+#[test]
+fn guesses_inside_a_tunnel_are_counted_and_the_right_password_then_has_to_wait() {
+    let core = Core::start_with("wrong_tries = 2\n");
+    let fred = core.persons("fred@example.net", "the right one");
+    core.pap_soon(fred.name, &fred.password, "Received Access-Accept");
+    for _ in 0..2 {
+        core.eapol_fails(&block("TTLS", fred.name, "a guess", "auth=PAP", false));
+    }
+    core.eapol_fails(&block("TTLS", fred.name, &fred.password, "auth=PAP", false));
+    let metrics = core.status("metrics");
+    assert!(metrics.contains("login_rejections_total{reason=\"too_many_tries\"} 1"), "{metrics}");
+    // Another device is not concerned.
+    core.eapol_succeeds(
+        &block("TTLS", fred.name, &fred.password, "auth=PAP", false),
+        &["-M", "02:00:5e:20:00:08"],
+    );
+}

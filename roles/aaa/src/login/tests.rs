@@ -1,0 +1,188 @@
+//! Slow passwords, and too many of them.
+
+use std::num::NonZeroUsize;
+use std::sync::LazyLock;
+
+use homeward_daemon::SystemEntropy;
+use homeward_model::{GatewayId, LoginId, Status, UnixTime};
+use homeward_radius::dictionary::standard;
+use homeward_radius::{Builder, Code, Packet};
+
+use super::*;
+use crate::config::Config;
+use crate::testing::{self, GATEWAY, HOME};
+use crate::tries::Limits;
+use crate::usage::Usage;
+
+static NOTHING_USED: LazyLock<Usage> = LazyLock::new(Usage::default);
+static TRIES: LazyLock<Tries> = LazyLock::new(|| Tries::new(Config::default().limits()));
+static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new([[1; 32]]));
+
+const NAME: &str = "fred@example.net";
+const PASSWORD: &str = "correct horse";
+
+/// A log-in with a password that a person chose.
+fn fred() -> Login {
+    let verifier = password::of_a_person(PASSWORD.as_bytes(), &mut SystemEntropy::new());
+    let (id, name) = (LoginId(7), NAME.parse().unwrap());
+    Login { id, name, verifier: verifier.unwrap(), ..testing::login() }
+}
+
+fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk<bool>>) {
+    let settings = Settings { conversations: 8, checks, interim: Seconds(300) };
+    let checker = Checker::start(NonZeroUsize::MIN, queue).unwrap();
+    let mut logins = Logins::new(settings, None, checker);
+    let desk = Arc::new(Desk::new(homeward_transport::Waker::unheard().unwrap()));
+    logins.at(Arc::clone(&desk));
+    (logins, desk)
+}
+
+/// Asks by PAP, at that gateway.
+fn ask(logins: &mut Logins, p: &Projection, gateway: GatewayId, password: &str) -> Verdict {
+    ask_under(logins, &scene(p, gateway), password)
+}
+
+fn ask_under(logins: &mut Logins, scene: &Scene<'_>, password: &str) -> Verdict {
+    let client = scene.client;
+    let mut out = Vec::new();
+    let mut packet = Builder::request(&mut out, &client.secret, Code::AccessRequest, 1, [7; 16]);
+    packet.text(standard::USER_NAME, NAME).unwrap();
+    packet.user_password(password.as_bytes()).unwrap();
+    packet.finish();
+    let packet = Packet::decode(&out).unwrap();
+    let request = LoginRequest::decode(&packet, &client.secret).unwrap();
+    logins.handle(scene, &request, &mut SystemEntropy::new())
+}
+
+fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
+    let client = p.client(gateway).unwrap();
+    let (usage, signer, tries) = (&*NOTHING_USED, &*SIGNER, &*TRIES);
+    let known = Known { records: p, usage, now: UnixTime(0) };
+    Scene { known, signer, tries, client, now: Instant::ORIGIN }
+}
+
+/// Waits for the answer of a check.
+fn answer(desk: &Desk<bool>) -> (u64, bool) {
+    loop {
+        if let Some(answer) = desk.take().pop() {
+            return answer;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_slow_password_is_checked_elsewhere_and_then_lets_in_or_not() {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    let (mut logins, desk) = logins(4, 4);
+    for (password, right) in [(PASSWORD, true), ("incorrect", false)] {
+        let Verdict::Later(number) = ask(&mut logins, &p, HOME, password) else { panic!() };
+        assert_eq!(answer(&desk), (number, right));
+        let verdict = logins.checked(&scene(&p, HOME), number, right).unwrap();
+        assert_eq!(matches!(verdict, Verdict::Accept(_)), right, "{verdict:?}");
+        assert!(logins.checked(&scene(&p, HOME), number, right).is_none(), "answered once");
+    }
+}
+
+#[test]
+fn one_gateway_leaves_room_for_the_slow_passwords_of_others() {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    let (mut logins, desk) = logins(1, 64);
+    let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
+    assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Silence("passwords-full")));
+    assert!(matches!(ask(&mut logins, &p, GATEWAY, PASSWORD), Verdict::Later(_)));
+    assert_eq!(answer(&desk).0, number);
+    logins.checked(&scene(&p, HOME), number, true);
+    assert!(matches!(ask(&mut logins, &p, HOME, PASSWORD), Verdict::Later(_)));
+}
+
+#[test]
+fn what_changed_while_a_password_was_checked_counts() {
+    let changes: [fn(&mut Projection); 3] = [
+        |p| p.put_login(Login { status: Status::Suspended, ..fred() }),
+        // Another salt: another password, as far as anybody can tell.
+        |p| p.put_login(fred()),
+        |p| p.remove_login(LoginId(7)),
+    ];
+    for change in changes {
+        let mut p = testing::projection();
+        p.put_login(fred());
+        let (mut logins, desk) = logins(4, 4);
+        let Verdict::Later(number) = ask(&mut logins, &p, HOME, PASSWORD) else { panic!() };
+        assert_eq!(answer(&desk), (number, true));
+        change(&mut p);
+        let verdict = logins.checked(&scene(&p, HOME), number, true).unwrap();
+        assert!(matches!(verdict, Verdict::Reject { .. }), "{verdict:?}");
+    }
+}
+
+/// What comes of a password, however long it takes.
+fn outcome(
+    logins: &mut Logins,
+    desk: &Desk<bool>,
+    scene: &Scene<'_>,
+    password: &str,
+) -> &'static str {
+    let verdict = match ask_under(logins, scene, password) {
+        Verdict::Later(_) => {
+            let (number, right) = answer(desk);
+            logins.checked(scene, number, right).unwrap()
+        }
+        verdict => verdict,
+    };
+    match verdict {
+        Verdict::Accept(_) => "in",
+        Verdict::Reject { why, .. } => why.label(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_tries_too_many_passwords_is_refused_whatever_it_tries_next() {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    let (mut logins, desk) = logins(4, 4);
+    let limits = Limits { by_device: 2, ..Config::default().limits() };
+    let (tries, fresh) = (Tries::new(limits), Tries::new(limits));
+    let scene_of = |p, tries| Scene { tries, ..scene(p, HOME) };
+    let mut verdict =
+        |p, tries, password| outcome(&mut logins, &desk, &scene_of(p, tries), password);
+    assert_eq!(verdict(&p, &tries, PASSWORD), "in");
+    for _ in 0..2 {
+        assert_eq!(verdict(&p, &tries, "a guess"), "wrong_password");
+    }
+    assert_eq!(verdict(&p, &tries, "a guess"), "too_many_tries");
+    assert_eq!(verdict(&p, &tries, PASSWORD), "too_many_tries");
+    let mut nobody = testing::projection();
+    nobody.remove_login(LoginId(7));
+    let seen = [(); 3].map(|()| verdict(&nobody, &fresh, PASSWORD));
+    assert_eq!(seen, ["unknown_identity", "unknown_identity", "too_many_tries"]);
+}
+
+#[test]
+fn nobody_is_locked_out_by_guesses_at_a_password_that_was_made() {
+    let mut p = testing::projection();
+    p.put_login(Login { verifier: password::machine_made("made"), ..fred() });
+    let (mut logins, desk) = logins(4, 4);
+    let tries = Tries::new(Limits { by_device: 2, by_all: 2, ..Config::default().limits() });
+    let scene = Scene { tries: &tries, ..scene(&p, HOME) };
+    for _ in 0..5 {
+        assert_eq!(outcome(&mut logins, &desk, &scene, "a guess"), "wrong_password");
+    }
+    assert_eq!(outcome(&mut logins, &desk, &scene, "made"), "in");
+}
+
+#[test]
+fn a_nas_that_begins_too_many_log_ins_is_not_answered_for_a_while() {
+    let mut p = testing::projection();
+    p.put_login(Login { verifier: password::machine_made("made"), ..fred() });
+    let (mut logins, _desk) = logins(4, 4);
+    let tries = Tries::new(Limits { logins: 1, ..Config::default().limits() });
+    let scene = Scene { tries: &tries, ..scene(&p, HOME) };
+    for _ in 0..10 {
+        assert!(matches!(ask_under(&mut logins, &scene, "made"), Verdict::Accept(_)));
+    }
+    assert!(matches!(ask_under(&mut logins, &scene, "made"), Verdict::Silence("client-rate")));
+}
