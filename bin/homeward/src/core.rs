@@ -22,7 +22,7 @@ mod status;
   homeward core --config core.toml --log debug
   homeward core status                          what the running core is doing
 
-SIGTERM stops it; SIGHUP checks the configuration.")]
+SIGTERM stops it; SIGHUP checks the configuration and reloads EAP's certificates.")]
 pub(crate) struct CoreArgs {
     /// The configuration file [default: /etc/homeward/core.toml]
     #[arg(long, value_name = "FILE", global = true)]
@@ -98,8 +98,8 @@ async fn run_roles(
         class_keys: config.keys()?.derive(homeward_aaa::class::PURPOSE),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
-    let aaa = aaa.await?;
-    process.add(aaa);
+    let homeward_aaa::Started { part, eap } = aaa.await?;
+    process.add(part);
     if config.controller.is_on() {
         let controller = homeward_controller::start(
             config.controller,
@@ -111,9 +111,15 @@ async fn run_roles(
         process.add(controller);
     }
     let checked = move || match Config::load(&path) {
-        Ok(_) => tracing::info!(
-            "the configuration is sound; what it names changes with a restart, records by themselves"
-        ),
+        Ok(config) => match eap.reload(&config.aaa.eap) {
+            Ok(()) => tracing::info!(
+                "EAP's certificates are reloaded; what else the configuration names changes with a restart, records by themselves"
+            ),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "EAP goes on with the certificates that it has");
+            }
+        },
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::error!(error, "the configuration would not load");

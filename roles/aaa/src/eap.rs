@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use homeward_daemon::{Exit, ExitContext, Invalid, Period};
 use homeward_eap::pki_types::pem::PemObject;
 use homeward_eap::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
@@ -57,6 +58,10 @@ impl Default for EapConfig {
 }
 
 impl EapConfig {
+    fn new_sessions(&self) -> Sessions {
+        Sessions::new(SessionSettings { capacity: self.sessions, lifetime: self.resume.0 })
+    }
+
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         if self.certificate.is_some() != self.key.is_some() {
             return Err(Invalid::new("aaa.eap", "certificate and key go together"));
@@ -73,8 +78,9 @@ impl EapConfig {
         Ok(())
     }
 
-    /// Reads the files and prepares to speak; `None` without a certificate.
-    pub(crate) fn context(&self) -> anyhow::Result<Option<Arc<Context>>> {
+    /// Reads the files and prepares to speak, with what was authenticated before; `None` without
+    /// a certificate.
+    fn context(&self, sessions: Arc<Sessions>) -> anyhow::Result<Option<Arc<Context>>> {
         let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
             return Ok(None);
         };
@@ -102,11 +108,52 @@ impl EapConfig {
             timeout: self.timeout.0,
             ..Settings::default()
         };
-        let sessions = SessionSettings { capacity: self.sessions, lifetime: self.resume.0 };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let sessions = Arc::new(Sessions::new(sessions));
         let context = Context::new(settings, &provider, server, trust, sessions);
         Ok(Some(Arc::new(context.context("aaa.eap").exit(Exit::Config)?)))
+    }
+}
+
+/// What EAP is spoken with now. Clones are one and the same; conversations that have begun go on
+/// with what they began with.
+#[derive(Clone)]
+pub struct Speech {
+    now: Arc<ArcSwapOption<Context>>,
+    sessions: Arc<ArcSwap<Sessions>>,
+}
+
+impl Speech {
+    /// Reads the files that the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be read, or what is wrong with the certificate.
+    pub fn load(config: &EapConfig) -> anyhow::Result<Self> {
+        let sessions = Arc::new(config.new_sessions());
+        let now = ArcSwapOption::new(config.context(Arc::clone(&sessions))?);
+        Ok(Self { now: Arc::new(now), sessions: Arc::new(ArcSwap::new(sessions)) })
+    }
+
+    /// Reads them again. Devices may go on resuming what they authenticated before, but for those
+    /// with certificates: theirs may be revoked now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`]; what was loaded before stays.
+    pub fn reload(&self, config: &EapConfig) -> anyhow::Result<()> {
+        let sessions = match config.client_ca {
+            Some(_) => Arc::new(config.new_sessions()),
+            None => self.sessions.load_full(),
+        };
+        let context = config.context(Arc::clone(&sessions))?;
+        self.sessions.store(sessions);
+        self.now.store(context);
+        Ok(())
+    }
+
+    /// What a conversation is begun with; `None` without a certificate.
+    pub(crate) fn now(&self) -> Option<Arc<Context>> {
+        self.now.load_full()
     }
 }
 

@@ -48,4 +48,4 @@ pub mod usage;
 pub mod watch;
 
 pub use config::Config;
-pub use service::{Base, start};
+pub use service::{Base, Started, start};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homeward_eap::{
-    Context, Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
+    Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
 use homeward_model::{Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, Verifier};
@@ -18,6 +18,7 @@ use crate::conversations::{Conversations, Held, State};
 use crate::decision::Known;
 use crate::desk::Desk;
 use crate::directory::{Here, slow_hash};
+use crate::eap::Speech;
 use crate::password;
 use crate::projection::{Client, Projection};
 use crate::tries::Tries;
@@ -145,7 +146,7 @@ enum What {
 /// The log-ins of a worker.
 pub(crate) struct Logins {
     settings: Settings,
-    eap: Option<Arc<Context>>,
+    eap: Option<Speech>,
     conversations: Conversations,
     checker: Checker,
     desk: Option<Arc<Desk<bool>>>,
@@ -198,7 +199,7 @@ impl Scene<'_> {
 }
 
 impl Logins {
-    pub(crate) fn new(settings: Settings, eap: Option<Arc<Context>>, checker: Checker) -> Self {
+    pub(crate) fn new(settings: Settings, eap: Option<Speech>, checker: Checker) -> Self {
         Self {
             conversations: Conversations::new(settings.conversations),
             settings,
@@ -265,7 +266,9 @@ impl Logins {
     ) -> Verdict {
         let identifier = response.get(1).copied().unwrap_or_default();
         let failure = |why| Verdict::Reject { eap: Some(packet::failure(identifier)), why };
-        let Some(context) = &self.eap else { return failure(Why::NoEap) };
+        let Some(context) = self.eap.as_ref().and_then(Speech::now) else {
+            return failure(Why::NoEap);
+        };
         let client = scene.client.gateway.id;
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let (state, mut conversation) = match request.state {
@@ -288,7 +291,7 @@ impl Logins {
                     framed_mtu: request.framed_mtu.map(u32::from),
                     wall: scene.known.now,
                 };
-                let mut begun = Box::new(Conversation::new(context, origin, scene.now));
+                let mut begun = Box::new(Conversation::new(&context, origin, scene.now));
                 let state: State = entropy.octets();
                 // EAP-Start (RFC 3579 2.1).
                 if response.is_empty() {

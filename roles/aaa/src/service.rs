@@ -23,6 +23,7 @@ use crate::checker::Checker;
 use crate::class::Signer;
 use crate::config::Config;
 use crate::decision::Known;
+use crate::eap::Speech;
 use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
 use crate::login::{self, Logins};
@@ -49,6 +50,14 @@ pub struct Base {
     pub class_keys: Vec<Zeroizing<[u8; 32]>>,
 }
 
+/// The role, started.
+pub struct Started {
+    /// For the process.
+    pub part: Part,
+    /// What can be reloaded.
+    pub eap: Speech,
+}
+
 /// Starts to answer look-ups on a store. What the part says of itself goes into the core's status
 /// as it is.
 ///
@@ -61,7 +70,7 @@ pub async fn start(
     base: Base,
     metrics: &mut Metrics,
     shutdown: Shutdown,
-) -> anyhow::Result<Part> {
+) -> anyhow::Result<Started> {
     let Base { store, ledger, class_keys } = base;
     let figures = Figures::new(metrics);
 
@@ -87,8 +96,8 @@ pub async fn start(
         (Some(ledger), usage)
     };
 
-    let eap = config.eap.context()?;
-    if eap.is_none() {
+    let eap = Speech::load(&config.eap)?;
+    if eap.now().is_none() {
         tracing::info!("no aaa.eap.certificate: EAP is not spoken");
     }
     let threads = NonZeroUsize::new(config.password_threads).unwrap_or(NonZeroUsize::MIN);
@@ -114,7 +123,7 @@ pub async fn start(
         running.push(serve("look-ups", *address, config.workers, || {
             let given = Arc::new(Mutex::new(Grants::new(config.grants, config.grant_memory.0)));
             grants.push(Arc::clone(&given));
-            let logins = Logins::new(logins, eap.clone(), checker.clone());
+            let logins = Logins::new(logins, Some(eap.clone()), checker.clone());
             Worker::new(settings, policy, shared.clone(), given, logins)
         })?);
     }
@@ -164,7 +173,8 @@ pub async fn start(
         let status = said.status();
         async move { status }
     };
-    Ok(Part::new(status, keep(config, store, overview, tasks, shutdown)))
+    let part = Part::new(status, keep(config, store, overview, tasks, shutdown));
+    Ok(Started { part, eap })
 }
 
 /// Starts a server, with a worker from `make` for each of its threads.

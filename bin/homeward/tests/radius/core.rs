@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use homeward_daemon::SystemClock;
@@ -23,7 +25,11 @@ pub(crate) struct Core {
     pub(crate) address: String,
     /// Where it takes accounting records.
     pub(crate) accounting: String,
+    /// The rest of what it logs.
+    lines: Lines,
 }
+
+type Lines = Mutex<Receiver<String>>;
 
 impl Drop for Core {
     fn drop(&mut self) {
@@ -40,34 +46,42 @@ impl Core {
 
     /// One with more of `[aaa]`.
     pub(crate) fn start_with(aaa: &str) -> Self {
+        Self::start_with_files(aaa, "", &[])
+    }
+
+    /// One with more of `[aaa]` and `[aaa.eap]`, where `FOLDER` stands for its folder, and more
+    /// files in that.
+    pub(crate) fn start_with_files(aaa: &str, eap: &str, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         let at = |file: &str| folder.path().join(file);
         let config = format!(
             "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n{aaa}\
-             [aaa.eap]\ncertificate = {:?}\nkey = {:?}\n\
+             [aaa.eap]\ncertificate = {:?}\nkey = {:?}\n{}\n\
              [control]\nsocket = {:?}\n",
             at("core.db"),
             at("core.keys"),
             at("ca.pem"),
             at("eap.key"),
+            eap.replace("FOLDER", &folder.path().display().to_string()),
             at("core.sock")
         );
         let (certificate, key) = certificate();
         fs::write(at("core.toml"), config).unwrap();
-        for (file, text) in [
+        let files = [
             ("secret", SECRET),
             ("passphrase", PASSPHRASE),
             ("ca.pem", &certificate),
             ("eap.key", &key),
-        ] {
+        ];
+        for (file, text) in files.iter().chain(more) {
             fs::write(at(file), text).unwrap();
             fs::set_permissions(at(file), fs::Permissions::from_mode(0o600)).unwrap();
         }
         admin(&at("core.toml"), &["key", "create"]);
         admin(&at("core.toml"), &["class", "create", "standard", "--bandwidth-down", "50M"]);
-        let (process, address, accounting) = run(&at("core.toml"));
-        let this = Self { folder, process, address, accounting };
+        let (process, address, accounting, lines) = run(&at("core.toml"));
+        let this = Self { folder, process, address, accounting, lines };
         this.gateway("elm", "02:00:5e:10:00:01", None);
         this.gateway("oak", "02:00:5e:10:00:02", Some("127.0.0.1"));
         this.admin(&["account", "create", "smith", "--class", "standard"]);
@@ -95,7 +109,15 @@ impl Core {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         let config = self.folder.path().join("core.toml");
-        (self.process, self.address, self.accounting) = run(&config);
+        (self.process, self.address, self.accounting, self.lines) = run(&config);
+    }
+
+    /// Has it reload; waits until it says so in these words.
+    pub(crate) fn reloads(&self, says: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        let lines = self.lines.lock().unwrap();
+        while !lines.recv_timeout(Duration::from_secs(5)).expect("a line").contains(says) {}
     }
 
     fn gateway(&self, name: &str, mac: &str, address: Option<&str>) {
@@ -184,7 +206,7 @@ impl Core {
 }
 
 /// Runs a core; where it answers, and where it takes records.
-fn run(config: &std::path::Path) -> (Child, String, String) {
+fn run(config: &std::path::Path) -> (Child, String, String, Lines) {
     let mut process =
         homeward().args(["core", "--config"]).arg(config).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
@@ -198,8 +220,9 @@ fn run(config: &std::path::Path) -> (Child, String, String) {
     let address = says("answering look-ups address=");
     let accounting = says("answering accounting records address=");
     // Keep reading, or the core would stop at a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    (process, address, accounting)
+    let (kept, said) = mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|l| drop(kept.send(l))));
+    (process, address, accounting, Mutex::new(said))
 }
 
 fn homeward() -> Command {

@@ -266,3 +266,21 @@ fn guesses_inside_a_tunnel_are_counted_and_the_right_password_then_has_to_wait()
         &["-M", "02:00:5e:20:00:08"],
     );
 }
+
+#[test]
+fn a_new_certificate_is_taken_by_sighup_and_a_bad_one_changes_nothing() {
+    let core = Core::start();
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let network = block("TTLS", phone.name, &phone.password, "auth=PAP", false);
+    core.eapol_succeeds(&network, &[]);
+    let (certificate, key) = crate::core::certificate();
+    core.secret_file("eap.key", "no key at all");
+    core.reloads("EAP goes on with the certificates that it has");
+    core.eapol_succeeds(&network, &[]);
+    core.secret_file("eap.key", &key);
+    core.secret_file("ca.pem", &certificate);
+    core.eapol_fails(&network);
+    core.reloads("EAP's certificates are reloaded");
+    core.eapol_succeeds(&network, &[]);
+}
