@@ -9,5 +9,6 @@
 mod accounting;
 mod core;
 mod differential;
+mod dissector;
 mod logins;
 mod lookups;
