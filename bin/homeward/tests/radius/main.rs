@@ -12,3 +12,4 @@ mod differential;
 mod dissector;
 mod logins;
 mod lookups;
+mod pyrad;
