@@ -24,10 +24,10 @@ pub(crate) fn shared(text: &str) -> SharedSecret {
     SharedSecret::new(&Secret::new(text)).unwrap()
 }
 
-/// An address that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket.local_addr().unwrap()
+/// Two addresses that were free a moment ago.
+pub(crate) fn free_addresses() -> [SocketAddr; 2] {
+    let sockets = [(), ()].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    sockets.map(|socket| socket.local_addr().unwrap())
 }
 
 enum Input {
