@@ -15,10 +15,21 @@ use crate::packet::{Authenticator, HEADER_LEN, Packet};
 /// The octets that RFC 2865 3 prefers a shared secret to have at least.
 pub const RECOMMENDED_SECRET_LEN: usize = 16;
 
-/// A secret shared with one peer, with the digest states that begin with it computed once, so
-/// that signing and hiding cost only the blocks of the packet. Cheap to clone.
+/// The secret of RADIUS over TLS before RADIUS/1.1, the same for everybody (RFC 6614 2.3): there
+/// the connection keeps secrets and vouches for who sent what.
+pub const RADSEC_SECRET: &str = "radsec";
+
+/// What protects packets to and from one peer. Usually a secret shared with it, with the digest
+/// states that begin with it computed once, so that signing and hiding cost only the blocks of the
+/// packet. On RADIUS/1.1 it is the connection ([`Self::transport`]). Cheap to clone.
 #[derive(Clone)]
-pub struct SharedSecret(Arc<Keyed>);
+pub struct SharedSecret(Protection);
+
+#[derive(Clone)]
+enum Protection {
+    Md5(Arc<Keyed>),
+    Transport,
+}
 
 struct Keyed {
     octets: Secret,
@@ -54,21 +65,37 @@ impl SharedSecret {
         }
         let hmac = Hmac::new_from_slice(octets).map_err(|_| EmptySecret)?;
         let prefix = Md5::new_with_prefix(octets);
-        Ok(Self(Arc::new(Keyed { octets: secret.clone(), prefix, hmac })))
+        Ok(Self(Protection::Md5(Arc::new(Keyed { octets: secret.clone(), prefix, hmac }))))
+    }
+
+    /// No secret: the packets are RADIUS/1.1's (RFC 9765), on a TLS connection that agreed to it.
+    /// They have a Token in the place of authenticators, and nothing in them is signed or hidden.
+    pub const fn transport() -> Self {
+        Self(Protection::Transport)
+    }
+
+    /// Whether the packets are RADIUS/1.1's.
+    pub const fn is_transport(&self) -> bool {
+        matches!(self.0, Protection::Transport)
     }
 
     /// Whether the secret is shorter than RFC 2865 3 prefers; worth a warning to the operator.
     pub fn is_short(&self) -> bool {
-        self.0.octets.expose().len() < RECOMMENDED_SECRET_LEN
+        self.keyed().is_some_and(|keyed| keyed.octets.expose().len() < RECOMMENDED_SECRET_LEN)
     }
 
     /// Checks a request: its Message-Authenticator where there is one (RFC 3579 3.2), and its
     /// Request Authenticator where that is a digest (RFC 2866 3, RFC 5176 2.3). The random one of
-    /// Access-Request and Status-Server vouches for nothing, so see to [`Signature`].
+    /// Access-Request and Status-Server vouches for nothing, so see to [`Signature`]. For a packet
+    /// of RADIUS/1.1 the connection vouches; a Message-Authenticator in it counts for nothing (RFC
+    /// 9765 5.2).
     ///
     /// # Errors
     /// If either is wrong.
     pub fn verify_request(&self, request: &Packet<'_>) -> Result<Signature, AuthError> {
+        if self.is_transport() {
+            return Ok(Signature::Present);
+        }
         let digest = request.code().authenticator_is_digest();
         let over = if digest { &[0; 16] } else { request.authenticator() };
         if digest && !self.digest_is_right(request, over) {
@@ -78,7 +105,8 @@ impl SharedSecret {
     }
 
     /// Checks an answer to a request with that Request Authenticator: its Response Authenticator
-    /// (RFC 2865 3) and its Message-Authenticator where there is one (RFC 3579 3.2).
+    /// (RFC 2865 3) and its Message-Authenticator where there is one (RFC 3579 3.2). On RADIUS/1.1,
+    /// that it has the request's Token (RFC 9765 4.2).
     ///
     /// # Errors
     /// If either is wrong.
@@ -87,6 +115,12 @@ impl SharedSecret {
         answer: &Packet<'_>,
         request: &Authenticator,
     ) -> Result<Signature, AuthError> {
+        if self.is_transport() {
+            return match answer.authenticator().first_chunk::<4>() == request.first_chunk() {
+                true => Ok(Signature::Present),
+                false => Err(AuthError::ResponseAuthenticator),
+            };
+        }
         if !self.digest_is_right(answer, request) {
             return Err(AuthError::ResponseAuthenticator);
         }
@@ -101,7 +135,8 @@ impl SharedSecret {
         authenticator: &Authenticator,
         at: usize,
     ) -> [u8; 16] {
-        let mut mac = self.0.hmac.clone();
+        let Some(keyed) = self.keyed() else { return [0; 16] };
+        let mut mac = keyed.hmac.clone();
         mac.update(packet.get(..4).unwrap_or_default());
         mac.update(authenticator);
         mac.update(packet.get(HEADER_LEN..at).unwrap_or_default());
@@ -121,17 +156,24 @@ impl SharedSecret {
         md5.update(packet.get(..4).unwrap_or_default());
         md5.update(authenticator);
         md5.update(packet.get(HEADER_LEN..).unwrap_or_default());
-        md5.update(self.0.octets.expose());
+        md5.update(self.keyed().map_or(&[][..], |keyed| keyed.octets.expose()));
         md5.finalize().into()
     }
 
     /// MD5(secret + `parts`): one pad of the chains that hide passwords.
     pub(crate) fn pad(&self, parts: [&[u8]; 2]) -> [u8; 16] {
-        let mut md5 = self.0.prefix.clone();
+        let mut md5 = self.keyed().map_or_else(Md5::new, |keyed| keyed.prefix.clone());
         for part in parts {
             md5.update(part);
         }
         md5.finalize().into()
+    }
+
+    fn keyed(&self) -> Option<&Keyed> {
+        match &self.0 {
+            Protection::Md5(keyed) => Some(keyed),
+            Protection::Transport => None,
+        }
     }
 
     fn digest_is_right(&self, packet: &Packet<'_>, over: &Authenticator) -> bool {

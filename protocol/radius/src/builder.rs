@@ -35,7 +35,9 @@ impl<'b> Builder<'b> {
     /// Begins a request; `out` is emptied first.
     ///
     /// `authenticator` is 16 unpredictable octets; requests whose authenticator is a digest do
-    /// not use it ([`Code::authenticator_is_digest`]).
+    /// not use it ([`Code::authenticator_is_digest`]). On RADIUS/1.1 its first four octets are the
+    /// Token, which no other request has that is outstanding on the connection, and `identifier`
+    /// is not sent.
     pub fn request(
         out: &'b mut Vec<u8>,
         secret: &'b SharedSecret,
@@ -43,7 +45,8 @@ impl<'b> Builder<'b> {
         identifier: u8,
         authenticator: Authenticator,
     ) -> Self {
-        let over = if code.authenticator_is_digest() { [0; 16] } else { authenticator };
+        let digest = code.authenticator_is_digest() && !secret.is_transport();
+        let over = if digest { [0; 16] } else { authenticator };
         Self::begin(out, secret, code, identifier, over, None)
     }
 
@@ -129,7 +132,7 @@ impl<'b> Builder<'b> {
         self.vendor(vendor, kind, &value.to_be_bytes())
     }
 
-    /// Adds a User-Password, hidden (RFC 2865 5.2).
+    /// Adds a User-Password, hidden (RFC 2865 5.2) unless the connection hides it.
     ///
     /// # Errors
     /// If the password is empty, over 128 octets, ends in NUL, or does not fit the packet.
@@ -144,20 +147,31 @@ impl<'b> Builder<'b> {
         if octets > MAX_PASSWORD_LEN {
             return Err(EncodeError::ValueTooLong { kind, octets, limit: MAX_PASSWORD_LEN });
         }
+        if self.secret.is_transport() {
+            return self.octets(kind, password);
+        }
         self.begin_attribute(kind, octets.next_multiple_of(16))?;
         self.hide(&[], password, &[]);
         Ok(())
     }
 
-    /// Adds a Tunnel-Password, hidden (RFC 2868 3.5). Tag 0 means that it is unused.
+    /// Adds a Tunnel-Password, hidden (RFC 2868 3.5) unless the connection hides it. Tag 0 means
+    /// that it is unused.
     ///
     /// # Errors
     /// If the packet is a request, the password is over 239 octets, or does not fit the packet.
     pub fn tunnel_password(&mut self, tag: u8, password: &[u8]) -> Result<(), EncodeError> {
         let kind = TUNNEL_PASSWORD;
         let (salt, len) = self.next_salt(kind, password)?;
+        let tag = if tag > 0x1f { 0 } else { tag };
+        if self.secret.is_transport() {
+            self.begin_attribute(kind, 1 + password.len())?;
+            self.out.push(tag);
+            self.out.extend_from_slice(password);
+            return Ok(());
+        }
         self.begin_attribute(kind, 3 + (1 + password.len()).next_multiple_of(16))?;
-        self.out.push(if tag > 0x1f { 0 } else { tag });
+        self.out.push(tag);
         self.out.extend_from_slice(&salt);
         self.hide(&[len], password, &salt);
         Ok(())
@@ -175,6 +189,9 @@ impl<'b> Builder<'b> {
         value: &[u8],
     ) -> Result<(), EncodeError> {
         let (salt, len) = self.next_salt(VENDOR_SPECIFIC, value)?;
+        if self.secret.is_transport() {
+            return self.vendor(vendor, kind, value);
+        }
         let hidden_len = (1 + value.len()).next_multiple_of(16);
         self.begin_attribute(VENDOR_SPECIFIC, 8 + hidden_len)?;
         self.out.extend_from_slice(&vendor.to_be_bytes());
@@ -203,6 +220,9 @@ impl<'b> Builder<'b> {
     pub fn finish(self) {
         let length = u16::try_from(self.out.len()).unwrap_or_default().to_be_bytes();
         put(self.out, 2, &length);
+        if self.secret.is_transport() {
+            return;
+        }
         if self.code.is_signed() {
             let at = HEADER_LEN + 2;
             let signature = self.secret.message_authenticator(self.out, &self.over, at);
@@ -223,6 +243,13 @@ impl<'b> Builder<'b> {
         salt: Option<u16>,
     ) -> Self {
         out.clear();
+        if secret.is_transport() {
+            // Code, Reserved-1, Length, Token, Reserved-2 (RFC 9765 4.1).
+            let [a, b, c, d, ..] = over;
+            out.extend_from_slice(&[code as u8, 0, 0, 0, a, b, c, d]);
+            out.resize(HEADER_LEN, 0);
+            return Self { out, secret, code, over, salt, open_vendor: None };
+        }
         out.extend_from_slice(&[code as u8, identifier, 0, 0]);
         out.extend_from_slice(&over);
         if code.is_signed() {

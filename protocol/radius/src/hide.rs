@@ -62,7 +62,8 @@ impl Drop for Password {
     }
 }
 
-/// Opens a User-Password; the padding NULs at its end are taken off.
+/// Opens a User-Password; the padding NULs at its end are taken off. On RADIUS/1.1 it is not hidden
+/// (RFC 9765 5.1.1).
 ///
 /// # Errors
 /// [`UnhideError::PasswordLength`]. A wrong secret is not noticed: the octets are then noise.
@@ -73,6 +74,11 @@ pub fn open_password(
 ) -> Result<Password, UnhideError> {
     let mut password = Password { octets: [0; MAX_PASSWORD_LEN], len: 0 };
     match password.octets.get_mut(..hidden.len()) {
+        Some(room) if !room.is_empty() && secret.is_transport() => {
+            room.copy_from_slice(hidden);
+            password.len = room.len();
+            Ok(password)
+        }
         Some(room) if !room.is_empty() && room.len().is_multiple_of(16) => {
             room.copy_from_slice(hidden);
             open_chain(secret, [authenticator, &[]], room);
@@ -92,7 +98,8 @@ pub struct TunnelPassword {
     pub password: Secret,
 }
 
-/// Opens a Tunnel-Password out of an answer, with the *request's* authenticator.
+/// Opens a Tunnel-Password out of an answer, with the *request's* authenticator. On RADIUS/1.1 it
+/// is text behind a tag, like other attributes of tunnels (RFC 9765 5.1.3).
 ///
 /// # Errors
 /// If its form is wrong or the secret is another one.
@@ -102,12 +109,17 @@ pub fn open_tunnel_password(
     value: &[u8],
 ) -> Result<TunnelPassword, UnhideError> {
     let (tag, salted) = value.split_first().ok_or(UnhideError::SaltedLength(0))?;
+    if secret.is_transport() {
+        // What is no tag begins the text (RFC 2868 3.3).
+        let (tag, password) = if *tag > 0x1f { (0, value) } else { (*tag, salted) };
+        return Ok(TunnelPassword { tag, password: Secret::new(password) });
+    }
     let password = open_salted(secret, authenticator, salted)?;
     Ok(TunnelPassword { tag: if *tag > 0x1f { 0 } else { *tag }, password })
 }
 
 /// Opens a salted value out of an answer (MS-MPPE-Send-Key, MS-MPPE-Recv-Key), with the
-/// *request's* authenticator.
+/// *request's* authenticator. On RADIUS/1.1 it is the value (RFC 9765 5.1.4).
 ///
 /// # Errors
 /// If its form is wrong or the secret is another one.
@@ -116,6 +128,9 @@ pub fn open_salted(
     authenticator: &Authenticator,
     salted: &[u8],
 ) -> Result<Secret, UnhideError> {
+    if secret.is_transport() {
+        return Ok(Secret::new(salted));
+    }
     let wrong = UnhideError::SaltedLength(salted.len());
     let (salt, hidden) = salted.split_first_chunk::<2>().ok_or(wrong)?;
     let [high, _] = salt;

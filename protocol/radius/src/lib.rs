@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`packet`] | borrowed decoding: [`Packet`], [`Attribute`], vendor-specific attributes |
 //! | [`builder`] | encoding and signing into a reused buffer: [`Builder`], [`AttributeList`] |
-//! | [`auth`] | [`SharedSecret`]: authenticators, Message-Authenticator |
+//! | [`auth`] | [`SharedSecret`]: authenticators, Message-Authenticator; RADIUS/1.1 (RFC 9765) |
+//! | [`stream`] | packets out of a stream of octets, as over TLS (RFC 6614): [`Packets`] |
 //! | [`hide`] | User-Password, Tunnel-Password and MS-MPPE keys, hidden and opened |
 //! | [`dictionary`] | numbers, names, types; which attribute is hidden or names a subscriber |
 //! | [`mod@describe`] | a packet as text, for logs at DEBUG |
@@ -25,7 +26,7 @@
 //! directions unless a setting says otherwise; that is the defence against forged answers by MD5
 //! collision (CVE-2024-3596, "BlastRADIUS").
 //!
-//! Not here: sockets and clocks (the caller's), RADIUS over TLS (RFC 6614), EAP itself
+//! Not here: sockets, TLS and clocks (the caller's), EAP itself
 //! (`homeward-eap`).
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
@@ -43,6 +44,7 @@ pub mod lookup;
 pub mod packet;
 pub mod retransmit;
 pub mod server;
+pub mod stream;
 #[doc(hidden)]
 pub mod testing;
 
@@ -55,3 +57,4 @@ pub use login::{LoginError, LoginRequest};
 pub use lookup::{Decision, LookupError, LookupRequest};
 pub use packet::{Attribute, Authenticator, Code, Packet};
 pub use server::{DropReason, Policy, Port, Received, Server, ServerSettings, Ticket};
+pub use stream::Packets;

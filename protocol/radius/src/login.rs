@@ -102,6 +102,9 @@ pub enum LoginError {
     /// A CHAP-Password that has not 17 octets.
     #[error("CHAP-Password has 17 octets, an identifier and a response, not {0}")]
     Chap(usize),
+    /// A CHAP-Password without its challenge, on RADIUS/1.1, where no authenticator can be it.
+    #[error("CHAP-Challenge is missing, and on RADIUS/1.1 nothing stands for it (RFC 9765 5.1.2)")]
+    NoChapChallenge,
     /// An answer that does not fit a packet.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -133,7 +136,7 @@ impl<'a> LoginRequest<'a> {
             (true, Some(hidden), None) => {
                 Proof::Password(open_password(secret, request.authenticator(), hidden)?)
             }
-            (true, None, Some(chap)) => Proof::Chap(read_chap(request, chap)?),
+            (true, None, Some(chap)) => Proof::Chap(read_chap(request, secret, chap)?),
             _ => return Err(LoginError::Proofs),
         };
         let mtu = request.only(standard::FRAMED_MTU)?.and_then(integer);
@@ -151,12 +154,17 @@ impl<'a> LoginRequest<'a> {
 
 /// The challenge is CHAP-Challenge where there is one, else the Request Authenticator (RFC 2865
 /// 5.40).
-fn read_chap<'a>(request: &Packet<'a>, value: &'a [u8]) -> Result<Chap<'a>, LoginError> {
+fn read_chap<'a>(
+    request: &Packet<'a>,
+    secret: &SharedSecret,
+    value: &'a [u8],
+) -> Result<Chap<'a>, LoginError> {
     let wrong = LoginError::Chap(value.len());
     let (identifier, response) = value.split_first().ok_or(wrong)?;
     let response = response.try_into().map_err(|_| wrong)?;
     let challenge = match request.only(standard::CHAP_CHALLENGE)? {
         Some(challenge) => challenge,
+        None if secret.is_transport() => return Err(LoginError::NoChapChallenge),
         None => request.as_bytes().get(4..20).unwrap_or_default(),
     };
     Ok(Chap { identifier: *identifier, challenge, response })

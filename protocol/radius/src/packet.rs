@@ -189,6 +189,12 @@ impl<'a> Packet<'a> {
         self.authenticator
     }
 
+    /// What joins an answer to its request on RADIUS/1.1, where neither Identifier nor
+    /// Authenticator is (RFC 9765 4.1).
+    pub fn token(&self) -> u32 {
+        u32::from_be_bytes(self.authenticator.first_chunk().copied().unwrap_or_default())
+    }
+
     /// The packet's octets, without padding.
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.octets

@@ -51,6 +51,9 @@ pub enum Policy {
     /// what forging an answer needs (CVE-2024-3596), and no EAP-Message (RFC 3579 3.1). For
     /// clients that cannot be made to sign.
     Auto,
+    /// A Message-Authenticator only with EAP-Message: who sent a packet and that nobody changed it
+    /// is known by the connection, which is TLS (RFC 6614).
+    Secured,
 }
 
 /// How a [`Server`] behaves.
@@ -225,6 +228,10 @@ impl Server {
                 Err(error) => Received::Dropped(DropReason::NoRoom(error)),
             };
         }
+        // Whoever asks by RADIUS/1.1 asks once: the connection repeats what is lost (RFC 9765 4.2).
+        if secret.is_transport() {
+            return Received::Request { packet, ticket, signature };
+        }
         match self.duplicates.see(source, packet.identifier(), packet.authenticator(), now) {
             Seen::New => Received::Request { packet, ticket, signature },
             Seen::InProgress => Received::InProgress,
@@ -271,6 +278,11 @@ impl Server {
         let signature = secret.verify_request(&packet).map_err(DropReason::NotAuthentic)?;
         if signature == Signature::Present || !code.is_signed() {
             return Ok((packet, signature));
+        }
+        if policy == Policy::Secured {
+            let unsigned_eap = packet.find(EAP_MESSAGE).is_some();
+            let verified = (packet, signature);
+            return if unsigned_eap { Err(DropReason::UnsignedEap) } else { Ok(verified) };
         }
         // Status-Server has no other proof of origin (RFC 5997 3).
         if policy == Policy::Required || code == Code::StatusServer {

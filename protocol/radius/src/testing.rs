@@ -3,7 +3,7 @@
 use homeward_model::{Entropy, LookupForm, Secret};
 
 use crate::lookup::read_answer;
-use crate::{LookupRequest, Packet, SharedSecret, Show, describe};
+use crate::{LookupRequest, Packet, Packets, SharedSecret, Show, describe};
 
 /// Entropy that is none: a counter through a mixer (SplitMix64). Same seed, same octets.
 #[derive(Debug, Clone)]
@@ -39,6 +39,62 @@ pub fn fuzz_packet(data: &[u8]) {
         let _ = crate::dynauth::Disconnect::decode(&packet);
         let _ = crate::LoginRequest::decode(&packet, &secret);
     }
+    let transport = SharedSecret::transport();
+    assert!(transport.verify_request(&packet).is_ok(), "on RADIUS/1.1 the connection vouches");
+    let _ = crate::LoginRequest::decode(&packet, &transport);
+    let mut again = Vec::new();
+    let header = (packet.identifier(), *packet.authenticator());
+    crate::Builder::request(&mut again, &transport, packet.code(), header.0, header.1).finish();
+    let token = Packet::decode(&again).map(|again| again.token());
+    assert_eq!(token, Ok(packet.token()), "a token is written as it is read");
+}
+
+/// Target `radius_stream`: packets out of a stream. The first octet says in which pieces the rest
+/// comes, which must not matter.
+pub fn fuzz_stream(data: &[u8]) {
+    let Some((piece, stream)) = data.split_first() else { return };
+    let mut whole = Vec::new();
+    let mut rest = stream;
+    while let Some(&[_, _, high, low, ..]) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        if !(20..=4096).contains(&length) {
+            whole.push(None);
+            break;
+        }
+        let Some((packet, after)) = rest.split_at_checked(length) else { break };
+        whole.push(Some(packet.to_vec()));
+        rest = after;
+    }
+    let mut packets = Packets::new();
+    let mut found = Vec::new();
+    let mut rest = stream;
+    loop {
+        loop {
+            match packets.next_packet() {
+                Ok(Some(packet)) => found.push(Some(packet.to_vec())),
+                Ok(None) => break,
+                Err(_) => {
+                    found.push(None);
+                    assert!(packets.next_packet().is_err(), "a stream that is lost stays lost");
+                    assert_eq!(found, whole, "the pieces do not matter");
+                    return;
+                }
+            }
+        }
+        let room = packets.room();
+        assert!(!room.is_empty(), "there is room for more while no packet is whole");
+        let octets = room.len().min(usize::from(*piece).max(1)).min(rest.len());
+        let (now, later) = rest.split_at_checked(octets).unwrap_or_default();
+        if now.is_empty() {
+            break;
+        }
+        for (to, from) in room.iter_mut().zip(now) {
+            *to = *from;
+        }
+        packets.filled(octets);
+        rest = later;
+    }
+    assert_eq!(found, whole, "the pieces do not matter");
 }
 
 /// Target `radius_lookup`: questions in both forms, and answers.

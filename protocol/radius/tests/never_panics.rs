@@ -3,7 +3,7 @@
 
 use homeward_model::{LookupForm, Secret};
 use homeward_radius::lookup::read_answer;
-use homeward_radius::testing::{fuzz_lookup, fuzz_packet};
+use homeward_radius::testing::{fuzz_lookup, fuzz_packet, fuzz_stream};
 use homeward_radius::{Builder, Code, LookupRequest, Packet, SharedSecret};
 use proptest::prelude::*;
 
@@ -61,9 +61,11 @@ proptest! {
 #[test]
 fn the_seeds_are_packets_and_questions_and_answers() {
     let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/");
-    for (target, body) in
-        [("radius_packet", fuzz_packet as fn(&[u8])), ("radius_lookup", fuzz_lookup)]
-    {
+    for (target, body) in [
+        ("radius_packet", fuzz_packet as fn(&[u8])),
+        ("radius_lookup", fuzz_lookup),
+        ("radius_stream", fuzz_stream),
+    ] {
         for seed in std::fs::read_dir(format!("{corpus}{target}")).unwrap() {
             body(&std::fs::read(seed.unwrap().path()).unwrap());
         }

@@ -104,7 +104,13 @@ fn the_core_hears_that_the_session_ended_or_why_not() {
         let (mut sender, mut receiver) = (Sender::new(SenderSettings::default()), receiver());
         let (secret, mut entropy) = (secret(), Counted(2));
         let id = sender
-            .disconnect(Instant::ORIGIN, &mut entropy, gateway(), &secret, &disconnect().attributes().unwrap())
+            .disconnect(
+                Instant::ORIGIN,
+                &mut entropy,
+                gateway(),
+                &secret,
+                &disconnect().attributes().unwrap(),
+            )
             .unwrap();
         let (to, octets) = sender.poll_transmit().unwrap();
         assert_eq!(to, gateway());
@@ -133,7 +139,13 @@ fn an_unanswered_disconnect_request_is_sent_again_and_given_up() {
     let mut sender = Sender::new(SenderSettings::default());
     let mut entropy = Counted(2);
     let id = sender
-        .disconnect(Instant::ORIGIN, &mut entropy, gateway(), &secret(), &disconnect().attributes().unwrap())
+        .disconnect(
+            Instant::ORIGIN,
+            &mut entropy,
+            gateway(),
+            &secret(),
+            &disconnect().attributes().unwrap(),
+        )
         .unwrap();
     let (mut sent, mut last) = (Vec::new(), Instant::ORIGIN);
     while let Some(now) = sender.poll_timeout() {
@@ -151,11 +163,23 @@ fn at_most_256_requests_are_outstanding_to_one_gateway() {
     let mut sender = Sender::new(SenderSettings::default());
     let (mut entropy, secret, now) = (Counted(2), secret(), Instant::ORIGIN);
     for _ in 0..256 {
-        sender.disconnect(now, &mut entropy, gateway(), &secret, &disconnect().attributes().unwrap()).unwrap();
+        sender
+            .disconnect(now, &mut entropy, gateway(), &secret, &disconnect().attributes().unwrap())
+            .unwrap();
     }
-    let one_more = sender.disconnect(now, &mut entropy, gateway(), &secret, &disconnect().attributes().unwrap());
+    let one_more = sender.disconnect(
+        now,
+        &mut entropy,
+        gateway(),
+        &secret,
+        &disconnect().attributes().unwrap(),
+    );
     assert_eq!(one_more, Err(SendError::Full(256)));
-    assert!(sender.disconnect(now, &mut entropy, core(), &secret, &disconnect().attributes().unwrap()).is_ok());
+    assert!(
+        sender
+            .disconnect(now, &mut entropy, core(), &secret, &disconnect().attributes().unwrap())
+            .is_ok()
+    );
 }
 
 #[test]
@@ -214,7 +238,9 @@ fn the_memory_against_replay_is_bounded_and_the_oldest_goes_first() {
 fn an_unsigned_answer_is_dropped() {
     let mut sender = Sender::new(SenderSettings::default());
     let now = Instant::ORIGIN;
-    sender.disconnect(now, &mut Counted(2), gateway(), &secret(), &disconnect().attributes().unwrap()).unwrap();
+    sender
+        .disconnect(now, &mut Counted(2), gateway(), &secret(), &disconnect().attributes().unwrap())
+        .unwrap();
     let (_, sent) = sender.poll_transmit().unwrap();
     let mut answer = [&[41, sent[1], 0, 20][..], &sent[4..20]].concat();
     let digest = <md5::Md5 as md5::Digest>::new_with_prefix(&answer);
