@@ -5,9 +5,10 @@
 //! refused.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use homeward_model::{DeviceKey, Mac, Security, Ssid};
+use homeward_model::{DeviceKey, Mac, Secret, Security, Ssid};
 use zeroize::Zeroizing;
 
 use crate::InterfaceName;
@@ -53,6 +54,19 @@ pub struct BssConfig {
     /// The directory of the BSS's own control socket, absolute. Not needed: [`Radio`](crate::Radio)
     /// uses the global one.
     pub control_dir: Option<PathBuf>,
+    /// Where hostapd reports what stations use (RFC 2866); `None` reports nothing.
+    pub accounting: Option<Accounting>,
+}
+
+/// Where hostapd reports what stations use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accounting {
+    /// The RADIUS servers, first choice first, each with the secret shared with it.
+    pub servers: Vec<(SocketAddr, Secret)>,
+    /// NAS-Identifier.
+    pub nas_identifier: String,
+    /// Seconds between reports of a session, at least 60.
+    pub interim: u16,
 }
 
 impl BssConfig {
@@ -70,6 +84,7 @@ impl BssConfig {
             max_stations: 32,
             dtim_period: 2,
             control_dir: None,
+            accounting: None,
         }
     }
 }
@@ -122,6 +137,9 @@ pub enum BssError {
         "the passphrase of device {0} contains \"|mac=\", which hostapd cannot take in an SAE password: change it"
     )]
     Passphrase(Mac),
+    /// A RADIUS secret or NAS-Identifier that cannot stand in a line of the file.
+    #[error("{0} cannot be told to hostapd: it takes a line of printable text, and this is none")]
+    Text(&'static str),
     /// A number out of range.
     #[error("{name} is {value}, but must be {range}")]
     Range {
@@ -239,6 +257,16 @@ pub fn render(
     line("ap_max_inactivity", &config.max_inactivity.to_string());
     line("max_num_sta", &config.max_stations.to_string());
     line("dtim_period", &config.dtim_period.to_string());
+    if let Some(accounting) = &config.accounting {
+        check_range("interim", accounting.interim.into(), 60, 65535, "60 to 65535 seconds")?;
+        line("nas_identifier", printable("NAS-Identifier", accounting.nas_identifier.as_bytes())?);
+        for (address, secret) in &accounting.servers {
+            line("acct_server_addr", &address.ip().to_string());
+            line("acct_server_port", &address.port().to_string());
+            line("acct_server_shared_secret", printable("a RADIUS secret", secret.expose())?);
+        }
+        line("radius_acct_interim_interval", &accounting.interim.to_string());
+    }
     Ok(text)
 }
 
@@ -284,6 +312,13 @@ pub fn sae_password(device: &VapDevice) -> Option<Zeroizing<String>> {
 /// Whether the address stands for one station.
 fn is_individual(mac: Mac) -> bool {
     !mac.is_group() && mac.octets() != [0; 6]
+}
+
+/// What can stand in a line behind `key=`.
+fn printable<'t>(what: &'static str, text: &'t [u8]) -> Result<&'t str, BssError> {
+    let text = std::str::from_utf8(text).ok().filter(|text| !text.is_empty());
+    let text = text.filter(|text| !text.contains(char::is_control) && text.trim() == *text);
+    text.ok_or(BssError::Text(what))
 }
 
 fn check_range(
@@ -343,6 +378,46 @@ mod tests {
     fn read(text: &str) -> Vec<(&str, &str)> {
         assert!(text.ends_with('\n'));
         text.lines().filter(|l| !l.starts_with('#')).map(|l| l.split_once('=').unwrap()).collect()
+    }
+
+    #[test]
+    fn what_stations_use_is_reported_where_it_is_to_be() {
+        let server = |address: &str, secret: &str| (address.parse().unwrap(), Secret::new(secret));
+        let accounting = Accounting {
+            servers: vec![server("10.0.0.1:1813", "a = b # c"), server("[2001:db8::1]:99", "d")],
+            nas_identifier: "gw-17".into(),
+            interim: 300,
+        };
+        let with = |accounting: &Accounting| BssConfig {
+            accounting: Some(accounting.clone()),
+            ..config(b"Home", Security::Wpa2Psk)
+        };
+        let text = render(&with(&accounting), &[], &paths()).unwrap();
+        let lines = read(&text);
+        let tail = [
+            ("nas_identifier", "gw-17"),
+            ("acct_server_addr", "10.0.0.1"),
+            ("acct_server_port", "1813"),
+            ("acct_server_shared_secret", "a = b # c"),
+            ("acct_server_addr", "2001:db8::1"),
+            ("acct_server_port", "99"),
+            ("acct_server_shared_secret", "d"),
+            ("radius_acct_interim_interval", "300"),
+        ];
+        assert!(lines.ends_with(&tail), "{lines:?}");
+        for secret in ["", "a\nb", " a", "a\r"] {
+            let bad =
+                Accounting { servers: vec![server("10.0.0.1:1813", secret)], ..accounting.clone() };
+            let error = render(&with(&bad), &[], &paths()).unwrap_err();
+            assert_eq!(error, BssError::Text("a RADIUS secret"));
+        }
+        let bad = Accounting { nas_identifier: "a\nb".into(), ..accounting.clone() };
+        assert_eq!(
+            render(&with(&bad), &[], &paths()).unwrap_err(),
+            BssError::Text("NAS-Identifier")
+        );
+        let bad = Accounting { interim: 59, ..accounting };
+        assert!(render(&with(&bad), &[], &paths()).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub mod reply;
 #[doc(hidden)]
 pub mod testing;
 
-pub use bss::{BssConfig, BssError, VapDevice};
+pub use bss::{Accounting, BssConfig, BssError, VapDevice};
 pub use control::{Command, Control, ControlError, Events};
 pub use error::RadioError;
 pub use event::{BssEvent, Event};

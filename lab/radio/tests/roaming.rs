@@ -127,6 +127,15 @@ fn away_a_device_finds_its_home_network_at_a_strangers_gateway_and_the_owner_not
             })
             .await?;
 
+        // What it used at the stranger's is charged to its own account.
+        wait_for("the phone's session to be over", SOON, async || {
+            let usage = abroad.operator.admin(&["usage", "account", "smith"]).await?;
+            let open = abroad.operator.admin(&["session", "list", "--account", "smith"]).await?;
+            let is_charged = usage["total"]["input"].as_u64() > Some(0);
+            Ok((is_charged && open == serde_json::json!([])).then_some(()))
+        })
+        .await?;
+
         ensure!(tv.disconnects_since(began)?.is_empty(), "the owner's station was disconnected");
         let gap = air.longest_beacon_gap(abroad.ap.bssid(), began, now());
         println!("longest gap between the owner's beacons: {gap:?}");

@@ -36,6 +36,9 @@ pub struct Config {
     /// What the owner keeps for themselves.
     #[serde(default)]
     pub owner: Owner,
+    /// What is reported of what roamers use.
+    #[serde(default)]
+    pub accounting: Accounting,
     /// Where Disconnect-Requests arrive.
     #[serde(default)]
     pub disconnect: Disconnect,
@@ -169,6 +172,32 @@ pub struct Owner {
     pub roamers_down: Option<Rate>,
 }
 
+/// What is reported of what roamers use (RFC 2866): hostapd does, of every VAP.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Accounting {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// The port of the core's servers for it; unset: one above that of look-ups.
+    pub port: Option<u16>,
+    /// How often.
+    pub interim: Period,
+}
+
+impl Default for Accounting {
+    fn default() -> Self {
+        Self { enabled: true, port: None, interim: Period(Duration::from_secs(300)) }
+    }
+}
+
+impl Accounting {
+    /// The server for accounting beside one for look-ups.
+    pub fn beside(&self, lookups: SocketAddr) -> SocketAddr {
+        let port = self.port.unwrap_or(lookups.port().saturating_add(1));
+        SocketAddr::new(lookups.ip(), port)
+    }
+}
+
 /// Where Disconnect-Requests arrive (RFC 5176).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -233,6 +262,9 @@ impl Config {
     ///
     /// The first value that is not allowed.
     pub fn check(&self) -> Result<(), Invalid> {
+        if !(60..=65_535).contains(&self.accounting.interim.0.as_secs()) {
+            return Err(Invalid::new("accounting.interim", "use 1m to 18h"));
+        }
         if self.core.is_empty() {
             return Err(Invalid::new(
                 "core",

@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::Context;
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_hostapd::{
-    BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError, VapDevice,
+    Accounting, BssConfig, BssEvent, Event, Events, HomeKeys, InterfaceName, Radio, RadioError,
+    VapDevice,
 };
 use homeward_linux::bridge::{narrow, silence_ipv6};
 use homeward_model::{Clock, DeviceKey, Mac, NetworkId, Seconds, Security, Ssid};
@@ -106,6 +107,8 @@ pub struct Settings {
     pub home: Option<PathBuf>,
     /// The most devices of a VAP.
     pub max_devices: u16,
+    /// Where hostapd reports what stations use.
+    pub accounting: Option<Accounting>,
 }
 
 /// The hands.
@@ -274,6 +277,7 @@ impl Hands {
                     }
                 };
                 config.max_stations = self.settings.max_devices;
+                config.accounting = self.settings.accounting.clone();
                 if let Some(Seconds(seconds)) = idle_timeout {
                     config.max_inactivity = u16::try_from(seconds).unwrap_or(u16::MAX).max(1);
                 }
@@ -417,6 +421,7 @@ mod tests {
             bridge: Some("br-roam".parse().unwrap()),
             home: None,
             max_devices: 8,
+            accounting: None,
         };
         let segments = Arc::new(Segments::open().unwrap());
         Hands::new(settings, segments, mpsc::unbounded_channel().0).unwrap()

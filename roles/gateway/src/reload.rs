@@ -37,6 +37,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         channel,
         tunnel,
         owner: _,
+        accounting,
         disconnect,
         control,
         metrics,
@@ -89,6 +90,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("tunnel.dscp", differ(&old.tunnel.dscp, dscp));
     compare("tunnel.keepalive", differ(&old.tunnel.keepalive, tunnel_keepalive));
     compare("tunnel.hold", differ(&old.tunnel.hold, hold));
+    compare("accounting", differ(&old.accounting, accounting));
     compare("disconnect", differ(&old.disconnect, disconnect));
     compare("control", differ(&old.control, control));
     compare("metrics", differ(&old.metrics, metrics));

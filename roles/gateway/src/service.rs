@@ -464,6 +464,21 @@ fn secrets(config: &Config) -> anyhow::Result<Vec<(SocketAddr, SharedSecret)>> {
         .collect()
 }
 
+/// What hostapd is told of accounting: it goes to the servers of look-ups.
+fn accounting(config: &Config) -> anyhow::Result<Option<homeward_hostapd::Accounting>> {
+    if !config.accounting.enabled {
+        return Ok(None);
+    }
+    let server = |core: &crate::config::Core| -> anyhow::Result<_> {
+        Ok((config.accounting.beside(core.address), core.secret.read()?))
+    };
+    Ok(Some(homeward_hostapd::Accounting {
+        servers: config.core.iter().map(server).collect::<anyhow::Result<_>>()?,
+        nas_identifier: config.name.to_string(),
+        interim: u16::try_from(config.accounting.interim.0.as_secs()).unwrap_or(u16::MAX),
+    }))
+}
+
 fn hands_settings(config: &Config) -> anyhow::Result<hands::Settings> {
     let name = |name: &str| name.parse::<InterfaceName>().exit(Exit::Config);
     let settings = config.vap_settings();
@@ -478,5 +493,6 @@ fn hands_settings(config: &Config) -> anyhow::Result<hands::Settings> {
         bridge: config.roam.bridge.as_deref().map(name).transpose()?,
         home: config.home.psk_file.clone(),
         max_devices: u16::try_from(settings.max_devices_per_vap).unwrap_or(u16::MAX),
+        accounting: accounting(config)?,
     })
 }
