@@ -12,4 +12,6 @@ mod differential;
 mod dissector;
 mod logins;
 mod lookups;
+mod matrix;
+mod nas;
 mod pyrad;
