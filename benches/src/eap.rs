@@ -1,101 +1,114 @@
-//! A log-in by EAP from start to end, and the server's CPU for it, beside FreeRADIUS with the same
-//! certificate, the same log-in, the same fragment size and TLS 1.2, runs in turn.
+//! Log-ins by EAP: one from start to end by wpa_supplicant's EAP, and the server's CPU for one of
+//! several hundred at a time, in full and resumed; beside FreeRADIUS with the same certificate,
+//! log-ins, fragment size, version and cipher of TLS, runs in turn.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use homeward_daemon::SystemClock;
+use homeward_eap::Method;
+use homeward_eap::testing::peer::Within;
 use homeward_model::Clock;
 
-use crate::figures::{Figure, median};
+use crate::eap_load::{AT_A_TIME, EapLoad, SERVER, Spoken, VERSIONS};
+use crate::figures::{Figure, median, say};
 use crate::freeradius::FreeRadius;
-use crate::world::{Core, LOGIN, Process, SECRET};
+use crate::population::{Population, login, password};
+use crate::world::{Core, Process, SECRET};
 
-/// Method, and what wpa_supplicant calls the one within.
-pub(crate) type Method = (&'static str, &'static str, &'static str);
+const LOGINS: Population = Population::logins(AT_A_TIME as u32);
 
-pub(crate) const METHODS: [Method; 2] =
-    [("ttls-pap", "TTLS", "auth=PAP"), ("peap-mschapv2", "PEAP", "auth=MSCHAPV2")];
+/// A method: what it is called here, to the load generator, and to wpa_supplicant.
+type Spelled = (&'static str, (Method, Within), (&'static str, &'static str));
 
-/// Rounds, and how many log-ins a round has of each method.
+const METHODS: [Spelled; 2] = [
+    ("ttls-pap", (Method::Ttls, Within::Pap), ("TTLS", "auth=PAP")),
+    ("peap-mschapv2", (Method::Peap, Within::EapMsChapV2), ("PEAP", "auth=MSCHAPV2")),
+];
+
+/// Rounds.
 const RUNS: usize = 5;
-const FULL: usize = 60;
+/// Log-ins of a round: by wpa_supplicant, and how many every device of the load generator does.
+const ALONE: usize = 40;
+const FULL: u32 = 4;
+const RESUMED: u32 = 8;
 
 pub(crate) fn measure() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let made = rcgen::generate_simple_self_signed(["eap.example.net".to_owned()])?;
+    let made = rcgen::generate_simple_self_signed([SERVER.to_owned()])?;
     let (certificate, key) = (folder.path().join("eap.pem"), folder.path().join("eap.key"));
     fs::write(&certificate, made.cert.pem())?;
     fs::write(&key, made.signing_key.serialize_pem())?;
     let eap = format!("[aaa.eap]\ncertificate = {certificate:?}\nkey = {key:?}\n");
-    let core = Core::start_with(1, &eap)?;
-    let peer = FreeRadius::start_eap(&certificate, &key)?;
-    for method in METHODS {
-        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+    let load = |(method, within), tls, resume| {
+        EapLoad::new(LOGINS, made.cert.der(), Spoken { method, within, tls }, resume)
+    };
+    let core = Core::start_with(LOGINS, &eap)?;
+    let (_, tls) = VERSIONS[0];
+    let first = load(METHODS[0].1, tls, false)?;
+    let peer = FreeRadius::start_eap(LOGINS, &certificate, &key, &first)?;
+    let servers = [(core.address, &core.process), (peer.address, &peer.process)];
+    let record = |name: String, unit, [ours, theirs]: &mut [Vec<f64>; 2]| {
+        Figure::alone(&name, unit, median(ours), RUNS).beside(&peer.name, median(theirs)).record()
+    };
+    for (name, spoken, words) in METHODS {
+        let mut spans = [Vec::new(), Vec::new()];
         for _ in 0..RUNS {
-            ours.take(core.address, &core.process, method, &certificate)?;
-            theirs.take(peer.address, &peer.process, method, &certificate)?;
+            for ((address, _), spans) in servers.iter().zip(&mut spans) {
+                let began = SystemClock.now();
+                for _ in 0..ALONE {
+                    log_in(*address, words, &certificate)?;
+                }
+                let span = SystemClock.now().since(began);
+                spans.push(span.as_secs_f64() * 1e3 / ALONE as f64);
+            }
         }
-        let peer = peer.name.as_str();
-        let name = method.0;
-        for (what, unit, own, other) in [
-            ("start-to-end", "ms", &mut ours.span, &mut theirs.span),
-            ("server-cpu-full", "ms", &mut ours.full, &mut theirs.full),
-        ] {
-            Figure::alone(&format!("eap/{name}/{what}"), unit, median(own), RUNS)
-                .beside(peer, median(other))
-                .record()?;
+        record(format!("eap/{name}/start-to-end"), "ms", &mut spans)?;
+        for (version, tls) in VERSIONS {
+            for (how, resumes, times) in [("full", false, FULL), ("resumed", true, RESUMED)] {
+                let mut costs = [Vec::new(), Vec::new()];
+                // Devices of its own for each: a session is good for one server only.
+                let loads = [load(spoken, tls, resumes)?, load(spoken, tls, resumes)?];
+                for ((address, _), load) in servers.iter().zip(&loads) {
+                    load.run(*address, 1, Some(false))?;
+                }
+                for _ in 0..RUNS {
+                    for (((address, process), load), costs) in
+                        servers.iter().zip(&loads).zip(&mut costs)
+                    {
+                        costs.push(cost(load, *address, process, times, resumes)?);
+                    }
+                }
+                record(format!("eap/{name}/{version}/server-cpu-{how}"), "us", &mut costs)?;
+            }
         }
     }
     Ok(())
 }
 
-#[derive(Default)]
-struct Samples {
-    /// A run of the client with one log-in in full, in ms, its own start and end included.
-    span: Vec<f64>,
-    /// Server CPU for a log-in in full, in ms.
-    full: Vec<f64>,
-}
-
-impl Samples {
-    fn take(
-        &mut self,
-        address: SocketAddr,
-        process: &Process,
-        method: Method,
-        ca: &Path,
-    ) -> Result<()> {
-        let (began, before) = (SystemClock.now(), on_cpu(process)?);
-        for _ in 0..FULL {
-            log_in(address, method, ca)?;
-        }
-        let (ended, used) = (SystemClock.now(), on_cpu(process)? - before);
-        self.span.push(ended.since(began).as_secs_f64() * 1e3 / FULL as f64);
-        self.full.push(used.as_secs_f64() * 1e3 / FULL as f64);
-        Ok(())
+/// Server CPU for one of many log-ins, in us.
+fn cost(
+    load: &EapLoad,
+    address: SocketAddr,
+    process: &Process,
+    times: u32,
+    resumes: bool,
+) -> Result<f64> {
+    let before = process.cpu()?;
+    let run = load.run(address, times, Some(resumes))?;
+    let used = process.cpu()? - before;
+    if run.again > run.log_ins / 100 {
+        say(&format!("{} requests had to be sent again", run.again));
     }
-}
-
-/// What a process's threads have spent on a CPU, to the nanosecond: there are few log-ins in a
-/// round, and the kernel's ticks are 10 ms.
-fn on_cpu(process: &Process) -> Result<Duration> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{}/task", process.0.id()))? {
-        let stat = fs::read_to_string(task?.path().join("schedstat"))?;
-        let spent = stat.split_whitespace().next().context("schedstat has another form")?;
-        sum += spent.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(sum))
+    Ok(used.as_secs_f64() * 1e6 / f64::from(run.log_ins))
 }
 
 /// Logs in by wpa_supplicant's EAP.
-pub(crate) fn log_in(address: SocketAddr, (_, eap, phase2): Method, ca: &Path) -> Result<()> {
-    let (name, password) = LOGIN;
+fn log_in(address: SocketAddr, (eap, phase2): (&str, &str), ca: &Path) -> Result<()> {
+    let (name, password) = (login(0), password(0));
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("conf");
     fs::write(

@@ -1,5 +1,6 @@
-//! FreeRADIUS as a peer: Debian's, with its users in a flat file, which it keeps in memory. Set up
-//! to be quick: no logging of requests, nothing in the way but what is measured.
+//! FreeRADIUS as a peer: Debian's, with its users in a flat file, which it keeps in memory, or in
+//! PostgreSQL. Set up to be quick: no logging of requests, no more threads than help, nothing in
+//! the way but what is measured.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,8 +14,11 @@ use homeward_daemon::SystemClock;
 use homeward_model::Clock;
 use tempfile::TempDir;
 
-use crate::world::{LOGIN, Process, SECRET, mac, ssid};
-use crate::{eap, load};
+use crate::eap_load::EapLoad;
+use crate::load::{self, Ask};
+use crate::population::{Population, login, password};
+use crate::postgres::Postgres;
+use crate::world::{Process, SECRET};
 
 pub(crate) struct FreeRadius {
     pub(crate) address: SocketAddr,
@@ -23,61 +27,143 @@ pub(crate) struct FreeRadius {
     _folder: TempDir,
 }
 
-/// Modules and the servers' sections for PAP.
-const PAP: &str = "authorize {\n files\n pap\n }\n authenticate {\n Auth-Type PAP {\n pap\n }\n }";
+/// The server's sections for PAP, with users from that module.
+fn pap(users: &str) -> String {
+    format!(
+        "authorize {{\n {users}\n pap\n }}\n authenticate {{\n Auth-Type PAP {{\n pap\n }}\n }}"
+    )
+}
+
+/// What every log-in is answered with, as ours are: what accounting needs.
+pub(crate) const REPLY: [(&str, &str); 2] =
+    [("Acct-Interim-Interval", "300"), ("Class", "0x686c3a313a3432")];
+
+/// Log-ins as a flat file.
+fn users(population: Population) -> Result<String> {
+    let mut users = String::new();
+    let reply = REPLY.map(|(name, value)| format!("{name} = {value}")).join(", ");
+    for n in 0..population.logins {
+        let (name, password) = (login(n), password(n));
+        writeln!(users, "{name} Cleartext-Password := \"{password}\"\n\t{reply}\n")?;
+    }
+    Ok(users)
+}
 
 /// The server within the tunnel.
 const INNER: &str = "server inner {\n authorize {\n mschap\n eap {\n ok = return\n }\n files\n pap\n }\n \
     authenticate {\n Auth-Type PAP {\n pap\n }\n Auth-Type MS-CHAP {\n mschap\n }\n eap\n }\n}\n";
 
 impl FreeRadius {
-    /// With so many homes, for look-ups.
-    pub(crate) fn start(homes: u32) -> Result<Self> {
+    /// With a population's devices, for look-ups.
+    pub(crate) fn start(population: Population) -> Result<Self> {
         let mut users = String::new();
-        for n in 0..homes {
-            let name: String = mac(n).octets().iter().map(|o| format!("{o:02x}")).collect();
+        for n in 0..population.homes * population.devices {
+            let (mac, ssid) = population.device(n);
+            let name: String = mac.octets().iter().map(|o| format!("{o:02x}")).collect();
             writeln!(
                 users,
-                "{name} Cleartext-Password := \"{}\"\n\tTunnel-Password = \"{}\"\n",
-                ssid(n),
+                "{name} Cleartext-Password := \"{ssid}\"\n\tTunnel-Password = \"{}\"\n",
                 "5c".repeat(32)
             )?;
         }
-        Self::run(&users, "", PAP, "", |address| load::run(address, homes, Duration::ZERO).is_ok())
+        let setup = Setup { users, sections: pap("files"), ..Setup::default() };
+        setup.run(answers(Ask::LookUps(population)))
     }
 
-    /// With one log-in, for EAP, with that certificate and key.
-    pub(crate) fn start_eap(certificate: &Path, key: &Path) -> Result<Self> {
-        let (name, password) = LOGIN;
-        let users = format!("{name} Cleartext-Password := \"{password}\"\n");
-        let ca = certificate.to_owned();
+    /// With a population's log-ins.
+    pub(crate) fn start_pap(population: Population) -> Result<Self> {
+        let setup = Setup { users: users(population)?, sections: pap("files"), ..Setup::default() };
+        setup.run(answers(Ask::LogIns(population)))
+    }
+
+    /// With a population's log-ins in that database.
+    pub(crate) fn start_sql(population: Population, database: &Postgres) -> Result<Self> {
+        let modules = format!(
+            "sql {{\n dialect = \"postgresql\"\n driver = \"rlm_sql_postgresql\"\n \
+             radius_db = \"{}\"\n sql_user_name = \"%{{User-Name}}\"\n read_groups = no\n \
+             read_profiles = no\n read_clients = no\n delete_stale_sessions = no\n \
+             authcheck_table = \"radcheck\"\n authreply_table = \"radreply\"\n \
+             authorize_check_query = \"SELECT id, UserName, Attribute, Value, Op FROM radcheck \
+             WHERE Username = '%{{SQL-User-Name}}' ORDER BY id\"\n \
+             authorize_reply_query = \"SELECT id, UserName, Attribute, Value, Op FROM radreply \
+             WHERE Username = '%{{SQL-User-Name}}' ORDER BY id\"\n \
+             pool {{\n start = {SQL_THREADS}\n min = {SQL_THREADS}\n max = {SQL_THREADS}\n \
+             spare = 0\n uses = 0\n lifetime = 0\n idle_timeout = 0\n }}\n }}\n",
+            database.connection()
+        );
+        // A thread waits while the database works.
+        let setup = Setup {
+            modules,
+            sections: pap("sql"),
+            threads: SQL_THREADS,
+            name: "+ PostgreSQL",
+            ..Setup::default()
+        };
+        setup.run(answers(Ask::LogIns(population)))
+    }
+
+    /// With log-ins for EAP, with that certificate and key.
+    pub(crate) fn start_eap(
+        population: Population,
+        certificate: &Path,
+        key: &Path,
+        load: &EapLoad,
+    ) -> Result<Self> {
         let (certificate, key) = (certificate.display(), key.display());
         // The same versions, sizes and methods as ours.
-        let eap = format!(
+        let modules = format!(
             "mschap {{\n }}\n eap {{\n default_eap_type = peap\n timer_expire = 60\n \
              max_sessions = 16384\n tls-config common {{\n private_key_file = {key}\n \
              certificate_file = {certificate}\n ca_file = {certificate}\n fragment_size = 1024\n \
-             tls_min_version = \"1.2\"\n tls_max_version = \"1.2\"\n ecdh_curve = \"\"\n \
+             tls_min_version = \"1.2\"\n tls_max_version = \"1.3\"\n ecdh_curve = \"\"\n \
              cipher_list = \"DEFAULT\"\n cache {{\n enable = yes\n lifetime = 8\n name = \"eap\"\n \
-             max_entries = 1000\n }}\n }}\n ttls {{\n tls = common\n default_eap_type = mschapv2\n \
+             max_entries = 100000\n }}\n }}\n ttls {{\n tls = common\n default_eap_type = mschapv2\n \
              virtual_server = inner\n }}\n peap {{\n tls = common\n default_eap_type = mschapv2\n \
              virtual_server = inner\n }}\n mschapv2 {{\n }}\n }}\n"
         );
         let sections = "authorize {\n eap {\n ok = return\n }\n files\n pap\n }\n \
              authenticate {\n Auth-Type PAP {\n pap\n }\n eap\n }";
-        Self::run(&users, &eap, sections, INNER, |address| {
-            eap::log_in(address, eap::METHODS[0], &ca).is_ok()
-        })
+        let setup = Setup {
+            users: users(population)?,
+            modules,
+            sections: sections.to_owned(),
+            servers: INNER,
+            ..Setup::default()
+        };
+        setup.run(|address| load.warm_up(address).is_ok())
     }
+}
 
+/// Threads where each waits for a database.
+const SQL_THREADS: usize = 16;
+
+/// Whether a server answers.
+fn answers(ask: Ask) -> impl Fn(SocketAddr) -> bool {
+    move |address| load::run(address, ask, Duration::ZERO).is_ok()
+}
+
+/// How it is set up.
+struct Setup {
+    users: String,
+    modules: String,
+    sections: String,
+    servers: &'static str,
+    threads: usize,
+    /// What it is called besides FreeRADIUS.
+    name: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let (users, modules, sections) = Default::default();
+        Self { users, modules, sections, servers: "", threads: 2, name: "" }
+    }
+}
+
+impl Setup {
     /// Runs it, and waits until it `answers`.
-    fn run(
-        users: &str,
-        modules: &str,
-        sections: &str,
-        servers: &str,
-        answers: impl Fn(SocketAddr) -> bool,
-    ) -> Result<Self> {
+    fn run(&self, answers: impl Fn(SocketAddr) -> bool) -> Result<FreeRadius> {
+        let Self { users, modules, sections, servers, threads, name } = self;
         let folder = tempfile::tempdir()?;
         let at = |file: &str| folder.path().join(file);
         // A port that was free a moment ago.
@@ -93,8 +179,8 @@ impl FreeRadius {
                  hostname_lookups = no\n\
                  log {{\n destination = files\n file = {here}/log\n auth = no\n}}\n\
                  security {{\n max_attributes = 200\n reject_delay = 0\n status_server = yes\n}}\n\
-                 thread pool {{\n start_servers = 2\n max_servers = 2\n min_spare_servers = 1\n \
-                 max_spare_servers = 2\n max_requests_per_server = 0\n}}\n\
+                 thread pool {{\n start_servers = {threads}\n max_servers = {threads}\n \
+                 min_spare_servers = 1\n max_spare_servers = {threads}\n max_requests_per_server = 0\n}}\n\
                  client local {{\n ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
                  require_message_authenticator = yes\n}}\n\
                  modules {{\n pap {{\n }}\n files {{\n  usersfile = {here}/users\n }}\n {modules}}}\n\
@@ -124,7 +210,8 @@ impl FreeRadius {
         let version = Command::new("freeradius").arg("-v").output()?;
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
         let version = version.split_whitespace().skip_while(|w| *w != "Version").nth(1);
-        let name = format!("FreeRADIUS {}", version.unwrap_or("?").trim_end_matches(','));
-        Ok(Self { address, process, name, _folder: folder })
+        let version = version.unwrap_or("?").trim_end_matches(',');
+        let name = format!("FreeRADIUS {version} {name}").trim().to_owned();
+        Ok(FreeRadius { address, process, name, _folder: folder })
     }
 }

@@ -8,23 +8,25 @@ use anyhow::Result;
 
 use crate::figures::{Figure, median};
 use crate::freeradius::FreeRadius;
-use crate::load;
-use crate::world::{Core, Process};
+use crate::load::{self, Ask};
+use crate::population::Population;
+use crate::world::Core;
 
-const HOMES: u32 = 10_000;
+const HOMES: Population = Population::homes(10_000);
 const RUNS: usize = 5;
 const SPAN: Duration = Duration::from_secs(4);
 
 pub(crate) fn measure() -> Result<()> {
     let core = Core::start(HOMES)?;
     let peer = FreeRadius::start(HOMES)?;
+    let ask = Ask::LookUps(HOMES);
     let (mut ours, mut theirs) = (Samples::default(), Samples::default());
     // Once to warm up.
-    load::run(core.address, HOMES, Duration::from_millis(500))?;
-    load::run(peer.address, HOMES, Duration::from_millis(500))?;
+    load::run(core.address, ask, Duration::from_millis(500))?;
+    load::run(peer.address, ask, Duration::from_millis(500))?;
     for _ in 0..RUNS {
-        ours.take(core.address, &core.process)?;
-        theirs.take(peer.address, &peer.process)?;
+        ours.take(core.address, ask, SPAN, || core.process.cpu())?;
+        theirs.take(peer.address, ask, SPAN, || peer.process.cpu())?;
     }
     let name = peer.name.as_str();
     Figure::alone("lookup/throughput", "1/s", median(&mut ours.rate), RUNS)
@@ -38,19 +40,27 @@ pub(crate) fn measure() -> Result<()> {
         .record()
 }
 
+/// What runs came to.
 #[derive(Default)]
-struct Samples {
-    /// Look-ups per second.
-    rate: Vec<f64>,
-    /// Server CPU per look-up, in us.
-    cpu: Vec<f64>,
+pub(crate) struct Samples {
+    /// Requests per second.
+    pub(crate) rate: Vec<f64>,
+    /// Server CPU per request, in us.
+    pub(crate) cpu: Vec<f64>,
 }
 
 impl Samples {
-    fn take(&mut self, address: SocketAddr, process: &Process) -> Result<()> {
-        let before = process.cpu()?;
-        let run = load::run(address, HOMES, SPAN)?;
-        let used = process.cpu()? - before;
+    /// Runs once; `cpu` is what the server has used so far.
+    pub(crate) fn take(
+        &mut self,
+        address: SocketAddr,
+        ask: Ask,
+        span: Duration,
+        cpu: impl Fn() -> Result<Duration>,
+    ) -> Result<()> {
+        let before = cpu()?;
+        let run = load::run(address, ask, span)?;
+        let used = cpu()? - before;
         self.rate.push(run.answers as f64 / run.span.as_secs_f64());
         self.cpu.push(used.as_secs_f64() * 1e6 / run.answers as f64);
         Ok(())

@@ -5,7 +5,9 @@
 //! |---|---|---|
 //! | `lookup` | look-ups per second, and server CPU per look-up | FreeRADIUS, PAP from a flat file |
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
-//! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU | FreeRADIUS, same certificate and user |
+//! | `pap` | log-ins by PAP per second, and server CPU for one | FreeRADIUS, same users: in a flat file, and in PostgreSQL |
+//! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU, in full and resumed | FreeRADIUS, same certificate and users |
+//! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -15,12 +17,17 @@
 //! Run by `make bench`, which builds the release binaries first.
 
 mod eap;
+mod eap_load;
 mod figures;
 mod freeradius;
 mod gateway;
 mod load;
 mod lookup;
+mod million;
 mod owner;
+mod pap;
+mod population;
+mod postgres;
 mod probe;
 mod radio;
 mod roam;
@@ -34,10 +41,12 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 8] = [
+const BENCHES: [(&str, Bench); 10] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
+    ("pap", pap::measure),
     ("eap", eap::measure),
+    ("million", million::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),
     ("radio", radio::measure),

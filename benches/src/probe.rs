@@ -19,7 +19,8 @@ use homeward_model::{Clock, Instant, Rssi};
 use tokio::sync::mpsc;
 
 use crate::figures::{Figure, percentile};
-use crate::world::{Core, GATEWAY, SECRET, mac, ssid};
+use crate::population::{Population, mac, ssid};
+use crate::world::{Core, GATEWAY, SECRET};
 
 /// Devices of different homes; each needs a VAP of its own.
 const HOMES: u32 = 512;
@@ -28,7 +29,7 @@ const BATCH: u32 = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn measure() -> Result<()> {
-    let core = Core::start(HOMES)?;
+    let core = Core::start(Population::homes(HOMES))?;
     let folder = tempfile::tempdir()?;
     let hostapd = ScriptedHostapd::start(folder.path())?;
     let roam = format!("[roam]\nmax_vaps = {BATCH}\nidle = \"1s\"\n");
