@@ -8,7 +8,7 @@ use homeward_radius::client::AnswerDrop;
 use homeward_radius::{Authenticator, Builder, Code, DecodeError, Packet, SharedSecret};
 use zeroize::Zeroizing;
 
-use crate::rewrite::{self, Opened};
+use crate::rewrite::{self, Back, Opened};
 use crate::{Reason, Rejection, Route, ServerId};
 
 pub use crate::rewrite::RewriteError;
@@ -133,6 +133,8 @@ pub struct Answer {
     pub(crate) opener: (SharedSecret, Authenticator),
     /// What hides it anew.
     pub(crate) asker: (SharedSecret, Authenticator),
+    /// The realm that was asked about.
+    pub(crate) realm: Option<String>,
     pub(crate) route: Arc<Route>,
     pub(crate) salted: Arc<BTreeSet<(u32, u8)>>,
 }
@@ -171,7 +173,12 @@ impl Answer {
         let packet = self.packet().map_err(|_| RewriteError::Unopenable("the answer"))?;
         let (secret, authenticator) = (&self.opener.0, &self.opener.1);
         let from = Opened { packet: &packet, secret, authenticator };
-        let asker = (&self.asker.0, &self.asker.1);
-        rewrite::answer(answer, &from, asker, &self.route.answers, &self.salted)
+        let back = Back {
+            asker: (&self.asker.0, &self.asker.1),
+            filter: &self.route.answers,
+            realm: self.realm.as_deref(),
+            salted: &self.salted,
+        };
+        rewrite::answer(answer, &from, &back)
     }
 }

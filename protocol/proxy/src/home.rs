@@ -9,19 +9,28 @@
 //!     └───────────────────────────────────────────────────────────────┘
 //!           so many Status-Servers in a row answered
 //! ```
+//!
+//! A server that answers Status-Server and nothing else, because what it asks in turn is down,
+//! would be alive again a moment after each time it was doubted, and everybody would wait for it.
+//! So the second time and from then on it stays a zombie for longer and longer, until it has
+//! answered a request.
 
 use std::time::Duration;
 
 use homeward_model::{Entropy, Instant};
-use homeward_radius::{Authenticator, Builder, Code};
+use homeward_radius::{Authenticator, Builder, Code, SharedSecret};
 use zeroize::Zeroizing;
 
 use crate::proxy::RequestId;
 use crate::{Check, Health, HomeServer, ServerId, Transmit};
 
-/// Identifiers of a socket or connection. 0 is Status-Server's, so that a server can be asked
-/// whether it lives however many requests it owes (RFC 6613 2.6.5).
-const IDENTIFIERS: u8 = u8::MAX;
+/// Requests that a socket or connection has identifiers for. 0 is Status-Server's, so that a
+/// server can be asked whether it lives however many requests it owes (RFC 6613 2.6.5).
+const IDENTIFIERS: usize = 255;
+
+/// What it has on RADIUS/1.1, whose Tokens have 32 bits (RFC 9765 4.2.1): the lower half names
+/// the request, the upper half counts, so that no Token comes again soon.
+const TOKENS: usize = u16::MAX as usize;
 
 /// What a step of a home server came to.
 #[derive(Debug, Default)]
@@ -50,6 +59,10 @@ pub(crate) struct Home {
     dies: Option<Instant>,
     /// Status-Servers in a row that were answered while dead.
     answers: u32,
+    /// How often it was doubted since it last answered anything but Status-Server.
+    relapses: u32,
+    /// From when on Status-Server alone is enough for a zombie.
+    trusted_from: Option<Instant>,
     /// The last Status-Server, while it is unanswered.
     check: Option<Asked>,
 }
@@ -58,7 +71,10 @@ pub(crate) struct Home {
 #[derive(Debug)]
 struct Lane {
     up: bool,
-    /// By identifier, less one.
+    secret: SharedSecret,
+    /// Counts Tokens.
+    count: u16,
+    /// By number, less one.
     slots: Vec<Option<RequestId>>,
     used: usize,
     /// Where to look for a free one: the one that was freed longest ago is not far.
@@ -75,7 +91,14 @@ struct Asked {
 impl Home {
     pub(crate) fn new(id: ServerId, spec: HomeServer) -> Self {
         let up = !spec.transport.is_stream();
-        let lane = |_| Lane { up, slots: vec![None; usize::from(IDENTIFIERS)], used: 0, cursor: 0 };
+        let lane = |_| Lane {
+            up,
+            secret: spec.secret.clone(),
+            count: 0,
+            slots: vec![None; IDENTIFIERS],
+            used: 0,
+            cursor: 0,
+        };
         Self {
             id,
             lanes: (0..spec.transport.lanes()).map(lane).collect(),
@@ -87,6 +110,8 @@ impl Home {
             wake: None,
             dies: None,
             answers: 0,
+            relapses: 0,
+            trusted_from: None,
             check: None,
         }
     }
@@ -100,35 +125,53 @@ impl Home {
         self.health != Health::Dead && self.lanes.iter().any(|lane| lane.up)
     }
 
-    /// Takes a lane and an identifier; `None` if there is no room.
-    pub(crate) fn take(&mut self, owner: RequestId) -> Option<(u16, u8)> {
+    /// Takes a lane and a number on it; `None` if there is no room.
+    pub(crate) fn take(&mut self, owner: RequestId) -> Option<(u16, u16)> {
         if self.outstanding >= self.spec.outstanding.max(1) {
             return None;
         }
         let count = self.lanes.len();
         for at in (self.turn..self.turn + count).map(|at| at % count) {
             let lane = self.lanes.get_mut(at)?;
-            if let Some(identifier) = lane.take(owner) {
+            if let Some(number) = lane.take(owner) {
                 self.turn = at + 1;
                 self.outstanding += 1;
-                return Some((u16::try_from(at).ok()?, identifier));
+                return Some((u16::try_from(at).ok()?, number));
             }
         }
         None
     }
 
-    pub(crate) fn free(&mut self, lane: u16, identifier: u8) {
-        if self.lanes.get_mut(usize::from(lane)).is_some_and(|lane| lane.free(identifier)) {
+    pub(crate) fn free(&mut self, lane: u16, number: u16) {
+        if self.lanes.get_mut(usize::from(lane)).is_some_and(|lane| lane.free(number)) {
             self.outstanding = self.outstanding.saturating_sub(1);
         }
+    }
+
+    /// The secret of a lane, and the identifier and authenticator that a request with that number
+    /// has on it.
+    pub(crate) fn address(
+        &mut self,
+        lane: u16,
+        number: u16,
+        entropy: &mut impl Entropy,
+    ) -> Option<(&SharedSecret, u8, Authenticator)> {
+        let lane = self.lanes.get_mut(usize::from(lane))?;
+        let (identifier, authenticator) = lane.address(number, entropy);
+        Some((&lane.secret, identifier, authenticator))
+    }
+
+    /// The secret of a lane that is up.
+    pub(crate) fn secret(&self, lane: u16) -> Option<&SharedSecret> {
+        self.lanes.get(usize::from(lane)).filter(|lane| lane.up).map(|lane| &lane.secret)
     }
 
     pub(crate) fn has_lane(&self, lane: u16) -> bool {
         self.lanes.get(usize::from(lane)).is_some_and(|lane| lane.up)
     }
 
-    pub(crate) fn owner(&self, lane: u16, identifier: u8) -> Option<RequestId> {
-        let at = usize::from(identifier.checked_sub(1)?);
+    pub(crate) fn owner(&self, lane: u16, number: u16) -> Option<RequestId> {
+        let at = usize::from(number.checked_sub(1)?);
         *self.lanes.get(usize::from(lane))?.slots.get(at)?
     }
 
@@ -148,20 +191,27 @@ impl Home {
         self.check.as_ref().filter(|asked| asked.lane == lane).map(|asked| asked.authenticator)
     }
 
-    pub(crate) fn set_lane(
+    /// Notes that a connection is gone.
+    pub(crate) fn lane_down(&mut self, lane: u16) {
+        if let Some(known) = self.lanes.get_mut(usize::from(lane)) {
+            known.up = false;
+        }
+        self.check.take_if(|asked| asked.lane == lane);
+    }
+
+    /// Notes that a connection is up, and what protects packets on it. Nothing is outstanding
+    /// there.
+    pub(crate) fn lane_up(
         &mut self,
         lane: u16,
-        up: bool,
+        secret: SharedSecret,
         now: Instant,
         entropy: &mut impl Entropy,
     ) -> Step {
         let Some(known) = self.lanes.get_mut(usize::from(lane)) else { return Step::default() };
-        known.up = up;
-        if !up {
-            self.check.take_if(|asked| asked.lane == lane);
-            return Step::default();
-        }
-        self.heard = now;
+        let room = if secret.is_transport() { TOKENS } else { IDENTIFIERS };
+        known.slots = vec![None; room.min(self.spec.outstanding.max(IDENTIFIERS))];
+        (known.up, known.secret, known.used, known.cursor) = (true, secret, 0, 0);
         match (self.health, self.spec.watch.watchdog) {
             (Health::Alive, Some(watchdog)) => {
                 self.wake = Some(now + watchdog);
@@ -180,8 +230,12 @@ impl Home {
         if self.health != Health::Alive {
             return Step::default();
         }
-        self.dies = Some(now + self.spec.watch.zombie_period);
+        let watch = &self.spec.watch;
+        self.dies = Some(now + watch.zombie_period);
         self.wake = None;
+        let penance = watch.check_interval.saturating_mul((1 << self.relapses.min(6)) - 1);
+        self.trusted_from = Some(now + penance);
+        self.relapses = self.relapses.saturating_add(1);
         let step = if self.asks() { self.ask(Some(lane), now, entropy) } else { Step::default() };
         Step { change: self.become_(Health::Zombie), ..step }
     }
@@ -191,10 +245,17 @@ impl Home {
         self.heard = now;
         if is_check {
             self.check = None;
+        } else {
+            self.relapses = 0;
         }
         let lives = match self.health {
             Health::Alive => {
                 self.wake = self.spec.watch.watchdog.map(|watchdog| now + watchdog);
+                false
+            }
+            Health::Zombie if is_check && self.trusted_from.is_some_and(|from| now < from) => {
+                // It lives, and does not do its work: not dead, and not to be relied on yet.
+                self.dies = Some(now + self.spec.watch.zombie_period);
                 false
             }
             Health::Zombie => true,
@@ -250,6 +311,7 @@ impl Home {
     pub(crate) fn remember(&mut self, other: &Self) {
         self.health = other.health;
         (self.wake, self.dies, self.answers) = (other.wake, other.dies, other.answers);
+        (self.relapses, self.trusted_from) = (other.relapses, other.trusted_from);
     }
 
     const fn asks(&self) -> bool {
@@ -285,10 +347,12 @@ impl Home {
             return Step { stalled, ..Step::default() };
         };
         self.turn = usize::from(lane) + 1;
-        let authenticator = entropy.octets();
+        let Some((secret, identifier, authenticator)) = self.address(lane, 0, entropy) else {
+            return Step { stalled, ..Step::default() };
+        };
         let mut payload = Zeroizing::new(Vec::with_capacity(38));
-        let secret = &self.spec.secret;
-        Builder::request(&mut payload, secret, Code::StatusServer, 0, authenticator).finish();
+        let code = Code::StatusServer;
+        Builder::request(&mut payload, secret, code, identifier, authenticator).finish();
         self.check = Some(Asked { lane, authenticator });
         let transmit = Some(Transmit { server: self.id, lane, payload });
         Step { transmit, stalled, change: None }
@@ -296,7 +360,20 @@ impl Home {
 }
 
 impl Lane {
-    fn take(&mut self, owner: RequestId) -> Option<u8> {
+    fn address(&mut self, number: u16, entropy: &mut impl Entropy) -> (u8, Authenticator) {
+        let mut authenticator: Authenticator = entropy.octets();
+        if !self.secret.is_transport() {
+            return (u8::try_from(number).unwrap_or_default(), authenticator);
+        }
+        self.count = self.count.wrapping_add(1);
+        let token = u32::from(self.count) << 16 | u32::from(number);
+        for (octet, part) in authenticator.iter_mut().zip(token.to_be_bytes()) {
+            *octet = part;
+        }
+        (0, authenticator)
+    }
+
+    fn take(&mut self, owner: RequestId) -> Option<u16> {
         let count = self.slots.len();
         if !self.up || self.used >= count {
             return None;
@@ -306,12 +383,12 @@ impl Lane {
         *self.slots.get_mut(at)? = Some(owner);
         self.used += 1;
         self.cursor = (at + 1) % count;
-        u8::try_from(at + 1).ok()
+        u16::try_from(at + 1).ok()
     }
 
     /// Whether it was taken.
-    fn free(&mut self, identifier: u8) -> bool {
-        let slot = usize::from(identifier).checked_sub(1).and_then(|at| self.slots.get_mut(at));
+    fn free(&mut self, number: u16) -> bool {
+        let slot = usize::from(number).checked_sub(1).and_then(|at| self.slots.get_mut(at));
         let taken = slot.and_then(Option::take).is_some();
         self.used -= usize::from(taken);
         taken

@@ -8,6 +8,7 @@
 mod forward;
 mod servers;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,8 +55,8 @@ pub struct Proxy<T> {
     requests: BTreeMap<RequestId, Pending<T>>,
     /// When each of `requests` is due.
     timers: BTreeSet<(Instant, RequestId)>,
-    /// Where each came from, with code and identifier.
-    sources: BTreeMap<(SocketAddr, Code, u8), RequestId>,
+    /// Where each came from, with code and identifier or Token.
+    sources: BTreeMap<(SocketAddr, Code, u32), RequestId>,
     /// How many each client has.
     clients: BTreeMap<u64, usize>,
     conversations: Conversations,
@@ -73,10 +74,13 @@ struct Pending<T> {
     secret: SharedSecret,
     packet: Zeroizing<Vec<u8>>,
     code: Code,
-    identifier: u8,
+    /// Its Identifier, or Token.
+    place: u32,
     authenticator: Authenticator,
     /// The Identifier of the EAP packet in it.
     eap: Option<u8>,
+    /// The realm it is forwarded for.
+    realm: Option<String>,
     /// The User-Name it is forwarded under, if that is another one.
     user_name: Option<String>,
     route: Arc<Route>,
@@ -94,12 +98,13 @@ struct Pending<T> {
     attempts: Vec<Attempt>,
 }
 
-/// A request as one server is asked it, under one identifier.
+/// A request as one server is asked it, under one number.
 #[derive(Debug)]
 struct Attempt {
     server: ServerId,
     lane: u16,
-    identifier: u8,
+    /// Its Identifier, or the lower half of its Token.
+    number: u16,
     authenticator: Authenticator,
     payload: Zeroizing<Vec<u8>>,
     /// When it was sent first, and last.
@@ -165,11 +170,11 @@ impl<T> Proxy<T> {
         if !matches!(code, Code::AccessRequest | Code::AccountingRequest) {
             return Routed::Local(ticket);
         }
-        if self.repeat(now, entropy, asker.source, packet) {
+        let place = (asker.source, code, place(packet, asker.secret));
+        if self.repeat_at(now, entropy, place, packet) {
             return Routed::Duplicate(ticket);
         }
         // The NAS uses an identifier anew: it does not wait for the old request's answer.
-        let place = (asker.source, code, packet.identifier());
         if let Some(id) = self.sources.get(&place).copied() {
             self.conclude(id, Reason::Superseded);
         }
@@ -180,8 +185,8 @@ impl<T> Proxy<T> {
             }
             Err(reason) => Routed::Silent(ticket, reason),
             Ok(Way::Local) => Routed::Local(ticket),
-            Ok(Way::Onward { route, pool, user_name }) => {
-                let onward = Onward { route, pool, user_name, eap };
+            Ok(Way::Onward { route, pool, realm, user_name }) => {
+                let onward = Onward { route, pool, realm, user_name, eap };
                 self.forward(now, entropy, asker, packet, onward, ticket)
             }
         }
@@ -199,7 +204,17 @@ impl<T> Proxy<T> {
         source: SocketAddr,
         packet: &Packet<'_>,
     ) -> bool {
-        let place = (source, packet.code(), packet.identifier());
+        let place = (source, packet.code(), u32::from(packet.identifier()));
+        self.repeat_at(now, entropy, place, packet)
+    }
+
+    fn repeat_at(
+        &mut self,
+        now: Instant,
+        entropy: &mut impl Entropy,
+        place: (SocketAddr, Code, u32),
+        packet: &Packet<'_>,
+    ) -> bool {
         let Some(id) = self.sources.get(&place).copied() else { return false };
         let same = |p: &Pending<T>| p.authenticator == *packet.authenticator();
         if !self.requests.get(&id).is_some_and(same) {
@@ -291,7 +306,9 @@ impl<T> Proxy<T> {
         if packet.find_all(PROXY_STATE).any(|state| self.key.is_ours(state)) {
             return Err(Reason::Loop);
         }
-        Ok(Way::Onward { route, pool, user_name: rewritten })
+        let name = rewritten.as_deref().map_or(name, str::as_bytes);
+        let realm = nai::realm(name).map_err(Reason::Malformed)?.map(Cow::into_owned);
+        Ok(Way::Onward { route, pool, realm, user_name: rewritten })
     }
 
     fn receive(
@@ -302,22 +319,23 @@ impl<T> Proxy<T> {
         octets: &[u8],
     ) -> Result<(), AnswerDrop> {
         let home = self.homes.get(server.0).ok_or(AnswerDrop::Stranger)?;
-        if !home.has_lane(lane) {
-            return Err(AnswerDrop::Stranger);
-        }
+        let secret = home.secret(lane).ok_or(AnswerDrop::Stranger)?;
         let answer = Packet::decode(octets).map_err(AnswerDrop::Malformed)?;
-        let secret = &home.spec.secret;
-        if answer.identifier() == 0 {
+        let number = match secret.is_transport() {
+            true => u16::try_from(answer.token() & 0xffff).unwrap_or_default(),
+            false => u16::from(answer.identifier()),
+        };
+        if number == 0 {
             let authenticator = home.check_on(lane).ok_or(AnswerDrop::Unexpected)?;
             answers(&answer, Code::StatusServer)?;
             secret.verify_answer(&answer, &authenticator).map_err(AnswerDrop::NotAuthentic)?;
             self.hear(server, now, true);
             return Ok(());
         }
-        let id = home.owner(lane, answer.identifier()).ok_or(AnswerDrop::Unexpected)?;
+        let id = home.owner(lane, number).ok_or(AnswerDrop::Unexpected)?;
         let pending = self.requests.get(&id).ok_or(AnswerDrop::Unexpected)?;
-        let place = (server, lane, answer.identifier());
-        let attempt = pending.attempts.iter().find(|a| (a.server, a.lane, a.identifier) == place);
+        let place = (server, lane, number);
+        let attempt = pending.attempts.iter().find(|a| (a.server, a.lane, a.number) == place);
         let authenticator = attempt.ok_or(AnswerDrop::Unexpected)?.authenticator;
         answers(&answer, pending.code)?;
         let signature =
@@ -358,6 +376,7 @@ impl<T> Proxy<T> {
             octets: Zeroizing::new(packet.as_bytes().to_vec()),
             opener,
             asker: (pending.secret.clone(), pending.authenticator),
+            realm: pending.realm.clone(),
             route: Arc::clone(&pending.route),
             salted: Arc::clone(&self.salted),
         };
@@ -379,10 +398,10 @@ impl<T> Proxy<T> {
     fn release(&mut self, id: RequestId, pending: &Pending<T>) {
         for attempt in &pending.attempts {
             if let Some(home) = self.homes.get_mut(attempt.server.0) {
-                home.free(attempt.lane, attempt.identifier);
+                home.free(attempt.lane, attempt.number);
             }
         }
-        let place = (pending.source, pending.code, pending.identifier);
+        let place = (pending.source, pending.code, pending.place);
         if self.sources.get(&place) == Some(&id) {
             self.sources.remove(&place);
         }
@@ -426,15 +445,21 @@ impl<T> Proxy<T> {
 /// What becomes of a request.
 enum Way {
     Local,
-    Onward { route: Arc<Route>, pool: PoolId, user_name: Option<String> },
+    Onward { route: Arc<Route>, pool: PoolId, realm: Option<String>, user_name: Option<String> },
 }
 
 /// A request that is to be forwarded.
 struct Onward {
     route: Arc<Route>,
     pool: PoolId,
+    realm: Option<String>,
     user_name: Option<String>,
     eap: Option<u8>,
+}
+
+/// What joins an answer to its request at a NAS: the Identifier, or the Token of RADIUS/1.1.
+fn place(packet: &Packet<'_>, secret: &SharedSecret) -> u32 {
+    if secret.is_transport() { packet.token() } else { u32::from(packet.identifier()) }
 }
 
 fn answers(answer: &Packet<'_>, request: Code) -> Result<(), AnswerDrop> {

@@ -17,7 +17,7 @@ use homeward_radius::packet::VendorSpecific;
 use homeward_radius::{Authenticator, Builder, Code, EncodeError, Packet, SharedSecret};
 use zeroize::Zeroizing;
 
-use crate::{Filter, OperatorName, Reason, Which, mark};
+use crate::{Filter, OperatorName, Reason, Which, mark, nai};
 
 /// Why a packet cannot be carried over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +34,7 @@ impl From<RewriteError> for Reason {
     fn from(error: RewriteError) -> Self {
         match error {
             RewriteError::Unopenable(name) => Self::Unopenable(name),
+            RewriteError::Encode(EncodeError::TrailingNul) => Self::Unopenable("User-Password"),
             RewriteError::Encode(_) => Self::TooLong,
         }
     }
@@ -80,7 +81,10 @@ pub(crate) fn request(
             USER_PASSWORD => {
                 let password = open_password(from.secret, from.authenticator, value)
                     .map_err(|_| RewriteError::Unopenable("User-Password"))?;
-                if password.is_empty() {
+                if password.is_empty() && to.secret.is_transport() {
+                    // RADIUS/1.1 has no padding to say so with.
+                    onward.octets(USER_PASSWORD, &[0])?;
+                } else if password.is_empty() {
                     // Sixteen NULs, which the pad hides by itself.
                     onward.octets(USER_PASSWORD, &*pad(to.secret, &to.authenticator))?;
                 } else {
@@ -99,7 +103,9 @@ pub(crate) fn request(
         }
     }
     let lacks = |kind| packet.find(kind).is_none();
-    if code == Code::AccessRequest && lacks(CHAP_CHALLENGE) && !lacks(CHAP_PASSWORD) {
+    // On RADIUS/1.1 there is no authenticator that could be one.
+    let implied = code == Code::AccessRequest && !from.secret.is_transport();
+    if implied && lacks(CHAP_CHALLENGE) && !lacks(CHAP_PASSWORD) {
         onward.octets(CHAP_CHALLENGE, from.authenticator)?;
     }
     if code == Code::AccountingRequest && lacks(ACCT_DELAY_TIME) && to.delay > 0 {
@@ -116,14 +122,23 @@ pub(crate) fn request(
     Ok(Packet::decode(out).map_or(to.authenticator, |packet| *packet.authenticator()))
 }
 
-/// Writes the attributes of an answer for the hop before. `asker` is what `answer` signs with.
+/// Whom an answer goes back to.
+pub(crate) struct Back<'a> {
+    /// What it will be signed with.
+    pub(crate) asker: (&'a SharedSecret, &'a Authenticator),
+    pub(crate) filter: &'a Filter,
+    /// The realm that was asked about.
+    pub(crate) realm: Option<&'a str>,
+    pub(crate) salted: &'a BTreeSet<(u32, u8)>,
+}
+
+/// Writes the attributes of an answer for the hop before.
 pub(crate) fn answer(
     answer: &mut Builder<'_>,
     from: &Opened<'_>,
-    asker: (&SharedSecret, &Authenticator),
-    filter: &Filter,
-    salted: &BTreeSet<(u32, u8)>,
+    back: &Back<'_>,
 ) -> Result<(), RewriteError> {
+    let filter = back.filter;
     let accept = from.packet.code() == Code::AccessAccept;
     for attribute in from.packet.attributes() {
         let value = attribute.value;
@@ -131,6 +146,9 @@ pub(crate) fn answer(
             // The Proxy-States of those before us are put back from their request, in order,
             // whatever became of them on the way.
             MESSAGE_AUTHENTICATOR | PROXY_STATE => {}
+            // A NAS accounts under the name that it is given (RFC 2865 5.1). One of another realm
+            // would send the records to somebody else, and the bill.
+            USER_NAME if nai::realm(value).ok().flatten().as_deref() != back.realm => {}
             TUNNEL_PASSWORD => {
                 if filter.passes(Which::Standard(TUNNEL_PASSWORD)) {
                     let opened = open_tunnel_password(from.secret, from.authenticator, value)
@@ -139,7 +157,7 @@ pub(crate) fn answer(
                 }
             }
             VENDOR_SPECIFIC => match attribute.vendor_specific() {
-                Some(vendor) => answer_vendor(answer, from, asker, &vendor, value, filter, salted)?,
+                Some(vendor) => answer_vendor(answer, from, back, &vendor, value)?,
                 None => copy(answer, VENDOR_SPECIFIC, value, filter)?,
             },
             kind => {
@@ -193,13 +211,12 @@ fn request_vendor(
 fn answer_vendor(
     to: &mut Builder<'_>,
     from: &Opened<'_>,
-    asker: (&SharedSecret, &Authenticator),
+    back: &Back<'_>,
     vendor: &VendorSpecific<'_>,
     whole: &[u8],
-    filter: &Filter,
-    salted: &BTreeSet<(u32, u8)>,
 ) -> Result<(), RewriteError> {
-    let hidden = |kind| hiding(vendor.vendor, kind, salted);
+    let filter = back.filter;
+    let hidden = |kind| hiding(vendor.vendor, kind, back.salted);
     let Some(attributes) = parts(vendor, filter, |kind| hidden(kind).is_some()) else {
         return Ok(copy_vendor(to, vendor, whole, filter)?);
     };
@@ -212,7 +229,7 @@ fn answer_vendor(
                 to.vendor_salted(part.vendor, part.kind, value.expose())?;
             }
             Some(Hiding::Pads(name)) => {
-                let value = rehidden(part.value, (from.secret, from.authenticator), asker)
+                let value = rehidden(part.value, (from.secret, from.authenticator), back.asker)
                     .ok_or(RewriteError::Unopenable(name))?;
                 to.vendor(part.vendor, part.kind, &value)?;
             }
@@ -272,6 +289,12 @@ fn rehidden(
     from: (&SharedSecret, &Authenticator),
     to: (&SharedSecret, &Authenticator),
 ) -> Option<Zeroizing<Vec<u8>>> {
+    let mut value = Zeroizing::new(value.to_vec());
+    if from.0.is_transport() {
+        // It was not padded.
+        let padded = value.len().next_multiple_of(16);
+        value.resize(padded, 0);
+    }
     let (blocks, []) = value.as_chunks::<16>() else { return None };
     let mut out = Zeroizing::new(Vec::with_capacity(value.len()));
     let (mut from_before, mut to_before) = (*from.1, *to.1);

@@ -5,7 +5,7 @@ use homeward_radius::dictionary::standard::{CALLING_STATION_ID, STATE, USER_NAME
 use homeward_radius::{Code, Packet};
 use zeroize::Zeroizing;
 
-use super::{Asker, Attempt, Onward, Pending, Proxy, RequestId};
+use super::{Asker, Attempt, Onward, Pending, Proxy, RequestId, place};
 use crate::conversations::{Conversations, hash};
 use crate::rewrite::{self, Opened};
 use crate::{Balance, Event, Health, Reason, Rejection, Routed, ServerId, Transmit};
@@ -32,7 +32,7 @@ impl<T> Proxy<T> {
         if share >= self.settings.per_client {
             return Routed::Silent(ticket, Reason::ClientShare);
         }
-        let Onward { route, pool, user_name, eap } = onward;
+        let Onward { route, pool, realm, user_name, eap } = onward;
         let id = RequestId(self.next);
         let identity =
             [CALLING_STATION_ID, USER_NAME].map(|kind| packet.find(kind).unwrap_or_default());
@@ -44,9 +44,10 @@ impl<T> Proxy<T> {
             secret: asker.secret.clone(),
             packet: Zeroizing::new(packet.as_bytes().to_vec()),
             code: packet.code(),
-            identifier: packet.identifier(),
+            place: place(packet, asker.secret),
             authenticator: *packet.authenticator(),
             eap,
+            realm,
             user_name,
             route,
             pool,
@@ -69,7 +70,7 @@ impl<T> Proxy<T> {
             };
         }
         self.next += 1;
-        self.sources.insert((pending.source, pending.code, pending.identifier), id);
+        self.sources.insert((pending.source, pending.code, pending.place), id);
         *self.clients.entry(pending.client).or_default() += 1;
         self.keep(id, pending);
         Routed::Forwarded
@@ -133,7 +134,10 @@ impl<T> Proxy<T> {
         entropy: &mut impl Entropy,
     ) -> Result<(), Reason> {
         let home = self.homes.get_mut(server.0).ok_or(Reason::NoServer)?;
-        let (lane, identifier) = home.take(id).ok_or(Reason::ServerShare)?;
+        let (lane, number) = home.take(id).ok_or(Reason::ServerShare)?;
+        let window = home.spec.watch.response_window;
+        let (secret, identifier, authenticator) =
+            home.address(lane, number, entropy).ok_or(Reason::NoServer)?;
         let packet = Packet::decode(&pending.packet).map_err(|_| Reason::TooLong)?;
         let mut payload = Zeroizing::new(Vec::with_capacity(packet.as_bytes().len() + 80));
         let from = Opened {
@@ -143,9 +147,9 @@ impl<T> Proxy<T> {
         };
         let delay = u32::try_from(now.since(pending.came).as_secs()).unwrap_or(u32::MAX);
         let onward = rewrite::Onward {
-            secret: &home.spec.secret,
+            secret,
             identifier,
-            authenticator: entropy.octets(),
+            authenticator,
             filter: &pending.route.requests,
             user_name: pending.user_name.as_deref(),
             operator: self.settings.operator.as_ref(),
@@ -155,14 +159,14 @@ impl<T> Proxy<T> {
         let authenticator = match rewrite::request(&mut payload, &from, &onward) {
             Ok(authenticator) => authenticator,
             Err(error) => {
-                home.free(lane, identifier);
+                home.free(lane, number);
                 return Err(error.into());
             }
         };
-        pending.late = Some(now + home.spec.watch.response_window);
+        pending.late = Some(now + window);
         self.transmits.push_back(Transmit { server, lane, payload: payload.clone() });
         let (first, last) = (now, now);
-        let attempt = Attempt { server, lane, identifier, authenticator, payload, first, last };
+        let attempt = Attempt { server, lane, number, authenticator, payload, first, last };
         pending.attempts.push(attempt);
         Ok(())
     }

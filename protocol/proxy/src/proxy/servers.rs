@@ -1,22 +1,27 @@
 //! What happens to servers, and what comes of it for the requests that are there.
 
 use homeward_model::{Entropy, Instant};
+use homeward_radius::SharedSecret;
 
 use super::{Proxy, RequestId};
 use crate::home::Step;
 use crate::{Event, Health, ServerId};
 
 impl<T> Proxy<T> {
-    /// Notes that a connection is up.
+    /// Notes that a connection is up, and what protects packets on it: the secret `radsec` (RFC
+    /// 6614 2.3), or [`SharedSecret::transport`] where RADIUS/1.1 was agreed on (RFC 9765).
     pub fn lane_up(
         &mut self,
         now: Instant,
         entropy: &mut impl Entropy,
         server: ServerId,
         lane: u16,
+        secret: SharedSecret,
     ) {
+        // One that was not known to be gone.
+        self.lane_down(now, entropy, server, lane);
         let Some(home) = self.homes.get_mut(server.0) else { return };
-        let step = home.set_lane(lane, true, now, entropy);
+        let step = home.lane_up(lane, secret, now, entropy);
         self.carry_out(server, step, now, entropy);
         // Those that lost theirs and wait.
         let waiting = self.requests.iter().filter(|(_, p)| p.attempts.is_empty());
@@ -38,16 +43,15 @@ impl<T> Proxy<T> {
         lane: u16,
     ) {
         let Some(home) = self.homes.get_mut(server.0) else { return };
-        let step = home.set_lane(lane, false, now, entropy);
+        home.lane_down(lane);
         let patience = home.spec.watch.response_window;
         let lost = home.owners(Some(lane));
-        self.carry_out(server, step, now, entropy);
         for id in &lost {
             let Some(mut pending) = self.lift(*id) else { continue };
             pending.attempts.retain(|attempt| {
                 let gone = (attempt.server, attempt.lane) == (server, lane);
                 if gone && let Some(home) = self.homes.get_mut(server.0) {
-                    home.free(lane, attempt.identifier);
+                    home.free(lane, attempt.number);
                 }
                 !gone
             });

@@ -337,3 +337,26 @@ fn eap_messages_and_state_arrive_in_order() {
     assert_eq!(all(&reply, 79), [&[1; 253][..], &[2; 253], &[3; 9]]);
     assert_eq!(find(&reply, 24).unwrap(), b"state");
 }
+
+#[test]
+fn a_partner_names_the_user_in_the_realm_that_was_asked_about_and_in_no_other() {
+    for (asked, named, passes) in [
+        ("@example.org", "fred@EXAMPLE.org", true),
+        ("fred@example.org", "fred@example.net", false),
+        ("fred@example.org", "fred", false),
+        ("fred@example.org", "fred@", false),
+        ("example.org!fred@here.example", "fred@example.org", true),
+        ("example.org!fred@here.example", "fred@here.example", false),
+    ] {
+        let (mut table, pool) = servers(1, |_| {});
+        let answers = Filter::all_but([]);
+        route(&mut table, "example.org", Route { answers, ..Route::to(pool) });
+        route(&mut table, "here.example", homeward_proxy::Target::Local);
+        let mut hop = Hop::with(Settings { decorated: true, ..Settings::default() }, table);
+        hop.receive(T0, source(1), &login(1, asked));
+        let sent = hop.one_sent();
+        let octets = answered(&sent, Code::AccessAccept, |b| b.text(1, named));
+        hop.answer(T0, &sent, &octets);
+        assert_eq!(find(&hop.one_reply(), 1).is_some(), passes, "{asked}, {named}");
+    }
+}

@@ -362,3 +362,38 @@ fn a_new_table_keeps_what_is_known_of_its_servers() {
     new.run_alive(after(60 * S), &[0, 1]);
     assert_eq!(new.health(0), Health::Alive, "and goes on watching them");
 }
+
+#[test]
+fn a_server_that_answers_status_server_and_nothing_else_is_trusted_less_and_less() {
+    let mut hop = hop(2);
+    let mut zombie_for = Vec::new();
+    let mut now = T0;
+    for n in 0..5u8 {
+        hop.receive(now, source(1), &login(n, "fred@example.org"));
+        assert_eq!(hop.sent.pop().unwrap().server.index(), 0);
+        now = now + Duration::from_secs(3);
+        hop.run_alive(now, &[0]);
+        let doubted = now;
+        hop.tick(now);
+        hop.answer_checks(now, &[0]);
+        while hop.health(0) != Health::Alive {
+            assert_eq!(hop.health(0), Health::Zombie, "not dead: it answers");
+            now = hop.proxy.poll_timeout().unwrap();
+            hop.run_alive(now, &[0]);
+        }
+        zombie_for.push(now.since(doubted).as_secs());
+        hop.sent.clear();
+    }
+    assert_eq!(zombie_for[0], 0, "once is chance");
+    assert!(zombie_for.windows(2).all(|w| w[0] < w[1]), "{zombie_for:?}");
+    // It works again, and is trusted as before.
+    hop.receive(now, source(1), &login(10, "fred@example.org"));
+    let sent = hop.one_sent();
+    let octets = answered(&sent, Code::AccessAccept, nothing);
+    hop.answer(now, &sent, &octets);
+    hop.receive(now, source(1), &login(11, "fred@example.org"));
+    now = now + Duration::from_secs(3);
+    hop.run_alive(now, &[0]);
+    hop.answer_checks(now, &[0]);
+    assert_eq!(hop.health(0), Health::Alive);
+}

@@ -10,7 +10,7 @@ use homeward_proxy::{
 };
 use homeward_radius::dictionary::standard::{NAS_PORT, PROXY_STATE};
 use homeward_radius::testing::Counted;
-use homeward_radius::{Builder, Code, Packet};
+use homeward_radius::{Builder, Code, Packet, SharedSecret};
 use proptest::prelude::*;
 
 use crate::world::{T0, all, answer_with, home, key, nas, route, source};
@@ -65,12 +65,24 @@ struct Run {
     open: BTreeSet<u32>,
     next: u32,
     /// Whose an identifier is.
-    owners: BTreeMap<(ServerId, u16, u8), u32>,
+    owners: BTreeMap<(ServerId, u16, u32), u32>,
     lanes: BTreeSet<(ServerId, u16)>,
 }
 
 fn is_stream(server: ServerId) -> bool {
     server.index() % 2 == 1
+}
+
+/// Every other connection agreed to RADIUS/1.1.
+fn secret_of(server: ServerId, lane: u16) -> SharedSecret {
+    if is_stream(server) && lane == 1 { SharedSecret::transport() } else { home(server.index()) }
+}
+
+fn number(packet: &Packet<'_>, secret: &SharedSecret) -> u32 {
+    match secret.is_transport() {
+        true => packet.token() & 0xffff,
+        false => packet.identifier().into(),
+    }
 }
 
 impl Run {
@@ -145,7 +157,10 @@ impl Run {
             }
             Op::Answer { which, code, forged } if !self.sent.is_empty() => {
                 let sent = self.sent[which.index(self.sent.len())].clone();
-                let secret = if *forged { nas() } else { home(sent.server.index()) };
+                let right = secret_of(sent.server, sent.lane);
+                // On RADIUS/1.1 there is nothing to forge.
+                let forged = *forged && !right.is_transport();
+                let secret = if forged { nas() } else { right };
                 let octets = answer_with(&secret, &sent.payload, *code, |b| b.octets(24, &[1]));
                 self.proxy.handle_answer(self.now, sent.server, sent.lane, &octets);
             }
@@ -158,15 +173,16 @@ impl Run {
             Op::Lane { server, lane, up } if server % 2 == 1 => {
                 let (id, entropy) = (ServerId::at(*server), &mut self.entropy);
                 if *up {
+                    let secret = secret_of(id, *lane);
                     self.lanes.insert((id, *lane));
-                    self.proxy.lane_up(self.now, entropy, id, *lane);
+                    self.proxy.lane_up(self.now, entropy, id, *lane, secret);
                 } else {
                     self.lanes.remove(&(id, *lane));
-                    // Another connection has identifiers of its own.
-                    self.owners.retain(|(s, l, _), _| (*s, *l) != (id, *lane));
-                    self.sent.retain(|t| (t.server, t.lane) != (id, *lane));
                     self.proxy.lane_down(self.now, entropy, id, *lane);
                 }
+                // Another connection has identifiers of its own.
+                self.owners.retain(|(s, l, _), _| (*s, *l) != (id, *lane));
+                self.sent.retain(|t| (t.server, t.lane) != (id, *lane));
             }
             Op::Refused { server, lane } if server % 2 == 0 => {
                 self.proxy.refused(self.now, &mut self.entropy, ServerId::at(*server), *lane);
@@ -210,15 +226,16 @@ impl Run {
         while let Some(t) = self.proxy.poll_transmit() {
             assert!(self.lanes.contains(&(t.server, t.lane)), "sent where nobody is");
             let packet = Packet::decode(&t.payload).unwrap();
-            home(t.server.index()).verify_request(&packet).unwrap();
+            let secret = secret_of(t.server, t.lane);
+            secret.verify_request(&packet).unwrap();
             if packet.code() == Code::StatusServer {
-                assert_eq!(packet.identifier(), 0);
+                assert_eq!((packet.identifier(), number(&packet, &secret)), (0, 0));
                 self.sent.push(t);
                 continue;
             }
             let ticket = packet.find(NAS_PORT).unwrap();
             let ticket = u32::from_be_bytes(ticket.try_into().unwrap());
-            let place = (t.server, t.lane, packet.identifier());
+            let place = (t.server, t.lane, number(&packet, &secret));
             let before = self.owners.insert(place, ticket);
             if let Some(before) = before.filter(|before| *before != ticket) {
                 assert!(!self.open.contains(&before), "an identifier in use twice");
