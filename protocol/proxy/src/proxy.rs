@@ -8,7 +8,6 @@
 mod forward;
 mod servers;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,15 +15,16 @@ use std::sync::Arc;
 use homeward_model::{Entropy, Instant};
 use homeward_radius::auth::Signature;
 use homeward_radius::client::AnswerDrop;
-use homeward_radius::dictionary::standard::{EAP_MESSAGE, PROXY_STATE, STATE, USER_NAME};
+use homeward_radius::dictionary::standard::{EAP_MESSAGE, PROXY_STATE, STATE};
 use homeward_radius::{Authenticator, Builder, Code, Packet, SharedSecret};
 use zeroize::Zeroizing;
 
 use crate::conversations::Conversations;
 use crate::home::Home;
+use crate::table::Way;
 use crate::{
     Answer, Event, Health, Key, PoolId, Reason, Rejection, Route, Routed, ServerId, Settings,
-    Table, Target, Transmit, Unanswered, mark, nai,
+    Table, Transmit, Unanswered, mark,
 };
 
 /// Names a request; never used twice.
@@ -283,22 +283,8 @@ impl<T> Proxy<T> {
 
     /// Where a request goes.
     fn route(&self, packet: &Packet<'_>) -> Result<Way, Reason> {
-        let name = packet.find(USER_NAME).unwrap_or_default();
-        let mut rewritten: Option<String> = None;
-        // Each turn takes a realm off the name, which is not long.
-        let route = loop {
-            let name = rewritten.as_deref().map_or(name, str::as_bytes);
-            let realm = nai::realm(name).map_err(Reason::Malformed)?;
-            let next = if self.settings.decorated { nai::undecorated(name) } else { None };
-            match (self.table.look_up(realm.as_deref()), next) {
-                (None, _) => return Err(Reason::Unroutable),
-                (Some(Target::Refuse), _) => return Err(Reason::Refused),
-                (Some(Target::Local), Some(next)) => rewritten = Some(next),
-                (Some(Target::Local), None) => return Ok(Way::Local),
-                (Some(Target::Forward(route)), _) => break Arc::clone(route),
-            }
-        };
-        let Some(pool) = route.pool(packet.code()) else { return Ok(Way::Local) };
+        let way = self.table.way(packet, self.settings.decorated)?;
+        let Way::Onward { .. } = way else { return Ok(way) };
         let hops = packet.find_all(PROXY_STATE).count();
         if hops >= self.settings.hop_limit {
             return Err(Reason::TooManyHops(hops));
@@ -306,9 +292,7 @@ impl<T> Proxy<T> {
         if packet.find_all(PROXY_STATE).any(|state| self.key.is_ours(state)) {
             return Err(Reason::Loop);
         }
-        let name = rewritten.as_deref().map_or(name, str::as_bytes);
-        let realm = nai::realm(name).map_err(Reason::Malformed)?.map(Cow::into_owned);
-        Ok(Way::Onward { route, pool, realm, user_name: rewritten })
+        Ok(way)
     }
 
     fn receive(
@@ -440,12 +424,6 @@ impl<T> Proxy<T> {
     fn is_silent(&self, pool: PoolId) -> bool {
         self.table.get(pool).is_some_and(|pool| pool.unanswered == Unanswered::Silence)
     }
-}
-
-/// What becomes of a request.
-enum Way {
-    Local,
-    Onward { route: Arc<Route>, pool: PoolId, realm: Option<String>, user_name: Option<String> },
 }
 
 /// A request that is to be forwarded.

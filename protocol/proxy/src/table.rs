@@ -1,15 +1,17 @@
 //! Which realm is whose: servers, pools of them, and the routes that lead there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_radius::{Code, SharedSecret};
+use homeward_radius::dictionary::standard::USER_NAME;
+use homeward_radius::{Code, Packet, SharedSecret};
 
-use crate::nai::canonical;
-use crate::{Filter, NameError};
+use crate::nai::{self, canonical};
+use crate::{Filter, NameError, Reason};
 
 /// A home server's place in its [`Table`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -417,6 +419,43 @@ impl Table {
         }
         self.routes.get(&Pattern::Default)
     }
+
+    /// Whether a request is answered here, so that it need not be given to a
+    /// [`Proxy`](crate::Proxy): what that would say is [`Routed::Local`](crate::Routed::Local).
+    /// `decorated` as in its [`Settings`](crate::Settings::decorated).
+    pub fn is_local(&self, packet: &Packet<'_>, decorated: bool) -> bool {
+        let routed = matches!(packet.code(), Code::AccessRequest | Code::AccountingRequest);
+        !routed || matches!(self.way(packet, decorated), Ok(Way::Local))
+    }
+
+    /// Where a request goes.
+    pub(crate) fn way(&self, packet: &Packet<'_>, decorated: bool) -> Result<Way, Reason> {
+        let mut name = Cow::Borrowed(packet.find(USER_NAME).unwrap_or_default());
+        let mut user_name = None;
+        // Each turn takes a realm off the name, which is not long.
+        let (route, realm) = loop {
+            let realm = nai::realm(&name).map_err(Reason::Malformed)?.map(Cow::into_owned);
+            let next = if decorated { nai::undecorated(&name) } else { None };
+            match (self.look_up(realm.as_deref()), next) {
+                (None, _) => return Err(Reason::Unroutable),
+                (Some(Target::Refuse), _) => return Err(Reason::Refused),
+                (Some(Target::Local), Some(next)) => {
+                    name = Cow::Owned(next.clone().into_bytes());
+                    user_name = Some(next);
+                }
+                (Some(Target::Local), None) => return Ok(Way::Local),
+                (Some(Target::Forward(route)), _) => break (Arc::clone(route), realm),
+            }
+        };
+        let Some(pool) = route.pool(packet.code()) else { return Ok(Way::Local) };
+        Ok(Way::Onward { route, pool, realm, user_name })
+    }
+}
+
+/// Where a request goes.
+pub(crate) enum Way {
+    Local,
+    Onward { route: Arc<Route>, pool: PoolId, realm: Option<String>, user_name: Option<String> },
 }
 
 #[cfg(test)]

@@ -397,3 +397,16 @@ fn a_server_that_answers_status_server_and_nothing_else_is_trusted_less_and_less
     hop.answer_checks(now, &[0]);
     assert_eq!(hop.health(0), Health::Alive);
 }
+
+#[test]
+fn a_request_that_another_server_has_does_not_end_with_the_first_ones_death() {
+    let mut hop = hop(2);
+    hop.receive(T0, source(1), &login(1, "fred@example.org"));
+    hop.run_alive(after(20 * S), &[1]);
+    assert_eq!((hop.health(0), hop.health(1)), (Health::Dead, Health::Alive));
+    assert!(hop.replies.is_empty(), "{:?}", hop.notes);
+    let sent = hop.sent.iter().find(|t| t.server.index() == 1).unwrap().clone();
+    let octets = answered(&sent, Code::AccessAccept, nothing);
+    hop.answer(after(20 * S), &sent, &octets);
+    hop.one_reply();
+}

@@ -193,6 +193,7 @@ fn a_decorated_name_is_followed_only_where_that_is_set() {
     on.receive(T0, source(1), &login(4, "nowhere.example!fred@here.example"));
     assert_eq!(on.notes.pop(), Some(Note::Rejected(Reason::Unroutable)));
 
+    assert!(!Settings::default().decorated);
     let mut off = hop(false);
     off.receive(T0, source(1), &login(1, "example.org!fred@here.example"));
     assert_eq!(off.notes, [Note::Local]);

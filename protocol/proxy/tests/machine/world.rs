@@ -144,6 +144,7 @@ pub(crate) enum Note {
 pub(crate) struct Hop {
     port: Server,
     pub(crate) secret: SharedSecret,
+    decorated: bool,
     pub(crate) proxy: Proxy<Ticket>,
     pub(crate) entropy: Counted,
     /// What is to be sent to home servers.
@@ -172,6 +173,7 @@ impl Hop {
         Self {
             port: Server::new(Port::Authentication, ServerSettings::default()),
             secret,
+            decorated: settings.decorated,
             proxy: Proxy::new(settings, key, table),
             entropy: Counted(seed),
             sent: Vec::new(),
@@ -208,7 +210,10 @@ impl Hop {
             Received::Request { packet, ticket, .. } => {
                 let secret = self.secret.clone();
                 let asker = Asker { client: u64::from(source.port()), source, secret: &secret };
-                match self.proxy.request(now, &mut self.entropy, &asker, &packet, ticket) {
+                let is_local = self.proxy.table().is_local(&packet, self.decorated);
+                let routed = self.proxy.request(now, &mut self.entropy, &asker, &packet, ticket);
+                assert_eq!(is_local, matches!(routed, Routed::Local(_)));
+                match routed {
                     Routed::Local(ticket) => {
                         self.notes.push(Note::Local);
                         let code = match ticket.code() {
