@@ -9,8 +9,10 @@ use nix::errno::Errno;
 /// Why a server cannot listen on an address. It names the address, the system's reason (as source)
 /// and the repair.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on UDP {address}{}", Repair { address, error: source })]
+#[error("cannot listen on {protocol} {address}{}", Repair { protocol, address, error: source })]
 pub struct BindError {
+    /// UDP or TCP.
+    pub protocol: &'static str,
     /// The address.
     pub address: SocketAddr,
     /// The system's reason; its kind and number survive.
@@ -18,6 +20,7 @@ pub struct BindError {
 }
 
 struct Repair<'a> {
+    protocol: &'a str,
     address: &'a SocketAddr,
     error: &'a io::Error,
 }
@@ -29,7 +32,8 @@ impl fmt::Display for Repair<'_> {
             Some(Errno::EADDRINUSE) => write!(
                 f,
                 ": another process has it, perhaps another `homeward core` or a RADIUS server \
-                 (`ss -ulpn 'sport = :{port}'` shows which); stop it, or listen on another port"
+                 (`ss -{}lpn 'sport = :{port}'` shows which); stop it, or listen on another port",
+                if self.protocol == "UDP" { 'u' } else { 't' }
             ),
             Some(Errno::EACCES | Errno::EPERM) if port < 1024 => write!(
                 f,
@@ -62,7 +66,7 @@ mod tests {
     fn the_repair_depends_on_the_reason() {
         let told = |address: &str, errno: Errno| {
             let source = io::Error::from_raw_os_error(errno as i32);
-            BindError { address: address.parse().unwrap(), source }.to_string()
+            BindError { protocol: "UDP", address: address.parse().unwrap(), source }.to_string()
         };
         for (address, errno, part) in [
             ("127.0.0.1:1812", Errno::EADDRINUSE, "ss -ulpn 'sport = :1812'"),

@@ -1,15 +1,18 @@
-//! Sockets for datagram protocols.
+//! Sockets for RADIUS: datagrams, and RADIUS over TLS.
 //!
 //! | module | gives |
 //! |---|---|
 //! | [`server`] | [`UdpServer`]: threads that take and answer datagrams in batches |
+//! | [`radsec`] | [`RadsecServer`]: the same by TLS, for peers that a certificate names |
 //! | [`client`] | [`UdpClient`]: connected sockets to named servers, on Tokio |
 //! | [`counters`] | [`Counters`]: what a server saw |
 //!
-//! Neither knows the protocol: datagrams in, datagrams out.
+//! A service takes packets and answers them, and need not know how they came. Of the protocol
+//! nothing is known here but where in a stream a packet ends.
 
 pub mod client;
 pub mod counters;
+pub mod radsec;
 pub mod server;
 
 mod error;
@@ -18,8 +21,10 @@ mod socket;
 pub use client::{Endpoint, EndpointError, Event, UdpClient};
 pub use counters::Counters;
 pub use error::BindError;
+pub use radsec::{RadsecServer, RunningRadsec};
 pub use server::{
-    Datagram, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker, WorkerDied,
+    Asked, Datagram, Path, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,
+    WorkerDied,
 };
 
 /// The longest datagram that is received: RADIUS' own limit (RFC 2865 3). Longer ones are

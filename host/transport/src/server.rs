@@ -23,10 +23,10 @@ use tokio::sync::watch;
 use crate::counters::{Counters, Tally, kernel_drops};
 use crate::{BindError, socket};
 
-pub use replies::Replies;
+pub use replies::{Asked, Path, Replies};
 pub use waker::Waker;
 
-mod replies;
+pub(crate) mod replies;
 mod waker;
 mod worker;
 
@@ -52,7 +52,7 @@ impl Default for ServerConfig {
     }
 }
 
-/// A datagram, as it came.
+/// A datagram, or a packet out of a TLS connection, as it came.
 #[derive(Debug, Clone, Copy)]
 pub struct Datagram<'a> {
     /// Its octets; at most [`MAX_DATAGRAM`](crate::MAX_DATAGRAM).
@@ -63,6 +63,15 @@ pub struct Datagram<'a> {
     pub local: IpAddr,
     /// When its batch was taken from the kernel.
     pub received: Instant,
+    /// The TLS connection that it came by; none if it came by UDP.
+    pub tls: Option<&'a Asked>,
+}
+
+impl Datagram<'_> {
+    /// The way back to who sent it, to be answered later.
+    pub fn path(&self) -> Path {
+        Path { to: self.source, from: self.local, tls: self.tls.cloned() }
+    }
 }
 
 /// What a server does. Each worker has its own; it runs on the worker's thread and should not
@@ -115,7 +124,7 @@ impl UdpServer {
             .workers
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN);
-        let failed = |source| BindError { address: config.address, source };
+        let failed = |source| BindError { protocol: "UDP", address: config.address, source };
         let sockets = socket::server_sockets(config.address, workers, config.receive_buffer)
             .map_err(failed)?;
         let address = sockets.first().map_or(Ok(config.address), socket::local).map_err(failed)?;
@@ -190,7 +199,7 @@ pub struct RunningServer {
 /// A worker ended although nobody stopped it: its service panicked. Its share of the clients has
 /// nobody now, so the server should be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("UDP worker {0} panicked: this is a defect of Homeward; the log has its message")]
+#[error("a server's worker {0} panicked: this is a defect of Homeward; the log has its message")]
 pub struct WorkerDied(pub usize);
 
 impl RunningServer {
@@ -206,12 +215,7 @@ impl RunningServer {
 
     /// Waits until a worker dies. For the role's `select!`: cancelling it loses nothing.
     pub async fn died(&self) -> WorkerDied {
-        let mut died = self.died.subscribe();
-        match died.wait_for(Option::is_some).await.map(|d| *d) {
-            Ok(Some(died)) => died,
-            // Cannot be: a sender is ours.
-            _ => std::future::pending().await,
-        }
+        death(&self.died).await
     }
 
     /// Stops the workers and waits for them: each finishes the batch it is at, which takes 100 ms
@@ -258,11 +262,21 @@ impl Drop for RunningServer {
     }
 }
 
+/// Waits until a worker dies.
+pub(crate) async fn death(died: &watch::Sender<Option<WorkerDied>>) -> WorkerDied {
+    let mut died = died.subscribe();
+    match died.wait_for(Option::is_some).await.map(|d| *d) {
+        Ok(Some(died)) => died,
+        // Cannot be: a sender is the caller's.
+        _ => std::future::pending().await,
+    }
+}
+
 /// Rings when a worker's thread ends and was not asked to.
-struct Alarm {
-    worker: usize,
-    stop: Arc<AtomicBool>,
-    died: watch::Sender<Option<WorkerDied>>,
+pub(crate) struct Alarm {
+    pub(crate) worker: usize,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) died: watch::Sender<Option<WorkerDied>>,
 }
 
 impl Drop for Alarm {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use homeward_model::{Clock, Instant, UnixTime};
 use homeward_transport::{
-    Datagram, MAX_DATAGRAM, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,
+    Datagram, MAX_DATAGRAM, Path, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,
 };
 
 /// Longer than anything here takes; only a failing test waits for it.
@@ -293,8 +293,8 @@ fn housekeeping_runs_without_traffic_and_with_it() {
     server.stop().unwrap();
 }
 
-/// Whom to answer, from where, with what.
-type Job = (SocketAddr, IpAddr, Vec<u8>);
+/// Whom to answer, with what.
+type Job = (Path, Vec<u8>);
 
 /// Answers each datagram from another thread, some time later.
 struct Late {
@@ -315,13 +315,13 @@ impl Service for Late {
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, _: &mut Replies) {
-        let job = (datagram.source, datagram.local, datagram.bytes.to_vec());
+        let job = (datagram.path(), datagram.bytes.to_vec());
         self.work.send(job).unwrap();
     }
 
     fn woken(&mut self, replies: &mut Replies) {
-        for (to, from, bytes) in self.done.lock().unwrap().drain(..) {
-            replies.late(to, from).extend_from_slice(&bytes);
+        for (path, bytes) in self.done.lock().unwrap().drain(..) {
+            replies.late(&path).extend_from_slice(&bytes);
         }
     }
 }

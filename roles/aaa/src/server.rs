@@ -2,7 +2,7 @@
 //! records, what was used, and those who check slow passwords.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
@@ -16,7 +16,7 @@ use homeward_radius::{
     Code, LoginError, LoginRequest, LookupError, LookupRequest, Packet, Policy, Port,
     ServerSettings, Ticket,
 };
-use homeward_transport::{Datagram, Replies, Waker, server::Service};
+use homeward_transport::{Datagram, Path, Replies, Waker, server::Service};
 
 use crate::class::Signer;
 use crate::decision::{Known, decide};
@@ -60,8 +60,7 @@ pub struct Worker {
 struct Waiting {
     ticket: Ticket,
     client: Arc<Client>,
-    to: SocketAddr,
-    from: IpAddr,
+    path: Path,
     session: Session,
 }
 
@@ -198,17 +197,17 @@ impl Worker {
         let now = datagram.received;
         let scene = Scene { known, signer, tries, client, now };
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
-        let (to, from) = (datagram.source, datagram.local);
+        let path = datagram.path();
         if let Verdict::Later(number) = verdict {
             let (client, session) = (Arc::clone(client), Session::of(packet, request.station));
-            self.waiting.insert(number, Waiting { ticket, client, to, from, session });
+            self.waiting.insert(number, Waiting { ticket, client, path, session });
             return;
         }
         if let Verdict::Accept(accept) = &verdict {
             let session = Session::of(packet, request.station);
-            self.remember(client, to.ip(), session, accept.login(), now);
+            self.remember(client, path.source().ip(), session, accept.login(), now);
         }
-        self.conclude(client, &ticket, &verdict, replies.late(to, from));
+        self.conclude(client, &ticket, &verdict, replies.to(datagram));
     }
 
     /// Remembers who is let in, to be able to end it.
@@ -284,7 +283,7 @@ impl Service for Worker {
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
         for (number, right) in answers {
             let Some(waiting) = self.waiting.remove(&number) else { continue };
-            let Waiting { ticket, client, to, from, session } = waiting;
+            let Waiting { ticket, client, path, session } = waiting;
             // As its record is now: it may be gone, or suspended.
             let Some(client) = p.client(client.gateway.id).cloned() else { continue };
             let known = Known { records: &p, usage: &self.shared.usage, now: SystemClock.unix() };
@@ -293,9 +292,9 @@ impl Service for Worker {
             let scene = Scene { known, signer, tries, client: &client, now };
             let Some(verdict) = self.logins.checked(&scene, number, right) else { continue };
             if let Verdict::Accept(accept) = &verdict {
-                self.remember(&client, to.ip(), session, accept.login(), now);
+                self.remember(&client, path.source().ip(), session, accept.login(), now);
             }
-            self.conclude(&client, &ticket, &verdict, replies.late(to, from));
+            self.conclude(&client, &ticket, &verdict, replies.late(&path));
         }
     }
 

@@ -19,7 +19,7 @@ struct Bell {
 }
 
 impl Waker {
-    pub(super) fn new() -> nix::Result<Self> {
+    pub(crate) fn new() -> nix::Result<Self> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let event = EventFd::from_flags(flags)?;
         Ok(Self(Arc::new(Bell { event, rung: AtomicBool::new(false) })))
@@ -44,16 +44,16 @@ impl Waker {
     }
 
     /// Whether it was called since. What is done after this wakes again.
-    pub(super) fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.0.rung.load(Ordering::Acquire) && self.0.rung.swap(false, Ordering::AcqRel)
     }
 
     /// Takes the ring itself back, which may come after what it rang for was seen.
-    pub(super) fn hush(&self) {
+    pub(crate) fn hush(&self) {
         let _ = self.0.event.read();
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.event.as_fd()
     }
 }

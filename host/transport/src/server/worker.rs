@@ -134,6 +134,7 @@ impl<'s> Inbox<'s> {
                 source,
                 local,
                 received,
+                tls: None,
             });
         }
         add(&tally.received, good);

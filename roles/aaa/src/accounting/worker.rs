@@ -1,7 +1,6 @@
 //! A worker of the accounting port: records in, receipts out.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homeward_accounting::{Day, Figures as Amount, Record};
@@ -9,7 +8,7 @@ use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::{Entry, Ledger, Owner, Receipt, User, WriteError};
 use homeward_model::{Clock, GatewayId, Instant, Name};
 use homeward_radius::{Code, EncodeError, Packet, Policy, Port, ServerSettings, Ticket};
-use homeward_transport::{Datagram, Replies, Waker, server::Service};
+use homeward_transport::{Datagram, Path, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desk::Desk;
@@ -37,8 +36,7 @@ pub(crate) struct Worker {
 struct Waiting {
     ticket: Ticket,
     client: GatewayId,
-    to: SocketAddr,
-    from: IpAddr,
+    path: Path,
 }
 
 impl Worker {
@@ -157,9 +155,8 @@ impl Service for Worker {
         };
         match self.keep(&p, client, &packet) {
             Ok(number) => {
-                let (to, from) = (datagram.source, datagram.local);
-                let client = client.gateway.id;
-                self.waiting.insert(number, Waiting { ticket, client, to, from });
+                let (client, path) = (client.gateway.id, datagram.path());
+                self.waiting.insert(number, Waiting { ticket, client, path });
             }
             // RFC 2866 2: what is not kept is not answered.
             Err(error) => {
@@ -175,7 +172,7 @@ impl Service for Worker {
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
         for (number, receipt) in receipts {
             let Some(waiting) = self.waiting.remove(&number) else { continue };
-            let Waiting { ticket, client, to, from } = waiting;
+            let Waiting { ticket, client, path } = waiting;
             let receipt = match receipt {
                 Ok(receipt) => receipt,
                 Err(error) => {
@@ -194,7 +191,7 @@ impl Service for Worker {
             match server
                 .respond(&ticket, &client.secret, code, entropy, |_| Ok::<_, EncodeError>(()))
             {
-                Ok(octets) => replies.late(to, from).extend_from_slice(octets),
+                Ok(octets) => replies.late(&path).extend_from_slice(octets),
                 Err(error) => {
                     self.shared.figures.dropped("unanswerable");
                     tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
