@@ -92,10 +92,12 @@ async fn run_roles(
 ) -> anyhow::Result<()> {
     let store: Arc<dyn Store> = Arc::new(config.open_store().await?);
     let mut process = Process::new("core", env!("CARGO_PKG_VERSION"));
+    let keys = config.keys()?;
     let base = homeward_aaa::Base {
         store: Arc::clone(&store),
         ledger: config.ledger(),
-        class_keys: config.keys()?.derive(homeward_aaa::class::PURPOSE),
+        class_keys: keys.derive(homeward_aaa::class::PURPOSE),
+        proxy_key: keys.derive(homeward_aaa::realms::PURPOSE).swap_remove(0),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
     let homeward_aaa::Started { part, eap } = aaa.await?;

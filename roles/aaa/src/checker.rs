@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use homeward_model::{Secret, Verifier};
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Done};
 use crate::password;
 
 /// A password to check.
@@ -20,7 +20,7 @@ pub(crate) struct Job {
     /// What came.
     pub(crate) password: Secret,
     /// Where the answer goes.
-    pub(crate) desk: Arc<Desk<bool>>,
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// The threads that check. Clones are one and the same; they end with the last one.
@@ -62,6 +62,6 @@ fn work(queued: &Mutex<Receiver<Job>>, decoy: &Secret) {
             let against = hash.as_ref().unwrap_or(decoy);
             password::is_slowly_right(against, password.expose()) && hash.is_some()
         });
-        desk.put(number, right.unwrap_or(false));
+        desk.put(number, Done::Checked(right.unwrap_or(false)));
     }
 }

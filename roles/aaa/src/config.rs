@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::accounting::AccountingConfig;
 use crate::eap::EapConfig;
+use crate::realms::{self, Partner, RealmsConfig};
 use crate::tries::Limits;
 
 /// `[aaa]`: the RADIUS server. Its clients are the gateways of the datastore.
@@ -50,6 +51,10 @@ pub struct Config {
     pub eap: EapConfig,
     /// Accounting.
     pub accounting: AccountingConfig,
+    /// Whose requests are answered here.
+    pub realms: RealmsConfig,
+    /// Who answers the others.
+    pub partner: Vec<Partner>,
 }
 
 impl Default for Config {
@@ -73,6 +78,8 @@ impl Default for Config {
             logins_per_second: 1000,
             eap: EapConfig::default(),
             accounting: AccountingConfig::default(),
+            realms: RealmsConfig::default(),
+            partner: Vec::new(),
         }
     }
 }
@@ -113,6 +120,7 @@ impl Config {
         }
         self.eap.check()?;
         self.accounting.check()?;
+        realms::config::check(&self.realms, &self.partner)?;
         if self.grants < 16 {
             return Err(Invalid::new("aaa.grants", "use at least 16"));
         }

@@ -86,9 +86,7 @@ impl EapConfig {
         };
         let server = ServerCredential {
             chain: read::<CertificateDer<'static>>("aaa.eap.certificate", certificate)?,
-            key: PrivateKeyDer::from_pem_file(key)
-                .with_context(|| format!("aaa.eap.key: no private key in {}", key.display()))
-                .exit(Exit::Config)?,
+            key: read_key("aaa.eap.key", key)?,
         };
         let trust = match &self.client_ca {
             None => None,
@@ -157,8 +155,15 @@ impl Speech {
     }
 }
 
+/// The private key in a PEM file.
+pub(crate) fn read_key(key: &str, path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path)
+        .with_context(|| format!("{key}: no private key in {}", path.display()))
+        .exit(Exit::Config)
+}
+
 /// All items of a kind in a PEM file; at least one.
-fn read<T: PemObject>(key: &str, path: &Path) -> anyhow::Result<Vec<T>> {
+pub(crate) fn read<T: PemObject>(key: &str, path: &Path) -> anyhow::Result<Vec<T>> {
     let items = T::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<T>, _>>);
     let items = items
         .with_context(|| format!("{key}: cannot read {}", path.display()))

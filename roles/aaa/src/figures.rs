@@ -46,6 +46,7 @@ struct Inner {
     changes: Counter,
     records: Family<Reason, Gauge>,
     accounting: Family<Outcome, Counter>,
+    relayed: Family<Outcome, Counter>,
 }
 
 /// The counts of look-ups, for `status`.
@@ -84,6 +85,7 @@ impl Figures {
             changes: Counter::default(),
             records: Family::default(),
             accounting: Family::default(),
+            relayed: Family::default(),
         };
         let registry = metrics.registry().sub_registry_with_prefix("aaa");
         registry.register("requests", "Requests answered, by outcome", lookups);
@@ -116,6 +118,11 @@ impl Figures {
             "accounting_records",
             "Records of NASes, by what became of them",
             inner.accounting.clone(),
+        );
+        registry.register(
+            "relayed",
+            "Requests for partners, by what became of them",
+            inner.relayed.clone(),
         );
         Self(Arc::new(inner))
     }
@@ -167,6 +174,11 @@ impl Figures {
     /// What became of a record of a NAS.
     pub(crate) fn record(&self, outcome: &'static str) {
         self.0.accounting.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// What became of a request for a partner.
+    pub(crate) fn relayed(&self, outcome: &'static str) {
+        self.0.relayed.get_or_create(&Outcome { outcome }).inc();
     }
 
     pub(crate) fn changed(&self, counts: crate::projection::Counts) {

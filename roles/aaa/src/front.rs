@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use homeward_model::Entropy;
+use homeward_proxy::event::RewriteError;
 use homeward_radius::server::ReplyKind;
-use homeward_radius::{Packet, Policy, Port, Received, Server, ServerSettings, Ticket};
+use homeward_radius::{Code, Packet, Policy, Port, Received, Server, ServerSettings, Ticket};
 use homeward_transport::{Datagram, Replies};
 
 use crate::figures::Figures;
 use crate::projection::{Client, Projection};
+use crate::realms::relay::{Relay, Relayed};
+use crate::server::Shared;
 
 /// Finds out whose a datagram is, and whether it is a request that is to be answered.
 pub(crate) struct Front {
@@ -15,6 +19,8 @@ pub(crate) struct Front {
     pub(crate) server: Server,
     policy: Policy,
     figures: Figures,
+    /// The way to partners, where there are any.
+    relay: Option<Relay>,
 }
 
 impl Front {
@@ -22,9 +28,51 @@ impl Front {
         port: Port,
         settings: ServerSettings,
         policy: Policy,
-        figures: Figures,
+        shared: &Shared,
     ) -> Self {
-        Self { server: Server::new(port, settings), policy, figures }
+        let (figures, relay) = (shared.figures.clone(), shared.relay.clone());
+        Self { server: Server::new(port, settings), policy, figures, relay }
+    }
+
+    /// The way to partners, if that request is for one of them.
+    pub(crate) fn relay(&self, packet: &Packet<'_>) -> Option<&Relay> {
+        self.relay.as_ref().filter(|relay| relay.concerns(packet))
+    }
+
+    /// Answers a request that was relayed.
+    pub(crate) fn relayed(
+        &mut self,
+        client: &Client,
+        ticket: &Ticket,
+        relayed: &Relayed,
+        entropy: &mut impl Entropy,
+        out: &mut Vec<u8>,
+    ) {
+        let (server, secret) = (&mut self.server, &client.secret);
+        let written = match relayed {
+            Relayed::Answered(answer) => {
+                server.respond(ticket, secret, answer.code(), entropy, |b| answer.write_to(b))
+            }
+            Relayed::Rejected(rejection) => {
+                server.respond(ticket, secret, Code::AccessReject, entropy, |b| {
+                    rejection.write_to(b).map_err(RewriteError::from)
+                })
+            }
+            Relayed::Silent(reason) => {
+                tracing::debug!(gateway = %client.gateway.name, %reason, "a partner's request is not answered");
+                return server.abandon(ticket);
+            }
+            // The first one's answer is the one that counts.
+            Relayed::Repeated => return,
+        };
+        match written {
+            Ok(octets) => out.extend_from_slice(octets),
+            Err(error) => {
+                self.figures.dropped("unanswerable");
+                tracing::error!(gateway = %client.gateway.name, %error, "a partner's answer could not be passed on");
+                server.abandon(ticket);
+            }
+        }
     }
 
     /// A request of a client of ours, if that is what it is. What can be answered by itself is.
@@ -50,7 +98,11 @@ impl Front {
                 }
                 replies.to(datagram).extend_from_slice(octets);
             }
-            Received::InProgress => {}
+            Received::InProgress => {
+                if let Some(relay) = &self.relay {
+                    relay.repeat(source, datagram.bytes);
+                }
+            }
             Received::Dropped(reason) => {
                 self.figures.dropped(reason.label());
                 tracing::debug!(gateway = %client.gateway.name, %reason, "datagram dropped");

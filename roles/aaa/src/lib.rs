@@ -7,6 +7,7 @@
 //! | [`password`] | passwords, held against what is stored |
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
 //! | `tries` | how often a password may be tried, and a NAS may ask |
+//! | [`realms`] | partners: whose subscribers are asked about elsewhere |
 //! | [`eap`] | what EAP is spoken with |
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
@@ -38,6 +39,7 @@ pub mod grants;
 pub mod login;
 pub mod password;
 pub mod projection;
+pub mod realms;
 pub mod revoke;
 pub mod server;
 pub mod service;

@@ -149,7 +149,7 @@ pub(crate) struct Logins {
     eap: Option<Speech>,
     conversations: Conversations,
     checker: Checker,
-    desk: Option<Arc<Desk<bool>>>,
+    desk: Option<Arc<Desk>>,
     pending: BTreeMap<u64, Pending>,
     next: u64,
 }
@@ -212,7 +212,7 @@ impl Logins {
     }
 
     /// Where the answers of slow checks come to.
-    pub(crate) fn at(&mut self, desk: Arc<Desk<bool>>) {
+    pub(crate) fn at(&mut self, desk: Arc<Desk>) {
         self.desk = Some(desk);
     }
 

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Login,
-    LoginId, Mac, Nai, Network, NetworkId, Verifier,
+    LoginId, Mac, Nai, Name, Network, NetworkId, Secret, Verifier,
 };
 use homeward_radius::SharedSecret;
+use homeward_radius::auth::RADSEC_SECRET;
+use homeward_transport::Asked;
+use homeward_transport::radsec::Version;
 use ipnet::IpNet;
 
 /// A RADIUS client: a gateway with its secret made ready for use.
@@ -24,13 +27,23 @@ pub struct Client {
     pub secret: SharedSecret,
 }
 
+/// A client by each way that it may come.
+#[derive(Debug)]
+struct Ways {
+    udp: Arc<Client>,
+    /// RADIUS over TLS, with the secret that is none (RFC 6614 2.3).
+    tls: Arc<Client>,
+    /// RADIUS/1.1.
+    v1_1: Arc<Client>,
+}
+
 /// The hot records.
 #[derive(Debug, Default)]
 pub struct Projection {
     accounts: HashMap<AccountId, Account>,
     classes: HashMap<ClassId, ClassOfService>,
     networks: HashMap<NetworkId, Network>,
-    gateways: HashMap<GatewayId, Arc<Client>>,
+    gateways: HashMap<GatewayId, Ways>,
     devices: HashMap<DeviceId, Mac>,
     by_mac: HashMap<Mac, Vec<Device>>,
     logins: HashMap<LoginId, Nai>,
@@ -99,12 +112,27 @@ impl Projection {
 
     /// The gateway with that id.
     pub fn gateway(&self, id: GatewayId) -> Option<&Gateway> {
-        self.gateways.get(&id).map(|c| &c.gateway)
+        self.gateways.get(&id).map(|c| &c.udp.gateway)
     }
 
-    /// The client with that gateway id.
+    /// The gateway of that name.
+    pub fn gateway_named(&self, name: &Name) -> Option<GatewayId> {
+        self.gateways.values().map(|c| &c.udp.gateway).find(|g| g.name == *name).map(|g| g.id)
+    }
+
+    /// The client with that gateway id, as it is by UDP.
     pub fn client(&self, id: GatewayId) -> Option<&Arc<Client>> {
-        self.gateways.get(&id)
+        self.client_by(id, None)
+    }
+
+    /// The client with that gateway id, as it is by that TLS connection, or by UDP.
+    pub fn client_by(&self, id: GatewayId, tls: Option<&Asked>) -> Option<&Arc<Client>> {
+        let ways = self.gateways.get(&id)?;
+        Some(match tls.map(Asked::version) {
+            None => &ways.udp,
+            Some(Version::V1_0) => &ways.tls,
+            Some(Version::V1_1) => &ways.v1_1,
+        })
     }
 
     /// The client that sends from `address`: an exact match, else the longest prefix.
@@ -114,7 +142,7 @@ impl Projection {
         let id = self.exact.get(&address).or_else(|| {
             self.by_address.iter().find(|((_, net), _)| net.contains(&address)).map(|(_, id)| id)
         })?;
-        self.gateways.get(id)
+        self.client(*id)
     }
 
     /// How many of each record there are.
@@ -167,8 +195,10 @@ impl Projection {
     /// Adds or replaces a gateway.
     pub fn put_gateway(&mut self, gateway: Gateway) {
         self.remove_gateway(gateway.id);
-        let secret = match SharedSecret::new(&gateway.radius_secret) {
-            Ok(secret) => secret,
+        let secrets = SharedSecret::new(&gateway.radius_secret)
+            .and_then(|udp| Ok((udp, SharedSecret::new(&Secret::new(RADSEC_SECRET))?)));
+        let (udp, tls) = match secrets {
+            Ok(secrets) => secrets,
             Err(error) => {
                 tracing::error!(gateway = %gateway.name, %error, "a gateway that cannot be served");
                 return;
@@ -181,7 +211,9 @@ impl Projection {
                 self.by_address.insert((u8::MAX - net.prefix_len(), net), gateway.id);
             }
         }
-        self.gateways.insert(gateway.id, Arc::new(Client { gateway, secret }));
+        let by = |secret| Arc::new(Client { gateway: gateway.clone(), secret });
+        let ways = Ways { udp: by(udp), tls: by(tls), v1_1: by(SharedSecret::transport()) };
+        self.gateways.insert(gateway.id, ways);
     }
 
     /// Forgets an account.

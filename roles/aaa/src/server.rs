@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::User;
-use homeward_model::{Clock, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
+use homeward_model::{Clock, GatewayId, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
 use homeward_radius::dictionary::standard;
 use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
@@ -20,12 +20,13 @@ use homeward_transport::{Datagram, Path, Replies, Waker, server::Service};
 
 use crate::class::Signer;
 use crate::decision::{Known, decide};
-use crate::desk::Desk;
+use crate::desk::{Desk, Done};
 use crate::figures::Figures;
 use crate::front::Front;
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
+use crate::realms::relay::{Question, Relay};
 use crate::tries::Tries;
 use crate::usage::Usage;
 
@@ -40,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) signer: Arc<Signer>,
     /// How often passwords may be tried.
     pub(crate) tries: Arc<Tries>,
+    /// The way to partners, where there are any.
+    pub(crate) relay: Option<Relay>,
     /// Metrics.
     pub(crate) figures: Figures,
 }
@@ -52,16 +55,17 @@ pub struct Worker {
     grants: Arc<Mutex<Grants>>,
     entropy: SystemEntropy,
     logins: Logins,
-    desk: Option<Arc<Desk<bool>>>,
-    waiting: BTreeMap<u64, Waiting>,
+    desk: Option<Arc<Desk>>,
+    waiting: BTreeMap<u64, (Waiting, Session)>,
+    relayed: BTreeMap<u64, Waiting>,
+    next: u64,
 }
 
-/// A log-in whose password is being checked: how to answer it.
-struct Waiting {
-    ticket: Ticket,
-    client: Arc<Client>,
-    path: Path,
-    session: Session,
+/// A request whose answer waits for something else: how to answer it.
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    pub(crate) client: GatewayId,
+    pub(crate) path: Path,
 }
 
 /// What the NAS says of the session that is to be let in.
@@ -93,13 +97,15 @@ impl Worker {
         logins: Logins,
     ) -> Self {
         Self {
-            front: Front::new(Port::Authentication, settings, policy, shared.figures.clone()),
+            front: Front::new(Port::Authentication, settings, policy, &shared),
             shared,
             grants,
             entropy: SystemEntropy::new(),
             logins,
             desk: None,
             waiting: BTreeMap::new(),
+            relayed: BTreeMap::new(),
+            next: 0,
         }
     }
 
@@ -197,17 +203,34 @@ impl Worker {
         let now = datagram.received;
         let scene = Scene { known, signer, tries, client, now };
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
-        let path = datagram.path();
         if let Verdict::Later(number) = verdict {
-            let (client, session) = (Arc::clone(client), Session::of(packet, request.station));
-            self.waiting.insert(number, Waiting { ticket, client, path, session });
+            let (client, path) = (client.gateway.id, datagram.path());
+            let session = Session::of(packet, request.station);
+            self.waiting.insert(number, (Waiting { ticket, client, path }, session));
             return;
         }
         if let Verdict::Accept(accept) = &verdict {
             let session = Session::of(packet, request.station);
-            self.remember(client, path.source().ip(), session, accept.login(), now);
+            self.remember(client, datagram.source.ip(), session, accept.login(), now);
         }
         self.conclude(client, &ticket, &verdict, replies.to(datagram));
+    }
+
+    /// Goes on with a log-in whose password was checked.
+    fn checked(&mut self, p: &Projection, number: u64, right: bool, replies: &mut Replies) {
+        let Some((waiting, session)) = self.waiting.remove(&number) else { return };
+        let Waiting { ticket, client, path } = waiting;
+        // As its record is now: it may be gone, or suspended.
+        let Some(client) = p.client(client) else { return };
+        let known = Known { records: p, usage: &self.shared.usage, now: SystemClock.unix() };
+        let now = SystemClock.now();
+        let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
+        let scene = Scene { known, signer, tries, client, now };
+        let Some(verdict) = self.logins.checked(&scene, number, right) else { return };
+        if let Verdict::Accept(accept) = &verdict {
+            self.remember(client, path.source().ip(), session, accept.login(), now);
+        }
+        self.conclude(client, &ticket, &verdict, replies.late(&path));
     }
 
     /// Remembers who is let in, to be able to end it.
@@ -278,23 +301,21 @@ impl Service for Worker {
     }
 
     fn woken(&mut self, replies: &mut Replies) {
-        let answers = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
+        let done = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
         let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        for (number, right) in answers {
-            let Some(waiting) = self.waiting.remove(&number) else { continue };
-            let Waiting { ticket, client, path, session } = waiting;
-            // As its record is now: it may be gone, or suspended.
-            let Some(client) = p.client(client.gateway.id).cloned() else { continue };
-            let known = Known { records: &p, usage: &self.shared.usage, now: SystemClock.unix() };
-            let now = SystemClock.now();
-            let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
-            let scene = Scene { known, signer, tries, client: &client, now };
-            let Some(verdict) = self.logins.checked(&scene, number, right) else { continue };
-            if let Verdict::Accept(accept) = &verdict {
-                self.remember(&client, path.source().ip(), session, accept.login(), now);
+        for (number, done) in done {
+            match done {
+                Done::Checked(right) => self.checked(&p, number, right, replies),
+                Done::Relayed(relayed) => {
+                    let Some(waiting) = self.relayed.remove(&number) else { continue };
+                    let Waiting { ticket, client, path } = waiting;
+                    let Some(client) = p.client(client) else { continue };
+                    let out = replies.late(&path);
+                    self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
+                }
+                Done::Kept(_) => {}
             }
-            self.conclude(&client, &ticket, &verdict, replies.late(&path));
         }
     }
 
@@ -312,6 +333,23 @@ impl Service for Worker {
         let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
             return;
         };
+        if let Some(relay) = self.front.relay(&packet) {
+            let Some(desk) = &self.desk else { return };
+            let (source, secret) = (datagram.source, &client.secret);
+            let (id, number) = (client.gateway.id, self.next);
+            let packet = &packet;
+            let question =
+                Question { packet, client: id.0.unsigned_abs(), source, secret, desk, number };
+            if relay.forward(&question) {
+                self.next += 1;
+                let path = datagram.path();
+                self.relayed.insert(number, Waiting { ticket, client: id, path });
+            } else {
+                self.shared.figures.dropped("relay-full");
+                self.front.server.abandon(&ticket);
+            }
+            return;
+        }
         if is_login(&packet) {
             return self.login(&p, client, datagram, &packet, ticket, replies);
         }

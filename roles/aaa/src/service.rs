@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
 use homeward_ledger::{Ledger, User};
-use homeward_model::{Clock, Seconds, UnixTime};
+use homeward_model::{Clock, Seconds, Secret, UnixTime};
 use homeward_radius::{Policy, ServerSettings};
 use homeward_store::Store;
 use homeward_transport::server::Service;
@@ -28,6 +28,10 @@ use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
 use crate::login::{self, Logins};
 use crate::projection::Projection;
+use crate::realms::{
+    self,
+    relay::{self, Relay},
+};
 use crate::revoke::Revoker;
 use crate::server::{Shared, Worker};
 use crate::tries::Tries;
@@ -48,6 +52,8 @@ pub struct Base {
     pub ledger: PathBuf,
     /// What Classes are signed with, the newest first; see [`crate::class::PURPOSE`].
     pub class_keys: Vec<Zeroizing<[u8; 32]>>,
+    /// What Proxy-States are marked with; see [`crate::realms::PURPOSE`].
+    pub proxy_key: Zeroizing<[u8; 32]>,
 }
 
 /// The role, started.
@@ -71,7 +77,7 @@ pub async fn start(
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
-    let Base { store, ledger, class_keys } = base;
+    let Base { store, ledger, class_keys, proxy_key } = base;
     let figures = Figures::new(metrics);
 
     let watch = Watch::load(Arc::clone(&store)).await?;
@@ -110,7 +116,17 @@ pub async fn start(
     let settings =
         ServerSettings { remember: config.duplicate_window.0, remembered: config.duplicates };
     let policy = if config.require_message_authenticator { Policy::Required } else { Policy::Auto };
+    let relay = match realms::config::ways(&config.realms, &config.partner)? {
+        Some(ways) => {
+            let settings = config.realms.settings()?;
+            let key = homeward_proxy::Key::new(&Secret::new(&proxy_key[..]));
+            Some(relay::start(ways, settings, key, figures.clone()).await?)
+        }
+        None => None,
+    };
+    let (relay, relaying) = relay.unzip();
     let shared = Shared {
+        relay: relay.clone(),
         projection: watch.projection(),
         usage,
         tries: Arc::new(Tries::new(config.limits())),
@@ -145,6 +161,9 @@ pub async fn start(
         .context("no socket to send Disconnect-Requests from")?;
     let mut tasks = JoinSet::new();
     tasks.spawn(revoker.run(revocations, shutdown.clone()));
+    if let Some(relaying) = relaying {
+        tasks.spawn(relaying.run(shutdown.clone()));
+    }
     if let Some(ledger) = &ledger {
         let keeper = keeper::Keeper {
             ledger: Arc::clone(ledger),
@@ -313,6 +332,7 @@ impl Overview {
             "lookups": self.shared.figures.lookups(),
             "grants_out": out,
             "records": records,
+            "partners": self.shared.relay.as_ref().map(Relay::status),
             "accounting": self.ledger.as_ref().map(|ledger| self.accounting(ledger)),
         })
     }

@@ -6,8 +6,8 @@
 //! that is not UTF-8, it rejects or takes its pick, while we are silent; it counts attributes of
 //! no length as malformed only where it needs them.
 
-mod peer;
-mod requests;
+pub(crate) mod peer;
+pub(crate) mod requests;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};

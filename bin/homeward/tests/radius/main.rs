@@ -15,3 +15,4 @@ mod lookups;
 mod matrix;
 mod nas;
 mod pyrad;
+mod realms;

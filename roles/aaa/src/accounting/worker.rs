@@ -7,15 +7,16 @@ use homeward_accounting::{Day, Figures as Amount, Record};
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::{Entry, Ledger, Owner, Receipt, User, WriteError};
 use homeward_model::{Clock, GatewayId, Instant, Name};
-use homeward_radius::{Code, EncodeError, Packet, Policy, Port, ServerSettings, Ticket};
-use homeward_transport::{Datagram, Path, Replies, Waker, server::Service};
+use homeward_radius::{Code, EncodeError, Packet, Policy, Port, ServerSettings};
+use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Done};
 use crate::front::Front;
 use crate::grants::Grants;
 use crate::projection::{Client, Projection};
-use crate::server::Shared;
+use crate::realms::relay::Question;
+use crate::server::{Shared, Waiting};
 
 /// One worker of the accounting port.
 pub(crate) struct Worker {
@@ -27,16 +28,11 @@ pub(crate) struct Worker {
     /// Where it is told that somebody's quota is spent.
     spent: UnboundedSender<User>,
     entropy: SystemEntropy,
-    desk: Option<Arc<Desk<Result<Receipt, WriteError>>>>,
-    waiting: BTreeMap<u64, Waiting>,
+    desk: Option<Arc<Desk>>,
+    /// Records on their way to disk, with what a partner is to be told then.
+    waiting: BTreeMap<u64, (Waiting, Option<Vec<u8>>)>,
+    relayed: BTreeMap<u64, Waiting>,
     next: u64,
-}
-
-/// A record on its way to disk: how to answer it.
-struct Waiting {
-    ticket: Ticket,
-    client: GatewayId,
-    path: Path,
 }
 
 impl Worker {
@@ -49,7 +45,7 @@ impl Worker {
         spent: UnboundedSender<User>,
     ) -> Self {
         Self {
-            front: Front::new(Port::Accounting, settings, policy, shared.figures.clone()),
+            front: Front::new(Port::Accounting, settings, policy, &shared),
             shared,
             ledger,
             grants,
@@ -57,6 +53,7 @@ impl Worker {
             entropy: SystemEntropy::new(),
             desk: None,
             waiting: BTreeMap::new(),
+            relayed: BTreeMap::new(),
             next: 0,
         }
     }
@@ -83,7 +80,8 @@ impl Worker {
         let Some(desk) = self.desk.clone() else { return Err("the worker has not begun".into()) };
         let number = self.next;
         let entry = Entry { record, received: SystemClock.unix(), owner };
-        let handed = self.ledger.submit_with(entry, move |receipt| desk.put(number, receipt));
+        let handed =
+            self.ledger.submit_with(entry, move |receipt| desk.put(number, Done::Kept(receipt)));
         handed.map_err(|error| {
             self.shared.figures.record("ledger-full");
             error.to_string()
@@ -125,6 +123,59 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// A record is on disk, or not: answers it, or tells the partner first whose it is.
+    fn kept(
+        &mut self,
+        p: &Projection,
+        number: u64,
+        receipt: Result<Receipt, WriteError>,
+        replies: &mut Replies,
+    ) {
+        let Some((waiting, partners)) = self.waiting.remove(&number) else { return };
+        let receipt = match receipt {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.shared.figures.record("not-written");
+                tracing::debug!(%error, "a record could not be written: it is not answered");
+                return self.front.server.abandon(&waiting.ticket);
+            }
+        };
+        self.shared.figures.record(if receipt.repeated { "repeated" } else { "kept" });
+        self.charge(p, &receipt);
+        // A gateway that was deleted meanwhile has no secret to be answered with.
+        let Some(client) = p.client(waiting.client) else { return };
+        if let Some(octets) = partners {
+            return self.tell(client, waiting, &octets);
+        }
+        let (server, entropy) = (&mut self.front.server, &mut self.entropy);
+        let (ticket, code) = (&waiting.ticket, Code::AccountingResponse);
+        match server.respond(ticket, &client.secret, code, entropy, |_| Ok::<_, EncodeError>(())) {
+            Ok(octets) => replies.late(&waiting.path).extend_from_slice(octets),
+            Err(error) => {
+                self.shared.figures.dropped("unanswerable");
+                tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
+                self.front.server.abandon(ticket);
+            }
+        }
+    }
+
+    /// Tells a partner of a record; its answer is the NAS's.
+    fn tell(&mut self, client: &Client, waiting: Waiting, octets: &[u8]) {
+        let (Ok(packet), Some(desk)) = (Packet::decode(octets), &self.desk) else { return };
+        let (source, secret, number) = (waiting.path.source(), &client.secret, self.next);
+        let (packet, id) = (&packet, client.gateway.id.0.unsigned_abs());
+        let question = Question { packet, client: id, source, secret, desk, number };
+        if self.shared.relay.as_ref().is_some_and(|relay| relay.forward(&question)) {
+            self.next += 1;
+            self.relayed.insert(number, waiting);
+        } else {
+            self.shared.figures.dropped("relay-full");
+            self.front.server.abandon(&waiting.ticket);
+        }
+    }
+}
+
 /// What a client is called in the ledger: by its number, for names change, and a session whose
 /// NAS is called otherwise is another session.
 pub(crate) fn known_as(client: GatewayId) -> Name {
@@ -155,8 +206,9 @@ impl Service for Worker {
         };
         match self.keep(&p, client, &packet) {
             Ok(number) => {
+                let relayed = self.front.relay(&packet).map(|_| datagram.bytes.to_vec());
                 let (client, path) = (client.gateway.id, datagram.path());
-                self.waiting.insert(number, Waiting { ticket, client, path });
+                self.waiting.insert(number, (Waiting { ticket, client, path }, relayed));
             }
             // RFC 2866 2: what is not kept is not answered.
             Err(error) => {
@@ -167,36 +219,20 @@ impl Service for Worker {
     }
 
     fn woken(&mut self, replies: &mut Replies) {
-        let receipts = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
+        let done = self.desk.as_ref().map(|desk| desk.take()).unwrap_or_default();
         let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        for (number, receipt) in receipts {
-            let Some(waiting) = self.waiting.remove(&number) else { continue };
-            let Waiting { ticket, client, path } = waiting;
-            let receipt = match receipt {
-                Ok(receipt) => receipt,
-                Err(error) => {
-                    self.shared.figures.record("not-written");
-                    tracing::debug!(%error, "a record could not be written: it is not answered");
-                    self.front.server.abandon(&ticket);
-                    continue;
+        for (number, done) in done {
+            match done {
+                Done::Kept(receipt) => self.kept(&p, number, receipt, replies),
+                Done::Relayed(relayed) => {
+                    let Some(waiting) = self.relayed.remove(&number) else { continue };
+                    let Waiting { ticket, client, path } = waiting;
+                    let Some(client) = p.client(client) else { continue };
+                    let out = replies.late(&path);
+                    self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
                 }
-            };
-            self.shared.figures.record(if receipt.repeated { "repeated" } else { "kept" });
-            self.charge(&p, &receipt);
-            // A gateway that was deleted meanwhile has no secret to be answered with.
-            let Some(client) = p.client(client) else { continue };
-            let (server, entropy) = (&mut self.front.server, &mut self.entropy);
-            let code = Code::AccountingResponse;
-            match server
-                .respond(&ticket, &client.secret, code, entropy, |_| Ok::<_, EncodeError>(()))
-            {
-                Ok(octets) => replies.late(&path).extend_from_slice(octets),
-                Err(error) => {
-                    self.shared.figures.dropped("unanswerable");
-                    tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
-                    self.front.server.abandon(&ticket);
-                }
+                Done::Checked(_) => {}
             }
         }
     }

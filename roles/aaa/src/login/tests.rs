@@ -10,6 +10,7 @@ use homeward_radius::{Builder, Code, Packet};
 
 use super::*;
 use crate::config::Config;
+use crate::desk::Done;
 use crate::testing::{self, GATEWAY, HOME};
 use crate::tries::Limits;
 use crate::usage::Usage;
@@ -28,7 +29,7 @@ fn fred() -> Login {
     Login { id, name, verifier: verifier.unwrap(), ..testing::login() }
 }
 
-fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk<bool>>) {
+fn logins(checks: usize, queue: usize) -> (Logins, Arc<Desk>) {
     let settings = Settings { conversations: 8, checks, interim: Seconds(300) };
     let checker = Checker::start(NonZeroUsize::MIN, queue).unwrap();
     let mut logins = Logins::new(settings, None, checker);
@@ -62,10 +63,10 @@ fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
 }
 
 /// Waits for the answer of a check.
-fn answer(desk: &Desk<bool>) -> (u64, bool) {
+fn answer(desk: &Desk) -> (u64, bool) {
     loop {
-        if let Some(answer) = desk.take().pop() {
-            return answer;
+        if let Some((number, Done::Checked(right))) = desk.take().pop() {
+            return (number, right);
         }
         std::thread::yield_now();
     }
@@ -119,12 +120,7 @@ fn what_changed_while_a_password_was_checked_counts() {
 }
 
 /// What comes of a password, however long it takes.
-fn outcome(
-    logins: &mut Logins,
-    desk: &Desk<bool>,
-    scene: &Scene<'_>,
-    password: &str,
-) -> &'static str {
+fn outcome(logins: &mut Logins, desk: &Desk, scene: &Scene<'_>, password: &str) -> &'static str {
     let verdict = match ask_under(logins, scene, password) {
         Verdict::Later(_) => {
             let (number, right) = answer(desk);
