@@ -1,6 +1,8 @@
 //! What the machine says.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +41,38 @@ pub struct Transmit {
     /// counts only where the question left from.
     pub lane: u16,
     /// A packet.
-    pub payload: Zeroizing<Vec<u8>>,
+    pub payload: Octets,
+}
+
+/// A packet's octets: wiped when dropped, and not printed, for on RADIUS/1.1 nothing in them is
+/// hidden.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Octets(Zeroizing<Vec<u8>>);
+
+impl From<Zeroizing<Vec<u8>>> for Octets {
+    fn from(octets: Zeroizing<Vec<u8>>) -> Self {
+        Self(octets)
+    }
+}
+
+impl From<&[u8]> for Octets {
+    fn from(octets: &[u8]) -> Self {
+        Self(Zeroizing::new(octets.to_vec()))
+    }
+}
+
+impl Deref for Octets {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} octets", self.0.len())
+    }
 }
 
 /// Whether a server answers.
@@ -122,12 +155,11 @@ pub enum Event<T> {
 }
 
 /// An authentic answer of a home server, on its way to the NAS.
-#[derive(Debug)]
 pub struct Answer {
     pub(crate) server: ServerId,
     pub(crate) elapsed: Duration,
     pub(crate) code: Code,
-    pub(crate) octets: Zeroizing<Vec<u8>>,
+    pub(crate) octets: Octets,
     /// What opens it: the secret shared with the server, and the Request Authenticator of what
     /// was sent there.
     pub(crate) opener: (SharedSecret, Authenticator),
@@ -180,5 +212,15 @@ impl Answer {
             salted: &self.salted,
         };
         rewrite::answer(answer, &from, &back)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("server", &self.server)
+            .field("code", &self.code)
+            .field("octets", &self.octets)
+            .finish_non_exhaustive()
     }
 }

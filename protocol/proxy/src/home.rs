@@ -354,7 +354,7 @@ impl Home {
         let code = Code::StatusServer;
         Builder::request(&mut payload, secret, code, identifier, authenticator).finish();
         self.check = Some(Asked { lane, authenticator });
-        let transmit = Some(Transmit { server: self.id, lane, payload });
+        let transmit = Some(Transmit { server: self.id, lane, payload: payload.into() });
         Step { transmit, stalled, change: None }
     }
 }

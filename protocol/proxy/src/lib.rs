@@ -58,7 +58,7 @@ mod home;
 mod mark;
 mod rewrite;
 
-pub use event::{Answer, Event, Health, Routed, Transmit};
+pub use event::{Answer, Event, Health, Octets, RewriteError, Routed, Transmit};
 pub use filter::{Clamp, Filter, Which};
 pub use mark::Key;
 pub use nai::NameError;

@@ -9,6 +9,7 @@ mod forward;
 mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ use crate::conversations::Conversations;
 use crate::home::Home;
 use crate::table::Way;
 use crate::{
-    Answer, Event, Health, Key, PoolId, Reason, Rejection, Route, Routed, ServerId, Settings,
-    Table, Transmit, Unanswered, mark,
+    Answer, Event, Health, Key, Octets, PoolId, Reason, Rejection, Route, Routed, ServerId,
+    Settings, Table, Transmit, Unanswered, mark,
 };
 
 /// Names a request; never used twice.
@@ -66,13 +67,12 @@ pub struct Proxy<T> {
 }
 
 /// A request that was forwarded and not answered yet.
-#[derive(Debug)]
 struct Pending<T> {
     ticket: T,
     client: u64,
     source: SocketAddr,
     secret: SharedSecret,
-    packet: Zeroizing<Vec<u8>>,
+    packet: Octets,
     code: Code,
     /// Its Identifier, or Token.
     place: u32,
@@ -106,10 +106,22 @@ struct Attempt {
     /// Its Identifier, or the lower half of its Token.
     number: u16,
     authenticator: Authenticator,
-    payload: Zeroizing<Vec<u8>>,
+    payload: Octets,
     /// When it was sent first, and last.
     first: Instant,
     last: Instant,
+}
+
+/// Without who it is about.
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("code", &self.code)
+            .field("client", &self.client)
+            .field("came", &self.came)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T> Pending<T> {
@@ -357,7 +369,7 @@ impl<T> Proxy<T> {
             server,
             elapsed: now.since(pending.came),
             code: packet.code(),
-            octets: Zeroizing::new(packet.as_bytes().to_vec()),
+            octets: packet.as_bytes().into(),
             opener,
             asker: (pending.secret.clone(), pending.authenticator),
             realm: pending.realm.clone(),

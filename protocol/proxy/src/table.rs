@@ -124,7 +124,7 @@ impl Default for Watch {
 /// A home server, or another proxy on the way to one.
 #[derive(Debug, Clone)]
 pub struct HomeServer {
-    /// What logs and metrics call it.
+    /// What logs and metrics call it; no two servers share it.
     pub name: String,
     /// The secret shared with it; RadSec's is `radsec` (RFC 6614 2.3).
     pub secret: SharedSecret,

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{Asker, Attempt, Onward, Pending, Proxy, RequestId, place};
 use crate::conversations::{Conversations, hash};
 use crate::rewrite::{self, Opened};
-use crate::{Balance, Event, Health, Reason, Rejection, Routed, ServerId, Transmit};
+use crate::{Balance, Event, Health, Octets, Reason, Rejection, Routed, ServerId, Transmit};
 
 /// The most identifiers that one request may hold, by records that are sent again with another
 /// Acct-Delay-Time.
@@ -42,7 +42,7 @@ impl<T> Proxy<T> {
             client: asker.client,
             source: asker.source,
             secret: asker.secret.clone(),
-            packet: Zeroizing::new(packet.as_bytes().to_vec()),
+            packet: packet.as_bytes().into(),
             code: packet.code(),
             place: place(packet, asker.secret),
             authenticator: *packet.authenticator(),
@@ -164,6 +164,7 @@ impl<T> Proxy<T> {
             }
         };
         pending.late = Some(now + window);
+        let payload = Octets::from(payload);
         self.transmits.push_back(Transmit { server, lane, payload: payload.clone() });
         let (first, last) = (now, now);
         let attempt = Attempt { server, lane, number, authenticator, payload, first, last };

@@ -217,11 +217,11 @@ fn an_answer_that_cannot_be_believed_changes_nothing() {
     let good = answered(&sent, Code::AccessAccept, nothing);
     let forged = answer_with(&nas(), &sent.payload, Code::AccessAccept, nothing);
     let challenged = answered(&sent, Code::AccountingResponse, nothing);
-    let mut other = sent.payload.clone();
+    let mut other = sent.payload.to_vec();
     other[1] = other[1].wrapping_add(1);
     let unexpected = answer_with(&home(0), &other, Code::AccessAccept, nothing);
     let replayed = {
-        let mut old = sent.payload.clone();
+        let mut old = sent.payload.to_vec();
         old[4] ^= 1;
         answer_with(&home(0), &old, Code::AccessAccept, nothing)
     };

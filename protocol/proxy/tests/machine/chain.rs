@@ -255,7 +255,7 @@ impl World {
 
 fn lane(lane: u16) -> Transmit {
     let server = homeward_proxy::ServerId::at(0);
-    Transmit { server, lane, payload: Vec::new().into() }
+    Transmit { server, lane, payload: [][..].into() }
 }
 
 trait PopDue {

@@ -129,3 +129,20 @@ fn a_nas_that_uses_an_identifier_anew_has_given_the_old_request_up() {
     hop.answer(after(30), &new, &octets);
     hop.one_reply();
 }
+
+#[test]
+fn what_is_printed_names_nobody_and_gives_no_secret_away() {
+    let mut hop = Hop::plain();
+    hop.receive(T0, source(1), &login(1, "fred@example.org"));
+    let sent = hop.one_sent();
+    let name = format!("{:?}", b"fred");
+    let name = name.trim_matches(['[', ']']);
+    for text in [format!("{:?}", hop.proxy), format!("{sent:?}")] {
+        assert!(!text.contains("fred") && !text.contains(name), "{text}");
+        assert!(!text.contains("between us and home") && !text.contains("NAS and us"), "{text}");
+    }
+    let octets = answered(&sent, Code::AccessAccept, |b| b.text(1, "fred@example.org"));
+    hop.proxy.handle_answer(T0, sent.server, sent.lane, &octets);
+    let event = format!("{:?}", hop.proxy.poll_event().unwrap());
+    assert!(!event.contains("fred") && !event.contains(name), "{event}");
+}

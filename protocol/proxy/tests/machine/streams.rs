@@ -181,7 +181,7 @@ fn a_connection_of_radius_1_1_carries_passwords_as_they_are_and_tells_requests_b
     assert_eq!(packet.find(2), Some(&b"correct horse"[..]));
     assert_eq!(packet.find(80), None);
     // Another Token is another request's.
-    let mut other = sent.payload.clone();
+    let mut other = sent.payload.to_vec();
     other[4] ^= 1;
     let octets = answered_clear(&other, Code::AccessAccept, nothing);
     hop.answer(T0, &sent, &octets);
@@ -266,4 +266,17 @@ fn a_nas_on_radius_1_1_is_told_apart_by_token_and_has_no_challenge_implied() {
     assert_eq!(packet.token(), 0x0202_0202);
     let key = packet.find_vendor(ms::VENDOR, ms::MPPE_SEND_KEY);
     assert_eq!(key, Some(&[5; 32][..]));
+}
+
+#[test]
+fn what_was_asked_on_a_lost_connection_is_not_held_against_the_next_one() {
+    let mut hop = hop(1);
+    hop.up(T0, 0, 0);
+    hop.run_until(after(30 * S));
+    assert_eq!(hop.checks().len(), 1);
+    hop.down(after(31 * S), 0, 0);
+    hop.up(after(31 * S), 0, 1);
+    hop.run_alive(after(70 * S), &[0]);
+    assert!(hop.notes.is_empty(), "{:?}", hop.notes);
+    assert_eq!(hop.health(0), Health::Alive);
 }
