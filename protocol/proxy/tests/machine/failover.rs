@@ -410,3 +410,15 @@ fn a_request_that_another_server_has_does_not_end_with_the_first_ones_death() {
     hop.answer(after(20 * S), &sent, &octets);
     hop.one_reply();
 }
+
+#[test]
+fn a_server_is_no_less_late_for_having_been_asked_again_about_a_record() {
+    let mut hop = hop(2).accounting();
+    let record = request(Code::AccountingRequest, 1, |b| b.text(1, "fred@example.org"));
+    hop.receive(T0, source(1), &record);
+    hop.receive(after(2500), source(1), &record);
+    assert_eq!(hop.sent.len(), 2);
+    hop.run_until(after(3 * S));
+    assert_eq!(hop.health(0), Health::Zombie);
+    assert_eq!(hop.notes[0], Note::FailedOver(0, 1));
+}

@@ -280,3 +280,17 @@ fn what_was_asked_on_a_lost_connection_is_not_held_against_the_next_one() {
     assert!(hop.notes.is_empty(), "{:?}", hop.notes);
     assert_eq!(hop.health(0), Health::Alive);
 }
+
+#[test]
+fn no_token_comes_again_soon() {
+    let mut hop = hop(1);
+    hop.up_with(T0, 0, 0, SharedSecret::transport());
+    let mut tokens = BTreeSet::new();
+    for n in 0..2000 {
+        hop.receive(T0, source(n), &login(1, "fred@example.org"));
+        let sent = hop.one_sent();
+        assert!(tokens.insert(Packet::decode(&sent.payload).unwrap().token()), "request {n}");
+        let octets = answered_clear(&sent.payload, Code::AccessReject, nothing);
+        hop.answer(T0, &sent, &octets);
+    }
+}
