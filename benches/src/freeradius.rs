@@ -18,7 +18,7 @@ use crate::eap_load::EapLoad;
 use crate::load::{self, Ask};
 use crate::population::{Population, login, password};
 use crate::postgres::Postgres;
-use crate::world::{Process, SECRET};
+use crate::world::{Process, SECRET, scratch};
 
 pub(crate) struct FreeRadius {
     pub(crate) address: SocketAddr,
@@ -102,22 +102,24 @@ impl FreeRadius {
         setup.run(answers(Ask::LogIns(population)))
     }
 
-    /// With log-ins for EAP, with that certificate and key.
+    /// With log-ins for EAP, with that certificate and key. It keeps sessions that can be resumed
+    /// in files only, here in memory: that is not free, so it does where they are `resumed` only.
     pub(crate) fn start_eap(
         population: Population,
-        certificate: &Path,
-        key: &Path,
+        (certificate, key): (&Path, &Path),
+        resumed: bool,
         load: &EapLoad,
     ) -> Result<Self> {
         let (certificate, key) = (certificate.display(), key.display());
+        let enable = if resumed { "yes" } else { "no" };
         // The same versions, sizes and methods as ours.
         let modules = format!(
             "mschap {{\n }}\n eap {{\n default_eap_type = peap\n timer_expire = 60\n \
              max_sessions = 16384\n tls-config common {{\n private_key_file = {key}\n \
              certificate_file = {certificate}\n ca_file = {certificate}\n fragment_size = 1024\n \
              tls_min_version = \"1.2\"\n tls_max_version = \"1.3\"\n ecdh_curve = \"\"\n \
-             cipher_list = \"DEFAULT\"\n cache {{\n enable = yes\n lifetime = 8\n name = \"eap\"\n \
-             max_entries = 100000\n }}\n }}\n ttls {{\n tls = common\n default_eap_type = mschapv2\n \
+             cipher_list = \"DEFAULT\"\n cache {{\n enable = {enable}\n lifetime = 8\n name = \"eap\"\n \
+             persist_dir = \"{FOLDER}\"\n }}\n }}\n ttls {{\n tls = common\n default_eap_type = mschapv2\n \
              virtual_server = inner\n }}\n peap {{\n tls = common\n default_eap_type = mschapv2\n \
              virtual_server = inner\n }}\n mschapv2 {{\n }}\n }}\n"
         );
@@ -133,6 +135,9 @@ impl FreeRadius {
         setup.run(|address| load.warm_up(address).is_ok())
     }
 }
+
+/// Stands for the server's folder.
+const FOLDER: &str = "@FOLDER@";
 
 /// Threads where each waits for a database.
 const SQL_THREADS: usize = 16;
@@ -164,12 +169,13 @@ impl Setup {
     /// Runs it, and waits until it `answers`.
     fn run(&self, answers: impl Fn(SocketAddr) -> bool) -> Result<FreeRadius> {
         let Self { users, modules, sections, servers, threads, name } = self;
-        let folder = tempfile::tempdir()?;
+        let folder = scratch()?;
         let at = |file: &str| folder.path().join(file);
         // A port that was free a moment ago.
         let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
         fs::write(at("users"), users)?;
         let here = folder.path().display();
+        let modules = modules.replace(FOLDER, &here.to_string());
         fs::write(
             at("radiusd.conf"),
             format!(

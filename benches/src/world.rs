@@ -23,7 +23,7 @@ const LOG: &str = "warn,homeward_aaa::service=info";
 
 /// A folder in memory where there is such a place: many records are written one by one, and the
 /// read path does not look at the disk.
-fn scratch() -> Result<TempDir> {
+pub(crate) fn scratch() -> Result<TempDir> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     Ok(folder?)
