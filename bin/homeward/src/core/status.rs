@@ -43,7 +43,33 @@ fn summary(status: &Value) -> String {
         ("repeated", count(&lookups["duplicates"])),
         ("status-server", count(&lookups["status_server"])),
         ("grants out", count(&status["grants_out"])),
+        ("accounting", accounting(&status["accounting"])),
+        ("partners", partners(&status["partners"])),
     ])
+}
+
+/// What the ledger has done, in a line.
+fn accounting(accounting: &Value) -> String {
+    if accounting.is_null() {
+        return "off".to_owned();
+    }
+    let counters = &accounting["counters"];
+    let failed = ["failed_locked", "failed_full", "failed_io", "failed_gone", "failed_database"];
+    let failed: u64 = failed.iter().filter_map(|kind| counters[kind].as_u64()).sum();
+    format!(
+        "{}: {} records kept, {} repeated, {} waiting, {failed} transactions failed",
+        addresses(&accounting["listen"]),
+        count(&counters["durable"]),
+        count(&counters["repeated"]),
+        count(&accounting["waiting"]),
+    )
+}
+
+/// Partners' servers, and whether they answer.
+fn partners(servers: &Value) -> String {
+    let server = |s: &Value| format!("{} {}", text(&s["server"]), text(&s["health"]));
+    let servers: Vec<String> = list(servers).iter().map(server).collect();
+    if servers.is_empty() { "none".to_owned() } else { servers.join(", ") }
 }
 
 fn channel(controller: &Value) -> String {
