@@ -13,7 +13,7 @@ pub(crate) enum Done {
     /// A password was checked: whether it is right.
     Checked(bool),
     /// A record was written, or not.
-    Kept(Result<Receipt, WriteError>),
+    Kept(Box<Result<Receipt, WriteError>>),
     /// A request was relayed to a partner.
     Relayed(Relayed),
 }
