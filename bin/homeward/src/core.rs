@@ -100,7 +100,7 @@ async fn run_roles(
         proxy_key: keys.derive(homeward_aaa::realms::PURPOSE).swap_remove(0),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
-    let homeward_aaa::Started { part, eap } = aaa.await?;
+    let homeward_aaa::Started { part, eap, radsec } = aaa.await?;
     process.add(part);
     if config.controller.is_on() {
         let controller = homeward_controller::start(
@@ -113,15 +113,24 @@ async fn run_roles(
         process.add(controller);
     }
     let checked = move || match Config::load(&path) {
-        Ok(config) => match eap.reload(&config.aaa.eap) {
-            Ok(()) => tracing::info!(
-                "EAP's certificates are reloaded; what else the configuration names changes with a restart, records by themselves"
-            ),
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "EAP goes on with the certificates that it has");
+        Ok(config) => {
+            match radsec.as_ref().map_or(Ok(()), |radsec| radsec.reload(&config.aaa.radsec)) {
+                Ok(()) => tracing::debug!("the certificates of RADIUS over TLS are reloaded"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "RADIUS over TLS goes on with the certificates it has");
+                }
             }
-        },
+            match eap.reload(&config.aaa.eap) {
+                Ok(()) => tracing::info!(
+                    "EAP's certificates are reloaded; what else the configuration names changes with a restart, records by themselves"
+                ),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "EAP goes on with the certificates that it has");
+                }
+            }
+        }
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::error!(error, "the configuration would not load");

@@ -178,7 +178,7 @@ impl Authority {
     /// # Errors
     ///
     /// [`Error::Make`], which does not happen with a working random generator.
-    pub(crate) fn sign_core(
+    pub fn sign_core(
         &self,
         now: UnixTime,
         lifetime: Duration,

@@ -14,7 +14,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -158,8 +157,7 @@ impl RadsecServer {
         self.address
     }
 
-    /// Starts to serve. `service` is called once for each worker; `None` is one worker a CPU that
-    /// the process may use.
+    /// Starts to serve, with a worker for each of `services`, of which there is at least one.
     ///
     /// # Errors
     ///
@@ -169,14 +167,9 @@ impl RadsecServer {
         limits: Limits,
         tls: ServerTls,
         doorkeeper: impl Doorkeeper,
-        workers: Option<NonZeroUsize>,
         clock: impl Clock + Clone + 'static,
-        mut service: impl FnMut(usize) -> S,
+        services: Vec<S>,
     ) -> io::Result<RunningRadsec> {
-        let workers = workers
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN);
-        let services: Vec<S> = (0..workers.get()).map(&mut service).collect();
         let counters = Arc::new(counters::Tally::default());
         let mut running = RunningRadsec {
             address: self.address,

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -94,10 +93,10 @@ impl World {
         let (chain, key) = authority.server();
         let tls = ServerTls::new(chain, key, authority.trusted()).unwrap();
         let server = RadsecServer::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let workers = NonZeroUsize::new(2);
         let clock = StillClock::default();
-        let server =
-            server.start(limits, tls.clone(), doorkeeper, workers, clock, |_| service()).unwrap();
+        let server = server
+            .start(limits, tls.clone(), doorkeeper, clock, vec![service(), service()])
+            .unwrap();
         Self { authority, server, tls }
     }
 

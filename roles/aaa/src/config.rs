@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::accounting::AccountingConfig;
 use crate::eap::EapConfig;
+use crate::radsec::RadsecConfig;
 use crate::realms::{self, Partner, RealmsConfig};
 use crate::tries::Limits;
 
@@ -51,6 +52,8 @@ pub struct Config {
     pub eap: EapConfig,
     /// Accounting.
     pub accounting: AccountingConfig,
+    /// RADIUS over TLS.
+    pub radsec: RadsecConfig,
     /// Whose requests are answered here.
     pub realms: RealmsConfig,
     /// Who answers the others.
@@ -78,6 +81,7 @@ impl Default for Config {
             logins_per_second: 1000,
             eap: EapConfig::default(),
             accounting: AccountingConfig::default(),
+            radsec: RadsecConfig::default(),
             realms: RealmsConfig::default(),
             partner: Vec::new(),
         }
@@ -120,6 +124,7 @@ impl Config {
         }
         self.eap.check()?;
         self.accounting.check()?;
+        self.radsec.check()?;
         realms::config::check(&self.realms, &self.partner)?;
         if self.grants < 16 {
             return Err(Invalid::new("aaa.grants", "use at least 16"));

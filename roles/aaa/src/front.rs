@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use homeward_model::Entropy;
+use homeward_model::{Entropy, GatewayId};
 use homeward_proxy::event::RewriteError;
 use homeward_radius::server::ReplyKind;
 use homeward_radius::{Code, Packet, Policy, Port, Received, Server, ServerSettings, Ticket};
-use homeward_transport::{Datagram, Replies};
+use homeward_transport::{Asked, Datagram, Replies};
 
 use crate::figures::Figures;
 use crate::projection::{Client, Projection};
 use crate::realms::relay::{Relay, Relayed};
 use crate::server::Shared;
+
+/// The client on a TLS connection: what the doorkeeper said is its gateway.
+fn by_tls<'p>(p: &'p Projection, asked: &Asked) -> Option<&'p Arc<Client>> {
+    p.client_by(GatewayId(i64::try_from(asked.peer()).ok()?), Some(asked))
+}
 
 /// Finds out whose a datagram is, and whether it is a request that is to be answered.
 pub(crate) struct Front {
@@ -82,14 +87,19 @@ impl Front {
         datagram: &Datagram<'d>,
         replies: &mut Replies,
     ) -> Option<(&'p Arc<Client>, Packet<'d>, Ticket)> {
-        let Some(client) = p.client_at(datagram.source.ip()) else {
+        // A certificate says who asks, wherever from; else the address does.
+        let (found, policy) = match datagram.tls {
+            Some(asked) => (by_tls(p, asked), Policy::Secured),
+            None => (p.client_at(datagram.source.ip()), self.policy),
+        };
+        let Some(client) = found else {
             // RFC 2865 3: silently, or the answer would tell strangers that somebody is here.
             self.figures.dropped("unknown-client");
             tracing::debug!(source = %datagram.source.ip(), "a datagram from no gateway of ours");
             return None;
         };
         let (source, now) = (datagram.source, datagram.received);
-        match self.server.handle(source, &client.secret, self.policy, datagram.bytes, now) {
+        match self.server.handle(source, &client.secret, policy, datagram.bytes, now) {
             Received::Request { packet, ticket, .. } => return Some((client, packet, ticket)),
             Received::Reply { octets, kind } => {
                 match kind {

@@ -9,6 +9,7 @@
 //! | `tries` | how often a password may be tried, and a NAS may ask |
 //! | [`realms`] | partners: whose subscribers are asked about elsewhere |
 //! | [`eap`] | what EAP is spoken with |
+//! | [`radsec`] | RADIUS over TLS: which certificates, and whose |
 //! | [`config`] | the `[aaa]` section of the configuration |
 //! | [`projection`] | the hot records, in memory |
 //! | [`watch`] | keeps the projection as the store is |
@@ -39,6 +40,7 @@ pub mod grants;
 pub mod login;
 pub mod password;
 pub mod projection;
+pub mod radsec;
 pub mod realms;
 pub mod revoke;
 pub mod server;

@@ -178,7 +178,6 @@ impl<L: Service, R: Service> Service for All<L, R> {
 /// What is shown to clients, and who is believed. Clones are one and the same.
 #[derive(Clone)]
 pub struct Radsec {
-    store: Arc<dyn Store>,
     authority: Arc<Authority>,
     tls: ServerTls,
     door: Door,
@@ -202,9 +201,8 @@ impl Radsec {
         let (chain, key) = shown(config, &authority)?;
         let tls = ServerTls::new(chain, key, trust(config, &authority)?);
         let tls = tls.context("aaa.radsec").exit(Exit::Config)?;
-        let store = Arc::clone(store);
-        let door = Door::new(config, &authority, Arc::clone(&store), projection)?;
-        Ok(Some(Self { store, authority, tls, door }))
+        let door = Door::new(config, &authority, Arc::clone(store), projection)?;
+        Ok(Some(Self { authority, tls, door }))
     }
 
     /// Reads the files again; connections stay. Who listens where stays as well.
@@ -228,8 +226,13 @@ impl Radsec {
         workers: Vec<S>,
     ) -> anyhow::Result<RunningRadsec> {
         let server = RadsecServer::bind(address).exit(Exit::Unavailable)?;
-        let started =
-            server.start(config.limits(), self.tls.clone(), self.door.clone(), SystemClock, workers);
+        let started = server.start(
+            config.limits(),
+            self.tls.clone(),
+            self.door.clone(),
+            SystemClock,
+            workers,
+        );
         let started = started.context("no thread for RADIUS over TLS").exit(Exit::System)?;
         tracing::info!(address = %started.local_address(), "answering RADIUS over TLS");
         Ok(started)
@@ -302,12 +305,14 @@ fn shown(config: &RadsecConfig, authority: &Authority) -> anyhow::Result<Credent
 
 /// Who vouches for clients.
 fn trust(config: &RadsecConfig, authority: &Authority) -> anyhow::Result<Trust> {
-    let mut trust = Trust { authorities: vec![authority.certificate().clone()], ..Trust::default() };
+    let mut trust =
+        Trust { authorities: vec![authority.certificate().clone()], ..Trust::default() };
     if let Some(path) = &config.client_ca {
         trust.authorities.extend(read::<CertificateDer<'static>>("aaa.radsec.client_ca", path)?);
     }
     if let Some(path) = &config.client_crl {
-        trust.revoked = read::<CertificateRevocationListDer<'static>>("aaa.radsec.client_crl", path)?;
+        trust.revoked =
+            read::<CertificateRevocationListDer<'static>>("aaa.radsec.client_crl", path)?;
     }
     Ok(trust)
 }
@@ -407,3 +412,6 @@ impl Doorkeeper for Door {
 fn server_name(name: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(name.to_owned()).ok()
 }
+
+#[cfg(test)]
+mod tests;

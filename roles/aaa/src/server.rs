@@ -221,7 +221,7 @@ impl Worker {
         let Some((waiting, session)) = self.waiting.remove(&number) else { return };
         let Waiting { ticket, client, path } = waiting;
         // As its record is now: it may be gone, or suspended.
-        let Some(client) = p.client(client) else { return };
+        let Some(client) = p.client_by(client, path.tls()) else { return };
         let known = Known { records: p, usage: &self.shared.usage, now: SystemClock.unix() };
         let now = SystemClock.now();
         let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
@@ -310,7 +310,7 @@ impl Service for Worker {
                 Done::Relayed(relayed) => {
                     let Some(waiting) = self.relayed.remove(&number) else { continue };
                     let Waiting { ticket, client, path } = waiting;
-                    let Some(client) = p.client(client) else { continue };
+                    let Some(client) = p.client_by(client, path.tls()) else { continue };
                     let out = replies.late(&path);
                     self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
                 }

@@ -12,7 +12,7 @@ use homeward_model::{Clock, Seconds, Secret, UnixTime};
 use homeward_radius::{Policy, ServerSettings};
 use homeward_store::Store;
 use homeward_transport::server::Service;
-use homeward_transport::{RunningServer, ServerConfig, UdpServer};
+use homeward_transport::{RunningRadsec, RunningServer, ServerConfig, UdpServer, WorkerDied};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
@@ -28,6 +28,7 @@ use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
 use crate::login::{self, Logins};
 use crate::projection::Projection;
+use crate::radsec::{self, Radsec};
 use crate::realms::{
     self,
     relay::{self, Relay},
@@ -62,6 +63,8 @@ pub struct Started {
     pub part: Part,
     /// What can be reloaded.
     pub eap: Speech,
+    /// The same of RADIUS over TLS, where it is served.
+    pub radsec: Option<Radsec>,
 }
 
 /// Starts to answer look-ups on a store. What the part says of itself goes into the core's status
@@ -143,6 +146,12 @@ pub async fn start(
             Worker::new(settings, policy, shared.clone(), given, logins)
         })?);
     }
+    let radsec = Radsec::load(&config.radsec, &store, watch.projection()).await?;
+    let given = || Arc::new(Mutex::new(Grants::new(config.grants, config.grant_memory.0)));
+    let by_tls: Vec<_> = (0..threads_of(config.workers)).map(|_| given()).collect();
+    if radsec.is_some() {
+        grants.extend(by_tls.iter().cloned());
+    }
     let (spent_tx, spent) = mpsc::unbounded_channel();
     let mut accounting = Vec::new();
     if let Some(ledger) = &ledger {
@@ -155,11 +164,34 @@ pub async fn start(
         }
     }
 
+    let mut over_tls = Vec::new();
+    for address in radsec.iter().flat_map(|_| &config.radsec.listen) {
+        let workers = by_tls.iter().map(|given| radsec::All {
+            logins: Worker::new(
+                settings,
+                policy,
+                shared.clone(),
+                Arc::clone(given),
+                Logins::new(logins, Some(eap.clone()), checker.clone()),
+            ),
+            records: ledger.as_ref().map(|ledger| {
+                let (shared, ledger) = (shared.clone(), Arc::clone(ledger));
+                let (grants, spent) = (grants.clone(), spent_tx.clone());
+                worker::Worker::new(settings, policy, shared, ledger, grants, spent)
+            }),
+        });
+        let server = radsec.as_ref().map(|r| r.serve(&config.radsec, *address, workers.collect()));
+        over_tls.extend(server.transpose()?);
+    }
+
     let (revoke_tx, revocations) = mpsc::unbounded_channel();
     let revoker = Revoker::new(watch.projection(), config.disconnect_port, figures.clone())
         .await
         .context("no socket to send Disconnect-Requests from")?;
     let mut tasks = JoinSet::new();
+    if let Some(radsec) = &radsec {
+        tasks.spawn(radsec.clone().renew(config.radsec.clone(), shutdown.clone()));
+    }
     tasks.spawn(revoker.run(revocations, shutdown.clone()));
     if let Some(relaying) = relaying {
         tasks.spawn(relaying.run(shutdown.clone()));
@@ -177,6 +209,7 @@ pub async fn start(
         listen: addresses(&running),
         accounting_listen: addresses(&accounting),
         running: running.into_iter().chain(accounting).collect(),
+        over_tls,
         grants: grants.clone(),
         shared: shared.clone(),
         ledger,
@@ -193,7 +226,7 @@ pub async fn start(
         async move { status }
     };
     let part = Part::new(status, keep(config, store, overview, tasks, shutdown));
-    Ok(Started { part, eap })
+    Ok(Started { part, eap, radsec })
 }
 
 /// Starts a server, with a worker from `make` for each of its threads.
@@ -214,6 +247,12 @@ fn serve<S: Service + Send + 'static>(
     let started = started.context("no thread for a RADIUS worker").exit(Exit::System)?;
     tracing::info!(%address, "answering {what}");
     Ok(started)
+}
+
+/// How many threads that number of them is; 0 is one a core.
+fn threads_of(workers: usize) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if workers == 0 { cores() } else { workers }
 }
 
 fn addresses(servers: &[RunningServer]) -> Vec<String> {
@@ -307,6 +346,7 @@ struct Overview {
     listen: Vec<String>,
     accounting_listen: Vec<String>,
     running: Vec<RunningServer>,
+    over_tls: Vec<RunningRadsec>,
     grants: Vec<Arc<Mutex<Grants>>>,
     shared: Shared,
     ledger: Option<Arc<Ledger>>,
@@ -332,6 +372,7 @@ impl Overview {
             "lookups": self.shared.figures.lookups(),
             "grants_out": out,
             "records": records,
+            "radsec": radsec::status(&self.over_tls),
             "partners": self.shared.relay.as_ref().map(Relay::status),
             "accounting": self.ledger.as_ref().map(|ledger| self.accounting(ledger)),
         })
@@ -350,8 +391,11 @@ impl Overview {
     }
 
     /// Waits until a worker of any server dies.
-    async fn died(&self) -> homeward_transport::WorkerDied {
-        let waits = self.running.iter().map(|server| Box::pin(server.died())).collect::<Vec<_>>();
+    async fn died(&self) -> WorkerDied {
+        type Died<'a> = std::pin::Pin<Box<dyn Future<Output = WorkerDied> + Send + 'a>>;
+        let by_udp = self.running.iter().map(|server| Box::pin(server.died()) as Died<'_>);
+        let by_tls = self.over_tls.iter().map(|server| Box::pin(server.died()) as Died<'_>);
+        let waits = by_udp.chain(by_tls).collect::<Vec<_>>();
         if waits.is_empty() {
             return std::future::pending().await;
         }

@@ -15,4 +15,5 @@ mod lookups;
 mod matrix;
 mod nas;
 mod pyrad;
+mod radsec;
 mod realms;

@@ -139,7 +139,7 @@ impl Door {
             tracing::warn!(%source, peer, "too many connections: one is refused");
             return;
         };
-        let Some(inbox) = usize::try_from(peer % self.inboxes.len() as u64)
+        let Some(inbox) = usize::try_from(peer % self.inboxes.len().max(1) as u64)
             .ok()
             .and_then(|worker| self.inboxes.get(worker))
         else {

@@ -80,8 +80,9 @@ impl Worker {
         let Some(desk) = self.desk.clone() else { return Err("the worker has not begun".into()) };
         let number = self.next;
         let entry = Entry { record, received: SystemClock.unix(), owner };
-        let handed =
-            self.ledger.submit_with(entry, move |receipt| desk.put(number, Done::Kept(receipt)));
+        let handed = self
+            .ledger
+            .submit_with(entry, move |receipt| desk.put(number, Done::Kept(Box::new(receipt))));
         handed.map_err(|error| {
             self.shared.figures.record("ledger-full");
             error.to_string()
@@ -144,7 +145,7 @@ impl Worker {
         self.shared.figures.record(if receipt.repeated { "repeated" } else { "kept" });
         self.charge(p, &receipt);
         // A gateway that was deleted meanwhile has no secret to be answered with.
-        let Some(client) = p.client(waiting.client) else { return };
+        let Some(client) = p.client_by(waiting.client, waiting.path.tls()) else { return };
         if let Some(octets) = partners {
             return self.tell(client, waiting, &octets);
         }
@@ -224,11 +225,11 @@ impl Service for Worker {
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
         for (number, done) in done {
             match done {
-                Done::Kept(receipt) => self.kept(&p, number, receipt, replies),
+                Done::Kept(receipt) => self.kept(&p, number, *receipt, replies),
                 Done::Relayed(relayed) => {
                     let Some(waiting) = self.relayed.remove(&number) else { continue };
                     let Waiting { ticket, client, path } = waiting;
-                    let Some(client) = p.client(client) else { continue };
+                    let Some(client) = p.client_by(client, path.tls()) else { continue };
                     let out = replies.late(&path);
                     self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
                 }
