@@ -182,6 +182,11 @@ impl<'p> Device<'p> {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The cipher suite that was agreed on.
+    pub fn cipher(&self) -> Option<rustls::CipherSuite> {
+        self.connection.negotiated_cipher_suite().map(|suite| suite.suite())
+    }
+
     fn is_13(&self) -> bool {
         self.connection.protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }

@@ -187,3 +187,14 @@ fn crypto_binding_is_confirmed_missing_or_forged() {
         }
     }
 }
+
+#[test]
+fn the_cipher_is_one_with_a_quick_hash_whatever_the_peer_prefers() {
+    let world = World::new();
+    let context = world.context(Settings::default());
+    for (peer, _, version) in matrix(&world) {
+        let outcome = peer.run(&context, world.origin(), &world.people, after(1));
+        let cipher = outcome.cipher.and_then(|cipher| cipher.as_str()).unwrap();
+        assert!(cipher.ends_with("AES_128_GCM_SHA256"), "{version:?}: {cipher}");
+    }
+}

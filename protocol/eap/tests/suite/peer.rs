@@ -24,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) msk: Option<[u8; 64]>,
     /// Whether the peer heard a protected yes (RFC 9190, or PEAP's result).
     pub(crate) heard: Option<bool>,
+    /// The cipher suite that was agreed on.
+    pub(crate) cipher: Option<rustls::CipherSuite>,
 }
 
 impl Outcome {
@@ -127,7 +129,8 @@ fn outcome(
     result: Result<Box<Accepted<String>>, Box<Rejected>>,
     requests: Vec<usize>,
 ) -> Option<Outcome> {
-    Some(Outcome { result, requests, msk: device.msk(), heard: device.heard() })
+    let (msk, heard, cipher) = (device.msk(), device.heard(), device.cipher());
+    Some(Outcome { result, requests, msk, heard, cipher })
 }
 
 fn converse(
