@@ -143,7 +143,7 @@ fn one(
             ),
         );
     }
-    // At home nobody counts.
+    // At home it does not hold: there is no stranger to be spared.
     if let Some(quota) = class.terms.quota.filter(|_| !at_home) {
         let standing = known.usage.standing(User::Device(device.id), &quota, known.now);
         if standing.spent {

@@ -131,12 +131,19 @@ impl Grants {
         self.put(key, Out { host, user, fingerprint, at: now, login });
     }
 
-    /// Who was last let in as that device by that gateway, for a NAS that does not return Class.
-    pub fn user_of(&self, station: Mac, gateway: GatewayId) -> Option<(Instant, User)> {
+    /// Who was last let in as that device by that gateway, not too long ago: for a NAS that does
+    /// not return Class.
+    pub fn user_of(
+        &self,
+        station: Mac,
+        gateway: GatewayId,
+        now: Instant,
+    ) -> Option<(Instant, User)> {
         let station = Some(station);
         let first = Key { station, gateway, what: What::Login(LoginId(i64::MIN)) };
         let of_both = self.out.range(first..);
         let of_both = of_both.take_while(|(k, _)| (k.station, k.gateway) == (station, gateway));
+        let of_both = of_both.filter(|(_, out)| now.since(out.at) < self.keep);
         of_both.map(|(_, out)| (out.at, out.user)).max()
     }
 
@@ -352,15 +359,17 @@ mod tests {
     #[test]
     fn a_session_without_a_class_is_who_was_let_in_there_last() {
         let p = testing::projection();
-        let mut grants = grants();
-        assert_eq!(grants.user_of(MAC, GATEWAY), None);
+        let (mut grants, now) = (grants(), Instant::from_nanos(9));
+        assert_eq!(grants.user_of(MAC, GATEWAY, now), None);
         give(&mut grants, &p, 5);
         let_in(&mut grants, Some(MAC));
         let device = User::Device(testing::device().id);
-        assert_eq!(grants.user_of(MAC, GATEWAY), Some((Instant::from_nanos(5), device)));
+        assert_eq!(grants.user_of(MAC, GATEWAY, now), Some((Instant::from_nanos(5), device)));
         let login = User::Login(testing::login().id);
-        assert_eq!(grants.user_of(MAC, HOME), Some((Instant::ORIGIN, login)));
-        assert_eq!(grants.user_of(Mac::new([2; 6]), HOME), None);
+        assert_eq!(grants.user_of(MAC, HOME, now), Some((Instant::ORIGIN, login)));
+        assert_eq!(grants.user_of(Mac::new([2; 6]), HOME, now), None);
+        let late = Instant::from_nanos(61_000_000_000);
+        assert_eq!(grants.user_of(MAC, HOME, late), None, "that was too long ago");
     }
 
     #[test]

@@ -124,6 +124,13 @@ impl std::fmt::Display for Why {
     }
 }
 
+/// A name that is tried, and whether its password was looked at.
+#[derive(Debug, Clone, Copy)]
+struct Tried<'a> {
+    name: &'a str,
+    may: bool,
+}
+
 /// What a question says of who asks.
 #[derive(Debug, Clone, Copy)]
 struct Asker {
@@ -135,11 +142,13 @@ struct Asker {
 struct Pending {
     client: GatewayId,
     asker: Asker,
+    /// The name that is tried, counted as a wrong try until it is known to be none.
+    tried: Option<String>,
     what: What,
 }
 
 enum What {
-    Password(String, Option<Arc<Login>>),
+    Password { name: String, may: bool, login: Option<Arc<Login>> },
     Eap(State, Box<Conversation<Arc<Login>>>),
 }
 
@@ -177,14 +186,15 @@ impl Scene<'_> {
 
     /// Counts a try that was wrong; what is said of it: that there were too many, if it was not
     /// looked at.
-    fn tried(&self, name: Option<&str>, station: Option<Mac>, reason: Reason) -> Why {
+    fn tried(&self, tried: Tried<'_>, station: Option<Mac>, reason: Reason) -> Why {
         let is_guess = matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity);
-        let guessed = name.filter(|name| is_guess && self.is_guessable(name));
-        let Some(name) = guessed else { return Why::Reason(reason) };
-        if !self.may_try(name, station) {
+        if !is_guess || !self.is_guessable(tried.name) {
+            return Why::Reason(reason);
+        }
+        if !tried.may {
             return Why::TooManyTries;
         }
-        self.tries.wrong(name, station, self.now);
+        self.tries.wrong(tried.name, station, self.now);
         Why::Reason(reason)
     }
 
@@ -245,10 +255,14 @@ impl Logins {
         number: u64,
         right: bool,
     ) -> Option<Verdict> {
-        let Pending { asker, what, .. } = self.pending.remove(&number)?;
+        let Pending { asker, tried, what, .. } = self.pending.remove(&number)?;
+        if let Some(name) = tried {
+            scene.tries.take_back(&name, asker.station, scene.now);
+        }
         Some(match what {
-            What::Password(name, login) => {
-                self.decided(scene, &name, asker, login.as_ref(), right, "pap")
+            What::Password { name, may, login } => {
+                let tried = Tried { name: &name, may };
+                self.decided(scene, tried, asker, login.as_ref(), right, "pap")
             }
             What::Eap(state, mut conversation) => {
                 let step = conversation.checked(right);
@@ -277,7 +291,12 @@ impl Logins {
                 // There was no room before; the message is the same.
                 Some((state, Held { conversation, unchecked: Some((hash, password)) })) => {
                     let what = What::Eap(state, conversation);
-                    return self.defer(hash, password, Pending { client, asker, what });
+                    return self.defer(
+                        scene,
+                        hash,
+                        password,
+                        Pending { client, asker, tried: None, what },
+                    );
                 }
                 None if self.is_pending(state) => return Verdict::Silence("password-is-checked"),
                 None => return failure(Why::UnknownState),
@@ -326,8 +345,9 @@ impl Logins {
             }
             Step::Check(PasswordCheck { subject, password }) => {
                 let hash = slow_hash(subject.as_ref());
+                let tried = subject.map(|login| login.name.as_str().to_owned());
                 let what = What::Eap(state, conversation);
-                self.defer(hash, password, Pending { client, asker, what })
+                self.defer(scene, hash, password, Pending { client, asker, tried, what })
             }
             Step::Accept(accepted) => match scene.admit(&accepted.subject, asker.station) {
                 Ok(admission) => {
@@ -341,8 +361,13 @@ impl Logins {
                 },
             },
             Step::Reject(rejected) => {
-                let name = rejected.identity.as_ref().map(Identity::as_str);
-                let why = scene.tried(name, asker.station, rejected.reason);
+                let why = match rejected.identity.as_ref().map(Identity::as_str) {
+                    Some(name) => {
+                        let may = scene.may_try(name, asker.station);
+                        scene.tried(Tried { name, may }, asker.station, rejected.reason)
+                    }
+                    None => Why::Reason(rejected.reason),
+                };
                 Verdict::Reject { eap: Some(rejected.packet), why }
             }
             Step::Ignore(ignored) => {
@@ -365,8 +390,8 @@ impl Logins {
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
-        let may_try = scene.may_try(name, asker.station);
-        let login = find(scene.known.records, name).filter(|_| may_try);
+        let may = scene.may_try(name, asker.station);
+        let login = find(scene.known.records, name).filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
             None if scene.known.records.is_mostly_slow() => None,
@@ -379,19 +404,20 @@ impl Logins {
         let login = login.cloned();
         let Some(right) = right else {
             let hash = slow_hash(login.as_ref());
-            let what = What::Password(name.to_owned(), login);
-            let pending = Pending { client: scene.client.gateway.id, asker, what };
-            return self.defer(hash, Secret::new(password), pending);
+            let what = What::Password { name: name.to_owned(), may, login };
+            let (client, tried) = (scene.client.gateway.id, Some(name.to_owned()));
+            let pending = Pending { client, asker, tried, what };
+            return self.defer(scene, hash, Secret::new(password), pending);
         };
-        self.decided(scene, name, asker, login.as_ref(), right, "pap")
+        self.decided(scene, Tried { name, may }, asker, login.as_ref(), right, "pap")
     }
 
     fn chap(&self, scene: &Scene<'_>, request: &LoginRequest<'_>, chap: &Chap<'_>) -> Verdict {
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
-        let may_try = scene.may_try(name, asker.station);
-        let login = find(scene.known.records, name).filter(|_| may_try);
+        let may = scene.may_try(name, asker.station);
+        let login = find(scene.known.records, name).filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
             Some(_) => return Verdict::Reject { eap: None, why: Why::NotForChap },
@@ -401,13 +427,13 @@ impl Logins {
                 false
             }
         };
-        self.decided(scene, name, asker, login, right, "chap")
+        self.decided(scene, Tried { name, may }, asker, login, right, "chap")
     }
 
     fn decided(
         &self,
         scene: &Scene<'_>,
-        name: &str,
+        tried: Tried<'_>,
         asker: Asker,
         login: Option<&Arc<Login>>,
         right: bool,
@@ -421,7 +447,7 @@ impl Logins {
         match outcome {
             Ok(admission) => self.accept(scene, admission, None, asker, method, false),
             Err(reason) => {
-                let why = scene.tried(Some(name), asker.station, reason);
+                let why = scene.tried(tried, asker.station, reason);
                 Verdict::Reject { eap: None, why }
             }
         }
@@ -448,13 +474,23 @@ impl Logins {
     }
 
     /// Has a password checked beside the worker.
-    fn defer(&mut self, hash: Option<Secret>, password: Secret, pending: Pending) -> Verdict {
+    fn defer(
+        &mut self,
+        scene: &Scene<'_>,
+        hash: Option<Secret>,
+        password: Secret,
+        pending: Pending,
+    ) -> Verdict {
         let Some(desk) = self.desk.clone() else { return Verdict::Silence("no-desk") };
         let number = self.next;
         let mine = self.pending.values().filter(|other| other.client == pending.client).count();
         let job = Job { number, hash: hash.clone(), password: password.clone(), desk };
         if mine < self.settings.checks && self.checker.check(job) {
             self.next += 1;
+            // Counted now: many at a time are many.
+            if let Some(name) = &pending.tried {
+                scene.tries.wrong(name, pending.asker.station, scene.now);
+            }
             self.pending.insert(number, pending);
             return Verdict::Later(number);
         }
@@ -464,6 +500,11 @@ impl Logins {
             self.conversations.keep(pending.client, state, Held { conversation, unchecked });
         }
         Verdict::Silence("passwords-full")
+    }
+
+    /// Gives up a question whose password was checked: whoever asked is gone.
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.pending.remove(&number);
     }
 
     /// Whether the password of the conversation with that State is being checked.

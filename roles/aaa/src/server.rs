@@ -221,7 +221,9 @@ impl Worker {
         let Some((waiting, session)) = self.waiting.remove(&number) else { return };
         let Waiting { ticket, client, path } = waiting;
         // As its record is now: it may be gone, or suspended.
-        let Some(client) = p.client_by(client, path.tls()) else { return };
+        let Some(client) = p.client_by(client, path.tls()) else {
+            return self.logins.forget(number);
+        };
         let known = Known { records: p, usage: &self.shared.usage, now: SystemClock.unix() };
         let now = SystemClock.now();
         let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);

@@ -153,13 +153,15 @@ pub async fn start(
         grants.extend(by_tls.iter().cloned());
     }
     let (spent_tx, spent) = mpsc::unbounded_channel();
+    let queue = config.accounting.queue;
+    warn_of_classes(&config, &watch);
     let mut accounting = Vec::new();
     if let Some(ledger) = &ledger {
         for address in &records {
             accounting.push(serve("accounting records", *address, config.workers, || {
                 let (shared, ledger) = (shared.clone(), Arc::clone(ledger));
                 let (grants, spent) = (grants.clone(), spent_tx.clone());
-                worker::Worker::new(settings, policy, shared, ledger, grants, spent)
+                worker::Worker::new(settings, policy, shared, ledger, grants, spent, queue)
             })?);
         }
     }
@@ -177,7 +179,7 @@ pub async fn start(
             records: ledger.as_ref().map(|ledger| {
                 let (shared, ledger) = (shared.clone(), Arc::clone(ledger));
                 let (grants, spent) = (grants.clone(), spent_tx.clone());
-                worker::Worker::new(settings, policy, shared, ledger, grants, spent)
+                worker::Worker::new(settings, policy, shared, ledger, grants, spent, queue)
             }),
         });
         let server = radsec.as_ref().map(|r| r.serve(&config.radsec, *address, workers.collect()));
@@ -227,6 +229,21 @@ pub async fn start(
     };
     let part = Part::new(status, keep(config, store, overview, tasks, shutdown));
     Ok(Started { part, eap, radsec })
+}
+
+/// Classes of service that sessions are to be kept for longer or shorter, and that there are none
+/// of: they may be misspelt, or not made yet.
+fn warn_of_classes(config: &Config, watch: &Watch) {
+    let projection = watch.projection();
+    let p = projection.read().unwrap_or_else(PoisonError::into_inner);
+    for name in config.accounting.keep.keys() {
+        if !p.classes().any(|class| class.name.as_str() == name) {
+            tracing::warn!(
+                name,
+                "aaa.accounting.keep names a class of service that there is none of"
+            );
+        }
+    }
 }
 
 /// Starts a server, with a worker from `make` for each of its threads.
@@ -294,7 +311,7 @@ impl Recall {
                 user = spent.recv() => user,
             };
             let Some(user) = user else { return shutdown.requested().await };
-            tracing::info!(%user, "the quota is spent");
+            tracing::debug!(%user, "the quota is spent");
             let p = self.shared.projection.read().unwrap_or_else(PoisonError::into_inner);
             let (records, usage) = (&*p, &self.shared.usage);
             let known = Known { records, usage, now: SystemClock.unix() };

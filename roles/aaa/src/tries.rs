@@ -77,6 +77,17 @@ impl Tries {
         }
     }
 
+    /// A password that was counted as wrong while it was being checked is so no more.
+    pub(crate) fn take_back(&self, name: &str, device: Option<Mac>, now: Instant) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, _) in self.of(name, device) {
+            if let Some(bucket) = buckets.get_mut(&key) {
+                let level = (bucket.level(now) - 1.0).max(0.0);
+                *bucket = Bucket { level, at: now, ..*bucket };
+            }
+        }
+    }
+
     /// Whether a NAS may begin another log-in; if so, it is counted.
     pub(crate) fn may_begin(&self, client: GatewayId, now: Instant) -> bool {
         let limit = f64::from(self.limits.logins);
@@ -149,6 +160,18 @@ mod tests {
         tries.wrong("a@example.net", ONE, at(30));
         assert!(!tries.may("a@example.net", ONE, at(31)));
         assert!(tries.may("a@example.net", ONE, at(200)));
+    }
+
+    #[test]
+    fn what_is_taken_back_was_never_tried() {
+        let tries = Tries::new(LIMITS);
+        for _ in 0..3 {
+            tries.wrong("a", ONE, at(0));
+        }
+        assert!(!tries.may("a", ONE, at(0)));
+        tries.take_back("a", ONE, at(0));
+        assert!(tries.may("a", ONE, at(0)));
+        tries.take_back("nobody", ONE, at(0));
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn visited(servers: &[(String, Option<&String>)], more: &str) -> Core {
 
 fn fred() -> User {
     let (kept, state) = (Kept::Whole, State::Good);
-    User { name: "fred@example.org".into(), password: "the partner's".into(), kept, state }
+    User { name: "fred@example.org", password: "the partner's".into(), kept, state }
 }
 
 /// A port on loopback where nobody is.

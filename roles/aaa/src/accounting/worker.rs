@@ -1,6 +1,6 @@
 //! A worker of the accounting port: records in, receipts out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homeward_accounting::{Day, Figures as Amount, Record};
@@ -31,6 +31,9 @@ pub(crate) struct Worker {
     desk: Option<Arc<Desk>>,
     /// Records on their way to disk, with what a partner is to be told then.
     waiting: BTreeMap<u64, (Waiting, Option<Vec<u8>>)>,
+    /// How many of them are each client's, and how many may be.
+    of_client: HashMap<GatewayId, usize>,
+    share: usize,
     relayed: BTreeMap<u64, Waiting>,
     next: u64,
 }
@@ -43,6 +46,7 @@ impl Worker {
         ledger: Arc<Ledger>,
         grants: Vec<Arc<Mutex<Grants>>>,
         spent: UnboundedSender<User>,
+        queue: usize,
     ) -> Self {
         Self {
             front: Front::new(Port::Accounting, settings, policy, &shared),
@@ -53,6 +57,8 @@ impl Worker {
             entropy: SystemEntropy::new(),
             desk: None,
             waiting: BTreeMap::new(),
+            of_client: HashMap::new(),
+            share: (queue / 4).max(1),
             relayed: BTreeMap::new(),
             next: 0,
         }
@@ -65,12 +71,18 @@ impl Worker {
         client: &Client,
         packet: &Packet<'_>,
     ) -> Result<u64, String> {
+        if self.of_client.get(&client.gateway.id).is_some_and(|mine| *mine >= self.share) {
+            self.shared.figures.record("client-share-full");
+            return Err("as many of its records wait to be written as may".into());
+        }
         let record = Record::decode(packet, &known_as(client.gateway.id)).map_err(|error| {
             self.shared.figures.record(error.label());
             error.to_string()
         })?;
-        let owner = self.owner(p, client, &record);
-        if owner.is_none() && !record.kind.is_boot() {
+        // Who a partner lets in is nobody's of ours, whatever device it has.
+        let is_partners = self.front.relay(packet).is_some();
+        let owner = if is_partners { None } else { self.owner(p, client, &record) };
+        if owner.is_none() && !record.kind.is_boot() && !is_partners {
             self.shared.figures.record("of-nobody");
             tracing::debug!(
                 gateway = %client.gateway.name, session = record.session_id,
@@ -99,9 +111,11 @@ impl Worker {
         let mut signed =
             record.class.iter().filter_map(|class| self.shared.signer.verify(gateway, class));
         let user = signed.next().or_else(|| {
-            let station = record.station?;
+            // One that returns another's Class, or a wrong one, has nobody guessed for it.
+            let station = record.station.filter(|_| record.class.is_empty())?;
+            let now = SystemClock.now();
             let lasts = self.grants.iter().filter_map(|grants| {
-                grants.lock().unwrap_or_else(PoisonError::into_inner).user_of(station, gateway)
+                grants.lock().unwrap_or_else(PoisonError::into_inner).user_of(station, gateway, now)
             });
             lasts.max().map(|(_, user)| user)
         })?;
@@ -134,6 +148,12 @@ impl Worker {
         replies: &mut Replies,
     ) {
         let Some((waiting, partners)) = self.waiting.remove(&number) else { return };
+        if let Some(mine) = self.of_client.get_mut(&waiting.client) {
+            *mine -= 1;
+            if *mine == 0 {
+                self.of_client.remove(&waiting.client);
+            }
+        }
         let receipt = match receipt {
             Ok(receipt) => receipt,
             Err(error) => {
@@ -210,6 +230,7 @@ impl Service for Worker {
                 let relayed = self.front.relay(&packet).map(|_| datagram.bytes.to_vec());
                 let (client, path) = (client.gateway.id, datagram.path());
                 self.waiting.insert(number, (Waiting { ticket, client, path }, relayed));
+                *self.of_client.entry(client).or_default() += 1;
             }
             // RFC 2866 2: what is not kept is not answered.
             Err(error) => {

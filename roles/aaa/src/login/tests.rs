@@ -65,7 +65,9 @@ fn scene(p: &Projection, gateway: GatewayId) -> Scene<'_> {
 /// Waits for the answer of a check.
 fn answer(desk: &Desk) -> (u64, bool) {
     loop {
-        if let Some((number, Done::Checked(right))) = desk.take().pop() {
+        let mut done = desk.take();
+        if let Some((number, Done::Checked(right))) = done.pop() {
+            done.into_iter().for_each(|(number, done)| desk.put(number, done));
             return (number, right);
         }
         std::thread::yield_now();
@@ -155,6 +157,28 @@ fn who_tries_too_many_passwords_is_refused_whatever_it_tries_next() {
     nobody.remove_login(LoginId(7));
     let seen = [(); 3].map(|()| verdict(&nobody, &fresh, PASSWORD));
     assert_eq!(seen, ["unknown_identity", "unknown_identity", "too_many_tries"]);
+}
+
+#[test]
+fn many_passwords_at_a_time_are_many_tries() {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    let (mut logins, desk) = logins(4, 4);
+    let tries = Tries::new(Limits { by_device: 2, ..Config::default().limits() });
+    let scene = Scene { tries: &tries, ..scene(&p, HOME) };
+    for password in ["a guess", "another", PASSWORD] {
+        assert!(matches!(ask_under(&mut logins, &scene, password), Verdict::Later(_)));
+    }
+    let mut answers: Vec<_> = (0..3).map(|_| answer(&desk)).collect();
+    answers.sort_unstable();
+    let seen: Vec<_> = answers
+        .into_iter()
+        .map(|(number, right)| match logins.checked(&scene, number, right).unwrap() {
+            Verdict::Reject { why, .. } => why.label(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(seen, ["wrong_password", "wrong_password", "too_many_tries"]);
 }
 
 #[test]

@@ -210,13 +210,14 @@ pub(crate) fn ways(realms: &RealmsConfig, partners: &[Partner]) -> anyhow::Resul
             if secret.is_short() {
                 tracing::warn!(partner = %partner.name, "the RADIUS secret is short: use 16 characters or more");
             }
-            let mut add = |address: SocketAddr, list: &mut Vec<ServerId>| {
-                list.push(table.server(home_server(server, address, secret.clone())));
+            let mut add = |what: &str, address: SocketAddr, list: &mut Vec<ServerId>| {
+                let name = format!("{} {what} {address}", partner.name);
+                list.push(table.server(home_server(server, &name, secret.clone())));
                 addresses.push(address);
             };
-            add(server.address, &mut access);
+            add("access", server.address, &mut access);
             if partner.accounting {
-                add(told, &mut accounting);
+                add("accounting", told, &mut accounting);
             }
         }
         let mut pool = |what: &str, servers: Vec<ServerId>| {
@@ -239,7 +240,7 @@ pub(crate) fn ways(realms: &RealmsConfig, partners: &[Partner]) -> anyhow::Resul
     Ok(Some(Ways { table, addresses }))
 }
 
-fn home_server(server: &PartnerServer, address: SocketAddr, secret: SharedSecret) -> HomeServer {
+fn home_server(server: &PartnerServer, name: &str, secret: SharedSecret) -> HomeServer {
     let watch = Watch {
         response_window: server.response_window.0,
         zombie_period: server.dead_after.0,
@@ -250,7 +251,7 @@ fn home_server(server: &PartnerServer, address: SocketAddr, secret: SharedSecret
     HomeServer {
         watch,
         require_message_authenticator: server.require_message_authenticator,
-        ..HomeServer::datagram(&address.to_string(), secret)
+        ..HomeServer::datagram(name, secret)
     }
 }
 

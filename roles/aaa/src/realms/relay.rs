@@ -1,6 +1,7 @@
 //! The loop around the proxy machine: sockets to partners, and back to the workers.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -123,7 +124,7 @@ impl Relay {
 pub(crate) struct Running {
     proxy: Proxy<Back>,
     orders: mpsc::Receiver<Order>,
-    answers: mpsc::Receiver<(ServerId, u16, Vec<u8>)>,
+    answers: mpsc::Receiver<(ServerId, u16, Heard)>,
     lanes: BTreeMap<(ServerId, u16), Arc<UdpSocket>>,
     readers: JoinSet<()>,
     health: Arc<Mutex<BTreeMap<usize, Health>>>,
@@ -180,23 +181,31 @@ pub(crate) async fn start(
     Ok((relay, running))
 }
 
+/// What comes to a socket: octets, or that the host refuses them; then another server is asked at
+/// once.
+type Heard = Result<Vec<u8>, Refused>;
+
+struct Refused;
+
 /// Hands over what comes to a socket, for as long as anybody takes it.
 async fn read(
     socket: Arc<UdpSocket>,
     (server, lane): (ServerId, u16),
-    answers: mpsc::Sender<(ServerId, u16, Vec<u8>)>,
+    answers: mpsc::Sender<(ServerId, u16, Heard)>,
 ) {
     let mut room = [0; MAX_DATAGRAM];
     loop {
-        match socket.recv(&mut room).await {
-            Ok(len) => {
-                let octets = room.get(..len).unwrap_or_default().to_vec();
-                if answers.send((server, lane, octets)).await.is_err() {
-                    return;
-                }
+        let heard = match socket.recv(&mut room).await {
+            Ok(len) => Ok(room.get(..len).unwrap_or_default().to_vec()),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(Refused),
+            // Another ICMP error of an earlier datagram: the machine sees that nothing comes.
+            Err(error) => {
+                tracing::debug!(%error, "a partner's host is not reached");
+                continue;
             }
-            // An ICMP error of an earlier datagram: the machine sees that nothing comes.
-            Err(error) => tracing::debug!(%error, "a partner's host refuses"),
+        };
+        if answers.send((server, lane, heard)).await.is_err() {
+            return;
         }
     }
 }
@@ -210,8 +219,14 @@ impl Running {
             tokio::select! {
                 () = shutdown.requested() => break,
                 Some(order) = self.orders.recv() => self.take(order),
-                Some((server, lane, octets)) = self.answers.recv() => {
-                    self.proxy.handle_answer(SystemClock.now(), server, lane, &octets);
+                Some((server, lane, heard)) = self.answers.recv() => {
+                    let now = SystemClock.now();
+                    match heard {
+                        Ok(octets) => self.proxy.handle_answer(now, server, lane, &octets),
+                        Err(Refused) => {
+                            self.proxy.refused(now, &mut self.entropy, server, lane);
+                        }
+                    }
                 }
                 () = SystemClock.until(due) => {
                     self.proxy.handle_timeout(SystemClock.now(), &mut self.entropy);
@@ -226,7 +241,9 @@ impl Running {
         match order {
             Order::Forward { octets, client, source, secret, back } => {
                 // It was decoded once.
-                let Ok(packet) = Packet::decode(&octets) else { return };
+                let Ok(packet) = Packet::decode(&octets) else {
+                    return back.put(Relayed::Silent(Reason::Unroutable));
+                };
                 let asker = Asker { client, source, secret: &secret };
                 match self.proxy.request(now, &mut self.entropy, &asker, &packet, back) {
                     Routed::Forwarded => {}
@@ -253,10 +270,15 @@ impl Running {
 
     fn settle(&mut self) {
         while let Some(transmit) = self.proxy.poll_transmit() {
-            let Some(socket) = self.lanes.get(&(transmit.server, transmit.lane)) else { continue };
-            // A full queue is as good as a lost datagram.
-            if let Err(error) = socket.try_send(&transmit.payload) {
-                tracing::debug!(%error, "a request to a partner was not sent");
+            let (server, lane) = (transmit.server, transmit.lane);
+            let Some(socket) = self.lanes.get(&(server, lane)) else { continue };
+            match socket.try_send(&transmit.payload) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                    self.proxy.refused(SystemClock.now(), &mut self.entropy, server, lane);
+                }
+                // A full queue is as good as a lost datagram.
+                Err(error) => tracing::debug!(%error, "a request to a partner was not sent"),
             }
         }
         while let Some(event) = self.proxy.poll_event() {
