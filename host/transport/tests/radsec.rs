@@ -206,6 +206,15 @@ async fn the_version_is_what_alpn_agreed_on_and_the_peer_who_the_doorkeeper_said
 }
 
 #[tokio::test]
+async fn radius_1_1_is_not_spoken_over_tls_1_2() {
+    let world = World::echo();
+    let credential = world.authority.client("nas.example.net");
+    let mut stream = world.connect_as(credential, &version::TLS12, &["radius/1.1"]).await.unwrap();
+    closed(&mut stream).await;
+    world.counts(|c| c.failed == 1).await;
+}
+
+#[tokio::test]
 async fn who_shows_no_certificate_or_anothers_or_a_strangers_is_not_served() {
     let world = World::echo();
     let foreign = Authority::new().client("nas.example.net");

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homeward_model::Clock;
+use rustls::ProtocolVersion::TLSv1_3;
 use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -118,15 +119,21 @@ impl Door {
             }
         };
         let (_, session) = stream.get_ref();
+        let version = match session.alpn_protocol() {
+            Some(tls::V1_1) => Version::V1_1,
+            _ => Version::V1_0,
+        };
+        // RFC 9765 3.4: RADIUS/1.1 needs TLS 1.3. ALPN does not know which it will be.
+        if version == Version::V1_1 && session.protocol_version() != Some(TLSv1_3) {
+            count(&self.counters.failed);
+            tracing::info!(%source, "a peer wants RADIUS/1.1 over TLS 1.2: have it speak TLS 1.3");
+            return None;
+        }
         let certificate = session.peer_certificates()?.first()?.clone().into_owned();
         let Some(peer) = self.doorkeeper.admit(&certificate, source).await else {
             count(&self.counters.strangers);
             tracing::info!(%source, "a peer whose certificate is nobody's that is let in");
             return None;
-        };
-        let version = match session.alpn_protocol() {
-            Some(tls::V1_1) => Version::V1_1,
-            _ => Version::V1_0,
         };
         Some(Shown { stream, certificate, peer, version })
     }
