@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`key`] | the key ring |
 //! | [`class`], [`account`], [`gateway`], [`network`], [`device`], [`login`] | the records, one module each |
+//! | [`pki`] | the authority of EAP's certificate |
 //! | [`record`] | the roaming record that joins them |
 //! | [`usage`], [`session`] | what was accounted, from the ledger |
 //! | [`exchange`] | CSV, out and in |
@@ -38,6 +39,7 @@ mod key;
 mod login;
 mod names;
 mod network;
+mod pki;
 mod record;
 mod secret;
 mod session;
@@ -86,6 +88,9 @@ enum AdminCommand {
     /// The key ring that seals the secrets in the datastore
     #[command(subcommand)]
     Key(key::Verb),
+    /// The authority of the certificate that EAP is spoken with
+    #[command(subcommand)]
+    Pki(pki::Verb),
     /// Classes of service: what a subscriber is entitled to away from home
     #[command(subcommand)]
     Class(Box<class::Verb>),
@@ -166,6 +171,9 @@ pub(crate) fn run(args: AdminArgs, log: &LogArgs) -> anyhow::Result<()> {
     {
         return done.map_err(classify);
     }
+    if let AdminCommand::Pki(verb) = &args.command {
+        return pki::run(verb, args.json).map_err(classify);
+    }
     let creates = args.command.creates();
     role::small_runtime()?.block_on(async {
         let store = place.open(creates).await.map_err(classify)?;
@@ -183,6 +191,7 @@ async fn carry_out(
 ) -> anyhow::Result<()> {
     match command {
         AdminCommand::Key(verb) => key::run(verb, place, cx).await,
+        AdminCommand::Pki(verb) => pki::run(&verb, cx.json),
         AdminCommand::Class(verb) => class::run(*verb, cx).await,
         AdminCommand::Account(verb) => account::run(verb, cx).await,
         AdminCommand::Gateway(verb) => gateway::run(verb, cx).await,

@@ -8,6 +8,7 @@
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
 //! | `tries` | how often a password may be tried, and a NAS may ask |
 //! | [`realms`] | partners: whose subscribers are asked about elsewhere |
+//! | [`pki`] | an authority of the operator's own for EAP's certificate |
 //! | [`eap`] | what EAP is spoken with |
 //! | [`radsec`] | RADIUS over TLS: which certificates, and whose |
 //! | [`config`] | the `[aaa]` section of the configuration |
@@ -39,6 +40,7 @@ mod front;
 pub mod grants;
 pub mod login;
 pub mod password;
+pub mod pki;
 pub mod projection;
 pub mod radsec;
 pub mod realms;

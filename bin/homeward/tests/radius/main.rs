@@ -14,6 +14,7 @@ mod logins;
 mod lookups;
 mod matrix;
 mod nas;
+mod pki;
 mod pyrad;
 mod radsec;
 mod realms;
