@@ -253,7 +253,9 @@ fn a_device_that_does_not_trust_the_certificate_is_said_to_in_the_figures() {
 fn guesses_inside_a_tunnel_are_counted_and_the_right_password_then_has_to_wait() {
     let core = Core::start_with("wrong_tries = 2\n");
     let fred = core.persons("fred@example.net", "the right one");
-    core.pap_soon(fred.name, &fred.password, "Received Access-Accept");
+    // Made after fred, so that the core knows him too: to ask for him before would be a guess.
+    let later = core.login("later@example.net", &[]);
+    core.pap_soon(later.name, &later.password, "Received Access-Accept");
     for _ in 0..2 {
         core.eapol_fails(&block("TTLS", fred.name, "a guess", "auth=PAP", false));
     }
