@@ -1,16 +1,18 @@
 //! What the workers of both ports do with a datagram before they know what it says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homeward_model::{Entropy, GatewayId};
 use homeward_proxy::event::RewriteError;
 use homeward_radius::server::ReplyKind;
 use homeward_radius::{Code, Packet, Policy, Port, Received, Server, ServerSettings, Ticket};
-use homeward_transport::{Asked, Datagram, Replies};
+use homeward_transport::{Asked, Datagram, Path, Replies};
 
+use crate::desk::Desk;
 use crate::figures::Figures;
 use crate::projection::{Client, Projection};
-use crate::realms::relay::{Relay, Relayed};
+use crate::realms::relay::{Question, Relay, Relayed};
 use crate::server::Shared;
 
 /// The client on a TLS connection: what the doorkeeper said is its gateway.
@@ -26,6 +28,16 @@ pub(crate) struct Front {
     figures: Figures,
     /// The way to partners, where there are any.
     relay: Option<Relay>,
+    /// What is under way there.
+    waiting: BTreeMap<u64, Waiting>,
+    next: u64,
+}
+
+/// A request whose answer waits for something else: how to answer it.
+pub(crate) struct Waiting {
+    pub(crate) ticket: Ticket,
+    pub(crate) client: GatewayId,
+    pub(crate) path: Path,
 }
 
 impl Front {
@@ -36,23 +48,49 @@ impl Front {
         shared: &Shared,
     ) -> Self {
         let (figures, relay) = (shared.figures.clone(), shared.relay.clone());
-        Self { server: Server::new(port, settings), policy, figures, relay }
+        let server = Server::new(port, settings);
+        Self { server, policy, figures, relay, waiting: BTreeMap::new(), next: 0 }
     }
 
-    /// The way to partners, if that request is for one of them.
-    pub(crate) fn relay(&self, packet: &Packet<'_>) -> Option<&Relay> {
-        self.relay.as_ref().filter(|relay| relay.concerns(packet))
+    /// Whether that request is a partner's to answer.
+    pub(crate) fn is_partners(&self, packet: &Packet<'_>) -> bool {
+        self.relay.as_ref().is_some_and(|relay| relay.concerns(packet))
+    }
+
+    /// Hands a request to the relay, which puts what comes of it on `desk`; [`Self::relayed`]
+    /// answers it then.
+    pub(crate) fn forward(
+        &mut self,
+        client: &Client,
+        packet: &Packet<'_>,
+        waiting: Waiting,
+        desk: &Arc<Desk>,
+    ) {
+        let (source, secret, number) = (waiting.path.source(), &client.secret, self.next);
+        let client = client.gateway.id.0.unsigned_abs();
+        let question = Question { packet, client, source, secret, desk, number };
+        if self.relay.as_ref().is_some_and(|relay| relay.forward(&question)) {
+            self.next += 1;
+            self.waiting.insert(number, waiting);
+        } else {
+            self.figures.dropped("relay-full");
+            self.server.abandon(&waiting.ticket);
+        }
     }
 
     /// Answers a request that was relayed.
     pub(crate) fn relayed(
         &mut self,
-        client: &Client,
-        ticket: &Ticket,
+        p: &Projection,
+        number: u64,
         relayed: &Relayed,
         entropy: &mut impl Entropy,
-        out: &mut Vec<u8>,
+        replies: &mut Replies,
     ) {
+        let Some(Waiting { ticket, client, path }) = self.waiting.remove(&number) else { return };
+        let ticket = &ticket;
+        // A gateway that was deleted meanwhile has no secret to be answered with.
+        let Some(client) = p.client_by(client, path.tls()) else { return };
         let (server, secret) = (&mut self.server, &client.secret);
         let written = match relayed {
             Relayed::Answered(answer) => {
@@ -71,7 +109,7 @@ impl Front {
             Relayed::Repeated => return,
         };
         match written {
-            Ok(octets) => out.extend_from_slice(octets),
+            Ok(octets) => replies.late(&path).extend_from_slice(octets),
             Err(error) => {
                 self.figures.dropped("unanswerable");
                 tracing::error!(gateway = %client.gateway.name, %error, "a partner's answer could not be passed on");

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use homeward_channel::random_serial;
 use homeward_daemon::{Exit, ExitContext, private};
 use homeward_eap::pki_types::CertificateDer;
 use homeward_eap::pki_types::pem::PemObject;
@@ -303,7 +304,7 @@ impl Pki {
         let mut params = CertificateParams::default();
         // Each has a name of its own: supplicants look for an issuer by its name.
         params.distinguished_name = named(&format!("{name} {number}"));
-        params.serial_number = Some(serial(entropy));
+        params.serial_number = Some(SerialNumber::from(random_serial(entropy).0.to_vec()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, now, AUTHORITY_LIFETIME);
@@ -329,7 +330,7 @@ impl Pki {
         let params = CertificateParams::new(servers.to_vec());
         let mut params = params.context("a server's name is a DNS name").exit(Exit::Usage)?;
         params.distinguished_name = named(first);
-        params.serial_number = Some(serial(entropy));
+        params.serial_number = Some(SerialNumber::from(random_serial(entropy).0.to_vec()));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -367,14 +368,6 @@ fn named(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
-}
-
-/// Positive, and 16 octets long.
-fn serial(entropy: &mut impl Entropy) -> SerialNumber {
-    let mut octets: [u8; 16] = entropy.octets();
-    let [first, ..] = &mut octets;
-    *first = *first & 0x7f | 0x40;
-    SerialNumber::from(octets.to_vec())
 }
 
 /// From a day before `now`, in whole seconds.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::User;
-use homeward_model::{Clock, GatewayId, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
+use homeward_model::{Clock, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
 use homeward_radius::dictionary::standard;
 use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
@@ -16,17 +16,17 @@ use homeward_radius::{
     Code, LoginError, LoginRequest, LookupError, LookupRequest, Packet, Policy, Port,
     ServerSettings, Ticket,
 };
-use homeward_transport::{Datagram, Path, Replies, Waker, server::Service};
+use homeward_transport::{Datagram, Replies, Waker, server::Service};
 
 use crate::class::Signer;
 use crate::decision::{Known, decide};
 use crate::desk::{Desk, Done};
 use crate::figures::Figures;
-use crate::front::Front;
+use crate::front::{Front, Waiting};
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
-use crate::realms::relay::{Question, Relay};
+use crate::realms::relay::Relay;
 use crate::tries::Tries;
 use crate::usage::Usage;
 
@@ -57,15 +57,6 @@ pub struct Worker {
     logins: Logins,
     desk: Option<Arc<Desk>>,
     waiting: BTreeMap<u64, (Waiting, Session)>,
-    relayed: BTreeMap<u64, Waiting>,
-    next: u64,
-}
-
-/// A request whose answer waits for something else: how to answer it.
-pub(crate) struct Waiting {
-    pub(crate) ticket: Ticket,
-    pub(crate) client: GatewayId,
-    pub(crate) path: Path,
 }
 
 /// What the NAS says of the session that is to be let in.
@@ -104,8 +95,6 @@ impl Worker {
             logins,
             desk: None,
             waiting: BTreeMap::new(),
-            relayed: BTreeMap::new(),
-            next: 0,
         }
     }
 
@@ -310,11 +299,7 @@ impl Service for Worker {
             match done {
                 Done::Checked(right) => self.checked(&p, number, right, replies),
                 Done::Relayed(relayed) => {
-                    let Some(waiting) = self.relayed.remove(&number) else { continue };
-                    let Waiting { ticket, client, path } = waiting;
-                    let Some(client) = p.client_by(client, path.tls()) else { continue };
-                    let out = replies.late(&path);
-                    self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
+                    self.front.relayed(&p, number, &relayed, &mut self.entropy, replies);
                 }
                 Done::Kept(_) => {}
             }
@@ -335,22 +320,10 @@ impl Service for Worker {
         let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
             return;
         };
-        if let Some(relay) = self.front.relay(&packet) {
+        if self.front.is_partners(&packet) {
             let Some(desk) = &self.desk else { return };
-            let (source, secret) = (datagram.source, &client.secret);
-            let (id, number) = (client.gateway.id, self.next);
-            let packet = &packet;
-            let question =
-                Question { packet, client: id.0.unsigned_abs(), source, secret, desk, number };
-            if relay.forward(&question) {
-                self.next += 1;
-                let path = datagram.path();
-                self.relayed.insert(number, Waiting { ticket, client: id, path });
-            } else {
-                self.shared.figures.dropped("relay-full");
-                self.front.server.abandon(&ticket);
-            }
-            return;
+            let waiting = Waiting { ticket, client: client.gateway.id, path: datagram.path() };
+            return self.front.forward(client, &packet, waiting, desk);
         }
         if is_login(&packet) {
             return self.login(&p, client, datagram, &packet, ticket, replies);

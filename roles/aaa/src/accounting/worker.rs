@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use homeward_accounting::{Day, Figures as Amount, Record};
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::{Entry, Ledger, Owner, Receipt, User, WriteError};
-use homeward_model::{Clock, GatewayId, Instant, Name};
+use homeward_model::{Clock, GatewayId, Name};
 use homeward_radius::{Code, EncodeError, Packet, Policy, Port, ServerSettings};
 use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desk::{Desk, Done};
-use crate::front::Front;
+use crate::front::{Front, Waiting};
 use crate::grants::Grants;
 use crate::projection::{Client, Projection};
-use crate::realms::relay::Question;
-use crate::server::{Shared, Waiting};
+use crate::server::Shared;
 
 /// One worker of the accounting port.
 pub(crate) struct Worker {
@@ -34,7 +33,6 @@ pub(crate) struct Worker {
     /// How many of them are each client's, and how many may be.
     of_client: HashMap<GatewayId, usize>,
     share: usize,
-    relayed: BTreeMap<u64, Waiting>,
     next: u64,
 }
 
@@ -59,7 +57,6 @@ impl Worker {
             waiting: BTreeMap::new(),
             of_client: HashMap::new(),
             share: (queue / 4).max(1),
-            relayed: BTreeMap::new(),
             next: 0,
         }
     }
@@ -80,7 +77,7 @@ impl Worker {
             error.to_string()
         })?;
         // Who a partner lets in is nobody's of ours, whatever device it has.
-        let is_partners = self.front.relay(packet).is_some();
+        let is_partners = self.front.is_partners(packet);
         let owner = if is_partners { None } else { self.owner(p, client, &record) };
         if owner.is_none() && !record.kind.is_boot() && !is_partners {
             self.shared.figures.record("of-nobody");
@@ -167,7 +164,9 @@ impl Worker {
         // A gateway that was deleted meanwhile has no secret to be answered with.
         let Some(client) = p.client_by(waiting.client, waiting.path.tls()) else { return };
         if let Some(octets) = partners {
-            return self.tell(client, waiting, &octets);
+            // Its answer is the NAS's.
+            let (Ok(packet), Some(desk)) = (Packet::decode(&octets), &self.desk) else { return };
+            return self.front.forward(client, &packet, waiting, desk);
         }
         let (server, entropy) = (&mut self.front.server, &mut self.entropy);
         let (ticket, code) = (&waiting.ticket, Code::AccountingResponse);
@@ -178,21 +177,6 @@ impl Worker {
                 tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
                 self.front.server.abandon(ticket);
             }
-        }
-    }
-
-    /// Tells a partner of a record; its answer is the NAS's.
-    fn tell(&mut self, client: &Client, waiting: Waiting, octets: &[u8]) {
-        let (Ok(packet), Some(desk)) = (Packet::decode(octets), &self.desk) else { return };
-        let (source, secret, number) = (waiting.path.source(), &client.secret, self.next);
-        let (packet, id) = (&packet, client.gateway.id.0.unsigned_abs());
-        let question = Question { packet, client: id, source, secret, desk, number };
-        if self.shared.relay.as_ref().is_some_and(|relay| relay.forward(&question)) {
-            self.next += 1;
-            self.relayed.insert(number, waiting);
-        } else {
-            self.shared.figures.dropped("relay-full");
-            self.front.server.abandon(&waiting.ticket);
         }
     }
 }
@@ -227,7 +211,8 @@ impl Service for Worker {
         };
         match self.keep(&p, client, &packet) {
             Ok(number) => {
-                let relayed = self.front.relay(&packet).map(|_| datagram.bytes.to_vec());
+                let partners = self.front.is_partners(&packet);
+                let relayed = partners.then(|| datagram.bytes.to_vec());
                 let (client, path) = (client.gateway.id, datagram.path());
                 self.waiting.insert(number, (Waiting { ticket, client, path }, relayed));
                 *self.of_client.entry(client).or_default() += 1;
@@ -248,18 +233,10 @@ impl Service for Worker {
             match done {
                 Done::Kept(receipt) => self.kept(&p, number, *receipt, replies),
                 Done::Relayed(relayed) => {
-                    let Some(waiting) = self.relayed.remove(&number) else { continue };
-                    let Waiting { ticket, client, path } = waiting;
-                    let Some(client) = p.client_by(client, path.tls()) else { continue };
-                    let out = replies.late(&path);
-                    self.front.relayed(client, &ticket, &relayed, &mut self.entropy, out);
+                    self.front.relayed(&p, number, &relayed, &mut self.entropy, replies);
                 }
                 Done::Checked(_) => {}
             }
         }
-    }
-
-    fn idle(&mut self, now: Instant) {
-        let _ = now;
     }
 }
