@@ -187,8 +187,14 @@ impl Writer {
 
     /// Writes entries in one transaction. Their receipts are given when it is on disk.
     async fn keep(&mut self, entries: &[Entry]) -> Result<Vec<Receipt>, WriteError> {
-        let was_down = self.connection.is_none();
-        let receipts = self.transaction(async |batch| batch.apply(entries).await).await;
+        let mut was_down = self.connection.is_none();
+        let mut receipts = self.transaction(async |batch| batch.apply(entries).await).await;
+        if let Err(WriteError::Full(_)) = receipts {
+            // The log may be what takes the room, and connecting anew empties it. If that does not
+            // make enough of it, nothing of ours can.
+            was_down = true;
+            receipts = self.transaction(async |batch| batch.apply(entries).await).await;
+        }
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         match &receipts {
             Ok(receipts) => {
@@ -265,7 +271,7 @@ impl Writer {
         counter.add(1);
         self.suspect |= !matches!(error, WriteError::Locked(_) | WriteError::Gone(_));
         let source = std::error::Error::source(&error).map(ToString::to_string);
-        tracing::warn!(%error, source, "records were not written and stay unanswered");
+        tracing::warn!(%error, source, "the ledger was not written");
         error
     }
 

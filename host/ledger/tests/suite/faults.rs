@@ -50,7 +50,7 @@ async fn until_it_fails_and_goes_on(directory: &Path, repair: impl FnOnce()) -> 
         let record = record(gateway(n), "s", Kind::Interim, BEGAN, 60, (n, 0));
         ledger.submit(came(record)).unwrap().await
     };
-    // Failing once, it folds its log into the file, and may find room for some more.
+    // Each time it fails it folds its log into the file, and may find room for one more.
     let (mut n, mut failed, mut errors) = (0, Vec::new(), Vec::new());
     while errors.len() < 3 {
         n += 1;
