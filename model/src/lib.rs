@@ -34,6 +34,6 @@ pub use record::{
 pub use secret::{DeviceKey, Passphrase, Psk, Secret};
 pub use service::{
     Anchor, Bandwidth, BondingModes, ClassOfService, Coverage, Encryption, Priority, Quota,
-    QuotaPeriod, Seconds, ServiceTerms,
+    QuotaPeriod, Seconds, ServiceTerms, Vlan,
 };
 pub use time::{Clock, Entropy, Instant, UnixTime};

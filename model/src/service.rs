@@ -44,6 +44,38 @@ pub struct ServiceTerms {
     pub session_timeout: Option<Seconds>,
     /// How long a device may be silent before it is disconnected; `None` leaves it to the gateway.
     pub idle_timeout: Option<Seconds>,
+    /// Where a NAS puts what is let in by a log-in; `None` leaves it to the NAS. Look-ups do not
+    /// have it: behind a VAP of a home network there is that home's own segment and nothing else.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN by its number: 1 to 4094 (IEEE 802.1Q 9.6; 0 and 4095 are none).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Vlan(u16);
+
+impl TryFrom<u16> for Vlan {
+    type Error = String;
+
+    fn try_from(number: u16) -> Result<Self, String> {
+        if (1..=4094).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(format!("a VLAN is 1 to 4094, not {number}"))
+        }
+    }
+}
+
+impl From<Vlan> for u16 {
+    fn from(vlan: Vlan) -> Self {
+        vlan.0
+    }
+}
+
+impl fmt::Display for Vlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
 }
 
 /// A span in whole seconds.
@@ -230,6 +262,15 @@ mod tests {
             (Coverage::Everywhere, "fr/paris/12", true),
         ] {
             assert_eq!(coverage.covers(&home, &place(here)), covered, "{coverage} {here}");
+        }
+    }
+
+    #[test]
+    fn a_vlan_is_1_to_4094() {
+        for (number, is_one) in [(0, false), (1, true), (4094, true), (4095, false)] {
+            assert_eq!(Vlan::try_from(number).is_ok(), is_one, "{number}");
+            let read = serde_json::from_str::<Vlan>(&number.to_string());
+            assert_eq!(read.is_ok(), is_one, "{number}");
         }
     }
 

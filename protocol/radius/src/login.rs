@@ -11,13 +11,19 @@
 //! read it.
 
 use homeward_model::service::Seconds;
-use homeward_model::{Mac, ServiceTerms};
+use homeward_model::{Mac, ServiceTerms, Vlan};
 
 use crate::dictionary::{microsoft, standard};
 use crate::hide::{Password, UnhideError, open_password};
 use crate::lookup::{parse_mac, write_rates, write_times};
 use crate::packet::{MAX_VALUE_LEN, Packet, integer, text};
 use crate::{Builder, Code, DecodeError, EncodeError, SharedSecret};
+
+/// Tunnel-Type "VLAN" (RFC 3580 3.31), with the tag 0 ahead.
+const TUNNEL_VLAN: u32 = 13;
+
+/// Tunnel-Medium-Type "IEEE-802" (RFC 2868 3.2), with the tag 0 ahead.
+const MEDIUM_IEEE_802: u32 = 6;
 
 /// Octets of a CHAP response (RFC 1994 4.1).
 const CHAP_RESPONSE: usize = 16;
@@ -214,7 +220,19 @@ pub fn write_accept(packet: &mut Builder<'_>, admitted: &Admitted<'_>) -> Result
         packet.octets(standard::CLASS, part)?;
     }
     write_rates(packet, admitted.terms.bandwidth)?;
+    if let Some(vlan) = admitted.terms.vlan {
+        write_vlan(packet, vlan)?;
+    }
     Ok(())
+}
+
+/// Writes the VLAN (RFC 3580 3.31). The tag is 0, unused. The number as text goes without that
+/// octet, which RFC 2868 3.6 allows, since no digit is a tag: some NASes would read a leading NUL
+/// as the end.
+fn write_vlan(packet: &mut Builder<'_>, vlan: Vlan) -> Result<(), EncodeError> {
+    packet.integer(standard::TUNNEL_TYPE, TUNNEL_VLAN)?;
+    packet.integer(standard::TUNNEL_MEDIUM_TYPE, MEDIUM_IEEE_802)?;
+    packet.text(standard::TUNNEL_PRIVATE_GROUP_ID, &vlan.to_string())
 }
 
 /// Writes an Access-Challenge.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
 
 use homeward_model::service::Seconds;
-use homeward_model::{Bandwidth, Mac, Secret, ServiceTerms};
+use homeward_model::{Bandwidth, Mac, Secret, ServiceTerms, Vlan};
 use homeward_radius::dictionary::{microsoft, standard};
 use homeward_radius::hide::open_salted;
 use homeward_radius::login::{
@@ -171,6 +171,7 @@ fn an_accept_has_name_terms_class_and_the_halves_of_the_msk() {
         bandwidth: Bandwidth { up: Some(1000), down: Some(2000) },
         session_timeout: Some(Seconds(3600)),
         idle_timeout: Some(Seconds(300)),
+        vlan: Some(Vlan::try_from(30).unwrap()),
         ..ServiceTerms::default()
     };
     let octets = answer(Code::AccessAccept, |p| {
@@ -198,6 +199,10 @@ fn an_accept_has_name_terms_class_and_the_halves_of_the_msk() {
     assert_eq!(find(standard::SESSION_TIMEOUT).unwrap(), 60u32.to_be_bytes());
     assert_eq!(find(standard::IDLE_TIMEOUT).unwrap(), 300u32.to_be_bytes());
     assert_eq!(find(standard::ACCT_INTERIM_INTERVAL).unwrap(), 300u32.to_be_bytes());
+    // RFC 3580 3.31, untagged.
+    assert_eq!(find(standard::TUNNEL_TYPE).unwrap(), [0, 0, 0, 13]);
+    assert_eq!(find(standard::TUNNEL_MEDIUM_TYPE).unwrap(), [0, 0, 0, 6]);
+    assert_eq!(find(standard::TUNNEL_PRIVATE_GROUP_ID).unwrap(), b"30");
     for (kind, half) in
         [(microsoft::MPPE_RECV_KEY, &msk[..32]), (microsoft::MPPE_SEND_KEY, &msk[32..])]
     {

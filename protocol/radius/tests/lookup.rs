@@ -59,6 +59,7 @@ fn grant(security: Security, key: DeviceKey) -> Grant {
             handoff_threshold: Some(Rssi(-75)),
             session_timeout: Some(Seconds(3600)),
             idle_timeout: Some(Seconds(300)),
+            vlan: None,
         },
         at_home: true,
         class: (0..=255).collect(),
@@ -454,6 +455,7 @@ fn any_terms() -> impl Strategy<Value = ServiceTerms> {
                 handoff_threshold: threshold.map(Rssi),
                 session_timeout: session.map(Seconds),
                 idle_timeout: idle.map(Seconds),
+                vlan: None,
             }
         },
     )

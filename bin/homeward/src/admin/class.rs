@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_model::{
     Anchor, BondingModes, ClassOfService, Coverage, Encryption, Name, Priority, Quota, Rssi,
-    Seconds, ServiceTerms,
+    Seconds, ServiceTerms, Vlan,
 };
 use homeward_store::{ClassChange, Entity, NewClass};
 
@@ -22,7 +22,8 @@ pub(super) enum Verb {
   homeward admin class create basic
   homeward admin class create gold --coverage everywhere --priority 5 --bandwidth-up 10M \\
       --bandwidth-down 50M --quota 20GB/month --session-timeout 1h
-  homeward admin class create out --anchor local      Internet only, no way home")]
+  homeward admin class create out --anchor local      Internet only, no way home
+  homeward admin class create guests --vlan 30        of the NAS that lets them in by a log-in")]
     Create(Create),
     /// List classes of service
     #[command(after_long_help = "Example:
@@ -108,6 +109,9 @@ struct Terms {
     /// How long a device may be silent, such as 5m; none leaves it to the gateway
     #[arg(long, value_name = "SPAN")]
     idle_timeout: Option<OrNone<Seconds>>,
+    /// The VLAN into which a NAS puts what logs in, 1 to 4094; none leaves it to the NAS
+    #[arg(long)]
+    vlan: Option<OrNone<Vlan>>,
 }
 
 /// Reads a priority.
@@ -130,6 +134,7 @@ impl Terms {
         terms.handoff_threshold = self.handoff_threshold.map_or(terms.handoff_threshold, |t| t.0);
         terms.session_timeout = self.session_timeout.map_or(terms.session_timeout, |t| t.0);
         terms.idle_timeout = self.idle_timeout.map_or(terms.idle_timeout, |t| t.0);
+        terms.vlan = self.vlan.map_or(terms.vlan, |v| v.0);
     }
 }
 
@@ -187,6 +192,7 @@ impl Terms {
             || self.handoff_threshold.is_some()
             || self.session_timeout.is_some()
             || self.idle_timeout.is_some()
+            || self.vlan.is_some()
     }
 }
 
@@ -243,5 +249,6 @@ pub(super) fn show(class: &ClassOfService) -> String {
         ),
         ("session timeout", or(cell(terms.session_timeout.as_ref()), "unlimited")),
         ("idle timeout", or(cell(terms.idle_timeout.as_ref()), "the gateway's")),
+        ("vlan", or(cell(terms.vlan.as_ref()), "the NAS's")),
     ])
 }

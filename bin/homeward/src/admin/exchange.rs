@@ -57,7 +57,7 @@ pub(super) struct ExportArgs {
 
 The first line names the columns, as `homeward admin export` writes them; their order is free:
   class    name, and if you like coverage priority bandwidth_up bandwidth_down quota encryption
-           anchor bonding handoff_threshold session_timeout idle_timeout
+           anchor bonding handoff_threshold session_timeout idle_timeout vlan
   account  name class, and status
   gateway  name mac place operator, and address lookup status radius_secret
   network  account ssid security, and gateway status
@@ -117,6 +117,7 @@ impl What {
                 "handoff_threshold",
                 "session_timeout",
                 "idle_timeout",
+                "vlan",
             ],
             Self::Account => &["name", "class", "status"],
             Self::Gateway => &[

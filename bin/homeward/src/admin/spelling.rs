@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use homeward_daemon::Period;
 use homeward_model::address::{MacError, decode_hex};
-use homeward_model::{BondingModes, Mac, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid};
+use homeward_model::{BondingModes, Mac, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -111,6 +111,17 @@ impl Spelled for Rssi {
 
     fn show(&self) -> String {
         self.0.to_string()
+    }
+}
+
+impl Spelled for Vlan {
+    fn read(text: &str) -> Result<Self, String> {
+        let number = text.parse::<u16>().ok().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| format!("{text:?} is no VLAN: write 1 to 4094"))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -220,6 +231,9 @@ mod tests {
         for text in ["20GB/month", "2GiB/week", "500MB/day", "1B/day", "1025B/day", "0B/day"] {
             assert_eq!(Quota::read(text).unwrap().show(), text);
         }
+        for text in ["1", "4094"] {
+            assert_eq!(Vlan::read(text).unwrap().show(), text);
+        }
         for text in ["1h", "5m", "1h30m", "0s"] {
             assert_eq!(Seconds::read(text).unwrap().show(), text);
         }
@@ -252,6 +266,9 @@ mod tests {
         }
         for text in ["", "0", "75", "-200"] {
             assert!(Rssi::read(text).is_err(), "{text}");
+        }
+        for text in ["", "0", "4095", "65537", "-1", "1.5"] {
+            assert!(Vlan::read(text).unwrap_err().contains("1 to 4094"), "{text}");
         }
         for text in ["", "both", "mirrored,"] {
             assert!(bonding(text).is_err(), "{text}");

@@ -52,7 +52,7 @@ fn a_key_is_not_made_for_a_datastore_that_it_would_not_open() {
 fn the_life_of_a_class_of_service() {
     let bench = Bench::new();
     let made = bench
-        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --anchor local --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m")
+        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --anchor local --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m --vlan 30")
         .json();
     let whole = json!({
         "id": 1, "name": "gold", "coverage": "everywhere", "priority": 5,
@@ -60,6 +60,7 @@ fn the_life_of_a_class_of_service() {
         "quota": {"octets": 20_000_000_000_u64, "period": "month"},
         "encryption": "off", "anchor": "local", "bonding": {"mirrored": true, "striped": true},
         "handoff_threshold": -75, "session_timeout": 3600, "idle_timeout": 300,
+        "vlan": 30,
     });
     assert_eq!(made, whole);
     assert_eq!(bench.admin("class show gold --json").json(), whole);

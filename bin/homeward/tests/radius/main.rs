@@ -18,3 +18,4 @@ mod pki;
 mod pyrad;
 mod radsec;
 mod realms;
+mod terms;

@@ -26,8 +26,8 @@ impl Classes for SqliteStore {
         let insert = sqlx::query(
             "INSERT INTO class (name, coverage, priority, bandwidth_up, bandwidth_down, \
              quota_octets, quota_period, encryption, bonding_mirrored, bonding_striped, \
-             handoff_threshold, session_timeout, idle_timeout, anchor) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             handoff_threshold, session_timeout, idle_timeout, anchor, vlan) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let done = bind(insert, &class)?.execute(w.connection()).await?;
         class.id = ClassId(done.last_insert_rowid());
@@ -50,7 +50,7 @@ impl Classes for SqliteStore {
             "UPDATE class SET name = ?, coverage = ?, priority = ?, bandwidth_up = ?, \
              bandwidth_down = ?, quota_octets = ?, quota_period = ?, encryption = ?, \
              bonding_mirrored = ?, bonding_striped = ?, handoff_threshold = ?, \
-             session_timeout = ?, idle_timeout = ?, anchor = ? WHERE id = ?",
+             session_timeout = ?, idle_timeout = ?, anchor = ?, vlan = ? WHERE id = ?",
         );
         bind(update, &class)?.bind(id.0).execute(w.connection()).await?;
         w.log(Operation::Update, OutboxRecord::Class(class.clone())).await?;
@@ -125,7 +125,8 @@ fn bind<'q>(query: Query<'q>, class: &ClassOfService) -> Result<Query<'q>> {
         .bind(terms.handoff_threshold.map(|t| t.0))
         .bind(terms.session_timeout.map(|t| t.0))
         .bind(terms.idle_timeout.map(|t| t.0))
-        .bind(terms.anchor.to_string()))
+        .bind(terms.anchor.to_string())
+        .bind(terms.vlan.map(u16::from)))
 }
 
 async fn free(w: &mut Writer<'_>, name: &Name, except: Option<ClassId>) -> Result<()> {

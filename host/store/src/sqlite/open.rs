@@ -237,6 +237,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_class_of_an_older_schema_is_in_no_vlan() {
+        const CLASS: &str = "INSERT INTO class VALUES (7, 'gold', 'local', 0, NULL, NULL, NULL, \
+             NULL, 'off', 0, 0, NULL, NULL, 300, 'home')";
+        let directory = older(4, &[CLASS]).await;
+        let store = testing::open(directory.path(), 1).await;
+        let class = store.class_named(&"gold".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!((class.id.0, class.terms.vlan), (7, None));
+        assert_eq!(class.terms.idle_timeout.map(|seconds| seconds.0), Some(300));
+    }
+
+    #[tokio::test]
     async fn an_outbox_of_an_older_schema_keeps_its_entries_and_its_numbers() {
         const CLASS: &str = "INSERT INTO outbox VALUES (41, 'class', 1, 'delete', '{\"id\":1,\
              \"name\":\"gold\",\"coverage\":\"local\"}', 5)";

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use homeward_model::{
     Account, AccountId, Bandwidth, BondingModes, ClassId, ClassOfService, Device, DeviceId,
     Gateway, GatewayId, Login, LoginId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds,
-    ServiceTerms, Ssid, UnixTime,
+    ServiceTerms, Ssid, UnixTime, Vlan,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
@@ -21,7 +21,7 @@ use crate::seal::{SealError, Sealer, Slot, decode_key, decode_verifier, into_sec
 /// The columns that [`Columns::class`] takes, of the table as `c`.
 macro_rules! class_columns {
     () => {
-        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout, c.anchor"
+        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout, c.anchor, c.vlan"
     };
 }
 /// The columns that [`Columns::account`] takes, of the table as `a`.
@@ -147,6 +147,8 @@ impl<'r> Columns<'r> {
         let session: Option<u32> = self.next()?;
         let idle: Option<u32> = self.next()?;
         let anchor = self.text()?;
+        let vlan: Option<u16> = self.next()?;
+        let vlan = vlan.map(Vlan::try_from).transpose().map_err(|e| self.corrupt(e))?;
         let terms = ServiceTerms {
             priority,
             bandwidth,
@@ -157,6 +159,7 @@ impl<'r> Columns<'r> {
             handoff_threshold: threshold.map(Rssi),
             session_timeout: session.map(Seconds),
             idle_timeout: idle.map(Seconds),
+            vlan,
         };
         Ok(ClassOfService { id, name, coverage, terms })
     }

@@ -274,6 +274,7 @@ fn read_terms(answer: &Packet<'_>) -> Result<ServiceTerms, LookupError> {
         },
         session_timeout: seconds(standard::SESSION_TIMEOUT, "Session-Timeout")?,
         idle_timeout: seconds(standard::IDLE_TIMEOUT, "Idle-Timeout")?,
+        vlan: None,
     })
 }
 

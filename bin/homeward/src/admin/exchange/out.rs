@@ -67,7 +67,7 @@ pub(super) async fn export(args: ExportArgs, cx: &mut Context<'_>) -> anyhow::Re
     sink.end(&args, cx)
 }
 
-fn of_class(class: &ClassOfService) -> [String; 12] {
+fn of_class(class: &ClassOfService) -> [String; 13] {
     let terms = &class.terms;
     [
         class.name.to_string(),
@@ -82,6 +82,7 @@ fn of_class(class: &ClassOfService) -> [String; 12] {
         cell(terms.handoff_threshold.as_ref()),
         cell(terms.session_timeout.as_ref()),
         cell(terms.idle_timeout.as_ref()),
+        cell(terms.vlan.as_ref()),
     ]
 }
 

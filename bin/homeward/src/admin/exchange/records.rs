@@ -117,6 +117,7 @@ fn read_terms(r: &mut Reader<'_>, terms: &mut ServiceTerms) {
         "handoff_threshold", Spelled::read => terms.handoff_threshold, std::convert::identity;
         "session_timeout", Spelled::read => terms.session_timeout, std::convert::identity;
         "idle_timeout", Spelled::read => terms.idle_timeout, std::convert::identity;
+        "vlan", Spelled::read => terms.vlan, std::convert::identity;
     }
 }
 

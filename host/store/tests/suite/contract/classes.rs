@@ -2,7 +2,7 @@
 
 use homeward_model::{
     Anchor, Bandwidth, BondingModes, ClassId, Coverage, Encryption, Priority, Quota, QuotaPeriod,
-    Rssi, Seconds, ServiceTerms,
+    Rssi, Seconds, ServiceTerms, Vlan,
 };
 use homeward_store::{ClassChange, Page};
 
@@ -31,6 +31,7 @@ fn full_terms() -> ServiceTerms {
         handoff_threshold: Some(Rssi(-128)),
         session_timeout: Some(Seconds(u32::MAX)),
         idle_timeout: Some(Seconds(1)),
+        vlan: Some(Vlan::try_from(4094).unwrap()),
     }
 }
 
