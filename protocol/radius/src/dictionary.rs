@@ -1,7 +1,9 @@
 //! What each attribute is: its name, the type of its value, and the care it needs.
 
+pub mod chillispot;
 pub mod homeward;
 pub mod microsoft;
+pub mod mikrotik;
 pub mod standard;
 pub mod threegpp;
 mod values;
@@ -92,12 +94,14 @@ pub fn name(kind: u8) -> &'static str {
 }
 
 /// All attributes known, by vendor, each table in the order of the types.
-pub const TABLES: [(u32, &[Entry]); 5] = [
+pub const TABLES: [(u32, &[Entry]); 7] = [
     (0, standard::TABLE),
     (homeward::VENDOR, homeward::TABLE),
     (wispr::VENDOR, wispr::TABLE),
     (microsoft::VENDOR, microsoft::TABLE),
     (threegpp::VENDOR, threegpp::TABLE),
+    (chillispot::VENDOR, chillispot::TABLE),
+    (mikrotik::VENDOR, mikrotik::TABLE),
 ];
 
 /// Declares a vendor's attributes: a constant for each type, and the table of all.

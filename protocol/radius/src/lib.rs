@@ -45,6 +45,7 @@ pub mod packet;
 pub mod retransmit;
 pub mod server;
 pub mod stream;
+pub mod terms;
 #[doc(hidden)]
 pub mod testing;
 
@@ -58,3 +59,4 @@ pub use lookup::{Decision, LookupError, LookupRequest};
 pub use packet::{Attribute, Authenticator, Code, Packet};
 pub use server::{DropReason, Policy, Port, Received, Server, ServerSettings, Ticket};
 pub use stream::Packets;
+pub use terms::Allowed;

@@ -10,20 +10,14 @@
 //! [look-up](crate::lookup). A refusal says nothing: a subscriber, or who claims to be one, may
 //! read it.
 
+use homeward_model::Mac;
 use homeward_model::service::Seconds;
-use homeward_model::{Mac, ServiceTerms, Vlan};
 
 use crate::dictionary::{microsoft, standard};
 use crate::hide::{Password, UnhideError, open_password};
-use crate::lookup::{parse_mac, write_rates, write_times};
+use crate::lookup::parse_mac;
 use crate::packet::{MAX_VALUE_LEN, Packet, integer, text};
-use crate::{Builder, Code, DecodeError, EncodeError, SharedSecret};
-
-/// Tunnel-Type "VLAN" (RFC 3580 3.31), with the tag 0 ahead.
-const TUNNEL_VLAN: u32 = 13;
-
-/// Tunnel-Medium-Type "IEEE-802" (RFC 2868 3.2), with the tag 0 ahead.
-const MEDIUM_IEEE_802: u32 = 6;
+use crate::{Allowed, Builder, Code, DecodeError, EncodeError, SharedSecret};
 
 /// Octets of a CHAP response (RFC 1994 4.1).
 const CHAP_RESPONSE: usize = 16;
@@ -184,9 +178,7 @@ pub struct Admitted<'a> {
     /// Chargeable-User-Identity, where the NAS asked for it.
     pub cui: Option<&'a [u8]>,
     /// What is granted.
-    pub terms: ServiceTerms,
-    /// The most seconds that the session may last, where that is less than the terms say.
-    pub at_most: Option<Seconds>,
+    pub allowed: Allowed,
     /// Seconds between interim accounting records (RFC 2869 5.16).
     pub interim: Seconds,
     /// RADIUS Class: what accounting is recognised by.
@@ -213,26 +205,12 @@ pub fn write_accept(packet: &mut Builder<'_>, admitted: &Admitted<'_>) -> Result
     if let Some(cui) = admitted.cui {
         packet.octets(standard::CHARGEABLE_USER_IDENTITY, cui)?;
     }
-    let session = [admitted.terms.session_timeout, admitted.at_most].into_iter().flatten().min();
-    write_times(packet, session, admitted.terms.idle_timeout, true)?;
     packet.integer(standard::ACCT_INTERIM_INTERVAL, admitted.interim.0)?;
     for part in admitted.class.chunks(MAX_VALUE_LEN) {
         packet.octets(standard::CLASS, part)?;
     }
-    write_rates(packet, admitted.terms.bandwidth)?;
-    if let Some(vlan) = admitted.terms.vlan {
-        write_vlan(packet, vlan)?;
-    }
+    admitted.allowed.write(packet)?;
     Ok(())
-}
-
-/// Writes the VLAN (RFC 3580 3.31). The tag is 0, unused. The number as text goes without that
-/// octet, which RFC 2868 3.6 allows, since no digit is a tag: some NASes would read a leading NUL
-/// as the end.
-fn write_vlan(packet: &mut Builder<'_>, vlan: Vlan) -> Result<(), EncodeError> {
-    packet.integer(standard::TUNNEL_TYPE, TUNNEL_VLAN)?;
-    packet.integer(standard::TUNNEL_MEDIUM_TYPE, MEDIUM_IEEE_802)?;
-    packet.text(standard::TUNNEL_PRIVATE_GROUP_ID, &vlan.to_string())
 }
 
 /// Writes an Access-Challenge.

@@ -19,7 +19,6 @@
 mod answer;
 
 pub use answer::{Decision, read_answer, write_grant, write_refusal};
-pub(crate) use answer::{write_rates, write_times};
 
 use homeward_model::address::SsidError;
 use homeward_model::{LookupForm, Mac, Rssi, Ssid};

@@ -3,13 +3,15 @@
 
 use homeward_model::service::Seconds;
 use homeward_model::{Bandwidth, Mac, Secret, ServiceTerms, Vlan};
-use homeward_radius::dictionary::{microsoft, standard};
+use homeward_radius::dictionary::{chillispot, microsoft, mikrotik, standard};
 use homeward_radius::hide::open_salted;
 use homeward_radius::login::{
     Admitted, Proof, is_login, write_accept, write_challenge, write_reject,
 };
 use homeward_radius::packet::Authenticator;
-use homeward_radius::{Builder, Code, EncodeError, LoginError, LoginRequest, Packet, SharedSecret};
+use homeward_radius::{
+    Allowed, Builder, Code, EncodeError, LoginError, LoginRequest, Packet, SharedSecret,
+};
 
 const AUTHENTICATOR: Authenticator = [7; 16];
 const STATION: Mac = Mac::new([2, 0, 0x5e, 0x10, 0, 2]);
@@ -180,8 +182,11 @@ fn an_accept_has_name_terms_class_and_the_halves_of_the_msk() {
             &Admitted {
                 user_name: "fred@example.net",
                 cui: Some(b"c-17"),
-                terms,
-                at_most: Some(Seconds(60)),
+                allowed: Allowed {
+                    terms,
+                    at_most: Some(Seconds(60)),
+                    quota_left: Some((5 << 32) + 7),
+                },
                 interim: Seconds(300),
                 class: b"hl:1",
                 eap: Some((&[3, 9, 0, 4], Some(&msk))),
@@ -203,6 +208,13 @@ fn an_accept_has_name_terms_class_and_the_halves_of_the_msk() {
     assert_eq!(find(standard::TUNNEL_TYPE).unwrap(), [0, 0, 0, 13]);
     assert_eq!(find(standard::TUNNEL_MEDIUM_TYPE).unwrap(), [0, 0, 0, 6]);
     assert_eq!(find(standard::TUNNEL_PRIVATE_GROUP_ID).unwrap(), b"30");
+    for (vendor, low, high) in [
+        (chillispot::VENDOR, chillispot::MAX_TOTAL_OCTETS, chillispot::MAX_TOTAL_GIGAWORDS),
+        (mikrotik::VENDOR, mikrotik::TOTAL_LIMIT, mikrotik::TOTAL_LIMIT_GIGAWORDS),
+    ] {
+        assert_eq!(packet.find_vendor(vendor, low), Some(&7u32.to_be_bytes()[..]));
+        assert_eq!(packet.find_vendor(vendor, high), Some(&5u32.to_be_bytes()[..]));
+    }
     for (kind, half) in
         [(microsoft::MPPE_RECV_KEY, &msk[..32]), (microsoft::MPPE_SEND_KEY, &msk[32..])]
     {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use homeward_eap::Denied;
 use homeward_ledger::User;
 use homeward_model::service::Seconds;
-use homeward_model::{
-    Account, AccountId, ClassOfService, Coverage, Gateway, Login, Mac, ServiceTerms, Status,
-};
+use homeward_model::{Account, AccountId, ClassOfService, Coverage, Gateway, Login, Mac, Status};
+use homeward_radius::Allowed;
 
 use crate::decision::Known;
 use crate::projection::Projection;
@@ -20,10 +19,8 @@ pub struct Admission {
     pub login: Arc<Login>,
     /// Who pays.
     pub account: AccountId,
-    /// On what terms.
-    pub terms: ServiceTerms,
-    /// How long the log-in is good for.
-    pub at_most: Option<Seconds>,
+    /// On what terms, for no longer than the log-in is good, and with how much of the quota left.
+    pub allowed: Allowed,
 }
 
 impl Admission {
@@ -72,13 +69,14 @@ pub fn admit(
     if gateway.status == Status::Suspended || !covered(p, gateway, account, class) {
         return Err(Denied::NotHere);
     }
-    if let Some(quota) = &class.terms.quota
-        && known.usage.standing(User::Login(login.id), quota, wall).spent
-    {
+    let standing = |quota| known.usage.standing(User::Login(login.id), quota, wall);
+    let standing = class.terms.quota.as_ref().map(standing);
+    if standing.is_some_and(|standing| standing.spent) {
         return Err(Denied::Quota);
     }
-    let login = Arc::clone(login);
-    Ok(Admission { login, account: account.id, terms: class.terms, at_most })
+    let quota_left = standing.map(|standing| standing.left);
+    let allowed = Allowed { terms: class.terms, at_most, quota_left };
+    Ok(Admission { login: Arc::clone(login), account: account.id, allowed })
 }
 
 /// As a look-up has it: from any of the account's homes, at a gateway of the same operator; who
@@ -124,7 +122,8 @@ mod tests {
         let home = p.gateway(HOME).unwrap();
         let used = |octets| Figures { input: octets, ..Figures::ZERO };
         usage.add(User::Login(login.id), &used(999), Day::of(NOW));
-        assert!(admit(&known(&p, &usage), home, &login, None).is_ok());
+        let admission = admit(&known(&p, &usage), home, &login, None).unwrap();
+        assert_eq!(admission.allowed.quota_left, Some(1));
         usage.add(User::Login(login.id), &used(1), Day::of(NOW));
         assert_eq!(admit(&known(&p, &usage), home, &login, None).unwrap_err(), Denied::Quota);
     }
@@ -172,8 +171,8 @@ mod tests {
         let p = testing::projection();
         for (millis, seconds) in [(1, 1), (999, 1), (61_500, 61), (i64::MAX / 2, u32::MAX)] {
             let login = Login { expires: Some(UnixTime(NOW.0 + millis)), ..testing::login() };
-            assert_eq!(ask(&p, HOME, login).unwrap().at_most, Some(Seconds(seconds)));
+            assert_eq!(ask(&p, HOME, login).unwrap().allowed.at_most, Some(Seconds(seconds)));
         }
-        assert_eq!(ask(&p, HOME, testing::login()).unwrap().at_most, None);
+        assert_eq!(ask(&p, HOME, testing::login()).unwrap().allowed.at_most, None);
     }
 }

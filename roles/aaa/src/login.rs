@@ -65,12 +65,11 @@ pub(crate) struct Accept {
 impl Accept {
     /// In RADIUS's words.
     pub(crate) fn words(&self) -> Admitted<'_> {
-        let Admission { login, terms, at_most, .. } = &self.admission;
+        let Admission { login, allowed, .. } = &self.admission;
         Admitted {
             user_name: login.name.as_str(),
             cui: self.cui.as_deref(),
-            terms: *terms,
-            at_most: *at_most,
+            allowed: *allowed,
             interim: self.interim,
             class: &self.class,
             eap: self.eap.as_ref().map(|(success, msk)| (&success[..], Some(msk.expose()))),

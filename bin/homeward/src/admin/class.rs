@@ -23,7 +23,11 @@ pub(super) enum Verb {
   homeward admin class create gold --coverage everywhere --priority 5 --bandwidth-up 10M \\
       --bandwidth-down 50M --quota 20GB/month --session-timeout 1h
   homeward admin class create out --anchor local      Internet only, no way home
-  homeward admin class create guests --vlan 30        of the NAS that lets them in by a log-in")]
+  homeward admin class create guests --vlan 30        of the NAS that lets them in by a log-in
+
+A NAS that lets in a log-in is told the rates (WISPr-Bandwidth-Max-Up and -Down), the timeouts, the
+VLAN (Tunnel-Private-Group-Id), and what is left of the quota (ChilliSpot-Max-Total-Octets and
+Mikrotik-Total-Limit, each with its Gigawords); of those it heeds what it knows.")]
     Create(Create),
     /// List classes of service
     #[command(after_long_help = "Example:

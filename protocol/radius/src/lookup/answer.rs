@@ -11,11 +11,8 @@ use super::{LookupError, read_dbm};
 use crate::dictionary::{homeward, standard, wispr};
 use crate::hide::open_tunnel_password;
 use crate::packet::{Authenticator, MAX_VALUE_LEN, Packet, integer, integer64, text};
-use crate::{Builder, Code, EncodeError, SharedSecret};
-
-/// Termination-Action "RADIUS-Request": ask anew when Session-Timeout is over (RFC 2865 5.29,
-/// RFC 3580 3.19).
-const ASK_ANEW: u32 = 1;
+use crate::terms::{write_rates, write_times};
+use crate::{Builder, Code, SharedSecret};
 
 /// The tag of the Tunnel-Password that is a passphrase, where there are two.
 const PASSPHRASE_TAG: u8 = 1;
@@ -80,38 +77,6 @@ pub fn write_grant(
     }
     if let Some(threshold) = terms.handoff_threshold {
         own(homeward::HANDOFF_THRESHOLD, &i32::from(threshold.0).to_be_bytes())?;
-    }
-    Ok(())
-}
-
-/// Writes how long a session may last and be idle; `again` has the NAS ask anew when the first is
-/// over.
-pub(crate) fn write_times(
-    packet: &mut Builder<'_>,
-    session: Option<Seconds>,
-    idle: Option<Seconds>,
-    again: bool,
-) -> Result<(), EncodeError> {
-    if let Some(Seconds(seconds)) = session {
-        packet.integer(standard::SESSION_TIMEOUT, seconds)?;
-        if again {
-            packet.integer(standard::TERMINATION_ACTION, ASK_ANEW)?;
-        }
-    }
-    if let Some(Seconds(seconds)) = idle {
-        packet.integer(standard::IDLE_TIMEOUT, seconds)?;
-    }
-    Ok(())
-}
-
-/// Writes bit rates, as WISPr has them.
-pub(crate) fn write_rates(packet: &mut Builder<'_>, rates: Bandwidth) -> Result<(), EncodeError> {
-    for (kind, rate) in
-        [(wispr::BANDWIDTH_MAX_UP, rates.up), (wispr::BANDWIDTH_MAX_DOWN, rates.down)]
-    {
-        if let Some(rate) = rate {
-            packet.vendor_integer(wispr::VENDOR, kind, rate)?;
-        }
     }
     Ok(())
 }
