@@ -32,7 +32,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const QUEUE: usize = 256;
 
 /// Where a server is: `192.0.2.1:1812`, `[2001:db8::1]:1812` or `radius.example.net:1812`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Endpoint {
     host: Host,
     port: u16,
@@ -51,6 +52,26 @@ enum Host {
      \"radius.example.net:1812\""
 )]
 pub struct EndpointError(String);
+
+impl Endpoint {
+    /// Its name, or its address as text.
+    pub fn host(&self) -> String {
+        match &self.host {
+            Host::Address(ip) => ip.to_string(),
+            Host::Name(name) => name.clone(),
+        }
+    }
+
+    /// One port above: where accounting is by custom (RFC 2866 3).
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self { port: self.port.saturating_add(1), host: self.host.clone() }
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+}
 
 impl FromStr for Endpoint {
     type Err = EndpointError;
@@ -71,6 +92,14 @@ impl FromStr for Endpoint {
             (good && !slip).then(|| Self { host: Host::Name(host.to_owned()), port })
         });
         named.ok_or_else(|| EndpointError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = EndpointError;
+
+    fn try_from(text: String) -> Result<Self, EndpointError> {
+        text.parse()
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | [`UdpServer`]: threads that take and answer datagrams in batches |
 //! | [`radsec`] | [`RadsecServer`]: the same by TLS, for peers that a certificate names |
+//! | [`radsec::client`] | [`RadsecClient`]: connections by TLS that are kept up, on Tokio |
 //! | [`client`] | [`UdpClient`]: connected sockets to named servers, on Tokio |
 //! | [`counters`] | [`Counters`]: what a server saw |
 //!
@@ -21,6 +22,7 @@ mod socket;
 pub use client::{Endpoint, EndpointError, Event, UdpClient};
 pub use counters::Counters;
 pub use error::BindError;
+pub use radsec::client::RadsecClient;
 pub use radsec::{RadsecServer, RunningRadsec};
 pub use server::{
     Asked, Datagram, Path, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,

@@ -1,4 +1,4 @@
-//! RADIUS over TLS (RFC 6614), the server's end.
+//! RADIUS over TLS (RFC 6614): the server's end here, the client's in [`client`].
 //!
 //! Both ends show certificates. Whose a certificate is says the [`Doorkeeper`], once a connection;
 //! every packet then comes with that number. Where the peer offers it, RADIUS/1.1 is spoken (RFC
@@ -20,7 +20,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use homeward_model::Clock;
+use homeward_model::{Clock, Secret};
+use homeward_radius::SharedSecret;
+use homeward_radius::auth::{EmptySecret, RADSEC_SECRET};
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -34,7 +36,9 @@ use door::Door;
 use worker::Inbox;
 
 pub use counters::RadsecCounters;
-pub use tls::{ServerTls, TlsError, Trust};
+pub use tls::{ClientTls, ServerTls, TlsError, Trust};
+
+pub mod client;
 
 mod connection;
 mod counters;
@@ -52,6 +56,20 @@ pub enum Version {
     V1_0,
     /// RADIUS/1.1 (RFC 9765).
     V1_1,
+}
+
+impl Version {
+    /// What protects its packets.
+    ///
+    /// # Errors
+    ///
+    /// None that occurs: the secret is no empty one.
+    pub fn secret(self) -> Result<SharedSecret, EmptySecret> {
+        match self {
+            Self::V1_0 => SharedSecret::new(&Secret::new(RADSEC_SECRET)),
+            Self::V1_1 => Ok(SharedSecret::transport()),
+        }
+    }
 }
 
 /// Bounds of a server, against peers that are broken or hostile.

@@ -6,66 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use homeward_model::{Clock, Instant, UnixTime};
-use homeward_transport::radsec::{Doorkeeper, Limits, ServerTls, Trust, Version};
+use homeward_transport::radsec::{Doorkeeper, Limits, ServerTls, Version};
 use homeward_transport::server::Service;
 use homeward_transport::{Datagram, Path, RadsecServer, Replies, RunningRadsec, Waker};
-use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-/// Longer than anything here takes; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+use support::{Authority, Credential, PATIENCE, StillClock, packet};
 
-#[derive(Clone, Default)]
-struct StillClock(Arc<AtomicU64>);
-
-impl Clock for StillClock {
-    fn now(&self) -> Instant {
-        Instant::from_nanos(self.0.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn unix(&self) -> UnixTime {
-        UnixTime(0)
-    }
-}
-
-/// An authority, with what it signs.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-type Credential = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn trusted(&self) -> Trust {
-        Trust { authorities: vec![self.0.der().clone()], revoked: Vec::new() }
-    }
-
-    fn sign(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> Credential {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![usage];
-        let signed = params.signed_by(&key, &self.0).unwrap();
-        (vec![signed.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-    }
-
-    fn server(&self) -> Credential {
-        self.sign("core.example.net", ExtendedKeyUsagePurpose::ServerAuth)
-    }
-
-    fn client(&self, name: &str) -> Credential {
-        self.sign(name, ExtendedKeyUsagePurpose::ClientAuth)
-    }
-}
+mod support;
 
 /// Everybody is the seventh peer, but who is called stranger.
 fn all_but_strangers(certificate: &CertificateDer<'_>, _: SocketAddr) -> Option<u64> {
@@ -142,12 +95,6 @@ impl World {
 
 fn echo(datagram: &Datagram<'_>, replies: &mut Replies) {
     replies.to(datagram).extend_from_slice(datagram.bytes);
-}
-
-fn packet(id: u8, length: u8) -> Vec<u8> {
-    let mut octets = vec![1, id, 0, length];
-    octets.resize(usize::from(length), 5);
-    octets
 }
 
 async fn ask(stream: &mut TlsStream<TcpStream>, packet: &[u8]) -> Vec<u8> {

@@ -125,7 +125,7 @@ impl Config {
         self.eap.check()?;
         self.accounting.check()?;
         self.radsec.check()?;
-        realms::config::check(&self.realms, &self.partner)?;
+        realms::config::check(&self.realms, &self.partner, &self.radsec)?;
         if self.grants < 16 {
             return Err(Invalid::new("aaa.grants", "use at least 16"));
         }

@@ -119,11 +119,11 @@ pub async fn start(
     let settings =
         ServerSettings { remember: config.duplicate_window.0, remembered: config.duplicates };
     let policy = if config.require_message_authenticator { Policy::Required } else { Policy::Auto };
-    let relay = match realms::config::ways(&config.realms, &config.partner)? {
+    let relay = match realms::config::ways(&config.realms, &config.partner, &config.radsec)? {
         Some(ways) => {
-            let settings = config.realms.settings()?;
+            let (settings, limits) = (config.realms.settings()?, config.realms.limits());
             let key = homeward_proxy::Key::new(&Secret::new(&proxy_key[..]));
-            Some(relay::start(ways, settings, key, figures.clone()).await?)
+            Some(relay::start(ways, settings, limits, key, figures.clone()))
         }
         None => None,
     };

@@ -67,7 +67,10 @@ fn accounting(accounting: &Value) -> String {
 
 /// Partners' servers, and whether they answer.
 fn partners(servers: &Value) -> String {
-    let server = |s: &Value| format!("{} {}", text(&s["server"]), text(&s["health"]));
+    let server = |s: &Value| match (s["connections"].as_u64(), s["last_error"].as_str()) {
+        (Some(0), Some(why)) => format!("{} not connected: {why}", text(&s["server"])),
+        _ => format!("{} {}", text(&s["server"]), text(&s["health"])),
+    };
     let servers: Vec<String> = list(servers).iter().map(server).collect();
     if servers.is_empty() { "none".to_owned() } else { servers.join(", ") }
 }

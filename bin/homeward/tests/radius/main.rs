@@ -18,4 +18,5 @@ mod pki;
 mod pyrad;
 mod radsec;
 mod realms;
+mod realms_by_tls;
 mod terms;

@@ -25,14 +25,14 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::core::{Core, MAC, PASSPHRASE, SECRET, SSID};
 
-/// Certificates: an authority, the core's, and one each of two clients, in PEM.
-struct Certificates {
+/// Certificates: an authority, a core's, one each of two clients, and another server's, in PEM.
+pub(crate) struct Certificates {
     ca: String,
-    files: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
 }
 
 impl Certificates {
-    fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         // OpenSSL takes who is called as its issuer for its own issuer.
@@ -41,6 +41,7 @@ impl Certificates {
         let mut files = vec![("radsec-ca.pem".to_owned(), authority.pem())];
         for (file, name, usage) in [
             ("radsec", "core.example.net", ExtendedKeyUsagePurpose::ServerAuth),
+            ("other", "other.example.net", ExtendedKeyUsagePurpose::ServerAuth),
             ("proxy", "proxy.example.net", ExtendedKeyUsagePurpose::ClientAuth),
             ("stranger", "stranger.example.net", ExtendedKeyUsagePurpose::ClientAuth),
         ] {
@@ -72,7 +73,7 @@ fn start() -> (Core, u16, Certificates) {
     (Core::start_with_files("", &section, &files), port, certificates)
 }
 
-fn free_tcp() -> u16 {
+pub(crate) fn free_tcp() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -33,7 +33,7 @@ fn visited(servers: &[(String, Option<&String>)], more: &str) -> Core {
     ))
 }
 
-fn fred() -> User {
+pub(crate) fn fred() -> User {
     let (kept, state) = (Kept::Whole, State::Good);
     User { name: "fred@example.org", password: "the partner's".into(), kept, state }
 }

@@ -1,33 +1,26 @@
 //! The loop around the proxy machine: sockets to partners, and back to the workers.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
-use homeward_daemon::{Exit, ExitContext, Shutdown, SystemClock, SystemEntropy};
+use homeward_daemon::{Shutdown, SystemClock, SystemEntropy};
 use homeward_model::Clock;
 use homeward_proxy::{
     Answer, Asker, Event, Health, Key, Proxy, Reason, Rejection, Routed, ServerId, Settings, Table,
-    Transport,
 };
 use homeward_radius::{Packet, SharedSecret};
-use homeward_transport::MAX_DATAGRAM;
+use homeward_transport::radsec::client::ClientLimits;
 use serde_json::{Value, json};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::config::Ways;
+use super::links::{Links, News};
 use crate::desk::{Desk, Done};
 use crate::figures::Figures;
 
 /// Requests that may wait for the relay; it takes them as fast as they come.
 const QUEUE: usize = 4096;
-
-/// Datagrams of partners that may wait for it.
-const ANSWERS: usize = 4096;
 
 /// What comes of a request that was handed over.
 #[derive(Debug)]
@@ -65,7 +58,17 @@ enum Order {
 pub(crate) struct Relay {
     orders: mpsc::Sender<Order>,
     table: Arc<Table>,
-    health: Arc<Mutex<BTreeMap<usize, Health>>>,
+    known: Arc<Mutex<BTreeMap<usize, Known>>>,
+}
+
+/// What is known of a server, for `status`.
+#[derive(Debug, Clone)]
+struct Known {
+    health: Health,
+    /// How many connections to it are up, where it is reached by TLS.
+    connections: Option<usize>,
+    /// Why the last one ended, or could not be made.
+    why: Option<String>,
 }
 
 impl std::fmt::Debug for Relay {
@@ -110,11 +113,17 @@ impl Relay {
 
     /// For `status`.
     pub(crate) fn status(&self) -> Value {
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let servers = self.table.servers().iter().enumerate();
         let servers = servers.map(|(at, server)| {
-            let health = health.get(&at).copied().unwrap_or(Health::Alive);
-            json!({ "server": server.name, "health": health.label() })
+            let known = known.get(&at);
+            let health = known.map_or(Health::Alive, |known| known.health);
+            let mut said = json!({ "server": server.name, "health": health.label() });
+            if let Some(connections) = known.and_then(|known| known.connections) {
+                said["connections"] = connections.into();
+                said["last_error"] = known.and_then(|known| known.why.clone()).into();
+            }
+            said
         });
         servers.collect()
     }
@@ -124,90 +133,36 @@ impl Relay {
 pub(crate) struct Running {
     proxy: Proxy<Back>,
     orders: mpsc::Receiver<Order>,
-    answers: mpsc::Receiver<(ServerId, u16, Heard)>,
-    lanes: BTreeMap<(ServerId, u16), Arc<UdpSocket>>,
-    readers: JoinSet<()>,
-    health: Arc<Mutex<BTreeMap<usize, Health>>>,
+    links: Links,
+    known: Arc<Mutex<BTreeMap<usize, Known>>>,
     figures: Figures,
     entropy: SystemEntropy,
 }
 
-/// Opens the sockets.
-///
-/// # Errors
-///
-/// If the system has none.
-pub(crate) async fn start(
+/// Opens the sockets, and begins to connect.
+pub(crate) fn start(
     ways: Ways,
     settings: Settings,
+    limits: ClientLimits,
     key: Key,
     figures: Figures,
-) -> anyhow::Result<(Relay, Running)> {
+) -> (Relay, Running) {
     let (orders_tx, orders) = mpsc::channel(QUEUE);
-    let (answers_tx, answers) = mpsc::channel(ANSWERS);
-    let (mut lanes, mut readers) = (BTreeMap::new(), JoinSet::new());
-    for (at, (server, address)) in ways.table.servers().iter().zip(&ways.addresses).enumerate() {
-        let Transport::Datagram { sockets } = server.transport else { continue };
-        for lane in 0..sockets {
-            let any: SocketAddr = match address {
-                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            };
-            let open = async {
-                let socket = UdpSocket::bind(any).await?;
-                socket.connect(address).await?;
-                std::io::Result::Ok(socket)
-            };
-            let opened = open.await.with_context(|| format!("no socket to partner {address}"));
-            let socket = Arc::new(opened.exit(Exit::Unavailable)?);
-            let place = (ServerId::at(at), lane);
-            readers.spawn(read(Arc::clone(&socket), place, answers_tx.clone()));
-            lanes.insert(place, socket);
-        }
-    }
-    let health = Arc::new(Mutex::default());
+    let mut entropy = SystemEntropy::new();
+    let links = Links::open(ways.links, limits, &mut entropy);
+    let known = Arc::new(Mutex::default());
     let table = Arc::new(ways.table.clone());
-    let relay = Relay { orders: orders_tx, table, health: Arc::clone(&health) };
+    let relay = Relay { orders: orders_tx, table, known: Arc::clone(&known) };
     let running = Running {
         proxy: Proxy::new(settings, key, ways.table),
         orders,
-        answers,
-        lanes,
-        readers,
-        health,
+        links,
+        known,
         figures,
-        entropy: SystemEntropy::new(),
+        entropy,
     };
-    Ok((relay, running))
-}
-
-/// What comes to a socket: octets, or that the host refuses them; then another server is asked at
-/// once.
-type Heard = Result<Vec<u8>, Refused>;
-
-struct Refused;
-
-/// Hands over what comes to a socket, for as long as anybody takes it.
-async fn read(
-    socket: Arc<UdpSocket>,
-    (server, lane): (ServerId, u16),
-    answers: mpsc::Sender<(ServerId, u16, Heard)>,
-) {
-    let mut room = [0; MAX_DATAGRAM];
-    loop {
-        let heard = match socket.recv(&mut room).await {
-            Ok(len) => Ok(room.get(..len).unwrap_or_default().to_vec()),
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(Refused),
-            // Another ICMP error of an earlier datagram: the machine sees that nothing comes.
-            Err(error) => {
-                tracing::debug!(%error, "a partner's host is not reached");
-                continue;
-            }
-        };
-        if answers.send((server, lane, heard)).await.is_err() {
-            return;
-        }
-    }
+    running.note_all();
+    (relay, running)
 }
 
 impl Running {
@@ -219,21 +174,51 @@ impl Running {
             tokio::select! {
                 () = shutdown.requested() => break,
                 Some(order) = self.orders.recv() => self.take(order),
-                Some((server, lane, heard)) = self.answers.recv() => {
-                    let now = SystemClock.now();
-                    match heard {
-                        Ok(octets) => self.proxy.handle_answer(now, server, lane, &octets),
-                        Err(Refused) => {
-                            self.proxy.refused(now, &mut self.entropy, server, lane);
-                        }
-                    }
-                }
+                (server, lane, news) = self.links.news() => self.hear(server, lane, news),
                 () = SystemClock.until(due) => {
                     self.proxy.handle_timeout(SystemClock.now(), &mut self.entropy);
                 }
             }
         }
-        self.readers.shutdown().await;
+    }
+
+    fn hear(&mut self, server: ServerId, lane: u16, news: News) {
+        let (now, entropy) = (SystemClock.now(), &mut self.entropy);
+        match news {
+            News::Heard(octets) => self.proxy.handle_answer(now, server, lane, &octets),
+            News::Refused => self.proxy.refused(now, entropy, server, lane),
+            News::Up(version) => {
+                let Ok(secret) = version.secret() else { return };
+                self.proxy.lane_up(now, entropy, server, lane, secret);
+                let name = self.name(server);
+                tracing::info!(server = name, lane, ?version, "connected to a partner's server");
+                self.note(server, None);
+            }
+            News::Down(why) => {
+                self.proxy.lane_down(now, entropy, server, lane);
+                let name = self.name(server);
+                tracing::info!(server = name, lane, why, "not connected to a partner's server");
+                self.note(server, Some(why));
+            }
+        }
+    }
+
+    /// Writes down for `status` what is known of a server.
+    fn note(&self, server: ServerId, why: Option<String>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.remove(&server.index()).and_then(|known| known.why);
+        let health = self.proxy.health(server).unwrap_or(Health::Alive);
+        let connections = self.links.connections(server);
+        known.insert(server.index(), Known { health, connections, why: why.or(before) });
+    }
+
+    fn note_all(&self) {
+        (0..self.proxy.table().servers().len()).for_each(|at| self.note(ServerId::at(at), None));
+    }
+
+    fn name(&self, server: ServerId) -> String {
+        let server = self.proxy.table().servers().get(server.index());
+        server.map(|server| server.name.clone()).unwrap_or_default()
     }
 
     fn take(&mut self, order: Order) {
@@ -270,16 +255,7 @@ impl Running {
 
     fn settle(&mut self) {
         while let Some(transmit) = self.proxy.poll_transmit() {
-            let (server, lane) = (transmit.server, transmit.lane);
-            let Some(socket) = self.lanes.get(&(server, lane)) else { continue };
-            match socket.try_send(&transmit.payload) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-                    self.proxy.refused(SystemClock.now(), &mut self.entropy, server, lane);
-                }
-                // A full queue is as good as a lost datagram.
-                Err(error) => tracing::debug!(%error, "a request to a partner was not sent"),
-            }
+            self.links.send(transmit.server, transmit.lane, &transmit.payload);
         }
         while let Some(event) = self.proxy.poll_event() {
             self.tell(event);
@@ -287,9 +263,6 @@ impl Running {
     }
 
     fn tell(&mut self, event: Event<Back>) {
-        let name = |proxy: &Proxy<Back>, server: ServerId| {
-            proxy.table().servers().get(server.index()).map(|server| server.name.clone())
-        };
         match event {
             Event::Answered { ticket, answer } => {
                 self.figures.relayed("answered");
@@ -305,7 +278,7 @@ impl Running {
             }
             Event::FailedOver { from, to } => {
                 self.figures.relayed("failed-over");
-                let (from, to) = (name(&self.proxy, from), name(&self.proxy, to));
+                let (from, to) = (self.name(from), self.name(to));
                 tracing::info!(
                     from,
                     to,
@@ -313,17 +286,21 @@ impl Running {
                 );
             }
             Event::Health { server, was, is } => {
-                let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-                health.insert(server.index(), is);
-                let (server, was, is) = (name(&self.proxy, server), was.label(), is.label());
+                self.note(server, None);
+                let (server, was, is) = (self.name(server), was.label(), is.label());
                 tracing::warn!(server, was, is, "a partner's server");
             }
             Event::Stalled { server, lane } => {
-                tracing::debug!(server = server.index(), lane, "a connection is silent");
+                tracing::info!(
+                    server = self.name(server),
+                    lane,
+                    "a connection is silent: it is made anew"
+                );
+                self.links.renew(server, lane);
             }
             Event::Dropped { server, reason } => {
                 self.figures.relayed("answer-dropped");
-                let server = name(&self.proxy, server);
+                let server = self.name(server);
                 tracing::debug!(server, %reason, "what a partner sent was dropped");
             }
         }

@@ -64,6 +64,25 @@ authenticate {
 impl FreeRadius {
     /// Starts it, and waits until it answers.
     pub(crate) fn start(users: &[User]) -> Self {
+        Self::start_with(users, "")
+    }
+
+    /// One that answers by TLS as well, on that port, with these files in PEM: its certificate,
+    /// its key, and who vouches for clients.
+    pub(crate) fn start_with_tls(users: &[User], port: u16, [pem, key, ca]: [&str; 3]) -> Self {
+        let listen = format!(
+            "listen {{\n type = auth+acct\n proto = tcp\n virtual_server = default\n ipaddr = 127.0.0.1\n \
+             port = {port}\n \
+             clients = tls\n tls {{\n  certificate_file = {pem}\n  private_key_file = {key}\n  \
+             ca_file = {ca}\n  require_client_cert = yes\n  tls_min_version = \"1.2\"\n  \
+             tls_max_version = \"1.3\"\n }}\n}}\n\
+             clients tls {{\n client us {{\n  ipaddr = 127.0.0.1\n  proto = tls\n  \
+             secret = radsec\n }}\n}}\n"
+        );
+        Self::start_with(users, &listen)
+    }
+
+    fn start_with(users: &[User], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().display();
         // A port that was free a moment ago.
@@ -82,7 +101,7 @@ impl FreeRadius {
              modules {{\n pap {{\n }}\n chap {{\n }}\n expr {{\n }}\n expiration {{\n }}\n \
              files {{\n  usersfile = {here}/users\n }}\n}}\ninstantiate {{\n expr\n}}\n\
              server default {{\n listen {{\n type = auth\n ipaddr = 127.0.0.1\n port = {port}\n }}\n\
-             {SECTIONS}\n}}\n"
+             {SECTIONS}\n}}\n{more}"
         );
         fs::write(folder.path().join("radiusd.conf"), config).unwrap();
         fs::write(folder.path().join("users"), flat(users)).unwrap();
