@@ -11,7 +11,7 @@ use std::time::Duration;
 use homeward_daemon::private;
 use homeward_model::{Secret, UnixTime};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use crate::authority;
@@ -93,6 +93,17 @@ impl Credential {
     /// What its certificate says.
     pub fn facts(&self) -> Presented {
         self.facts
+    }
+
+    /// The authorities that sign for the core it was enrolled with.
+    pub fn authorities(&self) -> &[CertificateDer<'static>] {
+        &self.authorities
+    }
+
+    /// What is shown to a core: the certificate, and its key.
+    pub fn to_show(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let key = PrivatePkcs8KeyDer::from(self.key.expose().to_vec());
+        (vec![self.certificate.clone()], PrivateKeyDer::Pkcs8(key))
     }
 
     /// When it is to be renewed: once two thirds of its life are over, and up to a tenth of it

@@ -28,7 +28,7 @@ pub mod token;
 pub use authority::{
     Authority, AuthorityParts, SigningRequest, SigningRequestError, random_serial,
 };
-pub use certificate::{CertificateError, Presented, Serial};
+pub use certificate::{CORE_NAME, CertificateError, Presented, Serial};
 pub use client::{Channel, Client, End, read_token};
 pub use credential::Credential;
 pub use error::{Error, Refusal};

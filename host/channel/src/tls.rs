@@ -11,9 +11,7 @@ use homeward_model::{Clock, UnixTime};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime as TlsTime,
-};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime as TlsTime};
 use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{
@@ -77,9 +75,8 @@ pub(crate) fn client(
     let mut config = match credential {
         None => builder.with_no_client_auth(),
         Some(credential) => {
-            let key = PrivatePkcs8KeyDer::from(credential.key.expose().to_vec());
-            let chain = vec![credential.certificate.clone()];
-            builder.with_client_auth_cert(chain, PrivateKeyDer::Pkcs8(key))?
+            let (chain, key) = credential.to_show();
+            builder.with_client_auth_cert(chain, key)?
         }
     };
     config.alpn_protocols = vec![ALPN.to_vec()];

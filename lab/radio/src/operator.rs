@@ -29,6 +29,8 @@ pub const ROAM_BRIDGE: &str = "br-roam";
 pub const ROAM_INDEX: u8 = 1;
 /// The port of the control channel.
 const CONTROLLER: u16 = 4719;
+/// The port of RADIUS over TLS (RFC 6614).
+const RADSEC: u16 = 2083;
 /// The secret that all gateways of the lab share with the core, each in its own record.
 const SECRET: &str = "a secret for the lab, and only for it";
 
@@ -64,6 +66,7 @@ impl Operator {
         let config = format!(
             "[store]\npath = \"{}\"\nkey_file = \"{}\"\n\
              [aaa]\nlisten = [\"{CORE}:1812\"]\nworkers = 1\n\
+             [aaa.radsec]\nlisten = [\"{CORE}:{RADSEC}\"]\n\
              [aaa.eap]\ncertificate = \"{}\"\nkey = \"{}\"\n\
              [controller]\nlisten = [\"{CORE}:{CONTROLLER}\"]\n\
              [control]\nsocket = \"{}\"\n",
@@ -285,12 +288,19 @@ impl Operator {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         let config = folder.join("gateway.toml");
         let socket = folder.join("gateway.sock");
+        // Who is enrolled asks by TLS, with what it was enrolled with.
+        let core = if extra.contains("[channel]") {
+            format!("radsec = \"{CORE}:{RADSEC}\"")
+        } else {
+            let secret = self.folder.join("secret").display().to_string();
+            format!("address = \"{CORE}:1812\"\nsecret = {{ file = \"{secret}\" }}")
+        };
         // A log of every probe is for the few; under a flood it would be the load.
         let log = if extra.contains("[log]") { "" } else { "[log]\nfilter = \"debug\"\n" };
         let text = format!(
             "name = \"{}\"\n\
              [radio]\nhostapd = \"{}\"\ninterface = \"{}\"\nrun_directory = \"{}\"\n\
-             [[core]]\naddress = \"{CORE}:1812\"\nsecret = {{ file = \"{}\" }}\n\
+             [[core]]\n{core}\n\
              [disconnect]\nlisten = \"{}:3799\"\n\
              [control]\nsocket = \"{}\"\n\
              {extra}\n{log}",
@@ -298,7 +308,6 @@ impl Operator {
             ap.global_socket().display(),
             ap.interface(),
             folder.join("run").display(),
-            self.folder.join("secret").display(),
             gateway.address(),
             socket.display(),
         );

@@ -9,6 +9,7 @@ use homeward_daemon::config::{self, ConfigError, Invalid, SecretSource};
 use homeward_daemon::log::LogConfig;
 use homeward_daemon::{Period, Rate, control};
 use homeward_model::{Name, Rssi};
+use homeward_transport::Endpoint;
 use serde::Deserialize;
 
 /// `/etc/homeward/gateway.toml`.
@@ -27,6 +28,9 @@ pub struct Config {
     /// How the household's own roaming devices are served when they are at home.
     #[serde(default)]
     pub home: Home,
+    /// The RADIUS proxy on this machine, where the core is reached by TLS.
+    #[serde(default)]
+    pub proxy: LocalProxy,
     /// The control channel to the operator's controller.
     #[serde(default)]
     pub channel: ChannelConfig,
@@ -72,14 +76,42 @@ pub struct Radio {
     pub run_directory: PathBuf,
 }
 
-/// One RADIUS server of the core.
+/// One RADIUS server of the core: reached by TLS, or by UDP.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Core {
-    /// Its address and port.
-    pub address: SocketAddr,
-    /// The secret shared with it.
-    pub secret: SecretSource,
+    /// Where it is reached by TLS (RFC 6614), with the certificate of the gateway's enrolment.
+    pub radsec: Option<Endpoint>,
+    /// Its address and port, by UDP.
+    pub address: Option<SocketAddr>,
+    /// The secret shared with it, by UDP.
+    pub secret: Option<SecretSource>,
+}
+
+impl Core {
+    /// Where it is reached by UDP, and the secret shared with it, if that is how.
+    pub fn by_udp(&self) -> Option<(SocketAddr, &SecretSource)> {
+        Some((self.address?, self.secret.as_ref()?))
+    }
+}
+
+/// The RADIUS proxy on this machine, through which a core is asked that is reached by TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocalProxy {
+    /// Where look-ups and log-ins are taken; records are one port above. Port 0: any.
+    pub listen: SocketAddr,
+    /// The secret of who asks; unset: one that hostapd is told, and nobody else.
+    pub secret: Option<SecretSource>,
+    /// The longest pause before a connection to the core is tried again.
+    pub reconnect: Period,
+}
+
+impl Default for LocalProxy {
+    fn default() -> Self {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self { listen, secret: None, reconnect: Period(Duration::from_secs(10)) }
+    }
 }
 
 /// How roamers are served. All but the bridge is as in [`homeward_vap::Settings`].
@@ -268,8 +300,24 @@ impl Config {
         if self.core.is_empty() {
             return Err(Invalid::new(
                 "core",
-                "at least one server is needed: add a [[core]] with address and secret",
+                "at least one server is needed: add a [[core]] with radsec, or address and secret",
             ));
+        }
+        let by_tls = self.core.iter().filter(|core| core.radsec.is_some()).count();
+        if self.core.iter().any(|core| core.radsec.is_some() == core.by_udp().is_some()) {
+            let why = "a server has radsec (TLS), or address and secret (UDP)";
+            return Err(Invalid::new("core", why));
+        }
+        if by_tls != 0 && by_tls != self.core.len() {
+            let why = "have all servers by TLS, or all by UDP: they stand in for each other";
+            return Err(Invalid::new("core", why));
+        }
+        if self.proxy.reconnect.0 < Duration::from_millis(100) {
+            return Err(Invalid::new("proxy.reconnect", "use at least 100ms"));
+        }
+        if by_tls != 0 && !self.proxy.listen.ip().is_loopback() {
+            let why = "is plain RADIUS: use an address of this machine's own, such as 127.0.0.1";
+            return Err(Invalid::new("proxy.listen", why));
         }
         let interfaces = [
             ("radio.interface", self.radio.interface.as_str(), 15),

@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -16,9 +17,10 @@ use homeward_model::Clock;
 use homeward_radius::{AttributeList, Client, ClientEvent, ClientSettings, Code, SharedSecret};
 use homeward_transport::{Event, UdpClient};
 
-use crate::config::{Config, Core};
+use crate::config::Config;
 
 mod reach;
+mod uplink;
 
 /// How long hostapd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,8 +60,12 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     }
     reach::examine(config, &mut found).await;
     for core in &config.core {
-        if let Some(secret) = secret(core, &mut found) {
-            server(core, secret, &mut found).await;
+        if let Some(endpoint) = &core.radsec {
+            uplink::examine(endpoint, &config.channel.directory, &mut found).await;
+        }
+        let Some((address, source)) = core.by_udp() else { continue };
+        if let Some(secret) = secret(address, source, &mut found) {
+            server(address, secret, &mut found).await;
         }
     }
     found.0
@@ -278,14 +284,13 @@ fn parent_is_writable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn secret(core: &Core, found: &mut Found) -> Option<SharedSecret> {
-    let source: &SecretSource = &core.secret;
+fn secret(core: SocketAddr, source: &SecretSource, found: &mut Found) -> Option<SharedSecret> {
     let read = source.read().map_err(anyhow::Error::from);
     let secret = match read.and_then(|secret| Ok(SharedSecret::new(&secret)?)) {
         Ok(secret) => secret,
         Err(error) => {
             found.fail(
-                format!("the secret shared with {}: {}", core.address, chain(error)),
+                format!("the secret shared with {core}: {}", chain(error)),
                 "write what `homeward admin gateway create` printed there, for the gateway's user only",
             );
             return None;
@@ -293,30 +298,27 @@ fn secret(core: &Core, found: &mut Found) -> Option<SharedSecret> {
     };
     if secret.is_short() {
         found.warn(
-            format!("the secret shared with {} is short", core.address),
+            format!("the secret shared with {core} is short"),
             "use 16 characters or more: `homeward admin gateway set NAME --new-secret` makes one",
         );
     } else {
-        found.ok(format!("the secret shared with {} can be read", core.address));
+        found.ok(format!("the secret shared with {core} can be read"));
     }
     Some(secret)
 }
 
 /// Asks the server whether it lives (Status-Server, RFC 5997): that also tells whether the secret
 /// is right and the gateway is known, for the server is silent otherwise.
-async fn server(core: &Core, secret: SharedSecret, found: &mut Found) {
+async fn server(core: SocketAddr, secret: SharedSecret, found: &mut Found) {
     let mut entropy = SystemEntropy::new();
     let mut client = Client::new(ClientSettings::default(), [secret]);
     let asked =
         client.request(SystemClock.now(), &mut entropy, Code::StatusServer, AttributeList::new());
     if let Err(error) = asked {
-        found.fail(
-            format!("the core {} cannot be asked: {error}", core.address),
-            "report this defect",
-        );
+        found.fail(format!("the core {core} cannot be asked: {error}"), "report this defect");
         return;
     }
-    let mut wire = UdpClient::new([core.address.into()]);
+    let mut wire = UdpClient::new([core.into()]);
     let mut refused = None;
     let answered = loop {
         while let Some(transmit) = client.poll_transmit() {
@@ -344,12 +346,12 @@ async fn server(core: &Core, secret: SharedSecret, found: &mut Found) {
         }
     };
     if answered {
-        found.ok(format!("the core {} answers", core.address));
+        found.ok(format!("the core {core} answers"));
     } else {
         let why =
             refused.map_or_else(|| "no answer".to_owned(), |why| format!("no answer ({why})"));
         found.fail(
-            format!("the core {}: {why}", core.address),
+            format!("the core {core}: {why}"),
             "look there: does it run and listen, has this gateway's record this machine's address, and is the secret the same?",
         );
     }
@@ -409,15 +411,11 @@ mod tests {
         let path = directory.path().join("secret");
         fs::write(&path, "a secret of a good length").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        let core = Core { address: silent.local_addr().unwrap(), secret: SecretSource::File(path) };
+        let core = silent.local_addr().unwrap();
         let mut found = Found::default();
-        let secret = secret(&core, &mut found).unwrap();
-        server(&core, secret, &mut found).await;
-        assert!(
-            text(&found.0, Severity::Fail).contains(&core.address.to_string()),
-            "{:?}",
-            found.0
-        );
+        let secret = secret(core, &SecretSource::File(path), &mut found).unwrap();
+        server(core, secret, &mut found).await;
+        assert!(text(&found.0, Severity::Fail).contains(&core.to_string()), "{:?}", found.0);
     }
 
     #[test]

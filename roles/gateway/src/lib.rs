@@ -11,6 +11,7 @@
 //! | [`tunnels`] | what the VAPs want, what the controller says, what the data plane is told |
 //! | [`plane`], `reach`, `channel` | the data plane's orders carried out; the channel kept |
 //! | `segments`, `wall`, `line`, `lan` | bridges of roamers, the firewall, the owner's line and LAN |
+//! | `uplink` | a RADIUS proxy on loopback, for hostapd and the agent, to a core that is reached by TLS |
 //! | `greeter`, `frames`, `neighbours` | routers told to stations; frames of ours; beacons heard |
 //! | [`journal`] | log lines and metrics |
 //! | [`service`], `reload` | the loop around them: sockets, status, stop; a new configuration |
@@ -36,6 +37,7 @@ pub mod service;
 #[cfg(test)]
 mod testing;
 pub mod tunnels;
+mod uplink;
 mod wall;
 
 pub use config::Config;

@@ -34,6 +34,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         core,
         roam,
         home,
+        proxy,
         channel,
         tunnel,
         owner: _,
@@ -81,6 +82,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("roam.bridge", differ(&old.roam.bridge, bridge));
     compare("home.psk_file", differ(&old.home.psk_file, psk_file));
     compare("home.bridge", differ(&old.home.bridge, home_bridge));
+    compare("proxy", differ(&old.proxy, proxy));
     compare("channel.core", differ(&old.channel.core, controllers));
     compare("channel.directory", differ(&old.channel.directory, directory));
     compare("channel.token_file", differ(&old.channel.token_file, token_file));

@@ -22,7 +22,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::{Agent, Input, Output};
-use crate::config::Config;
+use crate::config::{Config, Core};
 use crate::doctor;
 use crate::ear::{self, Counts, Probe};
 use crate::hands::{self, Hands, Order};
@@ -32,6 +32,7 @@ use crate::neighbours;
 use crate::reach::Reach;
 use crate::reload::{self, differ};
 use crate::segments::Segments;
+use crate::uplink::Uplink;
 use crate::wall::Wall;
 
 /// Probes that wait for the agent; beyond that they are dropped and counted.
@@ -88,7 +89,11 @@ pub async fn run_hearing(
 ) -> anyhow::Result<()> {
     let mut metrics = Metrics::new("gateway", env!("CARGO_PKG_VERSION"));
     let journal = Journal::new(&mut metrics);
-    let secrets = secrets(&config)?;
+    let uplink = Uplink::start(&config, shutdown.clone()).await?;
+    let cores = match &uplink {
+        Some(uplink) => vec![(uplink.lookups, SharedSecret::new(&uplink.secret)?)],
+        None => secrets(&config)?,
+    };
     let serve_home = config.home.psk_file.is_some();
     let wall = Wall::build(&config).exit(Exit::System)?;
     let line = Line::share(&config).exit(Exit::System)?;
@@ -99,14 +104,15 @@ pub async fn run_hearing(
         config.name.clone(),
         config.vap_settings(),
         serve_home,
-        secrets.iter().map(|(_, secret)| secret.clone()),
+        cores.iter().map(|(_, secret)| secret.clone()),
         tunnels,
         journal,
     );
 
     let (report_tx, mut reports) = mpsc::unbounded_channel();
     let (orders, order_rx) = mpsc::unbounded_channel();
-    let hands = Hands::new(hands_settings(&config)?, segments, report_tx).exit(Exit::Config)?;
+    let hands = Hands::new(hands_settings(&config, uplink.as_ref())?, segments, report_tx)
+        .exit(Exit::Config)?;
     let disconnect = match config.disconnect.listen {
         Some(address) => Some(
             UdpSocket::bind(address)
@@ -146,7 +152,9 @@ pub async fn run_hearing(
     }
     let hands = tokio::spawn(hands.run(order_rx, shutdown.clone()));
 
-    let wire = UdpClient::new(config.core.iter().map(|c| c.address.into()));
+    let wire = UdpClient::new(cores.iter().map(|(address, _)| (*address).into()));
+    // A core that is reached by TLS revokes by the control channel.
+    let secrets = if uplink.is_some() { Vec::new() } else { cores };
     let mut this = Gateway {
         receiver: Receiver::new(config.name.as_str(), ReceiverSettings::default()),
         started: SystemClock.now(),
@@ -161,6 +169,7 @@ pub async fn run_hearing(
         inputs: input_tx,
         orders,
         wire,
+        uplink,
         heard,
         metrics,
     };
@@ -223,6 +232,7 @@ struct Gateway {
     inputs: mpsc::UnboundedSender<Input>,
     orders: mpsc::UnboundedSender<(u64, Order)>,
     wire: UdpClient,
+    uplink: Option<Uplink>,
     receiver: Receiver,
     entropy: SystemEntropy,
     heard: Arc<Counts>,
@@ -356,14 +366,13 @@ impl Gateway {
 
     fn status(&self) -> Value {
         let now = SystemClock.now();
-        let up = self.agent.servers_up();
-        let core: Vec<_> = self
-            .config
-            .core
-            .iter()
-            .zip(up)
-            .map(|(core, up)| json!({ "address": core.address.to_string(), "up": up }))
-            .collect();
+        let by_udp = self.secrets.iter().zip(self.agent.servers_up());
+        let core = match &self.uplink {
+            Some(uplink) => uplink.status(),
+            None => by_udp
+                .map(|((address, _), up)| json!({ "address": address.to_string(), "up": up }))
+                .collect(),
+        };
         json!({
             "role": "gateway",
             "name": self.config.name,
@@ -451,35 +460,41 @@ async fn receive(
 }
 
 fn secrets(config: &Config) -> anyhow::Result<Vec<(SocketAddr, SharedSecret)>> {
-    config
-        .core
-        .iter()
-        .map(|core| {
-            let secret = SharedSecret::new(&core.secret.read()?).exit(Exit::Config)?;
+    let by_udp = config.core.iter().filter_map(Core::by_udp);
+    by_udp
+        .map(|(address, source)| {
+            let secret = SharedSecret::new(&source.read()?).exit(Exit::Config)?;
             if secret.is_short() {
-                tracing::warn!(core = %core.address, "the RADIUS secret is short: use 16 characters or more");
+                tracing::warn!(core = %address, "the RADIUS secret is short: use 16 characters or more");
             }
-            Ok((core.address, secret))
+            Ok((address, secret))
         })
         .collect()
 }
 
 /// What hostapd is told of accounting: it goes to the servers of look-ups.
-fn accounting(config: &Config) -> anyhow::Result<Option<homeward_hostapd::Accounting>> {
+fn accounting(
+    config: &Config,
+    uplink: Option<&Uplink>,
+) -> anyhow::Result<Option<homeward_hostapd::Accounting>> {
     if !config.accounting.enabled {
         return Ok(None);
     }
-    let server = |core: &crate::config::Core| -> anyhow::Result<_> {
-        Ok((config.accounting.beside(core.address), core.secret.read()?))
-    };
+    let by_udp = config.core.iter().filter_map(Core::by_udp);
+    let by_udp = by_udp.map(|(address, secret)| -> anyhow::Result<_> {
+        Ok((config.accounting.beside(address), secret.read()?))
+    });
     Ok(Some(homeward_hostapd::Accounting {
-        servers: config.core.iter().map(server).collect::<anyhow::Result<_>>()?,
+        servers: match uplink {
+            Some(uplink) => vec![(uplink.records, uplink.secret.clone())],
+            None => by_udp.collect::<anyhow::Result<_>>()?,
+        },
         nas_identifier: config.name.to_string(),
         interim: u16::try_from(config.accounting.interim.0.as_secs()).unwrap_or(u16::MAX),
     }))
 }
 
-fn hands_settings(config: &Config) -> anyhow::Result<hands::Settings> {
+fn hands_settings(config: &Config, uplink: Option<&Uplink>) -> anyhow::Result<hands::Settings> {
     let name = |name: &str| name.parse::<InterfaceName>().exit(Exit::Config);
     let settings = config.vap_settings();
     Ok(hands::Settings {
@@ -493,6 +508,6 @@ fn hands_settings(config: &Config) -> anyhow::Result<hands::Settings> {
         bridge: config.roam.bridge.as_deref().map(name).transpose()?,
         home: config.home.psk_file.clone(),
         max_devices: u16::try_from(settings.max_devices_per_vap).unwrap_or(u16::MAX),
-        accounting: accounting(config)?,
+        accounting: accounting(config, uplink)?,
     })
 }

@@ -106,8 +106,23 @@ impl Core {
 
     /// Ends it at once, as a power cut would, and starts it again.
     pub(crate) fn is_killed_and_comes_back(&mut self) {
+        self.is_killed();
+        self.comes_back();
+    }
+
+    /// Ends it at once, as a power cut would.
+    pub(crate) fn is_killed(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Starts it again, behind what it is asked through.
+    pub(crate) fn comes_back_behind(&mut self) {
+        (self.process, _, _, self.lines) = run(&self.folder.path().join("core.toml"));
+    }
+
+    /// Starts it again.
+    pub(crate) fn comes_back(&mut self) {
         let config = self.folder.path().join("core.toml");
         (self.process, self.address, self.accounting, self.lines) = run(&config);
     }

@@ -20,3 +20,4 @@ mod radsec;
 mod realms;
 mod realms_by_tls;
 mod terms;
+mod uplink;
