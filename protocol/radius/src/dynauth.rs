@@ -1,4 +1,6 @@
 //! Disconnect-Request, both sides (RFC 5176): the core tells a gateway to end a device's session.
+//! And the core's side of CoA-Request: it tells a NAS that a session is [allowed](crate::Allowed)
+//! something else.
 //!
 //! The core has a [`Sender`], the gateway a [`Receiver`]. A session that was let in by a look-up is
 //! named by the device's MAC address (User-Name and Calling-Station-Id), one that was let in by a

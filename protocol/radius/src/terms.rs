@@ -17,7 +17,7 @@ const TUNNEL_VLAN: u32 = 13;
 const MEDIUM_IEEE_802: u32 = 6;
 
 /// What a session is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Allowed {
     /// What the class of service says.
     pub terms: ServiceTerms,
@@ -28,6 +28,14 @@ pub struct Allowed {
 }
 
 impl Allowed {
+    /// Adds them to what names a session in a CoA-Request. What is `None` stays as it is.
+    ///
+    /// # Errors
+    /// Never: all fit an attribute.
+    pub fn push_to(&self, list: &mut AttributeList) -> Result<(), EncodeError> {
+        self.write(list)
+    }
+
     /// Writes rates as WISPr has them, times, the VLAN, and what is left of the quota.
     pub(crate) fn write(&self, packet: &mut impl Attributes) -> Result<(), EncodeError> {
         let terms = &self.terms;

@@ -1,4 +1,4 @@
-//! RFC 5176: Disconnect-Request, both sides.
+//! RFC 5176: Disconnect-Request, both sides, and CoA-Request as the core sends it.
 //!
 //! The vectors were computed apart from this crate, with Python's hashlib and hmac, secret
 //! "xyzzy5461".
@@ -7,15 +7,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use homeward_model::{Instant, Mac, Secret, UnixTime, address::decode_hex};
+use homeward_model::{
+    Bandwidth, Instant, Mac, Seconds, Secret, ServiceTerms, UnixTime, Vlan, address::decode_hex,
+};
 use homeward_radius::client::AnswerDrop;
-use homeward_radius::dictionary::standard;
+use homeward_radius::dictionary::{standard, wispr};
 use homeward_radius::dynauth::{
     Disconnect, DisconnectDrop, DisconnectReceived, ErrorCause, Receiver, ReceiverSettings,
     SendError, Sender, SenderEvent, SenderSettings,
 };
 use homeward_radius::testing::Counted;
-use homeward_radius::{Builder, Code, EncodeError, Packet, SharedSecret};
+use homeward_radius::{Allowed, Builder, Code, EncodeError, Packet, SharedSecret};
 
 const REQUEST: &str = "280b00548e1605d269a54b64b94de7bf0bbe6c8f50127f34a63976ea185aee862d7cb111bd\
      fd010e3032303035653130303030311f1330322d30302d35452d31302d30302d3031200767772d313737066b49d200";
@@ -126,11 +128,62 @@ fn the_core_hears_that_the_session_ended_or_why_not() {
         assert_eq!(sender.poll_event(), stranger);
         sender.handle_datagram(gateway(), &answer);
         let event = match expected {
-            None => SenderEvent::Ended { id },
+            None => SenderEvent::Done { id },
             cause => SenderEvent::Refused { id, cause },
         };
         assert_eq!(sender.poll_event(), Some(event));
         assert_eq!(sender.poll_timeout(), None);
+    }
+}
+
+/// What a NAS with that secret answers.
+fn nas_answers(request: &[u8], code: Code, cause: Option<ErrorCause>) -> Vec<u8> {
+    let (mut out, secret) = (Vec::new(), secret());
+    let request = Packet::decode(request).unwrap();
+    let (id, authenticator) = (request.identifier(), request.authenticator());
+    let mut packet = Builder::answer(&mut out, &secret, code, id, authenticator, 1);
+    if let Some(ErrorCause(number)) = cause {
+        packet.integer(standard::ERROR_CAUSE, number).unwrap();
+    }
+    packet.finish();
+    out
+}
+
+#[test]
+fn a_coa_request_says_what_is_another_and_takes_answers_to_its_kind_only() {
+    let (mut sender, mut entropy) = (Sender::new(SenderSettings::default()), Counted(2));
+    let mut list = disconnect().attributes().unwrap();
+    let terms = ServiceTerms {
+        bandwidth: Bandwidth { up: None, down: Some(5) },
+        vlan: Some(Vlan::try_from(30).unwrap()),
+        ..ServiceTerms::default()
+    };
+    Allowed { terms, at_most: Some(Seconds(60)), quota_left: None }.push_to(&mut list).unwrap();
+    for (code, cause) in
+        [(Code::CoaAck, None), (Code::CoaNak, Some(ErrorCause::UNSUPPORTED_ATTRIBUTE))]
+    {
+        let sent = sender.change(Instant::ORIGIN, &mut entropy, gateway(), &secret(), &list);
+        let id = sent.unwrap();
+        let octets = sender.poll_transmit().unwrap().1;
+        let packet = Packet::decode(&octets).unwrap();
+        assert_eq!(packet.code(), Code::CoaRequest);
+        assert_eq!(packet.find(standard::NAS_IDENTIFIER), Some(&b"gw-17"[..]));
+        assert_eq!(packet.find(standard::SESSION_TIMEOUT), Some(&60u32.to_be_bytes()[..]));
+        assert_eq!(packet.find(standard::TUNNEL_PRIVATE_GROUP_ID), Some(&b"30"[..]));
+        let rate = |kind| packet.find_vendor(wispr::VENDOR, kind);
+        assert_eq!(rate(wispr::BANDWIDTH_MAX_DOWN), Some(&5u32.to_be_bytes()[..]));
+        assert_eq!(rate(wispr::BANDWIDTH_MAX_UP), None);
+        let wrong = nas_answers(&octets, Code::DisconnectAck, None);
+        sender.handle_datagram(gateway(), &wrong);
+        let dropped = sender.poll_event().unwrap();
+        assert!(matches!(dropped, SenderEvent::Dropped { .. }), "{dropped:?}");
+        sender.handle_datagram(gateway(), &nas_answers(&octets, code, cause));
+        let expected = match cause {
+            None => SenderEvent::Done { id },
+            cause => SenderEvent::Refused { id, cause },
+        };
+        assert_eq!(sender.poll_event(), Some(expected));
+        assert!(sender.has_room_for(gateway()) && sender.poll_timeout().is_none());
     }
 }
 
@@ -163,10 +216,12 @@ fn at_most_256_requests_are_outstanding_to_one_gateway() {
     let mut sender = Sender::new(SenderSettings::default());
     let (mut entropy, secret, now) = (Counted(2), secret(), Instant::ORIGIN);
     for _ in 0..256 {
+        assert!(sender.has_room_for(gateway()));
         sender
             .disconnect(now, &mut entropy, gateway(), &secret, &disconnect().attributes().unwrap())
             .unwrap();
     }
+    assert!(sender.has_room() && !sender.has_room_for(gateway()) && sender.has_room_for(core()));
     let one_more = sender.disconnect(
         now,
         &mut entropy,

@@ -7,6 +7,7 @@ use homeward_daemon::{Invalid, Period};
 use serde::Deserialize;
 
 use crate::accounting::AccountingConfig;
+use crate::changes::Refused;
 use crate::eap::EapConfig;
 use crate::radsec::RadsecConfig;
 use crate::realms::{self, Partner, RealmsConfig};
@@ -26,8 +27,10 @@ pub struct Config {
     pub duplicates: usize,
     /// Whether requests must carry a Message-Authenticator.
     pub require_message_authenticator: bool,
-    /// The port of gateways for Disconnect-Requests (RFC 5176).
+    /// The port of gateways for Disconnect-Requests and CoA-Requests (RFC 5176).
     pub disconnect_port: u16,
+    /// What becomes of a session whose NAS does not take a CoA-Request.
+    pub change_refused: Refused,
     /// How many grants a worker remembers, to revoke them.
     pub grants: usize,
     /// For how long, counted from when each was last given.
@@ -69,6 +72,7 @@ impl Default for Config {
             duplicates: 65_536,
             require_message_authenticator: true,
             disconnect_port: 3799,
+            change_refused: Refused::default(),
             grants: 262_144,
             grant_memory: Period(Duration::from_secs(24 * 3600)),
             outbox_retention: Period(Duration::from_secs(7 * 24 * 3600)),

@@ -43,6 +43,7 @@ struct Inner {
     challenges: Counter,
     expired: Counter,
     disconnects: Family<Outcome, Counter>,
+    told: Family<Outcome, Counter>,
     changes: Counter,
     records: Family<Reason, Gauge>,
     accounting: Family<Outcome, Counter>,
@@ -82,6 +83,7 @@ impl Figures {
             challenges: Counter::default(),
             expired: Counter::default(),
             disconnects: Family::default(),
+            told: Family::default(),
             changes: Counter::default(),
             records: Family::default(),
             accounting: Family::default(),
@@ -96,6 +98,7 @@ impl Figures {
             "Disconnect-Requests, by outcome",
             inner.disconnects.clone(),
         );
+        registry.register("coa_requests", "CoA-Requests, by outcome", inner.told.clone());
         registry.register("logins", "Log-ins let in, by method", inner.logins.clone());
         registry.register(
             "login_rejections",
@@ -169,6 +172,11 @@ impl Figures {
 
     pub(crate) fn disconnect(&self, outcome: &'static str) {
         self.0.disconnects.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// What became of telling a NAS that a session is allowed something else.
+    pub(crate) fn told(&self, outcome: &'static str) {
+        self.0.told.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// What became of a record of a NAS.

@@ -35,7 +35,7 @@ enum What {
 }
 
 /// A grant that has become wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Revocation {
     /// The gateway that was told.
     pub gateway: GatewayId,
@@ -225,6 +225,25 @@ impl Grants {
         for (_, key) in ages.iter().take(self.most / 16 + 1) {
             self.out.remove(key);
         }
+    }
+
+    /// What is out to users that `concerns` picks, a slice at a time: at most `limit` from `from`
+    /// on; the second value is where the next slice begins, if there is one.
+    pub fn those(
+        &self,
+        from: Option<Key>,
+        limit: usize,
+        concerns: impl Fn(User) -> bool,
+    ) -> (Vec<(User, Revocation)>, Option<Key>) {
+        let rest =
+            self.out.range((from.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
+        let next = rest.clone().nth(limit).map(|(key, _)| *key);
+        let those = rest.take(limit).filter(|(_, out)| concerns(out.user)).map(|(key, out)| {
+            let Key { station, gateway, .. } = *key;
+            let login = out.login.as_deref().cloned();
+            (out.user, Revocation { gateway, host: out.host, station, login })
+        });
+        (those.collect(), next)
     }
 }
 

@@ -20,13 +20,15 @@
 //! | [`decision`] | the answer to a look-up: a pure function |
 //! | [`server`] | a worker: datagrams in, answers out |
 //! | [`grants`] | who was told to serve whom |
-//! | [`revoke`] | tells gateways to stop |
+//! | [`changes`] | which sessions are to be told that they are allowed something else |
+//! | [`revoke`] | tells gateways to stop, and NASes to change what a session is allowed |
 //! | [`figures`] | metrics |
 //! | [`service`] | the loop around them: sockets, status, stop |
 #![forbid(unsafe_code)]
 
 pub mod accounting;
 pub mod admission;
+pub mod changes;
 mod checker;
 pub mod class;
 pub mod config;

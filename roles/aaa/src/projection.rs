@@ -74,9 +74,14 @@ impl Projection {
         self.by_name.get(name)
     }
 
+    /// The log-in with that id.
+    pub fn login_by(&self, id: LoginId) -> Option<&Arc<Login>> {
+        self.by_name.get(self.logins.get(&id)?)
+    }
+
     /// Who pays for a log-in.
     pub fn account_of(&self, login: LoginId) -> Option<AccountId> {
-        self.by_name.get(self.logins.get(&login)?).map(|login| login.account)
+        self.login_by(login).map(|login| login.account)
     }
 
     /// Whether most passwords take long to check: then that of a name that nobody has is to, too.

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::accounting::{keeper, worker};
+use crate::changes::Retell;
 use crate::checker::Checker;
 use crate::class::Signer;
 use crate::config::Config;
@@ -189,12 +190,13 @@ pub async fn start(
     let (revoke_tx, revocations) = mpsc::unbounded_channel();
     let revoker = Revoker::new(watch.projection(), config.disconnect_port, figures.clone())
         .await
-        .context("no socket to send Disconnect-Requests from")?;
+        .context("no socket to send Disconnect-Requests and CoA-Requests from")?;
     let mut tasks = JoinSet::new();
     if let Some(radsec) = &radsec {
         tasks.spawn(radsec.clone().renew(config.radsec.clone(), shutdown.clone()));
     }
-    tasks.spawn(revoker.run(revocations, shutdown.clone()));
+    let (orders, ordered) = mpsc::unbounded_channel();
+    tasks.spawn(revoker.run(revocations, ordered, shutdown.clone()));
     if let Some(relaying) = relaying {
         tasks.spawn(relaying.run(shutdown.clone()));
     }
@@ -216,11 +218,18 @@ pub async fn start(
         shared: shared.clone(),
         ledger,
     });
+    let retell = Retell {
+        shared: shared.clone(),
+        grants: grants.clone(),
+        refused: config.change_refused,
+        orders,
+    };
     let recall = Recall { shared, grants, revocations: revoke_tx };
     tasks.spawn(recall.clone().follow(spent, shutdown.clone()));
-    tasks.spawn(watch.follow(shutdown.clone(), move |projection, _| {
+    tasks.spawn(watch.follow(shutdown.clone(), move |projection, before| {
         figures.changed(projection.counts());
         recall.all(projection);
+        retell.all(projection, before);
     }));
     let said = Arc::clone(&overview);
     let status = move || {

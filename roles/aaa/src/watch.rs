@@ -12,6 +12,7 @@ use homeward_store::{
     OutboxRecord, Page, Seq, Store,
 };
 
+use crate::changes::Before;
 use crate::projection::{Counts, Projection};
 
 /// Records read at a time while loading.
@@ -76,9 +77,14 @@ impl Watch {
         self.projection.read().unwrap_or_else(PoisonError::into_inner).counts()
     }
 
-    /// Follows the outbox until shutdown; calls `changed` after each batch has been applied. A
-    /// store that fails is asked again; what is in memory stays good meanwhile.
-    pub async fn follow(mut self, shutdown: Shutdown, mut changed: impl FnMut(&Projection, Seq)) {
+    /// Follows the outbox until shutdown; calls `changed` after each batch has been applied, with
+    /// what was said before. A store that fails is asked again; what is in memory stays good
+    /// meanwhile.
+    pub async fn follow(
+        mut self,
+        shutdown: Shutdown,
+        mut changed: impl FnMut(&Projection, &Before),
+    ) {
         let mut failing = false;
         loop {
             let outcome = tokio::select! {
@@ -86,12 +92,12 @@ impl Watch {
                 outcome = self.step() => outcome,
             };
             match outcome {
-                Ok(()) => {
+                Ok(before) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("the store answers again");
                     }
                     let projection = self.projection.read().unwrap_or_else(PoisonError::into_inner);
-                    changed(&projection, self.at);
+                    changed(&projection, &before);
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -110,38 +116,51 @@ impl Watch {
         }
     }
 
-    /// Waits for a change and applies it.
-    async fn step(&mut self) -> anyhow::Result<()> {
+    /// Waits for a change and applies it; what was said before.
+    async fn step(&mut self) -> anyhow::Result<Before> {
         self.store.changed(self.at).await?;
         let entries = match self.store.outbox_after(self.at, BATCH).await {
             Err(Error::OutboxPruned { .. }) => {
                 tracing::warn!("the outbox was pruned beyond what was read; loading anew");
                 let (projection, at) = load(&*self.store).await?;
-                *self.projection.write().unwrap_or_else(PoisonError::into_inner) = projection;
+                let mut now = self.projection.write().unwrap_or_else(PoisonError::into_inner);
+                let before = std::mem::replace(&mut *now, projection);
                 self.at = at;
-                return Ok(());
+                return Ok(Before::whole(before));
             }
             entries => entries?,
         };
-        let Some(last) = entries.last().map(|e| e.seq) else { return Ok(()) };
-        self.apply(&entries).await?;
+        let Some(last) = entries.last().map(|e| e.seq) else {
+            return Ok(Before::default());
+        };
+        let before = self.apply(&entries).await?;
         tracing::debug!(entries = entries.len(), seq = %last, "applied changes of the store");
         self.at = last;
-        Ok(())
+        Ok(before)
     }
 
     /// Reads each record that the entries touch once, as it is now, and puts it in place.
-    async fn apply(&self, entries: &[OutboxEntry]) -> anyhow::Result<()> {
+    async fn apply(&self, entries: &[OutboxEntry]) -> anyhow::Result<Before> {
         let touched: BTreeSet<Touched> = entries.iter().map(Touched::from).collect();
         let mut fresh: Vec<Fresh> = Vec::with_capacity(touched.len());
-        for record in touched {
-            fresh.push(self.read(record).await?);
+        for record in &touched {
+            fresh.push(self.read(*record).await?);
         }
+        let mut before = Before::default();
         let mut projection = self.projection.write().unwrap_or_else(PoisonError::into_inner);
+        for record in touched {
+            match record {
+                Touched::Class(id) => before.class(&projection, id),
+                Touched::Account(id) => before.account(&projection, id),
+                Touched::Login(id) => before.login(&projection, id),
+                Touched::Gateway(_) | Touched::Network(_) | Touched::Device(_) => {}
+            }
+        }
         for put in fresh {
             put(&mut projection);
         }
-        Ok(())
+        before.changed(&projection);
+        Ok(before)
     }
 
     async fn read(&self, record: Touched) -> anyhow::Result<Fresh> {

@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod accounting;
+mod coa;
 mod core;
 mod differential;
 mod dissector;

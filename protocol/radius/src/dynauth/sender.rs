@@ -1,4 +1,4 @@
-//! The core's side of Disconnect-Request.
+//! The core's side of Disconnect-Request and CoA-Request.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -43,12 +43,13 @@ pub struct DisconnectId(u64);
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderEvent {
-    /// The gateway ended the session.
-    Ended {
+    /// The gateway ended the session, or changed what it is allowed.
+    Done {
         /// Which request.
         id: DisconnectId,
     },
-    /// The gateway refused. [`ErrorCause::SESSION_CONTEXT_NOT_FOUND`] is as good as done.
+    /// The gateway refused. Of a session that was to end,
+    /// [`ErrorCause::SESSION_CONTEXT_NOT_FOUND`] is as good as done.
     Refused {
         /// Which request.
         id: DisconnectId,
@@ -73,10 +74,10 @@ pub enum SenderEvent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// As many requests are outstanding as may be, in all or to this gateway.
-    #[error("{0} Disconnect-Requests are outstanding already: try again later")]
+    #[error("{0} requests are outstanding already: try again later")]
     Full(usize),
     /// The request cannot be encoded.
-    #[error("the Disconnect-Request cannot be encoded")]
+    #[error("the request cannot be encoded")]
     Encode(#[from] EncodeError),
 }
 
@@ -87,6 +88,8 @@ pub struct Sender {
     requests: BTreeMap<DisconnectId, Outstanding>,
     /// Which of `requests` an answer is to.
     identifiers: BTreeMap<(SocketAddr, u8), DisconnectId>,
+    /// How many of `requests` are to each gateway.
+    to: BTreeMap<SocketAddr, usize>,
     timers: BTreeSet<(Instant, DisconnectId)>,
     next_id: u64,
     transmits: VecDeque<(SocketAddr, Vec<u8>)>,
@@ -95,6 +98,7 @@ pub struct Sender {
 
 #[derive(Debug)]
 struct Outstanding {
+    code: Code,
     gateway: SocketAddr,
     identifier: u8,
     authenticator: Authenticator,
@@ -110,6 +114,7 @@ impl Sender {
             settings,
             requests: BTreeMap::new(),
             identifiers: BTreeMap::new(),
+            to: BTreeMap::new(),
             timers: BTreeSet::new(),
             next_id: 0,
             transmits: VecDeque::new(),
@@ -130,6 +135,44 @@ impl Sender {
         secret: &SharedSecret,
         attributes: &AttributeList,
     ) -> Result<DisconnectId, SendError> {
+        self.send(now, entropy, Code::DisconnectRequest, gateway, secret, attributes)
+    }
+
+    /// Tells the gateway at that address to change what a session is allowed (RFC 5176 2.2): the
+    /// attributes name the session as above, and say what is to be another.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn change(
+        &mut self,
+        now: Instant,
+        entropy: &mut impl Entropy,
+        gateway: SocketAddr,
+        secret: &SharedSecret,
+        attributes: &AttributeList,
+    ) -> Result<DisconnectId, SendError> {
+        self.send(now, entropy, Code::CoaRequest, gateway, secret, attributes)
+    }
+
+    /// Whether there is room for a request to anybody.
+    pub fn has_room(&self) -> bool {
+        self.requests.len() < self.settings.outstanding
+    }
+
+    /// Whether there is room for a request to that gateway.
+    pub fn has_room_for(&self, gateway: SocketAddr) -> bool {
+        self.has_room() && self.to.get(&gateway).is_none_or(|count| *count <= usize::from(u8::MAX))
+    }
+
+    fn send(
+        &mut self,
+        now: Instant,
+        entropy: &mut impl Entropy,
+        code: Code,
+        gateway: SocketAddr,
+        secret: &SharedSecret,
+        attributes: &AttributeList,
+    ) -> Result<DisconnectId, SendError> {
         let full = SendError::Full(self.requests.len());
         if self.requests.len() >= self.settings.outstanding {
             return Err(full);
@@ -139,13 +182,13 @@ impl Sender {
         let identifier = free.find(|id| !self.identifiers.contains_key(&(gateway, *id)));
         let identifier = identifier.ok_or(full)?;
         let mut payload = Vec::with_capacity(128);
-        let code = Code::DisconnectRequest;
         let mut packet = Builder::request(&mut payload, secret, code, identifier, [0; 16]);
         attributes.write_to(&mut packet)?;
         packet.finish();
         let id = DisconnectId(self.next_id);
         self.next_id += 1;
         let request = Outstanding {
+            code,
             gateway,
             identifier,
             authenticator: Packet::decode(&payload).map_or([0; 16], |p| *p.authenticator()),
@@ -155,6 +198,7 @@ impl Sender {
         };
         self.transmits.push_back((gateway, request.payload.clone()));
         self.identifiers.insert((gateway, identifier), id);
+        *self.to.entry(gateway).or_default() += 1;
         self.timers.insert((request.schedule.due(), id));
         self.requests.insert(id, request);
         Ok(id)
@@ -209,8 +253,8 @@ impl Sender {
         let id = self.identifiers.get(&(source, answer.identifier()));
         let id = *id.ok_or(AnswerDrop::Unexpected)?;
         let request = self.requests.get(&id).ok_or(AnswerDrop::Unexpected)?;
-        if !answer.code().answers(Code::DisconnectRequest) {
-            let (answer, request) = (answer.code(), Code::DisconnectRequest);
+        if !answer.code().answers(request.code) {
+            let (answer, request) = (answer.code(), request.code);
             return Err(AnswerDrop::WrongCode { answer, request });
         }
         let signature = request.secret.verify_answer(&answer, &request.authenticator);
@@ -219,7 +263,7 @@ impl Sender {
         }
         self.forget(id);
         Ok(match answer.code() {
-            Code::DisconnectAck => SenderEvent::Ended { id },
+            Code::DisconnectAck | Code::CoaAck => SenderEvent::Done { id },
             _ => {
                 let cause = answer.find(ERROR_CAUSE).and_then(integer).map(ErrorCause);
                 SenderEvent::Refused { id, cause }
@@ -231,6 +275,12 @@ impl Sender {
         if let Some(request) = self.requests.remove(&id) {
             self.identifiers.remove(&(request.gateway, request.identifier));
             self.timers.remove(&(request.schedule.due(), id));
+            if let Some(count) = self.to.get_mut(&request.gateway) {
+                *count -= 1;
+                if *count == 0 {
+                    self.to.remove(&request.gateway);
+                }
+            }
         }
     }
 }

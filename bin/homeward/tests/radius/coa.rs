@@ -1,0 +1,245 @@
+//! Sessions that are told in mid-course what they are allowed now, at a NAS of pyrad's.
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use homeward_radius::{Code, Packet};
+use serde_json::{Value, json};
+
+use crate::core::{Core, SECRET};
+use crate::dissector::capture::Capture;
+
+const COA_REQUEST: u8 = 43;
+const DISCONNECT_REQUEST: u8 = 40;
+
+/// A NAS that is told what to do with its sessions.
+struct Das {
+    process: Child,
+    port: u16,
+    requests: Receiver<Value>,
+}
+
+impl Drop for Das {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Das {
+    /// One that takes CoA-Requests, refuses them, is silent, or knows no session.
+    fn start(how: &str) -> Self {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let script = here.join("tests/radius/pyrad");
+        let mut process = Command::new(here.join("../../target/tools/python/bin/python"))
+            .arg(script.join("das.py"))
+            .arg(script.join("das.dictionary"))
+            .args([SECRET, how])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("pyrad is missing: `make python` installs it");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines.next().expect("a port").unwrap().parse().unwrap();
+        let (said, requests) = mpsc::channel();
+        std::thread::spawn(move || {
+            let lines = lines.map_while(Result::ok);
+            let values = lines.map(|line| serde_json::from_str::<Value>(&line).unwrap());
+            values.for_each(|value| drop(said.send(value)));
+        });
+        Self { process, port, requests }
+    }
+
+    /// A core that tells it, with more of `[aaa]`.
+    fn core(&self, aaa: &str) -> Core {
+        Core::start_with(&format!("disconnect_port = {}\n{aaa}", self.port))
+    }
+
+    /// The next request; its code and attributes. What is the same in all is looked at here.
+    #[track_caller]
+    fn told(&self) -> (u8, Value) {
+        let said = self.requests.recv_timeout(Duration::from_secs(15)).expect("a request");
+        let mut attributes = said["attributes"].clone();
+        let all = attributes.as_object_mut().unwrap();
+        assert!(all.remove("Event-Timestamp").is_some(), "{said}");
+        assert!(all.remove("Message-Authenticator").is_some(), "{said}");
+        (said["code"].as_u64().unwrap().try_into().unwrap(), attributes)
+    }
+}
+
+impl Core {
+    /// Lets a log-in in at the NAS "oak", as that session of it.
+    #[track_caller]
+    fn session(&self, name: &str, password: &str, session: &str) {
+        let answer = self.pap(name, password, &format!("Acct-Session-Id = \"{session}\", "));
+        assert!(answer.contains("Received Access-Accept"), "{answer}");
+    }
+
+    fn count(&self, name: &str, outcome: &str, count: u32) {
+        let line = format!("homeward_aaa_{name}_total{{outcome=\"{outcome}\"}} {count}");
+        self.soon(&line, || self.status("metrics"));
+    }
+}
+
+/// What names the session 5F, and more.
+fn of_session(more: &Value) -> Value {
+    let mut all = json!({
+        "User-Name": ["phone@example.net"],
+        "Calling-Station-Id": ["02-00-5E-20-00-07"],
+        "NAS-Identifier": ["oak"],
+        "Acct-Session-Id": ["5F"],
+    });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    all
+}
+
+#[test]
+fn a_session_is_told_what_its_class_of_service_allows_now_and_goes_on() {
+    let das = Das::start("take");
+    let core = das.core("");
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    core.session(phone.name, &phone.password, "5F");
+    let set = ["--bandwidth-down", "10M", "--session-timeout", "1h", "--vlan", "30"];
+    core.admin(&[&["class", "set", "standard", "--quota", "5GB/day"], &set[..]].concat());
+    let allowed = json!({
+        "WISPr-Bandwidth-Max-Down": [10_000_000],
+        "Session-Timeout": [3600],
+        "Termination-Action": [1],
+        "Tunnel-Type": [13],
+        "Tunnel-Medium-Type": [6],
+        "Tunnel-Private-Group-Id": ["30"],
+        "ChilliSpot-Max-Total-Octets": [705_032_704],
+        "ChilliSpot-Max-Total-Gigawords": [1],
+        "Mikrotik-Total-Limit": [705_032_704],
+        "Mikrotik-Total-Limit-Gigawords": [1],
+    });
+    assert_eq!(das.told(), (COA_REQUEST, of_session(&allowed)));
+    core.count("coa_requests", "changed", 1);
+    // What is no limit any more is told as one that nobody reaches.
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "none", "--priority", "3"]);
+    let allowed = json!({ "WISPr-Bandwidth-Max-Down": [u32::MAX] });
+    assert_eq!(das.told(), (COA_REQUEST, of_session(&allowed)));
+    // Another class of service for the account, and then an end to it all: nothing came between.
+    core.admin(&["class", "create", "gold", "--bandwidth-up", "99M", "--session-timeout", "1h"]);
+    core.admin(&["class", "set", "gold", "--vlan", "30", "--quota", "5GB/day"]);
+    core.admin(&["account", "set", "smith", "--class", "gold"]);
+    let allowed = json!({ "WISPr-Bandwidth-Max-Up": [99_000_000] });
+    assert_eq!(das.told(), (COA_REQUEST, of_session(&allowed)));
+    core.admin(&["class", "set", "gold", "--rename", "platinum", "--anchor", "local"]);
+    core.admin(&["login", "suspend", phone.name]);
+    assert_eq!(das.told(), (DISCONNECT_REQUEST, of_session(&json!({}))));
+    core.count("disconnects", "ended", 1);
+    core.count("coa_requests", "changed", 3);
+}
+
+#[test]
+fn a_nas_that_refuses_has_the_session_ended_if_it_was_to_have_less() {
+    let das = Das::start("refuse");
+    let core = das.core("");
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    core.session(phone.name, &phone.password, "5F");
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "60M"]);
+    assert_eq!(das.told().0, COA_REQUEST);
+    core.count("coa_requests", "refused", 1);
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "5M"]);
+    assert_eq!(das.told().0, COA_REQUEST, "more of it is no reason to end it");
+    assert_eq!(das.told(), (DISCONNECT_REQUEST, of_session(&json!({}))));
+    core.count("coa_requests", "refused", 2);
+    core.count("disconnects", "ended", 1);
+}
+
+#[test]
+fn a_nas_that_does_not_answer_is_asked_a_few_times_and_then_ends_the_session() {
+    let das = Das::start("silent");
+    let core = das.core("change_refused = \"end\"\n");
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    core.session(phone.name, &phone.password, "5F");
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "60M"]);
+    let mut asked = 0;
+    let end = loop {
+        match das.told() {
+            (COA_REQUEST, _) => asked += 1,
+            end => break end,
+        }
+    };
+    assert_eq!(end, (DISCONNECT_REQUEST, of_session(&json!({}))));
+    assert!((3..20).contains(&asked), "{asked}");
+    core.count("coa_requests", "timed-out", 1);
+}
+
+#[test]
+fn a_session_that_is_gone_is_let_rest() {
+    let das = Das::start("gone");
+    let core = das.core("change_refused = \"end\"\n");
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    core.session(phone.name, &phone.password, "5F");
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "5M"]);
+    assert_eq!(das.told().0, COA_REQUEST);
+    core.count("coa_requests", "no-session", 1);
+    // The next is the next that is asked for.
+    core.admin(&["login", "suspend", phone.name]);
+    assert_eq!(das.told().0, DISCONNECT_REQUEST);
+    core.count("disconnects", "ended", 1);
+}
+
+#[test]
+fn wireshark_finds_nothing_malformed_in_a_coa_request_with_all_that_is_told() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let core = Core::start_with(&format!("disconnect_port = {port}\n"));
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let times = ["--session-timeout", "1h", "--idle-timeout", "5m", "--vlan", "4094"];
+    let rates = ["--bandwidth-up", "1M", "--bandwidth-down", "1M", "--quota", "9GB/week"];
+    core.admin(&[&["class", "set", "standard"], &times[..], &rates[..]].concat());
+    let mut room = [0; 4096];
+    let (len, core) = socket.recv_from(&mut room).expect("a CoA-Request");
+    assert_eq!(Packet::decode(&room[..len]).unwrap().code(), Code::CoaRequest);
+    // Wireshark looks for this kind at its own port.
+    let mut capture = Capture::default();
+    capture.add(core, ([127, 0, 0, 1], 3799).into(), &room[..len]);
+    let judged = capture.judge(SECRET);
+    assert_eq!((judged.complaints, judged.radius), (Vec::<String>::new(), 1));
+}
+
+#[test]
+fn all_sessions_of_a_class_of_service_are_told() {
+    let das = Das::start("take");
+    let core = das.core("");
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let asks: Vec<String> = (0..300)
+        .map(|n| {
+            format!(
+                "User-Name = \"{}\", User-Password = \"{}\", NAS-Identifier = \"oak\", \
+                 Calling-Station-Id = \"02-00-5E-30-{:02X}-{:02X}\", Acct-Session-Id = \"{n}\", \
+                 Message-Authenticator = 0x00\n",
+                phone.name,
+                phone.password,
+                n / 256,
+                n % 256
+            )
+        })
+        .collect();
+    let answers = core.radclient("auth", &asks.join("\n"), SECRET);
+    assert_eq!(answers.matches("Received Access-Accept").count(), 300);
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "60M"]);
+    // That of `pap_soon`, which has no Acct-Session-Id, and the three hundred: more than may be
+    // under way at a time.
+    let mut sessions: Vec<String> = (0..301)
+        .map(|_| das.told().1["Acct-Session-Id"][0].as_str().unwrap_or_default().to_owned())
+        .collect();
+    sessions.sort_unstable();
+    sessions.dedup();
+    assert_eq!(sessions.len(), 301);
+    core.count("coa_requests", "changed", 301);
+}
