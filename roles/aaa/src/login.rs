@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homeward_eap::{
-    Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
+    Context, Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
 use homeward_model::{Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, Verifier};
@@ -284,47 +284,71 @@ impl Logins {
         };
         let client = scene.client.gateway.id;
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
-        let (state, mut conversation) = match request.state {
-            Some(state) => match self.conversations.take(client, state) {
-                Some((state, Held { conversation, unchecked: None })) => (state, conversation),
-                // There was no room before; the message is the same.
-                Some((state, Held { conversation, unchecked: Some((hash, password)) })) => {
-                    let what = What::Eap(state, conversation);
-                    return self.defer(
-                        scene,
-                        hash,
-                        password,
-                        Pending { client, asker, tried: None, what },
-                    );
-                }
-                None if self.is_pending(state) => return Verdict::Silence("password-is-checked"),
-                None => return failure(Why::UnknownState),
-            },
-            None => {
-                if let Err(full) = self.conversations.room(client) {
-                    return Verdict::Silence(full.label());
-                }
-                let origin = Origin {
-                    station: request.station,
-                    framed_mtu: request.framed_mtu.map(u32::from),
-                    wall: scene.known.now,
-                };
-                let mut begun = Box::new(Conversation::new(&context, origin, scene.now));
-                let state: State = entropy.octets();
-                // EAP-Start (RFC 3579 2.1).
-                if response.is_empty() {
-                    let eap = begun.ask_identity(entropy);
-                    self.conversations.keep(client, state, begun);
-                    return Verdict::Challenge { eap, state };
-                }
-                (state, begun)
-            }
+        let Some(state) = request.state else {
+            return self.begin(scene, request, &context, response, entropy);
         };
+        let held = self.conversations.take(client, state);
+        // Who says who it is begins: over again if need be, for what it began is given up.
+        let begins = response.is_empty() || is_identity(response);
+        match held {
+            Some((state, Held { mut conversation, unchecked: None })) => {
+                let may_try = |name: &str| scene.may_try(name, asker.station);
+                let gateway = &scene.client.gateway;
+                let here = Here { known: scene.known, gateway, may_try: &may_try };
+                let step = conversation.handle(response, &here, scene.now, entropy);
+                if !(begins && matches!(step, Step::Ignore(_))) {
+                    return self.step(scene, step, state, conversation, asker, false);
+                }
+            }
+            // There was no room before; the message is the same.
+            Some((state, Held { conversation, unchecked: Some((hash, password)) })) if !begins => {
+                let what = What::Eap(state, conversation);
+                let pending = Pending { client, asker, tried: None, what };
+                return self.defer(scene, hash, password, pending);
+            }
+            Some(_) => {}
+            None if !self.is_pending(state) => return failure(Why::UnknownState),
+            None if !begins => return Verdict::Silence("password-is-checked"),
+            None => {}
+        }
+        tracing::debug!("a device begins anew and gives up what it began");
+        if !scene.tries.may_begin(client, scene.now) {
+            return Verdict::Silence("client-rate");
+        }
+        self.begin(scene, request, &context, response, entropy)
+    }
+
+    /// Begins a conversation.
+    fn begin(
+        &mut self,
+        scene: &Scene<'_>,
+        request: &LoginRequest<'_>,
+        context: &Arc<Context>,
+        response: &[u8],
+        entropy: &mut impl Entropy,
+    ) -> Verdict {
+        let client = scene.client.gateway.id;
+        if let Err(full) = self.conversations.room(client) {
+            return Verdict::Silence(full.label());
+        }
+        let origin = Origin {
+            station: request.station,
+            framed_mtu: request.framed_mtu.map(u32::from),
+            wall: scene.known.now,
+        };
+        let mut begun = Box::new(Conversation::new(context, origin, scene.now));
+        let state: State = entropy.octets();
+        // EAP-Start (RFC 3579 2.1).
+        if response.is_empty() {
+            let eap = begun.ask_identity(entropy);
+            self.conversations.keep(client, state, begun);
+            return Verdict::Challenge { eap, state };
+        }
+        let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let may_try = |name: &str| scene.may_try(name, asker.station);
         let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &may_try };
-        let step = conversation.handle(response, &here, scene.now, entropy);
-        let first = request.state.is_none();
-        self.step(scene, step, state, conversation, asker, first)
+        let step = begun.handle(response, &here, scene.now, entropy);
+        self.step(scene, step, state, begun, asker, true)
     }
 
     fn step(
@@ -514,6 +538,12 @@ impl Logins {
 
 fn find<'p>(projection: &'p Projection, name: &str) -> Option<&'p Arc<Login>> {
     projection.login(&name.parse::<Nai>().ok()?)
+}
+
+/// Whether it is an EAP-Response that says who somebody is.
+fn is_identity(response: &[u8]) -> bool {
+    let packet = packet::Packet::decode(response);
+    packet.is_ok_and(|p| p.code == packet::Code::Response && p.kind == packet::kind::IDENTITY)
 }
 
 /// What the password of a name that nobody has is held against.

@@ -3,7 +3,11 @@
 use std::fs;
 use std::process::Command;
 
+use homeward_radius::dictionary::standard;
+use homeward_radius::{Code, Packet};
+
 use crate::core::{Core, SECRET};
+use crate::nas::Nas;
 
 const STATION: &str = "02-00-5E-20-00-07";
 
@@ -285,4 +289,47 @@ fn a_new_certificate_is_taken_by_sighup_and_a_bad_one_changes_nothing() {
     core.eapol_fails(&network);
     core.reloads("EAP's certificates are reloaded");
     core.eapol_succeeds(&network, &[]);
+}
+
+#[test]
+fn a_device_that_says_again_who_it_is_begins_anew_whatever_it_had_begun() {
+    let core = Core::start();
+    let mut nas = Nas::new(&core);
+    let mut ask = |eap: &[u8], state: Option<&[u8]>| {
+        let answer = nas.ask(Code::AccessRequest, |packet| {
+            packet.text(standard::USER_NAME, "phone@example.net").unwrap();
+            packet.encoded(standard::EAP_MESSAGE, eap).unwrap();
+            if let Some(state) = state {
+                packet.octets(standard::STATE, state).unwrap();
+            }
+        });
+        let answer = Packet::decode(&answer).unwrap();
+        let find = |kind| answer.find(kind).map(<[u8]>::to_vec);
+        (answer.code(), find(standard::EAP_MESSAGE).unwrap(), find(standard::STATE))
+    };
+    // As attributes: type and length ahead. Identity, with one EAP identifier and another.
+    let identity = |id: u8| [&[79, 24, 2, id, 0, 22, 1][..], b"phone@example.net"].concat();
+    let (code, first, state) = ask(&identity(1), None);
+    assert_eq!((code, first[4] != 1), (Code::AccessChallenge, true), "a method is proposed");
+    // The same again: so is the answer.
+    let (_, again, same) = ask(&identity(1), state.as_deref());
+    assert_eq!((&again, &same), (&first, &state));
+    // Another, in the middle of it, and one with the identifier that a response is due with.
+    let mut state = state;
+    for id in [first[1].wrapping_add(7), first[1]] {
+        let (code, proposed, anew) = ask(&identity(id), state.as_deref());
+        assert_eq!((code, proposed[4]), (Code::AccessChallenge, first[4]));
+        assert_ne!(anew, state);
+        // What it had begun is no more.
+        assert_eq!(ask(&[79, 8, 2, first[1], 0, 6, 3, 0], state.as_deref()).0, Code::AccessReject);
+        state = anew;
+    }
+    // EAP-Start is answered by the question who it is.
+    let (code, question, anew) = ask(&[79, 2], state.as_deref());
+    assert_eq!((code, question[4], anew != state), (Code::AccessChallenge, 1, true));
+    let (code, proposed, _) = ask(&identity(question[1]), anew.as_deref());
+    assert_eq!((code, proposed[4]), (Code::AccessChallenge, first[4]));
+    // What begins nothing and is not due is still not answered: the NAS or the device repeats.
+    let dropped = core.status("metrics");
+    assert!(!dropped.contains("reason=\"eap-ignored\""), "{dropped}");
 }
