@@ -3,6 +3,7 @@
 //! `pace [seconds] [submitters] [outstanding each] [sessions] [directory]`
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,8 +92,9 @@ fn submit(
                 user: User::Device(DeviceId(device)),
                 class: ClassId(1),
             };
-            waiting
-                .push_back((now, ledger.submit(Entry { record, received, owner: Some(owner) })?));
+            let host = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let entry = Entry { record, received, owner: Some(owner), host };
+            waiting.push_back((now, ledger.submit(entry)?));
         }
         if waiting.len() as u64 >= outstanding || now >= until {
             let Some((sent, pending)) = waiting.pop_front() else { break };

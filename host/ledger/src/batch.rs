@@ -293,7 +293,7 @@ impl<'a> Batch<'a> {
     }
 
     async fn record(&mut self, key: Key, entry: &Entry) -> Result<Receipt, sqlx::Error> {
-        let Entry { record, received, owner } = entry;
+        let Entry { record, received, owner, host } = entry;
         let received = *received;
         let place = |id: &i64| {
             self.touched.get(id).map(|t| t.row.session.place(record, received, self.settings))
@@ -330,6 +330,7 @@ impl<'a> Batch<'a> {
             }
             (None, None) => Figures::ZERO,
         };
+        row.host = host.or(row.host);
         let owner = row.owner;
         let stored = touched.stored.as_ref().map(|row| row.newest);
         let settled = applied.delta == Figures::ZERO && applied.closing.is_none();
@@ -356,7 +357,7 @@ impl<'a> Batch<'a> {
         let (session, applied) = Session::begin(record, received, self.settings);
         let id = next(&mut self.known.sequences.session);
         let (nas, name) = key.clone();
-        let row = Row { id, nas, name, owner: None, session, newest: 0 };
+        let row = Row { id, nas, name, owner: None, session, newest: 0, host: None };
         self.touched.insert(id, Touched { row, stored: None });
         self.keys.entry(key).or_default().push(id);
         self.tally.began += 1;

@@ -1,6 +1,7 @@
 //! What is put into the ledger, and what comes back.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use homeward_accounting::{Applied, Figures, Record};
 use homeward_model::{AccountId, ClassId, DeviceId, LoginId, UnixTime};
@@ -61,6 +62,9 @@ pub struct Entry {
     /// Whose session it is, if that is known. The first that is given for a session stands; a
     /// session without one is kept and counts for nobody until one is given, and then whole.
     pub owner: Option<Owner>,
+    /// The host that it came from, if that is known: the last that is given is where the
+    /// session's NAS is.
+    pub host: Option<IpAddr>,
 }
 
 /// Key of a session in the ledger; never given twice.

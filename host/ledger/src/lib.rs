@@ -52,5 +52,7 @@ pub use entry::{Counted, Entry, Owner, Receipt, SessionId, User};
 pub use error::{Error, OpenError, Result, SubmitError, WriteError};
 pub use export::{ClosingRow, Cursor, Format, Totals};
 pub use ledger::{Ledger, Options, Pending, Retention};
-pub use reader::{DayUsage, LedgerReader, OpenFilter, RecordView, SessionView, Subject};
+pub use reader::{
+    DayUsage, LedgerReader, OpenFilter, RecordView, Running, RunningPlace, SessionView, Subject,
+};
 pub use settings::Settings;

@@ -29,6 +29,7 @@ async fn no_statement_goes_through_a_table_of_sessions_records_or_usage() {
         reader::OF_USER,
         reader::OF_ACCOUNT,
         reader::SILENT,
+        reader::RUNNING,
         reader::SINCE,
         reader::ENDED,
         reader::CHAIN,

@@ -1,11 +1,12 @@
 //! What is read from a ledger, by its writer's process or another.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use homeward_accounting::{Day, Figures, Nas, Period, Record, Session};
-use homeward_model::{AccountId, Name, UnixTime};
+use homeward_accounting::{Day, Figures, Identity, Nas, Period, Record, Session};
+use homeward_model::{AccountId, Mac, Name, UnixTime};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 use tokio_stream::StreamExt as _;
@@ -51,6 +52,11 @@ pub(crate) const ENDED: &str = "SELECT id FROM session s WHERE s.class IS ? AND 
 pub(crate) const SILENT: &str = "SELECT nas, id, heard FROM session WHERE phase <> 'closed' \
      AND (nas, id) > (?, ?) ORDER BY nas, id LIMIT ?";
 
+/// Open sessions whose owner is known, as [`Running`] has them.
+pub(crate) const RUNNING: &str = "SELECT s.nas, s.id, n.client, n.identifier, s.name, s.user_kind, \
+     s.user, s.heard, s.host, s.station, s.user_name FROM session s CROSS JOIN nas n ON n.id = s.nas \
+     WHERE s.phase <> 'closed' AND (s.nas, s.id) > (?, ?) ORDER BY s.nas, s.id LIMIT ?";
+
 /// Whose usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -87,6 +93,29 @@ pub struct SessionView {
     /// The session.
     pub session: Session,
 }
+
+/// An open session, as far as it takes to have its NAS end it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// Who reports it.
+    pub nas: Nas,
+    /// Its Acct-Session-Id.
+    pub session_id: String,
+    /// Who uses it.
+    pub user: User,
+    /// When it was last heard of.
+    pub heard: UnixTime,
+    /// Where from, if that was written down.
+    pub host: Option<IpAddr>,
+    /// The device.
+    pub station: Option<Mac>,
+    /// User-Name.
+    pub user_name: Option<Identity>,
+}
+
+/// Where a slice of [`LedgerReader::running`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningPlace(i64, i64);
 
 /// Which open sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -218,6 +247,25 @@ impl LedgerReader {
         }
         query.push(" ORDER BY s.id LIMIT ").push_bind(limit);
         self.rows(query.build().fetch_all(&self.pool).await, session_view)
+    }
+
+    /// The sessions that go on and whose owner is known, a slice at a time: of at most `limit`
+    /// that are open, and where the next slice begins, if there is one.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn running(
+        &self,
+        after: Option<RunningPlace>,
+        limit: u32,
+    ) -> Result<(Vec<Running>, Option<RunningPlace>)> {
+        let RunningPlace(nas, id) = after.unwrap_or(RunningPlace(i64::MIN, i64::MIN));
+        let query = sqlx::query(RUNNING).bind(nas).bind(id).bind(limit);
+        let rows = query.fetch_all(&self.pool).await;
+        let sessions = self.rows(rows, running)?;
+        let full = sessions.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+        let next = sessions.last().filter(|_| full).map(|(place, _)| *place);
+        Ok((sessions.into_iter().filter_map(|(_, running)| running).collect(), next))
     }
 
     /// A session, open or not.
@@ -357,6 +405,27 @@ fn day_usage(row: &SqliteRow) -> std::result::Result<DayUsage, sqlx::Error> {
         day: Day(columns.next()?),
         figures: columns.figures()?,
     })
+}
+
+/// Reads the columns of [`RUNNING`]; `None` for a session of nobody's.
+fn running(row: &SqliteRow) -> Result<(RunningPlace, Option<Running>), Unreadable> {
+    let mut columns = Columns::from(row, 0);
+    let place = RunningPlace(columns.next()?, columns.next()?);
+    let (client, identifier, session_id): (&str, _, _) =
+        (columns.next()?, columns.next()?, columns.next()?);
+    let (kind, number): (Option<&str>, Option<i64>) = (columns.next()?, columns.next()?);
+    let user = kind.zip(number).and_then(|(kind, number)| User::from_parts(kind, number));
+    let Some(user) = user else { return Ok((place, None)) };
+    let running = Running {
+        nas: nas(client, identifier)?,
+        session_id,
+        user,
+        heard: UnixTime(columns.next()?),
+        host: columns.host()?,
+        station: columns.mac()?,
+        user_name: columns.identity()?,
+    };
+    Ok((place, Some(running)))
 }
 
 /// Reads [`session_columns`], the client and the identifier.

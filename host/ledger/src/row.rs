@@ -1,6 +1,6 @@
 //! Sessions as rows.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use homeward_accounting::{Cause, End, Facts, Figures, Identity, Phase, Private, Session};
@@ -19,13 +19,13 @@ macro_rules! session_columns {
          s.told_output, s.told_input_packets, s.told_output_packets, s.told_seconds, s.ended, \
          s.cause, s.code, s.started, s.gigawords, s.closings, s.backwards, s.newest, s.station, \
          s.bssid, s.user_name, s.chargeable_user, s.radius_class, s.multi_session, s.address, \
-         s.address6, s.prefix6"
+         s.address6, s.prefix6, s.host"
     };
 }
 pub(crate) use session_columns;
 
 /// How many they are.
-const COLUMNS: usize = 38;
+const COLUMNS: usize = 39;
 
 /// The sessions of a NAS and Acct-Session-Id, of those that share both the newest two.
 pub(crate) static LOAD: LazyLock<Bulk> = LazyLock::new(|| {
@@ -74,6 +74,8 @@ pub(crate) struct Row {
     pub(crate) session: Session,
     /// The last of its records.
     pub(crate) newest: i64,
+    /// Where they come from.
+    pub(crate) host: Option<IpAddr>,
 }
 
 impl Row {
@@ -112,7 +114,8 @@ impl Row {
                 _ => None,
             },
         };
-        Ok(Self { id, nas, name, owner, session: Session { facts, ..session }, newest })
+        let host = columns.host()?;
+        Ok(Self { id, nas, name, owner, session: Session { facts, ..session }, newest, host })
     }
 
     /// The values of [`PUT`].
@@ -144,6 +147,7 @@ impl Row {
         into.push(facts.address.map(|p| p.0.octets().to_vec()).into());
         into.push(facts.address6.map(|p| p.0.0.octets().to_vec()).into());
         into.push(facts.address6.map(|p| i64::from(p.0.1)).into());
+        into.push(self.host.map(octets_of).into());
     }
 
     /// The values of [`PROGRESS`].
@@ -175,6 +179,13 @@ pub(crate) fn push_end(into: &mut Vec<Value>, end: Option<End>) {
     into.push(end.map(|e| e.at.0).into());
     into.push(end.map(|e| e.cause.as_str()).into());
     into.push(end.and_then(|e| code(e.cause)).into());
+}
+
+fn octets_of(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
 }
 
 fn code(cause: Cause) -> Option<i64> {
@@ -261,6 +272,13 @@ impl<'r> Columns<'r> {
 
     fn octets<const N: usize>(&mut self) -> Result<Option<[u8; N]>, sqlx::Error> {
         Ok(self.next::<Option<&[u8]>>()?.and_then(|o| o.try_into().ok()))
+    }
+
+    /// An address of either kind; `None` also where it is neither.
+    pub(crate) fn host(&mut self) -> Result<Option<IpAddr>, sqlx::Error> {
+        let octets = self.next::<Option<&[u8]>>()?.unwrap_or_default();
+        let v4 = || <[u8; 4]>::try_from(octets).ok().map(IpAddr::from);
+        Ok(v4().or_else(|| <[u8; 16]>::try_from(octets).ok().map(IpAddr::from)))
     }
 
     pub(crate) fn mac(&mut self) -> Result<Option<Mac>, sqlx::Error> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`config`] | `[aaa.accounting]` |
 //! | [`worker`] | records in, receipts out |
+//! | `recover` | sessions from before the start |
 //! | [`keeper`] | opens the ledger; closes what fell silent, forgets what was kept for long enough |
 //!
 //! A record that the ledger does not take (too many wait, the disk is full) is not answered: the
@@ -11,6 +12,7 @@
 
 pub mod config;
 pub mod keeper;
+pub(crate) mod recover;
 pub mod worker;
 
 pub use config::AccountingConfig;

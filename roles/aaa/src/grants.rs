@@ -3,12 +3,10 @@
 //! A grant is remembered without its key: only a fingerprint under a process-private hash key,
 //! enough to see that the key is another one now.
 
-use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hash};
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
-use std::ops::Bound;
-use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_ledger::User;
@@ -17,19 +15,20 @@ use homeward_model::{GatewayId, Instant, Login, LoginId, Mac, Nai, Ssid, Verifie
 use crate::admission::admit;
 use crate::decision::{Granted, Known, decide};
 
-/// What was granted, for whom and where. Ordered by device, so that what one has is together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+/// What was granted, for whom and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
     /// The device; `None` where a NAS did not say which one it lets in.
     station: Option<Mac>,
     gateway: GatewayId,
     what: What,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum What {
-    /// To let in a log-in.
-    Login(LoginId),
+    /// To let in a log-in: to the session of that hash, where the NAS did not say which device it
+    /// is, for then there may be several.
+    Login(LoginId, u64),
     /// To serve a home network.
     Network(Ssid),
 }
@@ -59,22 +58,51 @@ pub struct LoginSession {
 }
 
 /// A log-in that was let in.
-#[derive(Debug, Clone)]
-pub struct LetIn {
+#[derive(Debug, Clone, Copy)]
+pub struct LetIn<'a> {
     /// The log-in.
-    pub login: Arc<Login>,
+    pub login: &'a Login,
     /// The device, where the NAS says which one it is.
     pub station: Option<Mac>,
     /// What the NAS calls itself.
-    pub nas_identifier: Option<String>,
+    pub nas_identifier: Option<&'a str>,
     /// What it calls the session.
-    pub session_id: Option<String>,
+    pub session_id: Option<&'a str>,
+}
+
+impl LetIn<'_> {
+    /// How the NAS knows it; often as it did `before`, whose texts are kept then.
+    fn session(&self, before: Option<Box<LoginSession>>) -> Box<LoginSession> {
+        let mut session = before.unwrap_or_else(|| {
+            let name = self.login.name.clone();
+            Box::new(LoginSession { name, nas_identifier: None, session_id: None })
+        });
+        if session.name != self.login.name {
+            session.name = self.login.name.clone();
+        }
+        for (text, now) in [
+            (&mut session.nas_identifier, self.nas_identifier),
+            (&mut session.session_id, self.session_id),
+        ] {
+            if text.as_deref() != now {
+                *text = now.map(str::to_owned);
+            }
+        }
+        session
+    }
 }
 
 /// The grants given by one worker, bounded in number and age.
 #[derive(Debug)]
 pub struct Grants {
-    out: BTreeMap<Key, Out>,
+    /// What is out; places that are free have none.
+    places: Vec<Option<Out>>,
+    free: Vec<usize>,
+    /// Where each grant is, by the hash of its key. Of two that share one, the older is only
+    /// found in its turn.
+    by_key: HashMap<u64, usize, Hashed>,
+    /// Where the grant is that a device had last at a gateway, by the hash of both.
+    latest: HashMap<u64, usize, Hashed>,
     most: usize,
     keep: Duration,
     hash: RandomState,
@@ -82,6 +110,7 @@ pub struct Grants {
 
 #[derive(Debug)]
 struct Out {
+    key: Key,
     host: IpAddr,
     user: User,
     fingerprint: u64,
@@ -89,20 +118,50 @@ struct Out {
     login: Option<Box<LoginSession>>,
 }
 
+/// For keys that are hashes already, under a key of this process's.
+type Hashed = BuildHasherDefault<AsIs>;
+
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*octet);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 impl Grants {
     /// Remembers at most `most` grants, each for at most `keep` after it was last given.
     pub fn new(most: usize, keep: Duration) -> Self {
-        Self { out: BTreeMap::new(), most: most.max(16), keep, hash: RandomState::new() }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::default(),
+            latest: HashMap::default(),
+            most: most.max(16),
+            keep,
+            hash: RandomState::new(),
+        }
     }
 
     /// How many grants are out.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.places.len() - self.free.len()
     }
 
     /// Whether none is out.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
     }
 
     /// Remembers that `gateway`, asking from `host`, was granted that for `mac`.
@@ -117,18 +176,27 @@ impl Grants {
         let key = Key { station: Some(mac), gateway, what: What::Network(granted.grant.ssid) };
         let fingerprint = fingerprint(&self.hash, granted);
         let user = User::Device(granted.device);
-        self.put(key, Out { host, user, fingerprint, at: now, login: None });
+        self.put(Out { key, host, user, fingerprint, at: now, login: None });
     }
 
     /// Remembers that `gateway`, asking from `host`, has let in a log-in.
-    pub fn record_login(&mut self, gateway: GatewayId, host: IpAddr, let_in: LetIn, now: Instant) {
+    pub fn record_login(
+        &mut self,
+        gateway: GatewayId,
+        host: IpAddr,
+        let_in: LetIn<'_>,
+        now: Instant,
+    ) {
         let LetIn { login, station, nas_identifier, session_id } = let_in;
-        let key = Key { station, gateway, what: What::Login(login.id) };
-        let fingerprint = login_fingerprint(&self.hash, &login);
+        let session = || self.hash.hash_one((nas_identifier, session_id));
+        let what = What::Login(login.id, if station.is_some() { 0 } else { session() });
+        let key = Key { station, gateway, what };
+        let fingerprint = login_fingerprint(&self.hash, login);
         let user = User::Login(login.id);
-        let session = LoginSession { name: login.name.clone(), nas_identifier, session_id };
-        let login = Some(Box::new(session));
-        self.put(key, Out { host, user, fingerprint, at: now, login });
+        let at = self.put(Out { key, host, user, fingerprint, at: now, login: None });
+        if let Some(Some(out)) = self.places.get_mut(at) {
+            out.login = Some(let_in.session(out.login.take()));
+        }
     }
 
     /// Who was last let in as that device by that gateway, not too long ago: for a NAS that does
@@ -139,91 +207,133 @@ impl Grants {
         gateway: GatewayId,
         now: Instant,
     ) -> Option<(Instant, User)> {
-        let station = Some(station);
-        let first = Key { station, gateway, what: What::Login(LoginId(i64::MIN)) };
-        let of_both = self.out.range(first..);
-        let of_both = of_both.take_while(|(k, _)| (k.station, k.gateway) == (station, gateway));
-        let of_both = of_both.filter(|(_, out)| now.since(out.at) < self.keep);
-        of_both.map(|(_, out)| (out.at, out.user)).max()
+        let latest = *self.latest.get(&self.hash.hash_one((station, gateway)))?;
+        let out = self.places.get(latest)?.as_ref()?;
+        let same = (out.key.station, out.key.gateway) == (Some(station), gateway);
+        (same && now.since(out.at) < self.keep).then_some((out.at, out.user))
     }
 
     /// Decides each grant again by what is known now; takes out and returns those that would not
-    /// be given, or not with the same key and security. A slice at a time: at most `limit` after
-    /// `after`; the second value is where the next slice begins, if there is one.
+    /// be given, or not with the same key and security. A slice at a time: at most `limit` from
+    /// `from` on; the second value is where the next slice begins, if there is one.
     pub fn revoked(
         &mut self,
         known: &Known<'_>,
-        after: Option<Key>,
+        from: usize,
         limit: usize,
-    ) -> (Vec<Revocation>, Option<Key>) {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut last = None;
-        let slice = self.out.range((from, Bound::Unbounded)).take(limit);
-        let slice = slice.inspect(|(key, _)| last = Some(**key));
-        let wrong: Vec<Key> =
-            slice.filter(|(key, out)| !self.still(known, key, out)).map(|(key, _)| *key).collect();
-        let next = last.filter(|last| {
-            self.out.range((Bound::Excluded(*last), Bound::Unbounded)).next().is_some()
-        });
-        (self.take(wrong), next)
+    ) -> (Vec<Revocation>, Option<usize>) {
+        let slice = self.places.iter().enumerate().skip(from).take(limit);
+        let wrong = slice.filter(|(_, out)| out.as_ref().is_some_and(|o| !self.still(known, o)));
+        let wrong: Vec<usize> = wrong.map(|(at, _)| at).collect();
+        let next = from.saturating_add(limit);
+        (self.take(wrong), (next < self.places.len()).then_some(next))
     }
 
     /// The same for the grants of one user.
     pub fn revoked_of(&mut self, known: &Known<'_>, user: User) -> Vec<Revocation> {
-        let of_user = self.out.iter().filter(|(_, out)| out.user == user);
-        let wrong: Vec<Key> =
-            of_user.filter(|(key, out)| !self.still(known, key, out)).map(|(k, _)| *k).collect();
+        let of_user = self.places.iter().enumerate();
+        let wrong = of_user.filter(|(_, out)| {
+            out.as_ref().is_some_and(|out| out.user == user && !self.still(known, out))
+        });
+        let wrong = wrong.map(|(at, _)| at).collect();
         self.take(wrong)
     }
 
-    fn take(&mut self, keys: Vec<Key>) -> Vec<Revocation> {
-        let out = keys.into_iter().filter_map(|key| Some((key, self.out.remove(&key)?)));
-        let revocations = out.map(|(key, out)| Revocation {
-            gateway: key.gateway,
+    fn take(&mut self, places: Vec<usize>) -> Vec<Revocation> {
+        let out = places.into_iter().filter_map(|at| self.remove(at));
+        let revocations = out.map(|out| Revocation {
+            gateway: out.key.gateway,
             host: out.host,
-            station: key.station,
+            station: out.key.station,
             login: out.login.map(|login| *login),
         });
         revocations.collect()
     }
 
+    fn remove(&mut self, at: usize) -> Option<Out> {
+        let out = self.places.get_mut(at)?.take()?;
+        self.free.push(at);
+        let hash = self.hash.hash_one(out.key);
+        if self.by_key.get(&hash) == Some(&at) {
+            self.by_key.remove(&hash);
+        }
+        if let Some(station) = out.key.station {
+            let hash = self.hash.hash_one((station, out.key.gateway));
+            if self.latest.get(&hash) == Some(&at) {
+                self.latest.remove(&hash);
+            }
+        }
+        Some(out)
+    }
+
     /// Whether a grant would be given again.
-    fn still(&self, known: &Known<'_>, key: &Key, out: &Out) -> bool {
-        let Some(gateway) = known.records.gateway(key.gateway) else { return false };
-        match (key.what, &out.login) {
-            (What::Network(ssid), _) => key
-                .station
+    fn still(&self, known: &Known<'_>, out: &Out) -> bool {
+        let Key { station, gateway, what } = out.key;
+        let Some(gateway) = known.records.gateway(gateway) else { return false };
+        match (what, &out.login) {
+            (What::Network(ssid), _) => station
                 .and_then(|mac| decide(known, gateway, mac, &ssid).ok())
                 .is_some_and(|granted| fingerprint(&self.hash, &granted) == out.fingerprint),
-            (What::Login(id), Some(session)) => {
+            (What::Login(id, _), Some(session)) => {
                 let login = known.records.login(&session.name).filter(|login| login.id == id);
                 login.is_some_and(|login| {
-                    admit(known, gateway, login, key.station).is_ok()
+                    admit(known, gateway, login, station).is_ok()
                         && login_fingerprint(&self.hash, login) == out.fingerprint
                 })
             }
-            (What::Login(_), None) => false,
+            (What::Login(..), None) => false,
         }
     }
 
-    fn put(&mut self, key: Key, out: Out) {
-        if self.out.len() >= self.most && !self.out.contains_key(&key) {
-            self.make_room(out.at);
+    /// Remembers a grant, with the session that it may have had before; where.
+    fn put(&mut self, mut out: Out) -> usize {
+        let Key { station, gateway, .. } = out.key;
+        let (now, hash) = (out.at, self.hash.hash_one(out.key));
+        let same = self.by_key.get(&hash).copied().filter(|at| {
+            let there = self.places.get(*at).and_then(Option::as_ref);
+            there.is_some_and(|there| there.key == out.key)
+        });
+        let at = match same {
+            Some(at) => at,
+            None => {
+                if self.len() >= self.most {
+                    self.make_room(now);
+                }
+                let at = self.free.pop().unwrap_or(self.places.len());
+                self.by_key.insert(hash, at);
+                at
+            }
+        };
+        match self.places.get_mut(at) {
+            Some(place) => {
+                out.login = place.take().and_then(|before| before.login);
+                *place = Some(out);
+            }
+            None => self.places.push(Some(out)),
         }
-        self.out.insert(key, out);
+        let Some(station) = station else { return at };
+        match self.latest.entry(self.hash.hash_one((station, gateway))) {
+            Entry::Vacant(none) => drop(none.insert(at)),
+            Entry::Occupied(mut latest) => {
+                let there = self.places.get(*latest.get()).and_then(Option::as_ref);
+                if there.is_none_or(|there| there.at <= now) {
+                    latest.insert(at);
+                }
+            }
+        }
+        at
     }
 
     /// Drops what is too old; if that was nothing, the oldest sixteenth.
     fn make_room(&mut self, now: Instant) {
-        let keep = self.keep;
-        self.out.retain(|_, out| now.since(out.at) < keep);
-        if self.out.len() < self.most {
-            return;
-        }
-        let mut ages: Vec<_> = self.out.iter().map(|(key, out)| (out.at, *key)).collect();
+        let out = self.places.iter().enumerate();
+        let out = out.filter_map(|(at, out)| Some((out.as_ref()?.at, at)));
+        let mut ages: Vec<_> = out.collect();
         ages.sort_unstable();
-        for (_, key) in ages.iter().take(self.most / 16 + 1) {
-            self.out.remove(key);
+        let old = ages.iter().filter(|(at, _)| now.since(*at) >= self.keep).count();
+        let goes = if old > 0 { old } else { self.most / 16 + 1 };
+        for (_, at) in ages.into_iter().take(goes) {
+            self.remove(at);
         }
     }
 
@@ -231,19 +341,19 @@ impl Grants {
     /// on; the second value is where the next slice begins, if there is one.
     pub fn those(
         &self,
-        from: Option<Key>,
+        from: Option<usize>,
         limit: usize,
         concerns: impl Fn(User) -> bool,
-    ) -> (Vec<(User, Revocation)>, Option<Key>) {
-        let rest =
-            self.out.range((from.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
-        let next = rest.clone().nth(limit).map(|(key, _)| *key);
-        let those = rest.take(limit).filter(|(_, out)| concerns(out.user)).map(|(key, out)| {
-            let Key { station, gateway, .. } = *key;
+    ) -> (Vec<(User, Revocation)>, Option<usize>) {
+        let from = from.unwrap_or(0);
+        let slice = self.places.iter().skip(from).take(limit).flatten();
+        let those = slice.filter(|out| concerns(out.user)).map(|out| {
+            let Key { station, gateway, .. } = out.key;
             let login = out.login.as_deref().cloned();
             (out.user, Revocation { gateway, host: out.host, station, login })
         });
-        (those.collect(), next)
+        let next = from.saturating_add(limit);
+        (those.collect(), (next < self.places.len()).then_some(next))
     }
 }
 
@@ -285,7 +395,7 @@ mod tests {
 
     fn revoked(grants: &mut Grants, p: &Projection) -> Vec<Revocation> {
         let usage = Usage::default();
-        let (gone, next) = grants.revoked(&known(p, &usage), None, usize::MAX);
+        let (gone, next) = grants.revoked(&known(p, &usage), 0, usize::MAX);
         assert_eq!(next, None);
         gone
     }
@@ -301,9 +411,12 @@ mod tests {
     }
 
     fn let_in(grants: &mut Grants, station: Option<Mac>) {
-        let login = Arc::new(testing::login());
-        let (nas_identifier, session_id) = (Some("ap-7".to_owned()), Some("5F".to_owned()));
-        let let_in = LetIn { login, station, nas_identifier, session_id };
+        let_in_as(grants, station, "5F");
+    }
+
+    fn let_in_as(grants: &mut Grants, station: Option<Mac>, session_id: &str) {
+        let (nas_identifier, session_id) = (Some("ap-7"), Some(session_id));
+        let let_in = LetIn { login: &testing::login(), station, nas_identifier, session_id };
         grants.record_login(HOME, testing::host(), let_in, Instant::ORIGIN);
     }
 
@@ -355,6 +468,26 @@ mod tests {
     }
 
     #[test]
+    fn sessions_whose_device_the_nas_does_not_name_are_told_apart_by_what_it_calls_them() {
+        let mut p = testing::projection();
+        p.put_login(testing::login());
+        let mut grants = grants();
+        for (station, session_id) in
+            [(None, "5F"), (None, "60"), (None, "5F"), (Some(MAC), "61"), (Some(MAC), "62")]
+        {
+            let_in_as(&mut grants, station, session_id);
+        }
+        // A device has one session at a time, whatever it is called.
+        assert_eq!(grants.len(), 3);
+        p.put_account(testing::suspended_account());
+        let gone = revoked(&mut grants, &p);
+        let ids = gone.iter().map(|r| r.login.as_ref().unwrap().session_id.clone().unwrap());
+        let mut ids: Vec<String> = ids.collect();
+        ids.sort_unstable();
+        assert_eq!(ids, ["5F", "60", "62"]);
+    }
+
+    #[test]
     fn a_user_whose_quota_is_spent_loses_what_is_out_and_nobody_else_does() {
         let mut p = testing::projection();
         let mut class = testing::class(Coverage::Local);
@@ -402,14 +535,11 @@ mod tests {
         }
         p.put_account(testing::suspended_account());
         let usage = Usage::default();
-        let (mut after, mut slices) = (None, Vec::new());
-        loop {
-            let (gone, next) = grants.revoked(&known(&p, &usage), after, 4);
+        let (mut from, mut slices) = (Some(0), Vec::new());
+        while let Some(at) = from {
+            let (gone, next) = grants.revoked(&known(&p, &usage), at, 4);
             slices.push(gone.len());
-            after = next;
-            if after.is_none() {
-                break;
-            }
+            from = next;
         }
         assert_eq!((slices, grants.len()), (vec![4, 4, 2], 0));
     }
@@ -446,7 +576,11 @@ mod tests {
             grants.record(GATEWAY, testing::host(), mac, &granted, Instant::from_nanos(i.into()));
             assert!(grants.len() <= 32);
         }
-        assert!(grants.out.keys().any(|k| k.station.unwrap().octets()[5] == 199));
-        assert!(!grants.out.keys().any(|k| k.station.unwrap().octets()[5] == 0));
+        let user_of = |last| {
+            grants.user_of(Mac::new([2, 0, 0, 0, 0, last]), GATEWAY, Instant::from_nanos(200))
+        };
+        assert!(user_of(199).is_some() && user_of(0).is_none());
+        assert!(grants.by_key.len() == grants.len() && grants.latest.len() == grants.len());
+        assert!(grants.places.len() <= 32, "places are used again");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::User;
-use homeward_model::{Clock, Grant, Instant, Mac, Refusal, RefusalReason, UnixTime};
+use homeward_model::{Clock, Grant, Instant, Login, Mac, Refusal, RefusalReason, UnixTime};
 use homeward_radius::dictionary::standard;
 use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
@@ -60,20 +60,46 @@ pub struct Worker {
 }
 
 /// What the NAS says of the session that is to be let in.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy)]
+struct Said<'a> {
+    station: Option<Mac>,
+    nas_identifier: Option<&'a str>,
+    session_id: Option<&'a str>,
+}
+
+/// The same, for as long as a password is checked.
+#[derive(Debug)]
 struct Session {
     station: Option<Mac>,
     nas_identifier: Option<String>,
     session_id: Option<String>,
 }
 
-impl Session {
-    fn of(packet: &Packet<'_>, station: Option<Mac>) -> Self {
-        let find = |kind| packet.find(kind).and_then(text).map(str::to_owned);
+impl<'a> Said<'a> {
+    fn of(packet: &Packet<'a>, station: Option<Mac>) -> Self {
+        let find = |kind| packet.find(kind).and_then(text);
         Self {
             station,
             nas_identifier: find(standard::NAS_IDENTIFIER),
             session_id: find(standard::ACCT_SESSION_ID),
+        }
+    }
+
+    fn keep(&self) -> Session {
+        Session {
+            station: self.station,
+            nas_identifier: self.nas_identifier.map(str::to_owned),
+            session_id: self.session_id.map(str::to_owned),
+        }
+    }
+}
+
+impl Session {
+    fn said(&self) -> Said<'_> {
+        Said {
+            station: self.station,
+            nas_identifier: self.nas_identifier.as_deref(),
+            session_id: self.session_id.as_deref(),
         }
     }
 }
@@ -194,13 +220,13 @@ impl Worker {
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
         if let Verdict::Later(number) = verdict {
             let (client, path) = (client.gateway.id, datagram.path());
-            let session = Session::of(packet, request.station);
+            let session = Said::of(packet, request.station).keep();
             self.waiting.insert(number, (Waiting { ticket, client, path }, session));
             return;
         }
         if let Verdict::Accept(accept) = &verdict {
-            let session = Session::of(packet, request.station);
-            self.remember(client, datagram.source.ip(), session, accept.login(), now);
+            let said = Said::of(packet, request.station);
+            self.remember(client, datagram.source.ip(), said, accept.login(), now);
         }
         self.conclude(client, &ticket, &verdict, replies.to(datagram));
     }
@@ -219,7 +245,7 @@ impl Worker {
         let scene = Scene { known, signer, tries, client, now };
         let Some(verdict) = self.logins.checked(&scene, number, right) else { return };
         if let Verdict::Accept(accept) = &verdict {
-            self.remember(client, path.source().ip(), session, accept.login(), now);
+            self.remember(client, path.source().ip(), session.said(), accept.login(), now);
         }
         self.conclude(client, &ticket, &verdict, replies.late(&path));
     }
@@ -229,12 +255,12 @@ impl Worker {
         &self,
         client: &Client,
         host: IpAddr,
-        session: Session,
-        login: &Arc<homeward_model::Login>,
+        said: Said<'_>,
+        login: &Login,
         now: Instant,
     ) {
-        let Session { station, nas_identifier, session_id } = session;
-        let let_in = LetIn { login: Arc::clone(login), station, nas_identifier, session_id };
+        let Said { station, nas_identifier, session_id } = said;
+        let let_in = LetIn { login, station, nas_identifier, session_id };
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         grants.record_login(client.gateway.id, host.to_canonical(), let_in, now);
     }

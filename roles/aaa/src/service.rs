@@ -1,5 +1,6 @@
 //! The loop around the AAA role: sockets, status, stop.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use crate::accounting::recover::{Memory, Recovery};
 use crate::accounting::{keeper, worker};
 use crate::changes::Retell;
 use crate::checker::Checker;
@@ -153,6 +155,10 @@ pub async fn start(
     if radsec.is_some() {
         grants.extend(by_tls.iter().cloned());
     }
+    // As many as all workers remember.
+    let most = config.grants.saturating_mul(threads_of(config.workers));
+    let before = Arc::new(Mutex::new(Grants::new(most, config.grant_memory.0)));
+    grants.push(Arc::clone(&before));
     let (spent_tx, spent) = mpsc::unbounded_channel();
     let queue = config.accounting.queue;
     warn_of_classes(&config, &watch);
@@ -208,6 +214,14 @@ pub async fn start(
             config: config.accounting.clone(),
         };
         tasks.spawn(keeper.run(shutdown.clone()));
+        let memory = Memory {
+            projection: watch.projection(),
+            usage: shared.usage.clone(),
+            grants: before,
+            revocations: revoke_tx.clone(),
+        };
+        let recovery = Recovery { ledger: Arc::clone(ledger), memory };
+        tasks.spawn(recovery.run(shutdown.clone()));
     }
     let overview = Arc::new(Overview {
         listen: addresses(&running),
@@ -297,17 +311,15 @@ impl Recall {
     /// Looks at all grants, after the records have changed.
     fn all(&self, records: &Projection) {
         let known = Known { records, usage: &self.shared.usage, now: SystemClock.unix() };
+        let mut sent = HashSet::new();
         for given in &self.grants {
-            let mut after = None;
-            loop {
+            let mut from = Some(0);
+            while let Some(at) = from {
                 let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
-                let (revoked, next) = given.revoked(&known, after, SLICE);
+                let (revoked, next) = given.revoked(&known, at, SLICE);
                 drop(given);
-                self.send(revoked);
-                after = next;
-                if after.is_none() {
-                    break;
-                }
+                self.send(revoked, &mut sent);
+                from = next;
             }
         }
     }
@@ -324,17 +336,22 @@ impl Recall {
             let p = self.shared.projection.read().unwrap_or_else(PoisonError::into_inner);
             let (records, usage) = (&*p, &self.shared.usage);
             let known = Known { records, usage, now: SystemClock.unix() };
+            let mut sent = HashSet::new();
             for given in &self.grants {
                 let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
-                self.send(given.revoked_of(&known, user));
+                self.send(given.revoked_of(&known, user), &mut sent);
             }
         }
     }
 
-    fn send(&self, revoked: Vec<Revocation>) {
+    /// Sends what is not `sent` yet: one grant may be in the memory of several, for it was given
+    /// before a restart and after, or to several ports of a NAS.
+    fn send(&self, revoked: Vec<Revocation>, sent: &mut HashSet<Revocation>) {
         for revocation in revoked {
-            // The revoker has ended only if the core is ending.
-            let _ = self.revocations.send(revocation);
+            if sent.insert(revocation.clone()) {
+                // The revoker has ended only if the core is ending.
+                let _ = self.revocations.send(revocation);
+            }
         }
     }
 }

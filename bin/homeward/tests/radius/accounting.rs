@@ -193,6 +193,42 @@ fn a_suspension_ends_the_session_of_a_log_in_that_runs() {
 }
 
 #[test]
+fn a_suspension_ends_sessions_from_before_the_core_was_killed() {
+    let (nas, setting) = nas();
+    let mut core = Core::start_with(&setting);
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let class = Core::class(&core.pap(phone.name, &phone.password, ""));
+    let more = format!("{class}, Calling-Station-Id = \"02-00-5E-20-00-07\"");
+    core.account("Start", "5F-7", 0, &more);
+    let class = Core::class(&core.ask(MAC, SSID));
+    core.account("Start", "5F-8", 0, &format!("{class}, Calling-Station-Id = \"{STATION}\""));
+    // One that is over.
+    core.account("Start", "5F-6", 0, &more);
+    core.account("Stop", "5F-6", 0, &more);
+    core.is_killed_and_comes_back();
+    core.admin(&["account", "suspend", "smith"]);
+    let mut ended = [disconnected(&nas), disconnected(&nas)];
+    ended.sort();
+    assert_eq!(ended[0], ("02005e200001".to_owned(), None));
+    assert_eq!(ended[1], ("phone@example.net".to_owned(), Some("5F-7".to_owned())));
+}
+
+#[test]
+fn what_was_suspended_while_no_core_ran_is_disconnected_when_one_does() {
+    let (nas, setting) = nas();
+    let mut core = Core::start_with(&setting);
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    let class = Core::class(&core.pap(phone.name, &phone.password, ""));
+    core.account("Interim-Update", "5F-7", 9, &class);
+    core.is_killed();
+    core.admin(&["login", "suspend", phone.name]);
+    core.comes_back();
+    assert_eq!(disconnected(&nas), ("phone@example.net".to_owned(), Some("5F-7".to_owned())));
+}
+
+#[test]
 fn a_record_that_cannot_be_kept_is_not_answered_and_log_ins_go_on() {
     let core = Core::start();
     let phone = core.login("phone@example.net", &[]);

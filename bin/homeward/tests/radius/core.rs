@@ -116,15 +116,15 @@ impl Core {
         self.process.wait().unwrap();
     }
 
-    /// Starts it again, behind what it is asked through.
-    pub(crate) fn comes_back_behind(&mut self) {
-        (self.process, _, _, self.lines) = run(&self.folder.path().join("core.toml"));
-    }
-
     /// Starts it again.
     pub(crate) fn comes_back(&mut self) {
         let config = self.folder.path().join("core.toml");
         (self.process, self.address, self.accounting, self.lines) = run(&config);
+    }
+
+    /// Starts it again, behind what it is asked through.
+    pub(crate) fn comes_back_behind(&mut self) {
+        (self.process, _, _, self.lines) = run(&self.folder.path().join("core.toml"));
     }
 
     /// Has it reload; waits until it says so in these words.

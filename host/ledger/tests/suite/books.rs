@@ -64,7 +64,7 @@ struct Oracle {
 impl Oracle {
     fn record(&mut self, key: (u8, u8), entry: &Entry) {
         let settings = homeward_accounting::Settings::default();
-        let Entry { record, received, owner } = entry;
+        let Entry { record, received, owner, .. } = entry;
         let device = owner.map(|o| o.user.parts().1);
         let (applied, session, own) = match self.sessions.get_mut(&key) {
             Some((session, own)) => {
@@ -152,7 +152,8 @@ async fn run(ops: Vec<Op>) {
                 let received = record.event.unwrap().max(now);
                 now = received;
                 let own = owner(i64::from(nas) * 10 + i64::from(session));
-                let entry = Entry { record, received, owner: owned.then_some(own) };
+                let owner = owned.then_some(own);
+                let entry = Entry { record, received, owner, host: None };
                 oracle.record((nas, session), &entry);
                 subject.ledger().submit(entry).unwrap().await.unwrap();
             }
@@ -160,7 +161,7 @@ async fn run(ops: Vec<Op>) {
                 let client = nas(["gw-1", "gw-2"][usize::from(n)]);
                 let at = UnixTime(BEGAN.0 + i64::from(minute) * 60_000);
                 let record = record(client, "", Kind::On, at, 0, (0, 0));
-                let entry = Entry { record, received: at, owner: None };
+                let entry = Entry { record, received: at, owner: None, host: None };
                 let receipt = subject.ledger().submit(entry).unwrap().await.unwrap();
                 if !receipt.repeated {
                     oracle.close(Cause::Restart, |(nas, _), s| nas == n && s.ends_with(at, None));

@@ -47,7 +47,7 @@ fn step(thread: usize, step: u64) -> Entry {
     let record = record(nas("gw-17"), &name, kind, BEGAN, seconds, (octets, 2 * octets));
     let received = record.event.unwrap();
     let owner = Some(device(thread, session));
-    Entry { record, received, owner }
+    Entry { record, received, owner, host: None }
 }
 
 /// Whose that session is: ten devices a thread.

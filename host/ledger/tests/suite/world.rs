@@ -33,7 +33,7 @@ pub(crate) fn entry(name: &str, kind: Kind, seconds: u32, octets: u64) -> Entry 
 
 pub(crate) fn came(record: Record) -> Entry {
     let received = record.event.unwrap_or(BEGAN);
-    Entry { record, received, owner: Some(owner(11)) }
+    Entry { record, received, owner: Some(owner(11)), host: None }
 }
 
 /// A ledger in a directory of its own.

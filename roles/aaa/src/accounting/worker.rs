@@ -1,6 +1,7 @@
 //! A worker of the accounting port: records in, receipts out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homeward_accounting::{Day, Figures as Amount, Record};
@@ -67,6 +68,7 @@ impl Worker {
         p: &Projection,
         client: &Client,
         packet: &Packet<'_>,
+        host: IpAddr,
     ) -> Result<u64, String> {
         if self.of_client.get(&client.gateway.id).is_some_and(|mine| *mine >= self.share) {
             self.shared.figures.record("client-share-full");
@@ -88,7 +90,8 @@ impl Worker {
         }
         let Some(desk) = self.desk.clone() else { return Err("the worker has not begun".into()) };
         let number = self.next;
-        let entry = Entry { record, received: SystemClock.unix(), owner };
+        let (received, host) = (SystemClock.unix(), Some(host.to_canonical()));
+        let entry = Entry { record, received, owner, host };
         let handed = self
             .ledger
             .submit_with(entry, move |receipt| desk.put(number, Done::Kept(Box::new(receipt))));
@@ -188,6 +191,11 @@ pub(crate) fn known_as(client: GatewayId) -> Name {
     name.unwrap_or_else(|_| unreachable!("a word and a number are a name"))
 }
 
+/// Which client is called so.
+pub(crate) fn client_of(name: &Name) -> Option<GatewayId> {
+    name.as_str().strip_prefix("gateway-")?.parse().ok().map(GatewayId)
+}
+
 /// Who pays for a user, and by which class of service.
 fn owner_of(p: &Projection, user: User) -> Option<Owner> {
     let account = match user {
@@ -209,7 +217,7 @@ impl Service for Worker {
         let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
             return;
         };
-        match self.keep(&p, client, &packet) {
+        match self.keep(&p, client, &packet, datagram.source.ip()) {
             Ok(number) => {
                 let partners = self.front.is_partners(&packet);
                 let relayed = partners.then(|| datagram.bytes.to_vec());
