@@ -58,15 +58,24 @@ impl FromStr for Nai {
         if !(1..=MAX_NAI_LEN).contains(&text.len()) {
             return Err(NaiError::Length(text.len()));
         }
-        if let Some(at) = text.chars().position(char::is_control) {
+        // Most are ASCII, and this is done for every log-in: octets, then, and one copy.
+        let control = match text.is_ascii() {
+            true => text.bytes().position(|octet| octet.is_ascii_control()),
+            false => text.chars().position(char::is_control),
+        };
+        if let Some(at) = control {
             return Err(NaiError::Control(at + 1));
         }
         match text.rsplit_once('@') {
-            None => Ok(Self(text.to_owned())),
-            Some(("", _)) => Err(NaiError::Part("the user")),
-            Some((_, "")) => Err(NaiError::Part("the realm")),
-            Some((user, realm)) => Ok(Self(format!("{user}@{}", realm.to_ascii_lowercase()))),
+            Some(("", _)) => return Err(NaiError::Part("the user")),
+            Some((_, "")) => return Err(NaiError::Part("the realm")),
+            _ => {}
         }
+        let mut name = text.to_owned();
+        if let Some(realm) = text.rfind('@').and_then(|at| name.get_mut(at..)) {
+            realm.make_ascii_lowercase();
+        }
+        Ok(Self(name))
     }
 }
 

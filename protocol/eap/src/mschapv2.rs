@@ -14,17 +14,25 @@ use zeroize::Zeroizing;
 
 /// NtPasswordHash (RFC 2759 8.3): MD4 over the password in UTF-16LE.
 pub fn nt_hash(password: &str) -> NtHash {
-    let unicode: Zeroizing<Vec<u8>> =
-        Zeroizing::new(password.encode_utf16().flat_map(u16::to_le_bytes).collect());
+    // All the room at once: a buffer that grows leaves its old octets behind, unwiped.
+    let mut unicode = Zeroizing::new(Vec::with_capacity(password.len() * 2));
+    for unit in password.encode_utf16() {
+        unicode.extend_from_slice(&unit.to_le_bytes());
+    }
     NtHash::new(Md4::digest(unicode.as_slice()).into())
 }
 
 /// Whether `hash` is that of `password`, octets as they came. What is no UTF-8 takes as long and
 /// is never right.
 pub fn is_hash_of(hash: &NtHash, password: &[u8]) -> bool {
-    let text = Zeroizing::new(String::from_utf8_lossy(password).into_owned());
-    let right = nt_hash(&text) == *hash;
-    right && std::str::from_utf8(password).is_ok()
+    match std::str::from_utf8(password) {
+        Ok(password) => nt_hash(password) == *hash,
+        Err(_) => {
+            let text = Zeroizing::new(String::from_utf8_lossy(password).into_owned());
+            let _ = nt_hash(&text) == *hash;
+            false
+        }
+    }
 }
 
 /// What both sides of one MS-CHAP-V2 exchange know.

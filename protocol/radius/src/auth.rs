@@ -145,6 +145,15 @@ impl SharedSecret {
         mac.finalize().into_bytes().into()
     }
 
+    /// The same over a packet in the making, which has that authenticator and those zeros already:
+    /// whole blocks are digested where they lie.
+    pub(crate) fn sign(&self, packet: &[u8]) -> [u8; 16] {
+        let Some(keyed) = self.keyed() else { return [0; 16] };
+        let mut mac = keyed.hmac.clone();
+        mac.update(packet);
+        mac.finalize().into_bytes().into()
+    }
+
     /// MD5(Code + Identifier + Length + `authenticator` + attributes + secret): the Response
     /// Authenticator of RFC 2865 3 and, with zeros, the Request Authenticator of RFC 2866 3.
     pub(crate) fn packet_digest(
@@ -156,6 +165,13 @@ impl SharedSecret {
         md5.update(packet.get(..4).unwrap_or_default());
         md5.update(authenticator);
         md5.update(packet.get(HEADER_LEN..).unwrap_or_default());
+        md5.update(self.keyed().map_or(&[][..], |keyed| keyed.octets.expose()));
+        md5.finalize().into()
+    }
+
+    /// The same over a packet in the making, which has that authenticator already.
+    pub(crate) fn seal(&self, packet: &[u8]) -> Authenticator {
+        let mut md5 = Md5::new_with_prefix(packet);
         md5.update(self.keyed().map_or(&[][..], |keyed| keyed.octets.expose()));
         md5.finalize().into()
     }

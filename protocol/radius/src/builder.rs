@@ -224,12 +224,11 @@ impl<'b> Builder<'b> {
             return;
         }
         if self.code.is_signed() {
-            let at = HEADER_LEN + 2;
-            let signature = self.secret.message_authenticator(self.out, &self.over, at);
-            put(self.out, at, &signature);
+            let signature = self.secret.sign(self.out);
+            put(self.out, HEADER_LEN + 2, &signature);
         }
         if self.salt.is_some() || self.code.authenticator_is_digest() {
-            let digest = self.secret.packet_digest(self.out, &self.over);
+            let digest = self.secret.seal(self.out);
             put(self.out, 4, &digest);
         }
     }

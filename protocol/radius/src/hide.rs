@@ -58,7 +58,8 @@ impl fmt::Debug for Password {
 
 impl Drop for Password {
     fn drop(&mut self) {
-        self.octets.zeroize();
+        // Behind it there are zeros.
+        self.octets.get_mut(..self.len).unwrap_or_default().zeroize();
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Ticket {
     code: Code,
     identifier: u8,
     authenticator: Authenticator,
+    /// Its number among those that are remembered, if it is.
+    number: Option<u64>,
     /// The request's Proxy-State attributes as they came, to be copied back (RFC 2865 5.33).
     proxy_states: Vec<u8>,
 }
@@ -214,11 +216,12 @@ impl Server {
             Err(reason) => return Received::Dropped(reason),
         };
         let proxy_states = copy_proxy_states(&packet);
-        let ticket = Ticket {
+        let mut ticket = Ticket {
             source,
             code: packet.code(),
             identifier: packet.identifier(),
             authenticator: *packet.authenticator(),
+            number: None,
             proxy_states,
         };
         // Not remembered: each is answered alike anyway (RFC 5997 4.5).
@@ -233,7 +236,10 @@ impl Server {
             return Received::Request { packet, ticket, signature };
         }
         match self.duplicates.see(source, packet.identifier(), packet.authenticator(), now) {
-            Seen::New => Received::Request { packet, ticket, signature },
+            Seen::New(number) => {
+                ticket.number = Some(number);
+                Received::Request { packet, ticket, signature }
+            }
             Seen::InProgress => Received::InProgress,
             Seen::Answered(octets) => Received::Reply { octets, kind: ReplyKind::Duplicate },
         }
@@ -255,8 +261,10 @@ impl Server {
     ) -> Result<&[u8], E> {
         let salt = u16::from_be_bytes(entropy.octets());
         self.write(ticket, secret, code, salt, fill)?;
-        let (source, id) = (ticket.source, ticket.identifier);
-        Ok(self.duplicates.answer(source, id, &ticket.authenticator, &mut self.scratch))
+        match ticket.number {
+            Some(n) => Ok(self.duplicates.answer(n, &ticket.authenticator, &mut self.scratch)),
+            None => Ok(&self.scratch),
+        }
     }
 
     /// Gives a request up unanswered, so that its next retransmission counts as a new request.

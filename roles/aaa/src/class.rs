@@ -9,6 +9,8 @@
 //!    kind   number, and 16 octets of HMAC-SHA-256 over client, kind and number
 //! ```
 
+use std::fmt::Write as _;
+
 use data_encoding::HEXLOWER;
 use homeward_ledger::User;
 use homeward_model::{DeviceId, GatewayId, LoginId};
@@ -19,6 +21,9 @@ pub const PURPOSE: &str = "homeward radius class 1";
 
 /// Octets of the tag.
 const TAG: usize = 16;
+
+/// Octets of a Class, at most.
+const LEN: usize = "hw:device:-9223372036854775808:".len() + 2 * TAG;
 
 /// Makes Classes, and knows them again.
 #[derive(Debug)]
@@ -37,7 +42,11 @@ impl Signer {
     pub fn sign(&self, client: GatewayId, user: User) -> Vec<u8> {
         let (kind, number) = user.parts();
         let tag = self.keys.first().map(|key| tag(key, client, user)).unwrap_or_default();
-        format!("hw:{kind}:{number}:{}", HEXLOWER.encode(&tag)).into_bytes()
+        let mut class = String::with_capacity(LEN);
+        // Writing to a string does not fail.
+        let _ = write!(class, "hw:{kind}:{number}:");
+        HEXLOWER.encode_append(&tag, &mut class);
+        class.into_bytes()
     }
 
     /// Whose session it is, if that client was given this Class.

@@ -1,6 +1,8 @@
 //! Requests seen of late, and what was answered (RFC 5080 2.2.2).
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 
 use homeward_model::Instant;
@@ -14,8 +16,8 @@ const SPARE: usize = 256;
 /// What is known of a request.
 #[derive(Debug)]
 pub(super) enum Seen<'a> {
-    /// Nothing; from now on it is in progress.
-    New,
+    /// Nothing; from now on it is in progress, under this number.
+    New(u64),
     /// It came before and is not answered.
     InProgress,
     /// It came before and this was the answer.
@@ -37,7 +39,25 @@ pub(super) struct Duplicates {
     spare: Vec<Vec<u8>>,
 }
 
-type Key = (SocketAddr, u8);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    source: SocketAddr,
+    identifier: u8,
+}
+
+impl Hash for Key {
+    /// One word of most keys: each is hashed twice for every request there is.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let of_port = u64::from(self.source.port()) << 8 | u64::from(self.identifier);
+        match self.source {
+            SocketAddr::V4(v4) => state.write_u64(u64::from(v4.ip().to_bits()) << 24 | of_port),
+            SocketAddr::V6(v6) => {
+                state.write_u128(v6.ip().to_bits());
+                state.write_u64(of_port);
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Request {
@@ -68,35 +88,46 @@ impl Duplicates {
         now: Instant,
     ) -> Seen<'_> {
         self.expire(now);
-        let key = (source, identifier);
-        if let Some(at) = self.find(key, authenticator) {
-            return match self.requests.get(at) {
-                Some(request) if !request.answer.is_empty() => Seen::Answered(&request.answer),
-                _ => Seen::InProgress,
-            };
+        let key = Key { source, identifier };
+        let number = self.first + self.requests.len() as u64;
+        match self.latest.entry(key) {
+            Entry::Vacant(none) => drop(none.insert(number)),
+            Entry::Occupied(mut latest) => {
+                let at = place(self.first, *latest.get()).filter(|at| {
+                    let there = self.requests.get(*at);
+                    there.is_some_and(|there| there.authenticator == *authenticator)
+                });
+                match at {
+                    Some(at) => {
+                        return match self.requests.get(at) {
+                            Some(there) if !there.answer.is_empty() => Seen::Answered(&there.answer),
+                            _ => Seen::InProgress,
+                        };
+                    }
+                    None => drop(latest.insert(number)),
+                }
+            }
         }
         while self.requests.len() >= self.settings.remembered.max(1) {
             self.drop_oldest();
         }
-        let number = self.first + self.requests.len() as u64;
-        self.latest.insert(key, number);
         let answer = self.spare.pop().unwrap_or_default();
         let authenticator = *authenticator;
         self.requests.push_back(Request { key, authenticator, came: now, answer });
-        Seen::New
+        Seen::New(number)
     }
 
     /// Remembers the answer, by exchanging buffers, if the request is still remembered. Gives the
     /// answer either way.
     pub(super) fn answer<'a>(
         &'a mut self,
-        source: SocketAddr,
-        identifier: u8,
+        number: u64,
         authenticator: &Authenticator,
         answer: &'a mut Vec<u8>,
     ) -> &'a [u8] {
-        let at = self.find((source, identifier), authenticator);
-        match at.and_then(|at| self.requests.get_mut(at)) {
+        let at = place(self.first, number);
+        let request = at.and_then(|at| self.requests.get_mut(at));
+        match request.filter(|request| request.authenticator == *authenticator) {
             Some(request) => {
                 std::mem::swap(&mut request.answer, answer);
                 &request.answer
@@ -112,17 +143,12 @@ impl Duplicates {
         identifier: u8,
         authenticator: &Authenticator,
     ) {
-        let key = (source, identifier);
-        if self.find(key, authenticator).is_some() {
-            self.latest.remove(&key);
+        if let Entry::Occupied(latest) = self.latest.entry(Key { source, identifier }) {
+            let there = place(self.first, *latest.get()).and_then(|at| self.requests.get(at));
+            if there.is_some_and(|there| there.authenticator == *authenticator) {
+                latest.remove();
+            }
         }
-    }
-
-    /// Where in `requests` it is.
-    fn find(&self, key: Key, authenticator: &Authenticator) -> Option<usize> {
-        let number = *self.latest.get(&key)?;
-        let at = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        self.requests.get(at).filter(|r| r.authenticator == *authenticator).map(|_| at)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -135,8 +161,10 @@ impl Duplicates {
 
     fn drop_oldest(&mut self) {
         let Some(mut oldest) = self.requests.pop_front() else { return };
-        if self.latest.get(&oldest.key) == Some(&self.first) {
-            self.latest.remove(&oldest.key);
+        if let Entry::Occupied(latest) = self.latest.entry(oldest.key)
+            && *latest.get() == self.first
+        {
+            latest.remove();
         }
         self.first += 1;
         if self.spare.len() < SPARE {
@@ -144,4 +172,9 @@ impl Duplicates {
             self.spare.push(oldest.answer);
         }
     }
+}
+
+/// Where the request of that number is among those that begin with the number `first`.
+fn place(first: u64, number: u64) -> Option<usize> {
+    usize::try_from(number.checked_sub(first)?).ok()
 }
