@@ -191,6 +191,34 @@ fn a_session_that_is_gone_is_let_rest() {
 }
 
 #[test]
+fn each_of_a_users_sessions_is_told_where_the_nas_does_not_name_devices() {
+    let das = Das::start("take");
+    let core = das.core("");
+    let phone = core.login("phone@example.net", &[]);
+    let ask = |session: &str| {
+        let ask = format!(
+            "User-Name = \"{}\", User-Password = \"{}\", NAS-Identifier = \"oak\", \
+             Acct-Session-Id = \"{session}\", Message-Authenticator = 0x00\n",
+            phone.name, phone.password
+        );
+        core.radclient("auth", &ask, SECRET)
+    };
+    core.soon("Received Access-Accept", || ask("5F"));
+    assert!(ask("60").contains("Received Access-Accept"));
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "60M"]);
+    core.count("coa_requests", "changed", 2);
+    core.admin(&["login", "suspend", phone.name]);
+    let mut told: Vec<(u8, String)> = (0..4)
+        .map(|_| das.told())
+        .map(|(code, said)| (code, said["Acct-Session-Id"][0].as_str().unwrap().to_owned()))
+        .collect();
+    told.sort_unstable();
+    let told: Vec<(u8, &str)> = told.iter().map(|(code, id)| (*code, &**id)).collect();
+    let (end, change) = (DISCONNECT_REQUEST, COA_REQUEST);
+    assert_eq!(told, [(end, "5F"), (end, "60"), (change, "5F"), (change, "60")]);
+}
+
+#[test]
 fn wireshark_finds_nothing_malformed_in_a_coa_request_with_all_that_is_told() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
