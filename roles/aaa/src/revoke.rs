@@ -23,6 +23,9 @@ use crate::figures::Figures;
 use crate::grants::Revocation;
 use crate::projection::{Client, Projection};
 
+/// What is taken in at a time, before what there is room for is sent.
+const BATCH: usize = 1024;
+
 /// The task that sends them.
 pub struct Revoker {
     sender: Sender,
@@ -132,16 +135,23 @@ impl Revoker {
         shutdown: Shutdown,
     ) {
         let (mut four, mut six) = ([0u8; 4096], [0u8; 4096]);
+        let (mut ends, mut ordered) = (Vec::new(), Vec::new());
         loop {
             self.settle().await;
             let deadline = self.sender.poll_timeout();
             tokio::select! {
                 () = shutdown.requested() => return,
-                Some(revocation) = revocations.recv() => self.end(revocation),
-                Some(order) = orders.recv() => match order {
-                    Order::End(session) => self.end(session),
-                    Order::Change(change) => self.change(*change),
-                },
+                1.. = revocations.recv_many(&mut ends, BATCH) => {
+                    ends.drain(..).for_each(|session| self.end(session));
+                }
+                1.. = orders.recv_many(&mut ordered, BATCH) => {
+                    for order in ordered.drain(..) {
+                        match order {
+                            Order::End(session) => self.end(session),
+                            Order::Change(change) => self.change(*change),
+                        }
+                    }
+                }
                 received = self.v4.recv_from(&mut four) => self.received(received, &four),
                 received = receive(self.v6.as_ref(), &mut six) => self.received(received, &six),
                 () = SystemClock.until(deadline) => {
@@ -198,7 +208,7 @@ impl Revoker {
     /// Sends what there is room for, each NAS in its turn.
     fn start_all(&mut self) {
         let mut round = true;
-        while std::mem::take(&mut round) {
+        while std::mem::take(&mut round) && self.sender.has_room() {
             let after = self.turn.map_or(0, |turn| self.waiting.range(..=turn).count());
             let mut all: Vec<SocketAddr> = self.waiting.keys().copied().collect();
             let after = after.min(all.len());
