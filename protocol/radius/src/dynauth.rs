@@ -5,8 +5,8 @@
 //! The core has a [`Sender`], the gateway a [`Receiver`]. A session that was let in by a look-up is
 //! named by the device's MAC address (User-Name and Calling-Station-Id), one that was let in by a
 //! log-in by its name, device and Acct-Session-Id, as far as the NAS told; the gateway by its name
-//! (NAS-Identifier). Event-Timestamp and Message-Authenticator are always there and always
-//! demanded.
+//! (NAS-Identifier). Event-Timestamp and Message-Authenticator are always there, and always demanded
+//! of requests; an answer of a NAS may do without.
 
 mod receiver;
 mod sender;

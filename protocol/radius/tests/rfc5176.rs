@@ -290,20 +290,21 @@ fn the_memory_against_replay_is_bounded_and_the_oldest_goes_first() {
 }
 
 #[test]
-fn an_unsigned_answer_is_dropped() {
-    let mut sender = Sender::new(SenderSettings::default());
-    let now = Instant::ORIGIN;
-    sender
-        .disconnect(now, &mut Counted(2), gateway(), &secret(), &disconnect().attributes().unwrap())
-        .unwrap();
-    let (_, sent) = sender.poll_transmit().unwrap();
-    let mut answer = [&[41, sent[1], 0, 20][..], &sent[4..20]].concat();
-    let digest = <md5::Md5 as md5::Digest>::new_with_prefix(&answer);
-    let digest = md5::Digest::chain_update(digest, b"xyzzy5461");
-    answer[4..20].copy_from_slice(&md5::Digest::finalize(digest));
-    sender.handle_datagram(gateway(), &answer);
-    let reason = AnswerDrop::NoMessageAuthenticator;
-    assert_eq!(sender.poll_event(), Some(SenderEvent::Dropped { source: gateway(), reason }));
+fn an_answer_without_message_authenticator_is_taken_if_its_authenticator_is_right() {
+    for (key, is_taken) in [(&b"xyzzy5461"[..], true), (b"xyzzy5462", false)] {
+        let mut sender = Sender::new(SenderSettings::default());
+        let (now, list) = (Instant::ORIGIN, disconnect().attributes().unwrap());
+        let sent = sender.disconnect(now, &mut Counted(2), gateway(), &secret(), &list);
+        let (id, octets) = (sent.unwrap(), sender.poll_transmit().unwrap().1);
+        let mut answer = [&[41, octets[1], 0, 20][..], &octets[4..20]].concat();
+        let digest = <md5::Md5 as md5::Digest>::new_with_prefix(&answer);
+        let digest = md5::Digest::chain_update(digest, key);
+        answer[4..20].copy_from_slice(&md5::Digest::finalize(digest));
+        sender.handle_datagram(gateway(), &answer);
+        let event = sender.poll_event().unwrap();
+        assert_eq!(event == SenderEvent::Done { id }, is_taken, "{event:?}");
+        assert_eq!(sender.poll_timeout().is_none(), is_taken);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sessions that are told in mid-course what they are allowed now, at a NAS of pyrad's.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::path::Path;
@@ -77,6 +78,17 @@ impl Core {
     fn session(&self, name: &str, password: &str, session: &str) {
         let answer = self.pap(name, password, &format!("Acct-Session-Id = \"{session}\", "));
         assert!(answer.contains("Received Access-Accept"), "{answer}");
+    }
+
+    /// Asks somebody else, signed; what radclient printed.
+    fn radclient_to(&self, address: &str, kind: &str, attributes: &str) -> String {
+        let file =
+            self.secret_file("ask", &format!("{attributes}, Message-Authenticator = 0x00\n"));
+        let output = Command::new("radclient")
+            .args(["-x", "-r", "1", "-t", "1", "-f", &file, address, kind, SECRET])
+            .output()
+            .expect("radclient is missing: `make setup` installs freeradius-utils");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
     fn count(&self, name: &str, outcome: &str, count: u32) {
@@ -188,6 +200,79 @@ fn a_session_that_is_gone_is_let_rest() {
     core.admin(&["login", "suspend", phone.name]);
     assert_eq!(das.told().0, DISCONNECT_REQUEST);
     core.count("disconnects", "ended", 1);
+}
+
+/// FreeRADIUS as a NAS that takes one thing and knows no session with another.
+struct FreeRadius {
+    process: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for FreeRadius {
+    fn drop(&mut self) {
+        // Both fail only if it is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl FreeRadius {
+    fn start(takes: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let here = folder.path().display();
+        // A port that was free a moment ago.
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "prefix = /usr\nlogdir = {here}\nrun_dir = {here}\nname = freeradius\n\
+             libdir = /usr/lib/freeradius\npidfile = {here}/pid\n\
+             log {{\n destination = files\n file = {here}/log\n}}\n\
+             client local {{\n ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
+             require_message_authenticator = yes\n}}\n\
+             modules {{\n always ok {{\n  rcode = ok\n }}\n always reject {{\n  rcode = reject\n }}\n}}\n\
+             server default {{\n listen {{\n  type = coa\n  ipaddr = 127.0.0.1\n  port = {port}\n }}\n\
+             recv-coa {{\n if ({takes}) {{\n  ok\n }}\n else {{\n  update reply {{\n   \
+             &Error-Cause := Unsupported-Attribute\n  }}\n  reject\n }}\n}}\nsend-coa {{\n}}\n}}\n"
+        );
+        fs::write(folder.path().join("radiusd.conf"), config).unwrap();
+        let dictionary = "$INCLUDE /usr/share/freeradius/dictionary\n";
+        fs::write(folder.path().join("dictionary"), dictionary).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let process = Command::new("freeradius")
+            .env("PATH", format!("{path}:/usr/sbin"))
+            .arg("-f")
+            .arg("-d")
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("freeradius is missing: `make setup` installs it");
+        Self { process, port, _folder: folder }
+    }
+}
+
+#[test]
+fn freeradius_reads_in_a_coa_request_what_was_meant() {
+    let nas = FreeRadius::start(
+        "(&User-Name == \"phone@example.net\") && (&Acct-Session-Id == \"5F\") && \
+         (&WISPr-Bandwidth-Max-Down == 10000000) && (&Session-Timeout == 3600) && \
+         (&Tunnel-Type:0 == VLAN) && (&Tunnel-Medium-Type:0 == IEEE-802) && \
+         (&Tunnel-Private-Group-Id:0 == \"30\") && (&Mikrotik-Total-Limit == 705032704) && \
+         (&Mikrotik-Total-Limit-Gigawords == 1) && &Event-Timestamp",
+    );
+    let core = Core::start_with(&format!("disconnect_port = {}\n", nas.port));
+    // It is there once it answers.
+    core.soon("Received CoA-NAK", || {
+        core.radclient_to(&format!("127.0.0.1:{}", nas.port), "coa", "User-Name = \"nobody\"")
+    });
+    let phone = core.login("phone@example.net", &[]);
+    core.pap_soon(phone.name, &phone.password, "Received Access-Accept");
+    core.session(phone.name, &phone.password, "5F");
+    let set = ["--bandwidth-down", "10M", "--session-timeout", "1h", "--vlan", "30"];
+    core.admin(&[&["class", "set", "standard", "--quota", "5GB/day"], &set[..]].concat());
+    core.count("coa_requests", "changed", 1);
+    core.admin(&["class", "set", "standard", "--bandwidth-down", "11M"]);
+    core.count("coa_requests", "refused", 1);
 }
 
 #[test]

@@ -100,7 +100,9 @@ impl Duplicates {
                 match at {
                     Some(at) => {
                         return match self.requests.get(at) {
-                            Some(there) if !there.answer.is_empty() => Seen::Answered(&there.answer),
+                            Some(there) if !there.answer.is_empty() => {
+                                Seen::Answered(&there.answer)
+                            }
                             _ => Seen::InProgress,
                         };
                     }
