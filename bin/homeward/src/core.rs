@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use async_trait::async_trait;
 use clap::{Args, Subcommand};
+use homeward_aaa::Channel;
+use homeward_controller::Revocations;
 use homeward_daemon::{Exit, ExitContext, Process, Reload, Shutdown};
+use homeward_model::{GatewayId, Mac};
 use homeward_store::Store;
 
 use crate::output;
@@ -83,6 +87,16 @@ fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {
     role::serve(&runtime, |shutdown, reload| run_roles(config, path.to_owned(), shutdown, reload))
 }
 
+/// What AAA finds of a gateway's devices reaches it by the controller.
+struct ByChannel(Revocations);
+
+#[async_trait]
+impl Channel for ByChannel {
+    async fn revoke(&self, gateway: GatewayId, device: Mac) -> bool {
+        self.0.revoke(gateway, device).await
+    }
+}
+
 /// Runs the core's roles side by side on one datastore.
 async fn run_roles(
     config: Config,
@@ -93,11 +107,14 @@ async fn run_roles(
     let store: Arc<dyn Store> = Arc::new(config.open_store().await?);
     let mut process = Process::new("core", env!("CARGO_PKG_VERSION"));
     let keys = config.keys()?;
+    let (revocations, revoking) = Revocations::new();
+    let channel: Arc<dyn Channel> = Arc::new(ByChannel(revocations));
     let base = homeward_aaa::Base {
         store: Arc::clone(&store),
         ledger: config.ledger(),
         class_keys: keys.derive(homeward_aaa::class::PURPOSE),
         proxy_key: keys.derive(homeward_aaa::realms::PURPOSE).swap_remove(0),
+        channel: Some(channel).filter(|_| config.controller.is_on()),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
     let homeward_aaa::Started { part, eap, radsec } = aaa.await?;
@@ -107,6 +124,7 @@ async fn run_roles(
             config.controller,
             store,
             process.metrics(),
+            revoking,
             shutdown.clone(),
         );
         let controller = controller.await?;

@@ -113,7 +113,7 @@ async fn obey(
             Ok("removed".to_owned())
         }
         ["deauth", name, mac] => {
-            radio.deauthenticate(&name.parse()?, mac.parse()?, true).await?;
+            radio.deauthenticate(&name.parse()?, mac.parse()?).await?;
             Ok("deauthenticated".to_owned())
         }
         ["home", file, devices @ ..] => {

@@ -306,7 +306,7 @@ impl Radio {
             // one that failed SAE is measured by the old password until hostapd forgets it, for
             // it keeps the element derived from that: minutes, or 5 s after this.
             if vap.security.allows_sae() {
-                self.deauthenticate(interface, *mac, true).await?;
+                self.deauthenticate(interface, *mac).await?;
             }
             if let Some(device) = wanted.get(mac) {
                 vap.admitted.insert(*mac, device.key.clone());
@@ -318,7 +318,7 @@ impl Radio {
         }
         for mac in &dropped {
             if self.station(interface, *mac).await?.is_some_and(|s| s.associated) {
-                self.deauthenticate(interface, *mac, true).await?;
+                self.deauthenticate(interface, *mac).await?;
             }
         }
         tracing::debug!(
@@ -360,9 +360,10 @@ impl Radio {
         Ok(())
     }
 
-    /// Disconnects a station from a BSS of ours or from the owner's. With `tell` it is told;
-    /// without, the BSS only forgets it, for a station that is known to have gone elsewhere: a
-    /// later return is then not held up by an SA Query (IEEE 802.11-2020 11.13).
+    /// Disconnects a station from a BSS of ours or from the owner's. One that is known to have gone
+    /// elsewhere too: it takes no notice of a BSS that it left, and a later return is not held up
+    /// by an SA Query (IEEE 802.11-2020 11.13). To have the kernel forget it silently (`tx=0`)
+    /// would lose what it used since the last record: hostapd asks the kernel only then.
     ///
     /// # Errors
     /// [`RadioError::NotOurs`]; those of the control socket.
@@ -370,7 +371,6 @@ impl Radio {
         &self,
         interface: &InterfaceName,
         mac: Mac,
-        tell: bool,
     ) -> Result<(), RadioError> {
         if *interface != self.settings.owner {
             self.check_ours(interface)?;
@@ -379,8 +379,7 @@ impl Radio {
         if mac.is_group() {
             return Err(BssError::Device(mac).into());
         }
-        let arguments = format!("{}{}", mac.full(), if tell { "" } else { " tx=0" });
-        self.send(&Command::on(interface, "DEAUTHENTICATE", &arguments)).await
+        self.send(&Command::on(interface, "DEAUTHENTICATE", &mac.full().to_string())).await
     }
 
     /// Gives the owner's own BSS the keys of the household's roaming devices: replaces its

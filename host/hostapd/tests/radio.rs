@@ -385,16 +385,16 @@ async fn home_keys_are_loaded_unless_that_would_hurt_the_owner() {
 #[tokio::test]
 async fn nobody_but_one_station_is_deauthenticated() {
     let lab = lab();
-    lab.radio.deauthenticate(&name("hw0"), A, false).await.unwrap();
-    lab.radio.deauthenticate(&name("wlan0"), A, true).await.unwrap();
+    lab.radio.deauthenticate(&name("hw0"), A).await.unwrap();
+    lab.radio.deauthenticate(&name("wlan0"), A).await.unwrap();
     assert_eq!(
         lab.changes(),
         [
-            "IFNAME=hw0 DEAUTHENTICATE 02:00:00:00:02:00 tx=0",
+            "IFNAME=hw0 DEAUTHENTICATE 02:00:00:00:02:00",
             "IFNAME=wlan0 DEAUTHENTICATE 02:00:00:00:02:00",
         ]
     );
-    assert!(lab.radio.deauthenticate(&name("hw0"), Mac::new([0xff; 6]), true).await.is_err());
-    assert!(lab.radio.deauthenticate(&name("eth0"), A, true).await.is_err());
+    assert!(lab.radio.deauthenticate(&name("hw0"), Mac::new([0xff; 6])).await.is_err());
+    assert!(lab.radio.deauthenticate(&name("eth0"), A).await.is_err());
     assert!(lab.heard.take().is_empty());
 }

@@ -131,6 +131,15 @@ impl Operator {
         Ok(ask(&self.folder.join("core.sock"), &Request::new("status")).await?)
     }
 
+    /// The core's metrics, as Prometheus reads them.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let text = ask(&self.folder.join("core.sock"), &Request::new("metrics")).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
     /// Waits until the controller knows which gateway a device is at.
     ///
     /// # Errors

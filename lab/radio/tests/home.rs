@@ -135,3 +135,35 @@ fn while_the_core_is_away_a_roamer_goes_on_and_afterwards_its_tunnel_is_the_same
         Ok(())
     });
 }
+
+#[test]
+fn a_roamer_whose_quota_is_spent_is_put_out_at_once_by_the_control_channel() {
+    Scenario::new().radios(RADIOS).run(|lab| async move {
+        let mut town = Town::build(&lab, "").await?;
+        town.phone_at_home().await?;
+        for (from, to) in [(&town.home, &town.foreign), (&town.foreign, &town.third)] {
+            town.phone.near(&[&from.gateway, &to.gateway])?;
+            let bssid = to.heard(&town.phone).await?;
+            roam(&town.phone, bssid, SOON).await?;
+            town.phone.near(&[&to.gateway])?;
+            town.phone.ping(CORE, SOON).await?;
+        }
+        wait_for("what it used at the first stranger's", SOON, async || {
+            let usage = town.operator.admin(&["usage", "account", "smith"]).await?;
+            Ok((usage["total"]["input"].as_u64() > Some(0)).then_some(()))
+        })
+        .await?;
+        let began = now();
+        let quota = ["class", "set", "standard", "--quota", "1B/month"];
+        town.operator.admin(&quota).await?;
+        wait_for("the phone to be put out", SOON, async || {
+            Ok((!town.phone.disconnects_since(began)?.is_empty()).then_some(()))
+        })
+        .await?;
+        println!("put out {:?} after its quota was cut", now() - began);
+        let by_channel = "disconnects_total{outcome=\"by-channel\"} 1";
+        let metrics = town.operator.metrics().await?;
+        ensure!(metrics.contains(by_channel), "{metrics}");
+        Ok(())
+    });
+}

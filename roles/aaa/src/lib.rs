@@ -33,6 +33,7 @@ mod checker;
 pub mod class;
 pub mod config;
 mod conversations;
+mod courier;
 pub mod decision;
 mod desk;
 mod directory;
@@ -56,4 +57,5 @@ pub mod usage;
 pub mod watch;
 
 pub use config::Config;
+pub use courier::Channel;
 pub use service::{Base, Started, start};

@@ -25,6 +25,7 @@ use crate::changes::Retell;
 use crate::checker::Checker;
 use crate::class::Signer;
 use crate::config::Config;
+use crate::courier::{self, Channel};
 use crate::decision::Known;
 use crate::eap::Speech;
 use crate::figures::Figures;
@@ -58,6 +59,8 @@ pub struct Base {
     pub class_keys: Vec<Zeroizing<[u8; 32]>>,
     /// What Proxy-States are marked with; see [`crate::realms::PURPOSE`].
     pub proxy_key: Zeroizing<[u8; 32]>,
+    /// The control channel to gateways, where there is one.
+    pub channel: Option<Arc<dyn Channel>>,
 }
 
 /// The role, started.
@@ -83,7 +86,7 @@ pub async fn start(
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
-    let Base { store, ledger, class_keys, proxy_key } = base;
+    let Base { store, ledger, class_keys, proxy_key, channel } = base;
     let figures = Figures::new(metrics);
 
     let watch = Watch::load(Arc::clone(&store)).await?;
@@ -193,7 +196,7 @@ pub async fn start(
         over_tls.extend(server.transpose()?);
     }
 
-    let (revoke_tx, revocations) = mpsc::unbounded_channel();
+    let (mut revoke_tx, revocations) = mpsc::unbounded_channel();
     let revoker = Revoker::new(watch.projection(), config.disconnect_port, figures.clone())
         .await
         .context("no socket to send Disconnect-Requests and CoA-Requests from")?;
@@ -203,6 +206,12 @@ pub async fn start(
     }
     let (orders, ordered) = mpsc::unbounded_channel();
     tasks.spawn(revoker.run(revocations, ordered, shutdown.clone()));
+    if let Some(channel) = channel {
+        let (carried_tx, carried) = mpsc::unbounded_channel();
+        let by_radius = std::mem::replace(&mut revoke_tx, carried_tx);
+        let figures = figures.clone();
+        tasks.spawn(courier::carry(channel, carried, by_radius, figures, shutdown.clone()));
+    }
     if let Some(relaying) = relaying {
         tasks.spawn(relaying.run(shutdown.clone()));
     }

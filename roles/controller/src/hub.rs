@@ -11,7 +11,9 @@ use homeward_channel::{
 use homeward_control::controller::{Action, ChannelId, GatewayFacts, LearnedMove, Status};
 use homeward_control::{Controller, FromGateway, Goodbye, GoodbyeReason, ToGateway, pb};
 use homeward_daemon::{SystemClock, SystemEntropy};
-use homeward_model::{AccountId, ClassId, Clock, GatewayId, Instant, Name, NetworkId, UnixTime};
+use homeward_model::{
+    AccountId, ClassId, Clock, GatewayId, Instant, Mac, Name, NetworkId, UnixTime,
+};
 use homeward_store::{MoveWeight, Store};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -231,6 +233,13 @@ impl Hub {
             }
         }
         self.drain();
+    }
+
+    /// AAA has put a device out: whether the gateway was told.
+    pub fn handle_grant_revoked(&mut self, gateway: GatewayId, device: Mac) -> bool {
+        let told = self.machine.handle_grant_revoked(gateway, device);
+        self.drain();
+        told
     }
 
     /// A look-up has come to an end.

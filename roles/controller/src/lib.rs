@@ -14,6 +14,7 @@
 //! | [`hub`] | the machine, its channels, and its look-ups |
 //! | [`journal`] | what happened: a log line and a counter each |
 //! | [`figures`] | metrics |
+//! | [`revocations`] | devices that AAA has put out, on their way to gateways |
 //! | [`service`] | the loop around them |
 #![forbid(unsafe_code)]
 
@@ -24,8 +25,10 @@ pub mod figures;
 pub mod gate;
 pub mod hub;
 pub mod journal;
+pub mod revocations;
 pub mod service;
 pub mod watch;
 
 pub use config::Config;
+pub use revocations::{Revocations, Revoking};
 pub use service::start;

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::figures::Figures;
 use crate::gate::Gate;
 use crate::hub::{Hub, Times};
+use crate::revocations::Revoking;
 use crate::watch;
 
 /// How long gateways have to hear the goodbye when the process stops.
@@ -44,6 +45,7 @@ pub async fn start(
     config: Config,
     store: Arc<dyn Store>,
     metrics: &mut Metrics,
+    revoking: Revoking,
     shutdown: Shutdown,
 ) -> anyhow::Result<Part> {
     let figures = Figures::new(metrics);
@@ -77,7 +79,7 @@ pub async fn start(
     let work = async move {
         let (_, ()) = tokio::join!(
             watching,
-            run(hub, server, Inputs { found, changes, questions }, shutdown)
+            run(hub, server, Inputs { found, changes, questions, revoking }, shutdown)
         );
         Ok(())
     };
@@ -105,6 +107,7 @@ struct Inputs {
     found: mpsc::UnboundedReceiver<crate::hub::Found>,
     changes: mpsc::Receiver<watch::Change>,
     questions: mpsc::Receiver<Question>,
+    revoking: Revoking,
 }
 
 async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shutdown) {
@@ -121,6 +124,10 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
             }
             Some(found) = inputs.found.recv() => hub.handle_found(found),
             Some(change) = inputs.changes.recv() => hub.handle_change(change),
+            Some((gateway, device, told)) = inputs.revoking.0.recv() => {
+                // Whoever asked may be gone.
+                let _ = told.send(hub.handle_grant_revoked(gateway, device));
+            }
             Some(question) = inputs.questions.recv() => {
                 let status = serde_json::to_value(hub.status()).unwrap_or(Value::Null);
                 // Whoever asked may be gone.

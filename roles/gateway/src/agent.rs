@@ -328,8 +328,7 @@ impl Agent {
                 let here = self.connected.iter().filter(|((_, m), n)| *m == mac && **n == network);
                 let here: Vec<Bss> = here.map(|((bss, _), _)| *bss).collect();
                 for bss in here {
-                    // Silently: the device is elsewhere, and must not believe that it is meant.
-                    let order = Order::Deauthenticate { bss, mac, announce: false };
+                    let order = Order::Deauthenticate { bss, mac };
                     self.outputs.push_back(Output::Order { epoch: self.epoch, order });
                     // That it is elsewhere is known: hostapd may have lost it already, and then
                     // would never say that it has gone.
@@ -398,9 +397,7 @@ impl Agent {
             Action::SetDevices { vap, devices } => Order::SetDevices { vap, devices },
             Action::SetHomeDevices { devices } => Order::SetHomeDevices { devices },
             Action::RemoveBss { vap } => Order::RemoveBss { vap },
-            Action::Deauthenticate { bss, mac } => {
-                Order::Deauthenticate { bss, mac, announce: true }
-            }
+            Action::Deauthenticate { bss, mac } => Order::Deauthenticate { bss, mac },
         };
         self.outputs.push_back(Output::Order { epoch: self.epoch, order });
     }

@@ -53,8 +53,6 @@ pub enum Order {
     Deauthenticate {
         bss: Bss,
         mac: Mac,
-        /// Whether the station is told, or only forgotten.
-        announce: bool,
     },
 }
 
@@ -313,12 +311,12 @@ impl Hands {
                 }
                 self.report(Report::BssRemoved(vap, result));
             }
-            Order::Deauthenticate { bss, mac, announce } => {
+            Order::Deauthenticate { bss, mac } => {
                 let interface = match bss {
                     Bss::Home => self.settings.hostapd.owner.clone(),
                     Bss::Vap(vap) => self.interface(vap)?,
                 };
-                let put_out = self.radio.deauthenticate(&interface, mac, announce).await;
+                let put_out = self.radio.deauthenticate(&interface, mac).await;
                 if let Err(error) = self.told(put_out)? {
                     tracing::debug!(%bss, %mac, error, "station not put out; it may be gone");
                 }

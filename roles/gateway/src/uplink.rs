@@ -74,7 +74,8 @@ impl Uplink {
         let [lookups, records] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         let known = Arc::new(Mutex::default());
         let directory = config.channel.directory.clone();
-        let limits = ClientLimits { retry_most: config.proxy.reconnect.0, ..ClientLimits::default() };
+        let limits =
+            ClientLimits { retry_most: config.proxy.reconnect.0, ..ClientLimits::default() };
         let running = Running {
             proxy: proxy(&endpoints, &mut entropy)?,
             servers: PORTS.map(|port| Server::new(port, ServerSettings::default())),

@@ -187,7 +187,7 @@ fn a_revoked_device_is_put_out_and_its_key_goes() {
         })
         .collect();
     assert!(
-        orders.contains(&Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE, announce: true }),
+        orders.contains(&Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE }),
         "{orders:?}"
     );
     assert!(orders.contains(&Order::RemoveBss { vap }), "{orders:?}");
@@ -254,7 +254,7 @@ fn tells_gone(all: &[Output]) -> bool {
 }
 
 #[test]
-fn a_device_that_is_elsewhere_now_is_dropped_silently_and_forgotten() {
+fn a_device_that_is_elsewhere_now_is_dropped_and_forgotten() {
     let (mut agent, vap) = serving();
     assert_eq!(connected(&agent, 100), [PHONE]);
     let evict = Evict { mac: PHONE, network: NetworkId(3), sequence: 0 };
@@ -264,8 +264,8 @@ fn a_device_that_is_elsewhere_now_is_dropped_silently_and_forgotten() {
         Output::Order { epoch: 7, order } => Some(order.clone()),
         _ => None,
     });
-    let silently = Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE, announce: false };
-    assert_eq!(order, Some(silently), "{all:?}");
+    let dropped = Order::Deauthenticate { bss: Bss::Vap(vap), mac: PHONE };
+    assert_eq!(order, Some(dropped), "{all:?}");
     assert!(tells_gone(&all), "{all:?}");
     // Whether hostapd says so or not: it may have lost the station long ago.
     assert_eq!(connected(&agent, 1001), []);

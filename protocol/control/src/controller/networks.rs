@@ -245,6 +245,25 @@ impl Controller {
         }
     }
 
+    /// Somebody else has found that a device may not go on at a gateway: its quota is spent, say.
+    /// Whether the gateway was told: not where it has no channel, or has not said that the device
+    /// is there.
+    pub fn handle_grant_revoked(&mut self, gateway: GatewayId, mac: Mac) -> bool {
+        let Some(record) = self.gateways.get(&gateway) else { return false };
+        if !record.is_connected() {
+            return false;
+        }
+        let there = record.devices.iter().filter(|(_, device)| *device == mac);
+        let there: Vec<DeviceKey> = there.copied().collect();
+        for key in &there {
+            if let Some(claim) = self.devices.claim_mut(*key, gateway) {
+                claim.evicted = true;
+            }
+            self.say_revoked(gateway, key.0, Some(mac));
+        }
+        !there.is_empty()
+    }
+
     fn say_revoked(&mut self, gateway: GatewayId, network: NetworkId, mac: Option<Mac>) {
         self.counters.revoked += 1;
         self.send(gateway, ToGateway::Revoke(Revoke { network, mac }));

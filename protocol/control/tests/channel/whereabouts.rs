@@ -173,6 +173,26 @@ fn a_device_that_was_made_a_moment_ago_is_not_taken_for_a_stranger() {
 }
 
 #[test]
+fn a_device_that_aaa_puts_out_is_revoked_where_it_is_said_to_be_and_nowhere_else() {
+    let mut world = World::connected(3);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    assert!(!world.controller.handle_grant_revoked(GatewayId(3), mac(11)), "it is not there");
+    assert!(!world.controller.handle_grant_revoked(GatewayId(2), mac(12)), "nor is that one");
+    assert!(!world.controller.handle_grant_revoked(GatewayId(9), mac(11)), "nobody's gateway");
+    assert!(world.controller.handle_grant_revoked(GatewayId(2), mac(11)));
+    world.run(secs(1));
+    assert_eq!(world.agent(2).revoked, [(network(1), Some(mac(11)))]);
+    assert!(world.agent(3).revoked.is_empty());
+    assert!(world.holders(1, 11).is_empty());
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    world.cut(2);
+    world.run(secs(60));
+    assert!(!world.controller.handle_grant_revoked(GatewayId(2), mac(11)), "it has no channel");
+}
+
+#[test]
 fn a_suspended_device_is_revoked_where_it_is_and_where_it_is_prepared() {
     let mut world = World::connected(3);
     world.hear(2, &[(3, -50)]);

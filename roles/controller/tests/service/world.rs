@@ -69,8 +69,15 @@ impl World {
         let shutdown = Shutdown::new();
         let mut process = Process::new("core", "0");
         let shared = Arc::clone(&store) as Arc<dyn homeward_store::Store>;
-        let part =
-            homeward_controller::start(config, shared, process.metrics(), shutdown.clone()).await;
+        let (_, revoking) = homeward_controller::Revocations::new();
+        let part = homeward_controller::start(
+            config,
+            shared,
+            process.metrics(),
+            revoking,
+            shutdown.clone(),
+        )
+        .await;
         process.add(part.unwrap());
         let (requester, reload) = Reload::channel();
         let (stop, control) = (shutdown.clone(), ControlConfig { socket: Some(socket.clone()) });

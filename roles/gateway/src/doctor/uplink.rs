@@ -15,7 +15,12 @@ use crate::uplink;
 /// that is not let in does not know before.
 pub(super) async fn examine(core: &Endpoint, directory: &Path, found: &mut Found) {
     let mut entropy = SystemEntropy::new();
-    let mut client = uplink::connect(std::slice::from_ref(core), directory, ClientLimits::default(), &mut entropy);
+    let mut client = uplink::connect(
+        std::slice::from_ref(core),
+        directory,
+        ClientLimits::default(),
+        &mut entropy,
+    );
     let deadline = SystemClock.now() + PATIENCE;
     let why = loop {
         let event = tokio::select! {
