@@ -126,7 +126,7 @@ fn proxy(endpoints: &[Endpoint], entropy: &mut SystemEntropy) -> anyhow::Result<
             let server = HomeServer::stream(&endpoint.to_string(), secret);
             let transport = Transport::Stream { connections: 1 };
             // The first answer says that it is back: whom else would one ask?
-            let watch = Watch { answers_to_alive: 1, ..server.watch.clone() };
+            let watch = Watch { answers_to_alive: 1, ..server.watch };
             Ok(table.server(HomeServer { transport, watch, ..server }))
         })
         .collect::<anyhow::Result<_>>()?;
