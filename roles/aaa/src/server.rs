@@ -251,14 +251,7 @@ impl Worker {
     }
 
     /// Remembers who is let in, to be able to end it.
-    fn remember(
-        &self,
-        client: &Client,
-        host: IpAddr,
-        said: Said<'_>,
-        login: &Login,
-        now: Instant,
-    ) {
+    fn remember(&self, client: &Client, host: IpAddr, said: Said<'_>, login: &Login, now: Instant) {
         let Said { station, nas_identifier, session_id } = said;
         let let_in = LetIn { login, station, nas_identifier, session_id };
         let mut grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
