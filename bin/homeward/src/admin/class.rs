@@ -43,7 +43,11 @@ Mikrotik-Total-Limit, each with its Gigawords); of those it heeds what it knows.
     /// Change a class of service; what is not named stays
     #[command(after_long_help = "Examples:
   homeward admin class set gold --bandwidth-down 100M
-  homeward admin class set gold --quota none --rename platinum")]
+  homeward admin class set gold --quota none --rename platinum
+
+Sessions that run have it too: NASes are sent a CoA-Request (RFC 5176), and change_refused of the
+core says what becomes of a session whose NAS does not take it. Homeward's own gateways ask anew
+within a minute.")]
     Set(Set),
     /// Delete a class of service that no account has
     #[command(after_long_help = "Example:
