@@ -27,11 +27,16 @@ class Nas(Server):
             coa_enabled=True,
         )
         self.how = how
+        self.seen = set()
         self.BindToAddress("127.0.0.1")
         print(self.coafds[0].getsockname()[1], flush=True)
 
     def say(self, request):
         assert request.message_authenticator and request.verify_message_authenticator()
+        # A repetition is answered again, but is no news; who never answers shows them all.
+        if request.authenticator in self.seen and self.how != "silent":
+            return
+        self.seen.add(request.authenticator)
         attributes = {}
         for key in request.keys():
             values = request[key] if isinstance(key, str) else []
