@@ -205,13 +205,6 @@ impl RadsecClient {
         }
     }
 
-    /// Closes all connections, and has others made: what is shown has changed.
-    pub fn renew_all(&mut self) {
-        for lane in self.lanes.values_mut() {
-            lane.packets = None;
-        }
-    }
-
     /// What is known of a server's connections, in order.
     pub fn states(&self, server: usize) -> impl Iterator<Item = &State> {
         self.lanes.range((server, 0)..=(server, u16::MAX)).map(|(_, lane)| &lane.state)
