@@ -315,6 +315,21 @@ impl Config {
         if self.proxy.reconnect.0 < Duration::from_millis(100) {
             return Err(Invalid::new("proxy.reconnect", "use at least 100ms"));
         }
+        if by_tls != 0 && self.channel.core.is_empty() {
+            let why = "is needed where the core is reached by TLS: revocations and new \
+                       certificates come by it";
+            return Err(Invalid::new("channel.core", why));
+        }
+        if by_tls != 0 && self.accounting.port.is_some() {
+            let why = "is for a core that is reached by UDP: leave it out";
+            return Err(Invalid::new("accounting.port", why));
+        }
+        if self.proxy.listen.port() == u16::MAX {
+            return Err(Invalid::new(
+                "proxy.listen",
+                "records are one port above: use a lower one",
+            ));
+        }
         if by_tls != 0 && !self.proxy.listen.ip().is_loopback() {
             let why = "is plain RADIUS: use an address of this machine's own, such as 127.0.0.1";
             return Err(Invalid::new("proxy.listen", why));

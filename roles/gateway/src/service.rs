@@ -89,7 +89,7 @@ pub async fn run_hearing(
 ) -> anyhow::Result<()> {
     let mut metrics = Metrics::new("gateway", env!("CARGO_PKG_VERSION"));
     let journal = Journal::new(&mut metrics);
-    let uplink = Uplink::start(&config, shutdown.clone()).await?;
+    let uplink = Uplink::start(&config).await?;
     let cores = match &uplink {
         Some(uplink) => vec![(uplink.lookups, SharedSecret::new(&uplink.secret)?)],
         None => secrets(&config)?,
@@ -212,6 +212,9 @@ pub async fn run_hearing(
     }
     tracing::info!("stopping; removing the VAPs");
     hands.await.context("the task that speaks to hostapd failed")?;
+    if let Some(uplink) = this.uplink.take() {
+        uplink.stop().await;
+    }
     if let Some(reach) = this.reach.take() {
         reach.stop().await?;
     }

@@ -9,14 +9,16 @@
 //! connection. While no core answers, nothing here does: who asks then is to see that, and not to
 //! take it for a refusal.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use homeward_channel::{CORE_NAME, Credential};
 use homeward_daemon::{Exit, ExitContext, Shutdown, SystemClock, SystemEntropy};
-use homeward_model::{Clock, Entropy, Secret};
+use homeward_model::{Clock, Entropy, Instant, Secret};
 use homeward_proxy::{
     Asker, Event, Filter, Health, HomeServer, Key, Pattern, Pool, Proxy, Rejection, Route, Routed,
     ServerId, Settings, Table, Target, Transport, Unanswered, Watch,
@@ -31,6 +33,12 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 
+/// How long nothing may come, at the end, until it is the end…
+const QUIET: Duration = Duration::from_millis(200);
+
+/// …which comes after so long in any case.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// What is served on loopback: look-ups and log-ins, and records.
 const PORTS: [Port; 2] = [Port::Authentication, Port::Accounting];
 
@@ -44,6 +52,7 @@ pub(crate) struct Uplink {
     /// The secret of both.
     pub(crate) secret: Secret,
     known: Arc<Mutex<Vec<Value>>>,
+    stop: Shutdown,
     task: JoinHandle<()>,
 }
 
@@ -59,7 +68,7 @@ impl Uplink {
     /// # Errors
     ///
     /// A socket or a secret that is not to be had.
-    pub(crate) async fn start(config: &Config, shutdown: Shutdown) -> anyhow::Result<Option<Self>> {
+    pub(crate) async fn start(config: &Config) -> anyhow::Result<Option<Self>> {
         let endpoints: Vec<Endpoint> =
             config.core.iter().filter_map(|core| core.radsec.clone()).collect();
         if endpoints.is_empty() {
@@ -83,13 +92,25 @@ impl Uplink {
             endpoints,
             sockets,
             secret: SharedSecret::new(&secret).context("proxy.secret").exit(Exit::Config)?,
+            // Who has no secret of their own to sign with is the agent and its VAPs, which sign.
+            policy: if config.proxy.secret.is_some() { Policy::Auto } else { Policy::Required },
             entropy,
             known: Arc::clone(&known),
         };
         running.note();
         tracing::info!(%lookups, %records, "the core is asked by TLS, through these");
-        let task = tokio::spawn(running.run(shutdown));
-        Ok(Some(Self { lookups, records, secret, known, task }))
+        let stop = Shutdown::new();
+        let task = tokio::spawn(running.run(stop.clone()));
+        Ok(Some(Self { lookups, records, secret, known, stop, task }))
+    }
+
+    /// Ends it, once what was asked and told last is answered: hostapd reports what roamers have
+    /// used when their VAP goes.
+    pub(crate) async fn stop(mut self) {
+        self.stop.trigger();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the way to the core ended in error");
+        }
     }
 
     /// What is known of the core's servers, for `status`.
@@ -184,30 +205,48 @@ struct Running {
     tls: RadsecClient,
     endpoints: Vec<Endpoint>,
     secret: SharedSecret,
+    policy: Policy,
     entropy: SystemEntropy,
     known: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Running {
-    async fn run(mut self, shutdown: Shutdown) {
+    async fn run(mut self, stop: Shutdown) {
         let (mut asked, mut told) = ([0; MAX_DATAGRAM], [0; MAX_DATAGRAM]);
+        let mut stopping: Option<(Instant, Instant)> = None;
         loop {
             self.settle();
-            let due = self.proxy.poll_timeout();
+            let now = SystemClock.now();
+            let ends = stopping.map(|(quiet, end)| if now < quiet { quiet } else { end });
+            if let Some((quiet, end)) = stopping
+                && (now >= end || (now >= quiet && self.proxy.outstanding() == 0))
+            {
+                return;
+            }
+            let due = [self.proxy.poll_timeout(), ends].into_iter().flatten().min();
             let [lookups, records] = &self.sockets;
             tokio::select! {
-                () = shutdown.requested() => return,
-                Ok((len, source)) = lookups.recv_from(&mut asked) => {
-                    self.take(0, source, asked.get(..len).unwrap_or_default());
+                () = stop.requested(), if stopping.is_none() => {
+                    let now = SystemClock.now();
+                    stopping = Some((now + QUIET, now + FAREWELL));
                 }
-                Ok((len, source)) = records.recv_from(&mut told) => {
-                    self.take(1, source, told.get(..len).unwrap_or_default());
+                received = lookups.recv_from(&mut asked) => self.received(0, received, &asked),
+                received = records.recv_from(&mut told) => {
+                    self.received(1, received, &told);
+                    stopping = stopping.map(|(_, end)| (SystemClock.now() + QUIET, end));
                 }
                 event = self.tls.event() => self.hear(event),
                 () = SystemClock.until(due) => {
                     self.proxy.handle_timeout(SystemClock.now(), &mut self.entropy);
                 }
             }
+        }
+    }
+
+    fn received(&mut self, port: usize, got: io::Result<(usize, SocketAddr)>, room: &[u8]) {
+        match got {
+            Ok((len, source)) => self.take(port, source, room.get(..len).unwrap_or_default()),
+            Err(error) => tracing::debug!(%error, "a request was not received"),
         }
     }
 
@@ -226,9 +265,10 @@ impl Running {
         }
         let now = SystemClock.now();
         let Some(server) = self.servers.get_mut(port) else { return };
-        match server.handle(source, &self.secret, Policy::Auto, octets, now) {
+        match server.handle(source, &self.secret, self.policy, octets, now) {
             Received::Request { packet, ticket, .. } => {
-                let asker = Asker { client: 0, source, secret: &self.secret };
+                // Neither port takes the other's share.
+                let asker = Asker { client: port as u64, source, secret: &self.secret };
                 let back = Back { port, ticket };
                 match self.proxy.request(now, &mut self.entropy, &asker, &packet, back) {
                     Routed::Forwarded | Routed::Duplicate(_) => {}

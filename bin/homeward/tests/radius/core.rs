@@ -122,6 +122,12 @@ impl Core {
         (self.process, self.address, self.accounting, self.lines) = run(&config);
     }
 
+    /// Stops it in its tracks, or lets it go on.
+    pub(crate) fn is_held(&self, held: bool) {
+        let (signal, pid) = (if held { "-STOP" } else { "-CONT" }, self.process.id().to_string());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// Starts it again, behind what it is asked through.
     pub(crate) fn comes_back_behind(&mut self) {
         (self.process, _, _, self.lines) = run(&self.folder.path().join("core.toml"));

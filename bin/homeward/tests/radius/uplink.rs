@@ -6,6 +6,11 @@
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use homeward_model::Secret;
+use homeward_radius::dictionary::standard;
+use homeward_radius::{Builder, Code, Packet, SharedSecret};
 
 use crate::core::{Core, MAC, PASSPHRASE, SECRET, SSID};
 use crate::radsec::free_tcp;
@@ -165,6 +170,35 @@ fn while_the_core_is_away_a_gateways_requests_are_not_answered_rather_than_refus
     });
     core.is_killed();
     silent(&core);
+}
+
+#[test]
+fn a_gateway_that_stops_waits_for_what_the_core_has_not_acknowledged_yet() {
+    let (mut core, radsec, controller) = core();
+    let config = Elm::config(&core, radsec, controller, &core.file("elm"));
+    Elm::enrolled(&core, &config);
+    let mut elm = Elm::start(&mut core, config);
+    core.answers_soon("Received Access-Accept");
+    // A core that is held up takes what has come when it goes on.
+    core.is_held(true);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let secret = SharedSecret::new(&Secret::new(SECRET)).unwrap();
+    let mut record = Vec::new();
+    let mut packet = Builder::request(&mut record, &secret, Code::AccountingRequest, 7, [0; 16]);
+    packet.integer(standard::ACCT_STATUS_TYPE, 2).unwrap();
+    packet.text(standard::ACCT_SESSION_ID, "one").unwrap();
+    packet.text(standard::NAS_IDENTIFIER, "elm").unwrap();
+    packet.finish();
+    socket.send_to(&record, &core.accounting).unwrap();
+    let pid = elm.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    core.soon("stopping", || std::fs::read_to_string(core.file("gateway.log")).unwrap());
+    core.is_held(false);
+    let mut answer = [0; 4096];
+    let len = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(Packet::decode(&answer[..len]).unwrap().code(), Code::AccountingResponse);
+    assert!(elm.process.wait().unwrap().success());
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl fmt::Debug for Server {
 /// Times and bounds of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// How long it may take to connect, and to find out who is there. 10 s unless set.
+    /// How long it may take to find out who is at an address; to reach it, a quarter of that. 10 s
+    /// unless set.
     pub handshake: Duration,
     /// How long a server may take nothing of what is sent to it. 10 s unless set.
     pub stall: Duration,

@@ -246,15 +246,17 @@ impl Controller {
     }
 
     /// Somebody else has found that a device may not go on at a gateway: its quota is spent, say.
-    /// Whether the gateway was told: not where it has no channel, or has not said that the device
-    /// is there.
+    /// Whether the gateway was told: not where it has no channel, or nothing to do with the device.
+    /// It may hold its key without having said that it is there.
     pub fn handle_grant_revoked(&mut self, gateway: GatewayId, mac: Mac) -> bool {
         let Some(record) = self.gateways.get(&gateway) else { return false };
         if !record.is_connected() {
             return false;
         }
-        let there = record.devices.iter().filter(|(_, device)| *device == mac);
-        let there: Vec<DeviceKey> = there.copied().collect();
+        let there = record.devices.iter().copied().filter(|(_, device)| *device == mac);
+        let entitles = |n: &&NetworkId| self.networks.get(n).is_some_and(|n| n.entitles(mac));
+        let held = record.wants.keys().filter(entitles).map(|network| (*network, mac));
+        let there: BTreeSet<DeviceKey> = there.chain(held).collect();
         for key in &there {
             if let Some(claim) = self.devices.claim_mut(*key, gateway) {
                 claim.evicted = true;

@@ -1,5 +1,7 @@
 //! The ways to partners' servers: datagrams and TLS behind one door.
 
+use std::io::ErrorKind;
+
 use homeward_daemon::SystemEntropy;
 use homeward_proxy::ServerId;
 use homeward_transport::radsec::Version;
@@ -20,7 +22,7 @@ pub(crate) enum Way {
 pub(crate) enum News {
     /// Octets came.
     Heard(Vec<u8>),
-    /// The server's host refuses datagrams, or its name is not known.
+    /// Nobody is at the server's port.
     Refused,
     /// A connection is up.
     Up(Version),
@@ -69,6 +71,13 @@ impl Links {
         }
     }
 
+    /// Looks the name of a server that does not answer up again: it may have moved.
+    pub(crate) fn look_up(&self, server: ServerId) {
+        if let Some(Some(at)) = self.in_udp.get(server.index()) {
+            self.udp.refresh(*at);
+        }
+    }
+
     /// Closes a connection that is silent, and has another one made.
     pub(crate) fn renew(&mut self, server: ServerId, lane: u16) {
         self.tls.renew(server.index(), lane);
@@ -90,9 +99,15 @@ impl Links {
                         udp::Event::Datagram { server, socket, bytes } => {
                             (server, socket, News::Heard(bytes))
                         }
-                        udp::Event::Unreachable { server, socket, error } => {
-                            tracing::debug!(server, %error, "a partner's host is not reached");
+                        udp::Event::Unreachable { server, socket, error }
+                            if error.kind() == ErrorKind::ConnectionRefused =>
+                        {
                             (server, socket, News::Refused)
+                        }
+                        // As good as a lost datagram: the machine sees that nothing comes.
+                        udp::Event::Unreachable { error, .. } => {
+                            tracing::debug!(%error, "a partner's host is not reached");
+                            continue;
                         }
                         // Told of where it happens.
                         udp::Event::Moved { .. } | udp::Event::NotFound { .. } => continue,

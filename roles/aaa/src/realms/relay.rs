@@ -287,6 +287,9 @@ impl Running {
             }
             Event::Health { server, was, is } => {
                 self.note(server, None);
+                if is != Health::Alive {
+                    self.links.look_up(server);
+                }
                 let (server, was, is) = (self.name(server), was.label(), is.label());
                 tracing::warn!(server, was, is, "a partner's server");
             }

@@ -1,6 +1,8 @@
 //! One connection: made, used until it ends, and made again.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use homeward_radius::Packets;
@@ -13,7 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::super::{Version, keep_alive, tls};
+use super::super::{ClientTls, Version, keep_alive, tls};
 use super::{ClientLimits, Message, Server};
 
 /// Packets that are written at once, at most.
@@ -43,8 +45,8 @@ enum NoConnection {
     Unreached(io::Error),
     #[error("TLS failed: {0}")]
     Tls(io::Error),
-    #[error("it took too long")]
-    Timeout,
+    #[error("{0} took too long")]
+    Timeout(String),
     #[error("the server wants RADIUS/1.1 over TLS 1.2: RFC 9765 3.4 forbids that")]
     Version,
 }
@@ -99,29 +101,41 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<(TlsStream<TcpStream>, Version), NoConnection> {
-        timeout(self.limits.handshake, self.dial()).await.unwrap_or(Err(NoConnection::Timeout))
-    }
-
-    async fn dial(&self) -> Result<(TlsStream<TcpStream>, Version), NoConnection> {
         let credentials = self.server.credentials.now();
         let shown = credentials.map_err(|e| NoConnection::Credentials(e.to_string()))?;
         let endpoint = &self.server.endpoint;
-        let addresses = tokio::net::lookup_host((endpoint.host(), endpoint.port())).await;
+        let host = endpoint.host();
+        let found = timeout(
+            self.limits.handshake,
+            tokio::net::lookup_host((host.as_str(), endpoint.port())),
+        );
+        let addresses = found.await.map_err(|_| NoConnection::Timeout(host.clone()))?;
         let mut failed = NoConnection::NotFound(io::ErrorKind::NotFound.into());
         for address in addresses.map_err(NoConnection::NotFound)? {
-            let connected = TcpStream::connect(address).await;
-            match connected.and_then(|stream| keep_alive(&stream).map(|()| stream)) {
-                Ok(stream) => {
-                    let connector = TlsConnector::from(shown.config);
-                    let shaken = connector.connect(shown.name, stream).await;
-                    let stream = shaken.map_err(NoConnection::Tls)?;
-                    let version = agreed(&stream)?;
-                    return Ok((stream, version));
-                }
-                Err(error) => failed = NoConnection::Unreached(error),
+            match self.dial(address, &shown).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => failed = error,
             }
         }
         Err(failed)
+    }
+
+    /// Tries one address. A host that says nothing keeps the next one from being tried for a
+    /// quarter of the time that a handshake may take.
+    async fn dial(
+        &self,
+        address: SocketAddr,
+        shown: &ClientTls,
+    ) -> Result<(TlsStream<TcpStream>, Version), NoConnection> {
+        let late = |_| NoConnection::Timeout(address.to_string());
+        let connecting = timeout(self.limits.handshake / 4, TcpStream::connect(address));
+        let stream = connecting.await.map_err(late)?.map_err(NoConnection::Unreached)?;
+        keep_alive(&stream).map_err(NoConnection::Unreached)?;
+        let connector = TlsConnector::from(Arc::clone(&shown.config));
+        let shaking = timeout(self.limits.handshake, connector.connect(shown.name.clone(), stream));
+        let stream = shaking.await.map_err(late)?.map_err(NoConnection::Tls)?;
+        let version = agreed(&stream)?;
+        Ok((stream, version))
     }
 
     /// Sends and takes packets until the connection ends; also, whether any came.
