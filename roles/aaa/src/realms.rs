@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`config`] | `[aaa.realms]` and `[[aaa.partner]]` |
 //! | [`relay`] | the loop around [`homeward_proxy`]: to partners, and back to the workers |
-//! | [`links`] | sockets and connections to partners |
+//! | `links` | sockets and connections to partners |
 //!
 //! A worker decides by itself what is local, which costs a look into a table; the rest goes
 //! through the one relay, so that partners' servers are watched once.
