@@ -44,6 +44,7 @@ mod connection;
 mod counters;
 mod door;
 mod tls;
+mod wire;
 mod worker;
 
 /// Connections that wait to be accepted.

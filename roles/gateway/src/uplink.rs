@@ -258,9 +258,10 @@ impl Running {
 
     /// Takes a datagram of somebody on this machine.
     fn take(&mut self, port: usize, source: SocketAddr, octets: &[u8]) {
-        let somebody = (0..self.endpoints.len()).any(|server| self.is_up(server));
         // Who asks whether the core is there is not told that we are.
-        if !somebody && octets.first() == Some(&(Code::StatusServer as u8)) {
+        if octets.first() == Some(&(Code::StatusServer as u8))
+            && !(0..self.endpoints.len()).any(|server| self.is_up(server))
+        {
             return;
         }
         let now = SystemClock.now();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use homeward_radius::Packets;
 use homeward_radius::stream::LostStream;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -16,17 +16,12 @@ use tokio_rustls::server::TlsStream;
 
 use super::counters::count;
 use super::door::Door;
+use super::wire::{self, BATCH};
 use super::worker::{Inbox, Item};
 use super::{Ask, Connection, Version};
 use crate::server::Asked;
 
 pub(super) type Stream = TlsStream<TcpStream>;
-
-/// Answers that are written at once, at most.
-const BATCH: usize = 64;
-
-/// How long saying good-bye may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +67,7 @@ pub(super) async fn run(
         End::Lost(_) => count(&door.counters.lost),
         End::Closed | End::Refused | End::Io(_) => {}
     }
-    let _ = timeout(FAREWELL, writer.shutdown()).await;
+    wire::leave(&mut writer).await;
     end
 }
 
@@ -86,11 +81,9 @@ async fn read(
     let outstanding = Arc::new(Semaphore::new(door.limits.outstanding.clamp(1, 1 << 20)));
     let mut packets = Packets::new();
     loop {
-        match timeout(door.limits.idle, reader.read(packets.room())).await {
-            Ok(Ok(0)) => return End::Closed,
-            Ok(Ok(octets)) => packets.filled(octets),
-            // Who closes without saying good-bye has closed too.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Closed,
+        match timeout(door.limits.idle, wire::fill(&mut reader, &mut packets)).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => return End::Closed,
             Ok(Err(error)) => return error.into(),
             Err(_) => return End::Idle,
         }
@@ -125,11 +118,7 @@ async fn write(
         for (answer, _) in &batch {
             octets.extend_from_slice(answer);
         }
-        let written = timeout(stall, async {
-            writer.write_all(&octets).await?;
-            writer.flush().await
-        });
-        match written.await {
+        match wire::put(writer, &octets, stall).await {
             Ok(Ok(())) => batch.clear(),
             Ok(Err(error)) => return error.into(),
             Err(_) => return End::Stalled,

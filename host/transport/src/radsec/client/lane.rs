@@ -8,21 +8,16 @@ use std::time::Duration;
 use homeward_radius::Packets;
 use homeward_radius::stream::LostStream;
 use rustls::ProtocolVersion::TLSv1_3;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::super::wire::{self, BATCH};
 use super::super::{ClientTls, Version, keep_alive, tls};
 use super::{ClientLimits, Message, Server};
-
-/// Packets that are written at once, at most.
-const BATCH: usize = 64;
-
-/// How long saying good-bye may take.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection.
 pub(super) struct Link {
@@ -154,18 +149,16 @@ impl Link {
             End::Closed if !served => End::Refused,
             end => end,
         };
-        let _ = timeout(FAREWELL, writer.shutdown()).await;
+        wire::leave(&mut writer).await;
         (end, served)
     }
 
     async fn read(&self, mut reader: impl AsyncRead + Unpin, served: &mut bool) -> End {
         let mut packets = Packets::new();
         loop {
-            match reader.read(packets.room()).await {
-                Ok(0) => return End::Closed,
-                Ok(octets) => packets.filled(octets),
-                // Who closes without saying good-bye has closed too.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return End::Closed,
+            match wire::fill(&mut reader, &mut packets).await {
+                Ok(true) => {}
+                Ok(false) => return End::Closed,
                 Err(error) => return error.into(),
             }
             loop {
@@ -210,11 +203,7 @@ async fn write(
         for packet in batch.drain(..) {
             octets.extend_from_slice(&packet);
         }
-        let written = timeout(stall, async {
-            writer.write_all(&octets).await?;
-            writer.flush().await
-        });
-        match written.await {
+        match wire::put(writer, &octets, stall).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.into(),
             Err(_) => return End::Stalled,
