@@ -253,11 +253,11 @@ impl Retell {
         let mut seen = HashSet::new();
         let mut told = 0usize;
         for given in &self.grants {
-            let mut from = None;
-            loop {
+            let mut from = Some(0);
+            while let Some(at) = from {
                 let grants = given.lock().unwrap_or_else(PoisonError::into_inner);
                 let (sessions, next) =
-                    grants.those(from, SLICE, |user| concerns(&known, before, user));
+                    grants.those(at, SLICE, |user| concerns(&known, before, user));
                 drop(grants);
                 for (user, session) in sessions {
                     if let Some(order) = order(&known, before, user, &session, self.refused)
@@ -269,9 +269,6 @@ impl Retell {
                     }
                 }
                 from = next;
-                if from.is_none() {
-                    break;
-                }
             }
         }
         if told > 0 {

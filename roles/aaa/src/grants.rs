@@ -341,11 +341,10 @@ impl Grants {
     /// on; the second value is where the next slice begins, if there is one.
     pub fn those(
         &self,
-        from: Option<usize>,
+        from: usize,
         limit: usize,
         concerns: impl Fn(User) -> bool,
     ) -> (Vec<(User, Revocation)>, Option<usize>) {
-        let from = from.unwrap_or(0);
         let slice = self.places.iter().skip(from).take(limit).flatten();
         let those = slice.filter(|out| concerns(out.user)).map(|out| {
             let Key { station, gateway, .. } = out.key;
