@@ -6,8 +6,12 @@ use std::time::Duration;
 use homeward_model::{Clock, Instant, UnixTime};
 use nix::time::{ClockId, clock_gettime};
 
-/// The machine's clocks. Every `SystemClock` of a process has the same origin (its first use), so
-/// instants may pass between tasks and threads.
+/// What lies between the origin and a process's first look at the clock: what happened before the
+/// process began, a session found again after a restart, has an instant of its own as well.
+const BEFORE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// The machine's clocks. Every `SystemClock` of a process has the same origin (some ten years
+/// before its first use), so instants may pass between tasks and threads.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -17,7 +21,10 @@ impl SystemClock {
     /// Made for `select!` beside a machine's `poll_timeout`: cancelling it loses nothing.
     pub async fn until(&self, deadline: Option<Instant>) {
         let at = deadline
-            .and_then(|d| origin().checked_add(Duration::from_nanos(d.as_nanos())))
+            .and_then(|d| {
+                let ahead = Duration::from_nanos(d.as_nanos()).saturating_sub(BEFORE);
+                first_use().checked_add(ahead)
+            })
             .map(tokio::time::Instant::from_std);
         match at {
             Some(at) => tokio::time::sleep_until(at).await,
@@ -28,10 +35,9 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
-        // The origin first: on the very first call it must not lie after the reading.
-        let origin = origin();
-        let since = machine_now().saturating_duration_since(origin);
-        Instant::from_nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+        // The first use first: on the very first call it must not lie after the reading.
+        let first_use = first_use();
+        Instant::ORIGIN + BEFORE + machine_now().saturating_duration_since(first_use)
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the clock that others are handed")]
@@ -57,9 +63,9 @@ fn cpu_time(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
-fn origin() -> std::time::Instant {
-    static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
-    *ORIGIN.get_or_init(machine_now)
+fn first_use() -> std::time::Instant {
+    static FIRST_USE: OnceLock<std::time::Instant> = OnceLock::new();
+    *FIRST_USE.get_or_init(machine_now)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the clock that others are handed")]
@@ -77,6 +83,15 @@ mod tests {
         let second = std::thread::spawn(|| SystemClock.now()).join().unwrap();
         let third = SystemClock.now();
         assert!(first <= second && second <= third);
+    }
+
+    #[test]
+    fn what_was_before_the_process_began_has_instants_in_order() {
+        let now = SystemClock.now();
+        let hours =
+            |n: u64| Instant::from_nanos(now.as_nanos().saturating_sub(n * 3_600_000_000_000));
+        assert_eq!(now - hours(2), Duration::from_secs(7200));
+        assert!(hours(24 * 365) < hours(24 * 364));
     }
 
     #[tokio::test]
