@@ -29,6 +29,41 @@ pub struct Counters {
     pub send_errors: u64,
 }
 
+impl Counters {
+    /// Every counter with its name, in order, for metrics.
+    pub const fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("received", self.received),
+            ("sent", self.sent),
+            ("dropped", self.dropped),
+            ("truncated", self.truncated),
+            ("receive_errors", self.receive_errors),
+            ("unreachable", self.unreachable),
+            ("forbidden", self.forbidden),
+            ("no_room", self.no_room),
+            ("send_errors", self.send_errors),
+        ]
+    }
+}
+
+impl std::ops::Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            received: self.received + other.received,
+            sent: self.sent + other.sent,
+            dropped: self.dropped + other.dropped,
+            truncated: self.truncated + other.truncated,
+            receive_errors: self.receive_errors + other.receive_errors,
+            unreachable: self.unreachable + other.unreachable,
+            forbidden: self.forbidden + other.forbidden,
+            no_room: self.no_room + other.no_room,
+            send_errors: self.send_errors + other.send_errors,
+        }
+    }
+}
+
 /// One worker's share. On a cache line of its own, so that workers do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]

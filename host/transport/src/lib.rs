@@ -23,7 +23,7 @@ pub use client::{Endpoint, EndpointError, Event, UdpClient};
 pub use counters::Counters;
 pub use error::BindError;
 pub use radsec::client::RadsecClient;
-pub use radsec::{RadsecServer, RunningRadsec};
+pub use radsec::{RadsecCounters, RadsecServer, RunningRadsec};
 pub use server::{
     Asked, Datagram, Path, Replies, RunningServer, ServerConfig, Service, UdpServer, Waker,
     WorkerDied,

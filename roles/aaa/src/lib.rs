@@ -42,6 +42,7 @@ pub mod figures;
 mod front;
 pub mod grants;
 pub mod login;
+mod overview;
 pub mod password;
 pub mod pki;
 pub mod projection;

@@ -28,7 +28,6 @@ use rustls::pki_types::{
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::eap::{read, read_key};
 use crate::projection::Projection;
@@ -252,27 +251,6 @@ impl Radsec {
             }
         }
     }
-}
-
-/// What `status` says of servers.
-pub(crate) fn status(servers: &[RunningRadsec]) -> Vec<Value> {
-    let said = servers.iter().map(|server| {
-        let c = server.counters();
-        json!({
-            "listen": server.local_address().to_string(),
-            "connections": c.connections,
-            "admitted": c.admitted,
-            "handshakes_failed": c.failed,
-            "strangers": c.strangers,
-            "crowded": c.crowded,
-            "received": c.received,
-            "sent": c.sent,
-            "streams_lost": c.lost,
-            "stalled": c.stalled,
-            "idle": c.idle,
-        })
-    });
-    said.collect()
 }
 
 /// The core's own authority; made, if there is none yet.

@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
-use homeward_ledger::{Ledger, User};
+use homeward_ledger::User;
 use homeward_model::{Clock, Seconds, Secret, UnixTime};
 use homeward_radius::{Policy, ServerSettings};
 use homeward_store::Store;
 use homeward_transport::server::Service;
-use homeward_transport::{RunningRadsec, RunningServer, ServerConfig, UdpServer, WorkerDied};
-use serde_json::{Value, json};
+use homeward_transport::{RunningServer, ServerConfig, UdpServer};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -31,12 +30,10 @@ use crate::eap::Speech;
 use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
 use crate::login::{self, Logins};
+use crate::overview::Overview;
 use crate::projection::Projection;
 use crate::radsec::{self, Radsec};
-use crate::realms::{
-    self,
-    relay::{self, Relay},
-};
+use crate::realms::{self, relay};
 use crate::revoke::Revoker;
 use crate::server::{Shared, Worker};
 use crate::tries::Tries;
@@ -235,12 +232,14 @@ pub async fn start(
     let overview = Arc::new(Overview {
         listen: addresses(&running),
         accounting_listen: addresses(&accounting),
-        running: running.into_iter().chain(accounting).collect(),
+        running,
+        accounting,
         over_tls,
         grants: grants.clone(),
         shared: shared.clone(),
         ledger,
     });
+    overview.count_in(metrics);
     let retell = Retell {
         shared: shared.clone(),
         grants: grants.clone(),
@@ -391,79 +390,4 @@ async fn keep(
     }
     tasks.shutdown().await;
     Ok(())
-}
-
-/// What `status` is made of.
-struct Overview {
-    listen: Vec<String>,
-    accounting_listen: Vec<String>,
-    running: Vec<RunningServer>,
-    over_tls: Vec<RunningRadsec>,
-    grants: Vec<Arc<Mutex<Grants>>>,
-    shared: Shared,
-    ledger: Option<Arc<Ledger>>,
-}
-
-impl Overview {
-    fn status(&self) -> Value {
-        let out: usize = self
-            .grants
-            .iter()
-            .map(|g| g.lock().unwrap_or_else(PoisonError::into_inner).len())
-            .sum();
-        let mut received = 0;
-        for server in &self.running {
-            received += server.counters().received;
-        }
-        let p = self.shared.projection.read().unwrap_or_else(PoisonError::into_inner);
-        let records = p.counts();
-        drop(p);
-        json!({
-            "listen": self.listen,
-            "datagrams": received,
-            "lookups": self.shared.figures.lookups(),
-            "grants_out": out,
-            "records": records,
-            "radsec": radsec::status(&self.over_tls),
-            "partners": self.shared.relay.as_ref().map(Relay::status),
-            "accounting": self.ledger.as_ref().map(|ledger| self.accounting(ledger)),
-        })
-    }
-
-    fn accounting(&self, ledger: &Ledger) -> Value {
-        let counters: serde_json::Map<String, Value> =
-            ledger.counters().all().into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
-        json!({
-            "listen": self.accounting_listen,
-            "ledger": ledger.reader().path(),
-            "waiting": ledger.waiting(),
-            "users": self.shared.usage.len(),
-            "counters": counters,
-        })
-    }
-
-    /// Waits until a worker of any server dies.
-    async fn died(&self) -> WorkerDied {
-        type Died<'a> = std::pin::Pin<Box<dyn Future<Output = WorkerDied> + Send + 'a>>;
-        let by_udp = self.running.iter().map(|server| Box::pin(server.died()) as Died<'_>);
-        let by_tls = self.over_tls.iter().map(|server| Box::pin(server.died()) as Died<'_>);
-        let waits = by_udp.chain(by_tls).collect::<Vec<_>>();
-        if waits.is_empty() {
-            return std::future::pending().await;
-        }
-        first(waits).await
-    }
-}
-
-/// The first of several futures to be ready.
-async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
-    std::future::poll_fn(|cx| {
-        for future in &mut futures {
-            if let std::task::Poll::Ready(output) = std::pin::Pin::new(future).poll(cx) {
-                return std::task::Poll::Ready(output);
-            }
-        }
-        std::task::Poll::Pending
-    })
-    .await
 }

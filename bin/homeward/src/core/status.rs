@@ -37,7 +37,7 @@ fn summary(status: &Value) -> String {
         ("up", since(&status["uptime_ms"])),
         ("listening on", addresses(&status["listen"])),
         ("records", records.join(", ")),
-        ("datagrams", count(&status["datagrams"])),
+        ("datagrams", datagrams(&status["sockets"])),
         ("granted", count(&lookups["granted"])),
         ("refused", if refused.is_empty() { "0".to_owned() } else { refused.join(", ") }),
         ("repeated", count(&lookups["duplicates"])),
@@ -46,6 +46,15 @@ fn summary(status: &Value) -> String {
         ("accounting", accounting(&status["accounting"])),
         ("partners", partners(&status["partners"])),
     ])
+}
+
+/// How many came, and how many did not for want of room.
+fn datagrams(sockets: &Value) -> String {
+    let received = count(&sockets["received"]);
+    match sockets["dropped"].as_u64() {
+        None | Some(0) => received,
+        Some(dropped) => format!("{received}, {dropped} more dropped by the kernel"),
+    }
 }
 
 /// What the ledger has done, in a line.
@@ -226,7 +235,7 @@ mod tests {
     fn lookups() -> Value {
         json!({
             "role": "core", "version": "0.1.0", "uptime_ms": 61_000, "listen": ["127.0.0.1:1812"],
-            "datagrams": 12, "grants_out": 1,
+            "sockets": {"received": 12, "dropped": 0}, "grants_out": 1,
             "lookups": {"granted": 3, "refused": {"unknown-device": 4}, "duplicates": 0, "status_server": 1},
             "records": {"accounts": 1, "classes": 1, "gateways": 2, "networks": 1, "devices": 5},
         })
@@ -236,6 +245,10 @@ mod tests {
     fn a_status_shows_what_was_granted_and_why_the_rest_was_not() {
         let text = show(&lookups());
         assert!(text.contains("up             1m1s\n"), "{text}");
+        assert!(text.contains("datagrams      12\n"), "{text}");
+        let mut flooded = lookups();
+        flooded["sockets"]["dropped"] = json!(7);
+        assert!(show(&flooded).contains("12, 7 more dropped by the kernel\n"));
         assert!(
             text.contains(
                 "records        1 accounts, 1 classes, 2 gateways, 1 networks, 5 devices\n"

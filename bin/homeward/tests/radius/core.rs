@@ -122,9 +122,13 @@ impl Core {
         (self.process, self.address, self.accounting, self.lines) = run(&config);
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Stops it in its tracks, or lets it go on.
     pub(crate) fn is_held(&self, held: bool) {
-        let (signal, pid) = (if held { "-STOP" } else { "-CONT" }, self.process.id().to_string());
+        let (signal, pid) = (if held { "-STOP" } else { "-CONT" }, self.pid().to_string());
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
@@ -135,7 +139,7 @@ impl Core {
 
     /// Has it reload; waits until it says so in these words.
     pub(crate) fn reloads(&self, says: &str) {
-        let pid = self.process.id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
         let lines = self.lines.lock().unwrap();
         while !lines.recv_timeout(Duration::from_secs(5)).expect("a line").contains(says) {}

@@ -10,6 +10,7 @@ mod accounting;
 mod coa;
 mod core;
 mod differential;
+mod disk;
 mod dissector;
 mod logins;
 mod lookups;

@@ -27,6 +27,42 @@ pub struct RadsecCounters {
     pub idle: u64,
 }
 
+impl RadsecCounters {
+    /// Every counter with its name, in order, for metrics; [`Self::connections`] is none.
+    pub const fn all(&self) -> [(&'static str, u64); 9] {
+        [
+            ("admitted", self.admitted),
+            ("handshakes_failed", self.failed),
+            ("strangers", self.strangers),
+            ("crowded", self.crowded),
+            ("received", self.received),
+            ("sent", self.sent),
+            ("streams_lost", self.lost),
+            ("stalled", self.stalled),
+            ("idle", self.idle),
+        ]
+    }
+}
+
+impl std::ops::Add for RadsecCounters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            connections: self.connections + other.connections,
+            admitted: self.admitted + other.admitted,
+            failed: self.failed + other.failed,
+            strangers: self.strangers + other.strangers,
+            crowded: self.crowded + other.crowded,
+            received: self.received + other.received,
+            sent: self.sent + other.sent,
+            lost: self.lost + other.lost,
+            stalled: self.stalled + other.stalled,
+            idle: self.idle + other.idle,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) connections: AtomicU64,
