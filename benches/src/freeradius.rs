@@ -102,6 +102,31 @@ impl FreeRadius {
         setup.run(answers(Ask::LogIns(population)))
     }
 
+    /// Keeping accounting records in that database, by the queries that Debian has for it.
+    pub(crate) fn start_accounting(population: Population, database: &Postgres) -> Result<Self> {
+        let modules = format!(
+            "sql {{\n dialect = \"postgresql\"\n driver = \"rlm_sql_postgresql\"\n \
+             radius_db = \"{}\"\n acct_table1 = \"radacct\"\n acct_table2 = \"radacct\"\n \
+             read_groups = no\n read_profiles = no\n read_clients = no\n \
+             delete_stale_sessions = no\n \
+             pool {{\n start = {SQL_THREADS}\n min = {SQL_THREADS}\n max = {SQL_THREADS}\n \
+             spare = 0\n uses = 0\n lifetime = 0\n idle_timeout = 0\n }}\n \
+             $INCLUDE {QUERIES}/queries.conf\n }}\n expr {{\n }}\n",
+            database.connection()
+        );
+        let sections = "preacct {\n update request {\n Acct-Unique-Session-Id := \
+             \"%{md5:%{NAS-Identifier},%{Acct-Session-Id}}\"\n }\n }\n accounting {\n sql\n }";
+        let setup = Setup {
+            modules,
+            sections: sections.to_owned(),
+            threads: SQL_THREADS,
+            name: "+ PostgreSQL",
+            kind: "acct",
+            ..Setup::default()
+        };
+        setup.run(answers(Ask::Records(population)))
+    }
+
     /// With log-ins for EAP, with that certificate and key. It keeps sessions that can be resumed
     /// in files only, here in memory: that is not free, so it does where they are `resumed` only.
     pub(crate) fn start_eap(
@@ -136,6 +161,9 @@ impl FreeRadius {
     }
 }
 
+/// Where Debian has its tables and queries for PostgreSQL.
+pub(crate) const QUERIES: &str = "/etc/freeradius/3.0/mods-config/sql/main/postgresql";
+
 /// Stands for the server's folder.
 const FOLDER: &str = "@FOLDER@";
 
@@ -154,6 +182,8 @@ struct Setup {
     sections: String,
     servers: &'static str,
     threads: usize,
+    /// What it listens for: `auth` or `acct`.
+    kind: &'static str,
     /// What it is called besides FreeRADIUS.
     name: &'static str,
 }
@@ -161,14 +191,14 @@ struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         let (users, modules, sections) = Default::default();
-        Self { users, modules, sections, servers: "", threads: 2, name: "" }
+        Self { users, modules, sections, servers: "", threads: 2, kind: "auth", name: "" }
     }
 }
 
 impl Setup {
     /// Runs it, and waits until it `answers`.
     fn run(&self, answers: impl Fn(SocketAddr) -> bool) -> Result<FreeRadius> {
-        let Self { users, modules, sections, servers, threads, name } = self;
+        let Self { users, modules, sections, servers, threads, kind, name } = self;
         let folder = scratch()?;
         let at = |file: &str| folder.path().join(file);
         // A port that was free a moment ago.
@@ -190,7 +220,7 @@ impl Setup {
                  client local {{\n ipaddr = 127.0.0.1\n secret = \"{SECRET}\"\n \
                  require_message_authenticator = yes\n}}\n\
                  modules {{\n pap {{\n }}\n files {{\n  usersfile = {here}/users\n }}\n {modules}}}\n\
-                 server default {{\n listen {{\n type = auth\n ipaddr = 127.0.0.1\n port = {}\n }}\n \
+                 server default {{\n listen {{\n type = {kind}\n ipaddr = 127.0.0.1\n port = {}\n }}\n \
                  {sections}\n}}\n{servers}",
                 address.port()
             ),

@@ -7,6 +7,7 @@
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
 //! | `pap` | log-ins by PAP per second, and server CPU for one | FreeRADIUS, same users: in a flat file, and in PostgreSQL |
 //! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU, in full and resumed | FreeRADIUS, same certificate and users |
+//! | `accounting` | records per second that are durable before the answer, how long it takes, server CPU for one | FreeRADIUS with PostgreSQL |
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
@@ -16,6 +17,7 @@
 //!
 //! Run by `make bench`, which builds the release binaries first.
 
+mod accounting;
 mod eap;
 mod eap_load;
 mod figures;
@@ -41,11 +43,12 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 10] = [
+const BENCHES: [(&str, Bench); 11] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
     ("eap", eap::measure),
+    ("accounting", accounting::measure),
     ("million", million::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 use tempfile::TempDir;
 
-use crate::freeradius::REPLY;
+use crate::freeradius::{QUERIES, REPLY};
 use crate::population::{Population, login, password};
 use crate::world::cpu;
 
@@ -107,6 +107,18 @@ impl Postgres {
         let reply = REPLY.map(|(name, value)| [name, "=", value].map(str::to_owned));
         copy("radreply", &|_| reply.to_vec())?;
         fs::write(&file, sql)?;
+        self.psql(&["-f", &file.display().to_string()])
+    }
+
+    /// Makes the tables that FreeRADIUS comes with, for accounting.
+    pub(crate) fn keeps_records(&self) -> Result<()> {
+        // Its tables for log-ins are here already, so those it makes where there are none only.
+        let schema = fs::read_to_string(format!("{QUERIES}/schema.sql"))
+            .context("cannot read FreeRADIUS's tables; `make bench` installs them, for root")?;
+        let end = schema.find("Table structure for table 'radcheck'");
+        let of_records = end.and_then(|end| schema.get(..schema.get(..end)?.rfind("/*")?));
+        let file = self.folder.path().join("records.sql");
+        fs::write(&file, of_records.context("FreeRADIUS's tables have another form")?)?;
         self.psql(&["-f", &file.display().to_string()])
     }
 

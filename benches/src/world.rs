@@ -32,6 +32,8 @@ pub(crate) fn scratch() -> Result<TempDir> {
 /// A core on a datastore of its own.
 pub(crate) struct Core {
     pub(crate) address: SocketAddr,
+    /// Where it takes accounting records, if it does.
+    pub(crate) accounting: Option<SocketAddr>,
     pub(crate) process: Process,
     /// From its start until it answered.
     pub(crate) loaded: Duration,
@@ -94,7 +96,17 @@ impl Core {
 
     /// The same with more of `[aaa]`.
     pub(crate) fn start_with(population: Population, more: &str) -> Result<Self> {
-        let folder = scratch()?;
+        Self::run(population, more, false)
+    }
+
+    /// One that takes accounting records, too; its ledger is on a disk.
+    pub(crate) fn start_accounting(population: Population) -> Result<Self> {
+        Self::run(population, "", true)
+    }
+
+    fn run(population: Population, more: &str, accounting: bool) -> Result<Self> {
+        let folder = if accounting { tempfile::tempdir()? } else { scratch()? };
+        let records = if accounting { "\"127.0.0.1:0\"" } else { "" };
         let at = |file: &str| folder.path().join(file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(population.fill(&at("core.db"), &at("core.keys")))?;
@@ -103,7 +115,7 @@ impl Core {
             at("core.toml"),
             format!(
                 "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\n\
-                 logins_per_second = 0\n{more}\n[aaa.accounting]\nlisten = []\n[control]\nsocket = {:?}\n[log]\nfilter = \"{LOG}\"\n",
+                 logins_per_second = 0\n{more}\n[aaa.accounting]\nlisten = [{records}]\n[control]\nsocket = {:?}\n[log]\nfilter = \"{LOG}\"\n",
                 at("core.db"),
                 at("core.keys"),
                 at("core.sock")
@@ -118,16 +130,20 @@ impl Core {
         let stderr = child.stderr.take().context("no stderr")?;
         let process = Process(child);
         let mut lines = BufReader::new(stderr).lines();
-        let address = loop {
-            let line = lines.next().context("the core ended before it answered")??;
-            if line.contains("answering look-ups") {
-                let (_, address) = line.split_once("address=").context("no address in the log")?;
-                break address.trim().parse()?;
+        let mut says = |what: &str| -> Result<SocketAddr> {
+            loop {
+                let line = lines.next().context("the core ended before it answered")??;
+                if line.contains(what) {
+                    let found = line.split_once("address=").context("no address in the log")?;
+                    return Ok(found.1.trim().parse()?);
+                }
             }
         };
+        let address = says("answering look-ups")?;
+        let accounting = accounting.then(|| says("answering accounting")).transpose()?;
         let loaded = SystemClock.now().since(began);
         // Keep reading, or the core would stop at a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { address, process, loaded, _folder: folder })
+        Ok(Self { address, accounting, process, loaded, _folder: folder })
     }
 }

@@ -1,0 +1,71 @@
+//! Accounting: interim records a second that are durable before they are answered, how long an
+//! answer takes, and the server's CPU for one; beside FreeRADIUS with PostgreSQL, by Debian's tables
+//! and queries, with the same sessions, from the same generator, runs in turn, both on one disk.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::figures::{Figure, median, percentile};
+use crate::freeradius::FreeRadius;
+use crate::load::{self, Ask};
+use crate::population::Population;
+use crate::postgres::Postgres;
+use crate::world::Core;
+
+const LOGINS: Population = Population::logins(10_000);
+const RUNS: usize = 5;
+const SPAN: Duration = Duration::from_secs(5);
+const ASK: Ask = Ask::Records(LOGINS);
+
+/// What runs came to.
+#[derive(Default)]
+struct Samples {
+    rate: Vec<f64>,
+    cpu: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+impl Samples {
+    fn take(
+        &mut self,
+        address: std::net::SocketAddr,
+        cpu: impl Fn() -> Result<Duration>,
+    ) -> Result<()> {
+        let before = cpu()?;
+        let mut run = load::run(address, ASK, SPAN)?;
+        let used = cpu()? - before;
+        self.rate.push(run.answers as f64 / run.span.as_secs_f64());
+        self.cpu.push(used.as_secs_f64() * 1e6 / run.answers as f64);
+        self.p50.push(percentile(&mut run.waits, 50));
+        self.p99.push(percentile(&mut run.waits, 99));
+        Ok(())
+    }
+}
+
+pub(crate) fn measure() -> Result<()> {
+    let core = Core::start_accounting(LOGINS)?;
+    let address = core.accounting.context("the core takes no records")?;
+    let database = Postgres::start(LOGINS)?;
+    database.keeps_records()?;
+    let peer = FreeRadius::start_accounting(LOGINS, &database)?;
+    let [mut ours, mut theirs] = [(); 2].map(|()| Samples::default());
+    for address in [address, peer.address] {
+        load::run(address, ASK, Duration::from_secs(1))?;
+    }
+    for _ in 0..RUNS {
+        ours.take(address, || core.process.cpu())?;
+        theirs.take(peer.address, || Ok(peer.process.cpu()? + database.cpu()?))?;
+    }
+    let name = peer.name.as_str();
+    for (figure, unit, ours, theirs) in [
+        ("accounting/durable", "1/s", &mut ours.rate, &mut theirs.rate),
+        ("accounting/answer-p50", "ms", &mut ours.p50, &mut theirs.p50),
+        ("accounting/answer-p99", "ms", &mut ours.p99, &mut theirs.p99),
+        ("accounting/server-cpu", "us", &mut ours.cpu, &mut theirs.cpu),
+    ] {
+        Figure::alone(figure, unit, median(ours), RUNS).beside(name, median(theirs)).record()?;
+    }
+    Ok(())
+}
