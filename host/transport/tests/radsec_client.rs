@@ -12,6 +12,7 @@ use homeward_transport::radsec::{ClientTls, Limits, ServerTls, Version};
 use homeward_transport::{Datagram, RadsecClient, RadsecServer, Replies, RunningRadsec};
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
+use socket2::{Domain, Socket, Type};
 use support::{Authority, PATIENCE, StillClock, packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -163,6 +164,51 @@ async fn a_connection_is_renewed_when_asked_and_shows_what_there_is_to_show_by_t
     assert!(down(&mut client).await.contains("closed here"));
     let _ = up(&mut client).await;
     assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+}
+
+const CHILD: &str = "HOMEWARD_RADSEC_CLIENT_CHILD";
+
+/// The child of the test below: not to be run by itself, and then it does nothing.
+#[tokio::test]
+async fn the_process_that_knows_two_addresses() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let found: Vec<SocketAddr> = tokio::net::lookup_host(("twice", 9)).await.unwrap().collect();
+    let [first, second] = found[..] else { panic!("{found:?}") };
+    // Nobody takes what waits there, and when that is one more than may, the kernel says nothing.
+    let silent = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    silent.bind(&SocketAddr::new(first.ip(), 0).into()).unwrap();
+    silent.listen(0).unwrap();
+    let port = silent.local_addr().unwrap().as_socket().unwrap().port();
+    let waiting = std::net::TcpStream::connect((first.ip(), port)).unwrap();
+    let authority = Authority::new();
+    let server = serve(&authority, SocketAddr::new(second.ip(), port));
+    let endpoint = format!("twice:{port}").parse().unwrap();
+    let credentials = always(shown(&authority, NAME));
+    let to = Server { endpoint, connections: 1, credentials };
+    // All of it is longer than this test waits.
+    let limits = ClientLimits { handshake: Duration::from_secs(12), ..EAGER };
+    let mut client = RadsecClient::new([(3, to)], limits, &mut Counted(1));
+    up(&mut client).await;
+    drop((waiting, silent, server));
+}
+
+#[test]
+fn an_address_that_says_nothing_keeps_the_next_from_being_tried_for_a_moment_only() {
+    let hosts = std::env::temp_dir().join(format!("hosts-{}", std::process::id()));
+    std::fs::write(&hosts, "127.0.0.2 twice\n127.0.0.3 twice\n").unwrap();
+    let output = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-ec"])
+        .arg("mount --bind \"$1\" /etc/hosts; shift; exec \"$@\"")
+        .args(["sh".as_ref(), hosts.as_os_str(), std::env::current_exe().unwrap().as_os_str()])
+        .args(["--exact", "the_process_that_knows_two_addresses", "--nocapture"])
+        .env(CHILD, "1")
+        .output();
+    std::fs::remove_file(&hosts).unwrap();
+    let output = output.expect("unshare (util-linux)");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
 }
 
 #[tokio::test]

@@ -42,6 +42,27 @@ fn a_wrong_configuration_is_named_by_file_line_column_and_key() {
 }
 
 #[test]
+fn a_gateway_that_reaches_its_core_by_tls_needs_what_goes_with_that() {
+    let bench = Bench::new();
+    let errors: Vec<String> = [
+        "[proxy]\nlisten = \"127.0.0.1:1812\"\n",
+        "[channel]\ncore = [\"core.example.net:4719\"]\n[accounting]\nport = 1813\n",
+        "[channel]\ncore = [\"core.example.net:4719\"]\n[proxy]\nlisten = \"127.0.0.1:65535\"\n",
+        "[channel]\ncore = [\"core.example.net:4719\"]\n[proxy]\nlisten = \"0.0.0.0:1812\"\n",
+    ]
+    .map(|more| {
+        let text = format!(
+            "name = \"gw-17\"\n[radio]\nhostapd = \"/run/hostapd/wlan0\"\ninterface = \"wlan0\"\n\
+             [[core]]\nradsec = \"core.example.net:2083\"\n{more}"
+        );
+        let file = bench.file("gateway.toml", &text);
+        homeward(&["check-config", "gateway", &file]).fails(78).replace(&file, "gateway.toml")
+    })
+    .to_vec();
+    insta::assert_snapshot!(errors.concat());
+}
+
+#[test]
 fn a_role_does_not_start_on_a_wrong_configuration() {
     let bench = Bench::new();
     let file = bench.file("core.toml", "[aaa]\nlisten = []\n");
