@@ -138,6 +138,23 @@ pub struct Packet<'a> {
     identifier: u8,
     authenticator: &'a Authenticator,
     octets: &'a [u8],
+    kinds: Kinds,
+}
+
+/// The types that a packet's attributes have: most that are asked for are not there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kinds([u64; 4]);
+
+impl Kinds {
+    fn add(&mut self, kind: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(kind >> 6)) {
+            *word |= 1 << (kind & 63);
+        }
+    }
+
+    fn has(&self, kind: u8) -> bool {
+        self.0.get(usize::from(kind >> 6)).is_some_and(|word| word & (1 << (kind & 63)) != 0)
+    }
 }
 
 impl<'a> Packet<'a> {
@@ -157,10 +174,12 @@ impl<'a> Packet<'a> {
         let octets = datagram
             .get(..length)
             .ok_or(DecodeError::Truncated { length, octets: datagram.len() })?;
-        let packet =
-            Self { code: Code::try_from(*code)?, identifier: *identifier, authenticator, octets };
+        let (code, identifier) = (Code::try_from(*code)?, *identifier);
+        let mut packet = Self { code, identifier, authenticator, octets, kinds: Kinds::default() };
         let mut attributes = packet.attributes();
-        for _ in attributes.by_ref().take(MAX_ATTRIBUTES) {}
+        for attribute in attributes.by_ref().take(MAX_ATTRIBUTES) {
+            packet.kinds.add(attribute.kind);
+        }
         match *attributes.rest {
             [] => Ok(packet),
             [kind, length @ (0 | 1), ..] => {
@@ -205,6 +224,11 @@ impl<'a> Packet<'a> {
         Attributes { rest: self.octets.get(HEADER_LEN..).unwrap_or_default() }
     }
 
+    /// Those, or none where none of them has that type.
+    fn attributes_with(&self, kind: u8) -> Attributes<'a> {
+        if self.kinds.has(kind) { self.attributes() } else { Attributes { rest: &[] } }
+    }
+
     /// The value of the first attribute of that type.
     pub fn find(&self, kind: u8) -> Option<&'a [u8]> {
         self.find_all(kind).next()
@@ -212,7 +236,7 @@ impl<'a> Packet<'a> {
 
     /// The values of all attributes of that type, in order.
     pub fn find_all(&self, kind: u8) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.attributes().filter(move |a| a.kind == kind).map(|a| a.value)
+        self.attributes_with(kind).filter(move |a| a.kind == kind).map(|a| a.value)
     }
 
     /// The value of the only attribute of that type.
@@ -230,7 +254,7 @@ impl<'a> Packet<'a> {
 
     /// All vendors' attributes, in order; a Vendor-Specific of unusual form has none.
     pub fn vendor_attributes(&self) -> impl Iterator<Item = VendorAttribute<'a>> + use<'a> {
-        self.attributes()
+        self.attributes_with(crate::dictionary::standard::VENDOR_SPECIFIC)
             .filter_map(|a| a.vendor_specific())
             .filter_map(|v| v.attributes())
             .flatten()
@@ -244,7 +268,7 @@ impl<'a> Packet<'a> {
     /// The offsets, in [`Self::as_bytes`], of the values of the attributes of that type.
     pub(crate) fn offsets(&self, kind: u8) -> impl Iterator<Item = (usize, &'a [u8])> + use<'a> {
         let mut at = HEADER_LEN;
-        self.attributes().filter_map(move |a| {
+        self.attributes_with(kind).filter_map(move |a| {
             let value_at = at + 2;
             at = value_at + a.value.len();
             (a.kind == kind).then_some((value_at, a.value))

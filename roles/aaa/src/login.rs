@@ -175,19 +175,19 @@ impl Scene<'_> {
     /// Whether a password for that name is to be looked at. One that was made is not guessed,
     /// and nobody is to be locked out by somebody else's guesses at it.
     fn may_try(&self, name: &str, station: Option<Mac>) -> bool {
-        !self.is_guessable(name) || self.tries.may(name, station, self.now)
+        self.may_try_as(find(self.known.records, name), name, station)
     }
 
-    fn is_guessable(&self, name: &str) -> bool {
-        let login = find(self.known.records, name);
-        login.is_none_or(|login| matches!(login.verifier, Verifier::Argon2id(_)))
+    /// The same of a name whose log-in was looked up.
+    fn may_try_as(&self, login: Option<&Arc<Login>>, name: &str, station: Option<Mac>) -> bool {
+        !is_guessable(login) || self.tries.may(name, station, self.now)
     }
 
     /// Counts a try that was wrong; what is said of it: that there were too many, if it was not
     /// looked at.
     fn tried(&self, tried: Tried<'_>, station: Option<Mac>, reason: Reason) -> Why {
         let is_guess = matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity);
-        if !is_guess || !self.is_guessable(tried.name) {
+        if !is_guess || !is_guessable(find(self.known.records, tried.name)) {
             return Why::Reason(reason);
         }
         if !tried.may {
@@ -197,12 +197,15 @@ impl Scene<'_> {
         Why::Reason(reason)
     }
 
-    /// Whether a log-in that was proven is let in: as its record is now, for it may have changed
-    /// while the password was being checked.
-    fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
+    /// The record of a log-in as it is now: it may have changed while its password was checked.
+    fn as_now(&self, login: &Arc<Login>) -> Result<&Arc<Login>, Denied> {
         let now = self.known.records.login(&login.name);
         let now = now.filter(|now| now.id == login.id && now.verifier == login.verifier);
-        let login = now.ok_or(Denied::Suspended)?;
+        now.ok_or(Denied::Suspended)
+    }
+
+    /// Whether a log-in that was proven is let in.
+    fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
         admit(&self.known, &self.client.gateway, login, station)
     }
 }
@@ -261,7 +264,9 @@ impl Logins {
         Some(match what {
             What::Password { name, may, login } => {
                 let tried = Tried { name: &name, may };
-                self.decided(scene, tried, asker, login.as_ref(), right, "pap")
+                let proven = proven(login.as_ref(), right)
+                    .and_then(|login| scene.as_now(login).map_err(Reason::Denied));
+                self.decided(scene, tried, asker, proven, "pap")
             }
             What::Eap(state, mut conversation) => {
                 let step = conversation.checked(right);
@@ -372,7 +377,10 @@ impl Logins {
                 let what = What::Eap(state, conversation);
                 self.defer(scene, hash, password, Pending { client, asker, tried, what })
             }
-            Step::Accept(accepted) => match scene.admit(&accepted.subject, asker.station) {
+            Step::Accept(accepted) => match scene
+                .as_now(&accepted.subject)
+                .and_then(|login| scene.admit(login, asker.station))
+            {
                 Ok(admission) => {
                     let eap = Some((accepted.packet, accepted.msk));
                     let method = accepted.method.label();
@@ -413,8 +421,9 @@ impl Logins {
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
-        let may = scene.may_try(name, asker.station);
-        let login = find(scene.known.records, name).filter(|_| may);
+        let login = find(scene.known.records, name);
+        let may = scene.may_try_as(login, name, asker.station);
+        let login = login.filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
             None if scene.known.records.is_mostly_slow() => None,
@@ -424,23 +433,23 @@ impl Logins {
                 Some(false)
             }
         };
-        let login = login.cloned();
         let Some(right) = right else {
-            let hash = slow_hash(login.as_ref());
-            let what = What::Password { name: name.to_owned(), may, login };
+            let hash = slow_hash(login);
+            let what = What::Password { name: name.to_owned(), may, login: login.cloned() };
             let (client, tried) = (scene.client.gateway.id, Some(name.to_owned()));
             let pending = Pending { client, asker, tried, what };
             return self.defer(scene, hash, Secret::new(password), pending);
         };
-        self.decided(scene, Tried { name, may }, asker, login.as_ref(), right, "pap")
+        self.decided(scene, Tried { name, may }, asker, proven(login, right), "pap")
     }
 
     fn chap(&self, scene: &Scene<'_>, request: &LoginRequest<'_>, chap: &Chap<'_>) -> Verdict {
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
-        let may = scene.may_try(name, asker.station);
-        let login = find(scene.known.records, name).filter(|_| may);
+        let login = find(scene.known.records, name);
+        let may = scene.may_try_as(login, name, asker.station);
+        let login = login.filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
             Some(_) => return Verdict::Reject { eap: None, why: Why::NotForChap },
@@ -450,7 +459,7 @@ impl Logins {
                 false
             }
         };
-        self.decided(scene, Tried { name, may }, asker, login, right, "chap")
+        self.decided(scene, Tried { name, may }, asker, proven(login, right), "chap")
     }
 
     fn decided(
@@ -458,16 +467,12 @@ impl Logins {
         scene: &Scene<'_>,
         tried: Tried<'_>,
         asker: Asker,
-        login: Option<&Arc<Login>>,
-        right: bool,
+        proven: Result<&Arc<Login>, Reason>,
         method: &'static str,
     ) -> Verdict {
-        let outcome = match login {
-            None => Err(Reason::UnknownIdentity),
-            Some(_) if !right => Err(Reason::WrongPassword),
-            Some(login) => scene.admit(login, asker.station).map_err(Reason::Denied),
-        };
-        match outcome {
+        let admitted =
+            proven.and_then(|login| scene.admit(login, asker.station).map_err(Reason::Denied));
+        match admitted {
             Ok(admission) => self.accept(scene, admission, None, asker, method, false),
             Err(reason) => {
                 let why = scene.tried(tried, asker.station, reason);
@@ -534,6 +539,20 @@ impl Logins {
     fn is_pending(&self, state: &[u8]) -> bool {
         self.pending.values().any(|p| matches!(&p.what, What::Eap(own, _) if own == state))
     }
+}
+
+/// A log-in whose password is right, or why there is none.
+fn proven(login: Option<&Arc<Login>>, right: bool) -> Result<&Arc<Login>, Reason> {
+    match login {
+        None => Err(Reason::UnknownIdentity),
+        Some(_) if !right => Err(Reason::WrongPassword),
+        Some(login) => Ok(login),
+    }
+}
+
+/// Whether somebody may guess its password; nobody guesses one that was made.
+fn is_guessable(login: Option<&Arc<Login>>) -> bool {
+    login.is_none_or(|login| matches!(login.verifier, Verifier::Argon2id(_)))
 }
 
 fn find<'p>(projection: &'p Projection, name: &str) -> Option<&'p Arc<Login>> {
