@@ -92,6 +92,12 @@ pub trait Service {
         let _ = replies;
     }
 
+    /// The batch is over, and its answers are about to leave: what was put off to be done for all
+    /// of them at once is to be done now.
+    fn finish(&mut self, replies: &mut Replies) {
+        let _ = replies;
+    }
+
     /// Housekeeping: called about every 100 ms, whether datagrams come or not.
     fn idle(&mut self, now: Instant) {
         let _ = now;

@@ -97,6 +97,32 @@ fn a_thousand_datagrams_of_ten_clients_are_all_answered() {
 }
 
 #[test]
+fn answers_of_any_lengths_to_several_peers_reach_each_its_own_whole() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let server = UdpServer::bind(&config(address, 1)).unwrap();
+        let [one, other] = [(); 2].map(|()| client(address, server.local_address()));
+        // Many of one length, which leave as one, among others; all wait for the first call.
+        let of = |client: u8, n: u8| {
+            let len = [100, 100, 100, 1232, 1232, 1233, 1400, 3][usize::from(n % 8)];
+            vec![client ^ n; len]
+        };
+        for n in 0..32 {
+            one.send(&of(0, n)).unwrap();
+            other.send(&of(128, n)).unwrap();
+        }
+        let server = server.start(FastClock::default(), |_| echo).unwrap();
+        for (number, client) in [(0, &one), (128, &other)] {
+            let mut answers: Vec<_> = (0..32).map(|_| answer(client)).collect();
+            let mut sent: Vec<_> = (0..32).map(|n| of(number, n)).collect();
+            answers.sort();
+            sent.sort();
+            assert_eq!(answers, sent);
+        }
+        assert_eq!(server.stop().unwrap().sent, 64);
+    }
+}
+
+#[test]
 fn a_batch_larger_than_a_system_call_takes_is_answered_whole() {
     let server = UdpServer::bind(&config("127.0.0.1:0", 1)).unwrap();
     let client = client("127.0.0.1:0", server.local_address());

@@ -7,9 +7,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use homeward_model::Secret;
 use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::AuthError;
 use crate::dictionary::standard::MESSAGE_AUTHENTICATOR;
+use crate::lanes::{self, LANES, Message, State};
 use crate::packet::{Authenticator, HEADER_LEN, Packet};
 
 /// The octets that RFC 2865 3 prefers a shared secret to have at least.
@@ -37,6 +39,78 @@ struct Keyed {
     prefix: Md5,
     /// HMAC-MD5 that has read its padded keys.
     hmac: Hmac<Md5>,
+    /// The same, for several at a time: the inner digest's state, and the outer's.
+    padded: Zeroizing<[State; 2]>,
+}
+
+/// How many answers are signed at once rather than one after the other.
+const WORTHWHILE: usize = 3;
+
+/// An answer in the making: all there but its signatures, with the request's authenticator in the
+/// place of its own and zeros in that of its Message-Authenticator.
+pub(crate) struct Unsigned<'a> {
+    pub(crate) packet: &'a mut [u8],
+    pub(crate) secret: &'a SharedSecret,
+    /// Whether it has a Message-Authenticator, ahead of all other attributes.
+    pub(crate) is_signed: bool,
+}
+
+impl Unsigned<'_> {
+    fn sign(&mut self, signature: &[u8; 16]) {
+        put(self.packet, HEADER_LEN + 2, signature);
+    }
+
+    fn seal(&mut self, digest: &Authenticator) {
+        put(self.packet, 4, digest);
+    }
+}
+
+fn put(packet: &mut [u8], at: usize, octets: &[u8]) {
+    if let Some(room) = packet.get_mut(at..at + octets.len()) {
+        room.copy_from_slice(octets);
+    }
+}
+
+/// Signs answers (RFC 3579 3.2), and then seals them (RFC 2865 3), many at a time.
+pub(crate) fn sign_all(answers: &mut [Unsigned<'_>]) {
+    for some in answers.chunks_mut(LANES) {
+        if some.len() < WORTHWHILE {
+            for answer in some {
+                if answer.is_signed {
+                    answer.sign(&answer.secret.sign(answer.packet));
+                }
+                answer.seal(&answer.secret.seal(answer.packet));
+            }
+            continue;
+        }
+        let mut messages = [Message { state: lanes::START, blocks: 0, rest: [&[], &[]] }; LANES];
+        let padded = |secret: &SharedSecret, which: fn(&[State; 2]) -> State| {
+            secret.keyed().map_or(lanes::START, |keyed| which(&keyed.padded))
+        };
+        for (message, answer) in messages.iter_mut().zip(&*some).filter(|(_, a)| a.is_signed) {
+            let state = padded(answer.secret, |[inner, _]| *inner);
+            *message = Message { state, blocks: 1, rest: [answer.packet, &[]] };
+        }
+        let count = some.len().min(LANES);
+        let inner = lanes::digest(messages.get(..count).unwrap_or_default());
+        for ((message, answer), inner) in messages.iter_mut().zip(&*some).zip(&inner) {
+            let state = padded(answer.secret, |[_, outer]| *outer);
+            *message = Message { state, blocks: 1, rest: [inner, &[]] };
+        }
+        let signatures = lanes::digest(messages.get(..count).unwrap_or_default());
+        for (answer, signature) in some.iter_mut().zip(&signatures).filter(|(a, _)| a.is_signed) {
+            answer.sign(signature);
+        }
+        let mut messages = [Message { state: lanes::START, blocks: 0, rest: [&[], &[]] }; LANES];
+        for (message, answer) in messages.iter_mut().zip(&*some) {
+            let secret = answer.secret.keyed().map_or(&[][..], |keyed| keyed.octets.expose());
+            message.rest = [answer.packet, secret];
+        }
+        let digests = lanes::digest(messages.get(..count).unwrap_or_default());
+        for (answer, digest) in some.iter_mut().zip(&digests) {
+            answer.seal(digest);
+        }
+    }
 }
 
 /// A shared secret of no octets: RFC 2865 3 forbids it, for anyone could forge packets.
@@ -65,7 +139,12 @@ impl SharedSecret {
         }
         let hmac = Hmac::new_from_slice(octets).map_err(|_| EmptySecret)?;
         let prefix = Md5::new_with_prefix(octets);
-        Ok(Self(Protection::Md5(Arc::new(Keyed { octets: secret.clone(), prefix, hmac }))))
+        // RFC 2104 2: of a key longer than a block, its digest.
+        let hashed = Zeroizing::new(<[u8; 16]>::from(Md5::digest(octets)));
+        let key = if octets.len() > lanes::BLOCK { &hashed[..] } else { octets };
+        let padded = Zeroizing::new([lanes::keyed(key, 0x36), lanes::keyed(key, 0x5c)]);
+        let octets = secret.clone();
+        Ok(Self(Protection::Md5(Arc::new(Keyed { octets, prefix, hmac, padded }))))
     }
 
     /// No secret: the packets are RADIUS/1.1's (RFC 9765), on a TLS connection that agreed to it.

@@ -217,9 +217,8 @@ impl<'b> Builder<'b> {
     }
 
     /// Writes the Length, signs, and leaves the packet in the buffer.
-    pub fn finish(self) {
-        let length = u16::try_from(self.out.len()).unwrap_or_default().to_be_bytes();
-        put(self.out, 2, &length);
+    pub fn finish(mut self) {
+        self.write_length();
         if self.secret.is_transport() {
             return;
         }
@@ -231,6 +230,16 @@ impl<'b> Builder<'b> {
             let digest = self.secret.seal(self.out);
             put(self.out, 4, &digest);
         }
+    }
+
+    /// Writes the Length, and leaves the packet in the buffer to be signed later.
+    pub(crate) fn finish_unsigned(mut self) {
+        self.write_length();
+    }
+
+    fn write_length(&mut self) {
+        let length = u16::try_from(self.out.len()).unwrap_or_default().to_be_bytes();
+        put(self.out, 2, &length);
     }
 
     fn begin(

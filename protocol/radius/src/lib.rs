@@ -39,6 +39,7 @@ pub mod dictionary;
 pub mod dynauth;
 pub mod error;
 pub mod hide;
+mod lanes;
 pub mod login;
 pub mod lookup;
 pub mod packet;

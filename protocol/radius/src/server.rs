@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use homeward_model::{Entropy, Instant};
 
-use crate::auth::Signature;
+use crate::auth::{Signature, Unsigned, sign_all};
 use crate::dictionary::standard::{EAP_MESSAGE, PROXY_STATE};
 use crate::packet::{Authenticator, Packet};
 use crate::{AuthError, Builder, Code, DecodeError, EncodeError, SharedSecret};
@@ -194,12 +194,28 @@ pub struct Server {
     duplicates: Duplicates,
     /// The last answer that is not remembered.
     scratch: Vec<u8>,
+    /// Answers that are to be signed.
+    drafts: Vec<Draft>,
+    /// Buffers for others.
+    spare: Vec<Vec<u8>>,
+}
+
+/// An answer that is written, and not signed yet.
+#[derive(Debug)]
+struct Draft {
+    octets: Vec<u8>,
+    secret: SharedSecret,
+    is_signed: bool,
+    number: Option<u64>,
+    authenticator: Authenticator,
+    place: usize,
 }
 
 impl Server {
     /// A server on that port.
     pub fn new(port: Port, settings: ServerSettings) -> Self {
-        Self { port, duplicates: Duplicates::new(settings), scratch: Vec::new() }
+        let duplicates = Duplicates::new(settings);
+        Self { port, duplicates, scratch: Vec::new(), drafts: Vec::new(), spare: Vec::new() }
     }
 
     /// Takes a datagram from a client whose secret and policy are these.
@@ -260,10 +276,62 @@ impl Server {
         fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
     ) -> Result<&[u8], E> {
         let salt = u16::from_be_bytes(entropy.octets());
-        self.write(ticket, secret, code, salt, fill)?;
+        write(&mut self.scratch, ticket, secret, code, salt, fill)?.finish();
         match ticket.number {
             Some(n) => Ok(self.duplicates.answer(n, &ticket.authenticator, &mut self.scratch)),
             None => Ok(&self.scratch),
+        }
+    }
+
+    /// Answers a request like [`Self::respond`], together with others: [`Self::sign`] gives the
+    /// datagrams, this one under the number `place`. To sign several at a time takes half as long
+    /// or less.
+    ///
+    /// # Errors
+    /// As [`Self::respond`].
+    pub fn draft<E: From<EncodeError>>(
+        &mut self,
+        ticket: &Ticket,
+        secret: &SharedSecret,
+        (code, place): (Code, usize),
+        entropy: &mut impl Entropy,
+        fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let salt = u16::from_be_bytes(entropy.octets());
+        let mut octets = self.spare.pop().unwrap_or_default();
+        write(&mut octets, ticket, secret, code, salt, fill)?.finish_unsigned();
+        self.drafts.push(Draft {
+            octets,
+            secret: secret.clone(),
+            is_signed: code.is_signed(),
+            number: ticket.number,
+            authenticator: ticket.authenticator,
+            place,
+        });
+        Ok(())
+    }
+
+    /// Signs what was drafted since the last time, and gives `each` datagram with its number.
+    pub fn sign(&mut self, mut each: impl FnMut(usize, &[u8])) {
+        let to_sign = self.drafts.iter_mut().filter(|draft| !draft.secret.is_transport());
+        let mut unsigned: Vec<Unsigned<'_>> = to_sign
+            .map(|Draft { octets, secret, is_signed, .. }| Unsigned {
+                packet: octets,
+                secret,
+                is_signed: *is_signed,
+            })
+            .collect();
+        sign_all(&mut unsigned);
+        for mut draft in self.drafts.drain(..) {
+            match draft.number {
+                Some(number) => {
+                    let authenticator = &draft.authenticator;
+                    let octets = self.duplicates.answer(number, authenticator, &mut draft.octets);
+                    each(draft.place, octets);
+                }
+                None => each(draft.place, &draft.octets),
+            }
+            self.spare.push(draft.octets);
         }
     }
 
@@ -305,26 +373,6 @@ impl Server {
         Ok((packet, signature))
     }
 
-    /// Encodes an answer into the scratch buffer.
-    fn write<E: From<EncodeError>>(
-        &mut self,
-        ticket: &Ticket,
-        secret: &SharedSecret,
-        code: Code,
-        salt: u16,
-        fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if !code.answers(ticket.code) {
-            return Err(EncodeError::WrongAnswer { answer: code, request: ticket.code }.into());
-        }
-        let (id, authenticator) = (ticket.identifier, &ticket.authenticator);
-        let mut packet = Builder::answer(&mut self.scratch, secret, code, id, authenticator, salt);
-        fill(&mut packet)?;
-        packet.encoded(PROXY_STATE, &ticket.proxy_states)?;
-        packet.finish();
-        Ok(())
-    }
-
     /// Answers a Status-Server: "alive", as the port says it (RFC 5997 3).
     fn answer_status(
         &mut self,
@@ -335,9 +383,29 @@ impl Server {
             Port::Accounting => Code::AccountingResponse,
             Port::Authentication | Port::DynamicAuthorization => Code::AccessAccept,
         };
-        self.write(ticket, secret, code, 0, |_| Ok::<_, EncodeError>(()))?;
+        let nothing = |_: &mut Builder<'_>| Ok::<_, EncodeError>(());
+        write(&mut self.scratch, ticket, secret, code, 0, nothing)?.finish();
         Ok(&self.scratch)
     }
+}
+
+/// Writes an answer into a buffer, all but what [`Builder::finish`] adds.
+fn write<'b, E: From<EncodeError>>(
+    out: &'b mut Vec<u8>,
+    ticket: &Ticket,
+    secret: &'b SharedSecret,
+    code: Code,
+    salt: u16,
+    fill: impl FnOnce(&mut Builder<'_>) -> Result<(), E>,
+) -> Result<Builder<'b>, E> {
+    if !code.answers(ticket.code) {
+        return Err(EncodeError::WrongAnswer { answer: code, request: ticket.code }.into());
+    }
+    let (id, authenticator) = (ticket.identifier, &ticket.authenticator);
+    let mut packet = Builder::answer(out, secret, code, id, authenticator, salt);
+    fill(&mut packet)?;
+    packet.encoded(PROXY_STATE, &ticket.proxy_states)?;
+    Ok(packet)
 }
 
 /// The Proxy-State attributes, type and length included.

@@ -52,6 +52,11 @@ impl Front {
         Self { server, policy, figures, relay, waiting: BTreeMap::new(), next: 0 }
     }
 
+    /// Signs what was drafted, and puts it where there is a place for it.
+    pub(crate) fn finish(&mut self, replies: &mut Replies) {
+        self.server.sign(|place, octets| replies.at(place).extend_from_slice(octets));
+    }
+
     /// Whether that request is a partner's to answer.
     pub(crate) fn is_partners(&self, packet: &Packet<'_>) -> bool {
         self.relay.as_ref().is_some_and(|relay| relay.concerns(packet))

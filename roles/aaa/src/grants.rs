@@ -71,24 +71,13 @@ pub struct LetIn<'a> {
 }
 
 impl LetIn<'_> {
-    /// How the NAS knows it; often as it did `before`, whose texts are kept then.
-    fn session(&self, before: Option<Box<LoginSession>>) -> Box<LoginSession> {
-        let mut session = before.unwrap_or_else(|| {
-            let name = self.login.name.clone();
-            Box::new(LoginSession { name, nas_identifier: None, session_id: None })
-        });
-        if session.name != self.login.name {
-            session.name = self.login.name.clone();
+    /// How the NAS knows it.
+    fn session(&self) -> LoginSession {
+        LoginSession {
+            name: self.login.name.clone(),
+            nas_identifier: self.nas_identifier.map(str::to_owned),
+            session_id: self.session_id.map(str::to_owned),
         }
-        for (text, now) in [
-            (&mut session.nas_identifier, self.nas_identifier),
-            (&mut session.session_id, self.session_id),
-        ] {
-            if text.as_deref() != now {
-                *text = now.map(str::to_owned);
-            }
-        }
-        session
     }
 }
 
@@ -115,7 +104,17 @@ struct Out {
     user: User,
     fingerprint: u64,
     at: Instant,
-    login: Option<Box<LoginSession>>,
+    /// Whether it is the last that its device had at its gateway.
+    is_latest: bool,
+    login: Option<Texts>,
+}
+
+/// How a NAS knows a session, and the hash of that, by which it is seen that nothing changed
+/// without a look at texts that are elsewhere in memory.
+#[derive(Debug)]
+struct Texts {
+    hash: u64,
+    session: Box<LoginSession>,
 }
 
 /// For keys that are hashes already, under a key of this process's.
@@ -176,7 +175,7 @@ impl Grants {
         let key = Key { station: Some(mac), gateway, what: What::Network(granted.grant.ssid) };
         let fingerprint = fingerprint(&self.hash, granted);
         let user = User::Device(granted.device);
-        self.put(Out { key, host, user, fingerprint, at: now, login: None });
+        self.put(Out { key, host, user, fingerprint, at: now, is_latest: false, login: None });
     }
 
     /// Remembers that `gateway`, asking from `host`, has let in a log-in.
@@ -193,9 +192,13 @@ impl Grants {
         let key = Key { station, gateway, what };
         let fingerprint = login_fingerprint(&self.hash, login);
         let user = User::Login(login.id);
-        let at = self.put(Out { key, host, user, fingerprint, at: now, login: None });
-        if let Some(Some(out)) = self.places.get_mut(at) {
-            out.login = Some(let_in.session(out.login.take()));
+        let hash = self.hash.hash_one((&login.name, nas_identifier, session_id));
+        let out = Out { key, host, user, fingerprint, at: now, is_latest: false, login: None };
+        let at = self.put(out);
+        if let Some(Some(out)) = self.places.get_mut(at)
+            && out.login.as_ref().is_none_or(|texts| texts.hash != hash)
+        {
+            out.login = Some(Texts { hash, session: Box::new(let_in.session()) });
         }
     }
 
@@ -245,7 +248,7 @@ impl Grants {
             gateway: out.key.gateway,
             host: out.host,
             station: out.key.station,
-            login: out.login.map(|login| *login),
+            login: out.login.map(|texts| *texts.session),
         });
         revocations.collect()
     }
@@ -274,8 +277,8 @@ impl Grants {
             (What::Network(ssid), _) => station
                 .and_then(|mac| decide(known, gateway, mac, &ssid).ok())
                 .is_some_and(|granted| fingerprint(&self.hash, &granted) == out.fingerprint),
-            (What::Login(id, _), Some(session)) => {
-                let login = known.records.login(&session.name).filter(|login| login.id == id);
+            (What::Login(id, _), Some(texts)) => {
+                let login = known.records.login(&texts.session.name).filter(|login| login.id == id);
                 login.is_some_and(|login| {
                     admit(known, gateway, login, station).is_ok()
                         && login_fingerprint(&self.hash, login) == out.fingerprint
@@ -306,22 +309,43 @@ impl Grants {
         };
         match self.places.get_mut(at) {
             Some(place) => {
-                out.login = place.take().and_then(|before| before.login);
+                if let Some(before) = place.take() {
+                    (out.login, out.is_latest) = (before.login, before.is_latest);
+                }
                 *place = Some(out);
             }
             None => self.places.push(Some(out)),
         }
-        let Some(station) = station else { return at };
+        if let Some(station) = station {
+            self.is_latest(at, station, gateway, now);
+        }
+        at
+    }
+
+    /// Notes that the grant there is the last that a device had at a gateway, unless there is a
+    /// later one.
+    fn is_latest(&mut self, at: usize, station: Mac, gateway: GatewayId, now: Instant) {
+        fn out(places: &mut [Option<Out>], at: usize) -> Option<&mut Out> {
+            places.get_mut(at)?.as_mut()
+        }
+        if out(&mut self.places, at).is_some_and(|out| out.is_latest) {
+            return;
+        }
         match self.latest.entry(self.hash.hash_one((station, gateway))) {
             Entry::Vacant(none) => drop(none.insert(at)),
             Entry::Occupied(mut latest) => {
-                let there = self.places.get(*latest.get()).and_then(Option::as_ref);
-                if there.is_none_or(|there| there.at <= now) {
-                    latest.insert(at);
+                if let Some(there) = out(&mut self.places, *latest.get()) {
+                    if there.at > now {
+                        return;
+                    }
+                    there.is_latest = false;
                 }
+                latest.insert(at);
             }
         }
-        at
+        if let Some(out) = out(&mut self.places, at) {
+            out.is_latest = true;
+        }
     }
 
     /// Drops what is too old; if that was nothing, the oldest sixteenth.
@@ -348,7 +372,7 @@ impl Grants {
         let slice = self.places.iter().skip(from).take(limit).flatten();
         let those = slice.filter(|out| concerns(out.user)).map(|out| {
             let Key { station, gateway, .. } = out.key;
-            let login = out.login.as_deref().cloned();
+            let login = out.login.as_ref().map(|texts| LoginSession::clone(&texts.session));
             (out.user, Revocation { gateway, host: out.host, station, login })
         });
         let next = from.saturating_add(limit);
@@ -378,208 +402,4 @@ fn login_fingerprint(hash: &RandomState, login: &Login) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::projection::Projection;
-    use crate::testing::{self, GATEWAY, HOME, MAC};
-    use crate::usage::Usage;
-    use homeward_accounting::{Day, Figures};
-    use homeward_model::{Coverage, NtHash, Quota, QuotaPeriod, Status, UnixTime};
-
-    const NOW: UnixTime = UnixTime(1_800_000_000_000);
-
-    fn known<'a>(p: &'a Projection, usage: &'a Usage) -> Known<'a> {
-        Known { records: p, usage, now: NOW }
-    }
-
-    fn revoked(grants: &mut Grants, p: &Projection) -> Vec<Revocation> {
-        let usage = Usage::default();
-        let (gone, next) = grants.revoked(&known(p, &usage), 0, usize::MAX);
-        assert_eq!(next, None);
-        gone
-    }
-
-    fn granted(p: &Projection, gateway: GatewayId) -> Granted {
-        let usage = Usage::default();
-        decide(&known(p, &usage), p.gateway(gateway).unwrap(), MAC, &testing::ssid()).unwrap()
-    }
-
-    fn give(grants: &mut Grants, p: &Projection, now: u64) {
-        let now = Instant::from_nanos(now);
-        grants.record(GATEWAY, testing::host(), MAC, &granted(p, GATEWAY), now);
-    }
-
-    fn let_in(grants: &mut Grants, station: Option<Mac>) {
-        let_in_as(grants, station, "5F");
-    }
-
-    fn let_in_as(grants: &mut Grants, station: Option<Mac>, session_id: &str) {
-        let (nas_identifier, session_id) = (Some("ap-7"), Some(session_id));
-        let let_in = LetIn { login: &testing::login(), station, nas_identifier, session_id };
-        grants.record_login(HOME, testing::host(), let_in, Instant::ORIGIN);
-    }
-
-    fn grants() -> Grants {
-        Grants::new(100, Duration::from_secs(60))
-    }
-
-    #[test]
-    fn a_grant_is_revoked_when_the_account_is_suspended_and_only_once() {
-        let mut p = testing::projection();
-        let mut grants = grants();
-        give(&mut grants, &p, 0);
-        assert_eq!(revoked(&mut grants, &p), []);
-        p.put_account(testing::suspended_account());
-        let gone = revoked(&mut grants, &p);
-        let brief: Vec<_> = gone.iter().map(|r| (r.gateway, r.station, &r.login)).collect();
-        assert_eq!(brief, [(GATEWAY, Some(MAC), &None)]);
-        assert_eq!(revoked(&mut grants, &p), []);
-    }
-
-    #[test]
-    fn a_log_in_is_revoked_when_it_is_suspended_gone_or_has_another_password() {
-        let changes: [fn(&mut Projection); 4] = [
-            |p| p.put_account(testing::suspended_account()),
-            |p| p.put_login(Login { status: Status::Suspended, ..testing::login() }),
-            |p| p.remove_login(testing::login().id),
-            |p| {
-                let verifier = Verifier::NtHash(NtHash::new([9; 16]));
-                p.put_login(Login { verifier, ..testing::login() });
-            },
-        ];
-        for (change, station) in changes.into_iter().zip([Some(MAC), None].into_iter().cycle()) {
-            let mut p = testing::projection();
-            p.put_login(testing::login());
-            let mut grants = grants();
-            let_in(&mut grants, station);
-            assert_eq!(revoked(&mut grants, &p), []);
-            change(&mut p);
-            let gone = revoked(&mut grants, &p);
-            let session = gone[0].login.as_ref().unwrap();
-            assert_eq!((gone[0].gateway, gone[0].station), (HOME, station));
-            assert_eq!(session.name, testing::login().name);
-            assert_eq!(
-                (&*session.nas_identifier.clone().unwrap(), session.session_id.as_deref()),
-                ("ap-7", Some("5F"))
-            );
-            assert_eq!(revoked(&mut grants, &p), []);
-        }
-    }
-
-    #[test]
-    fn sessions_whose_device_the_nas_does_not_name_are_told_apart_by_what_it_calls_them() {
-        let mut p = testing::projection();
-        p.put_login(testing::login());
-        let mut grants = grants();
-        for (station, session_id) in
-            [(None, "5F"), (None, "60"), (None, "5F"), (Some(MAC), "61"), (Some(MAC), "62")]
-        {
-            let_in_as(&mut grants, station, session_id);
-        }
-        // A device has one session at a time, whatever it is called.
-        assert_eq!(grants.len(), 3);
-        p.put_account(testing::suspended_account());
-        let gone = revoked(&mut grants, &p);
-        let ids = gone.iter().map(|r| r.login.as_ref().unwrap().session_id.clone().unwrap());
-        let mut ids: Vec<String> = ids.collect();
-        ids.sort_unstable();
-        assert_eq!(ids, ["5F", "60", "62"]);
-    }
-
-    #[test]
-    fn a_user_whose_quota_is_spent_loses_what_is_out_and_nobody_else_does() {
-        let mut p = testing::projection();
-        let mut class = testing::class(Coverage::Local);
-        class.terms.quota = Some(Quota { octets: 1000, period: QuotaPeriod::Day });
-        p.put_class(class);
-        p.put_login(testing::login());
-        let (mut grants, usage) = (grants(), Usage::default());
-        give(&mut grants, &p, 0);
-        grants.record(HOME, testing::host(), MAC, &granted(&p, HOME), Instant::ORIGIN);
-        let_in(&mut grants, Some(MAC));
-        let (device, login) =
-            (User::Device(testing::device().id), User::Login(testing::login().id));
-        for user in [device, login] {
-            usage.add(user, &Figures { input: 1000, ..Figures::ZERO }, Day::of(NOW));
-            let gone = grants.revoked_of(&known(&p, &usage), user);
-            assert_eq!(gone.iter().map(|r| r.login.is_some()).collect::<Vec<_>>(), [user == login]);
-        }
-        assert_eq!(grants.len(), 1, "at home the device stays");
-    }
-
-    #[test]
-    fn a_session_without_a_class_is_who_was_let_in_there_last() {
-        let p = testing::projection();
-        let (mut grants, now) = (grants(), Instant::from_nanos(9));
-        assert_eq!(grants.user_of(MAC, GATEWAY, now), None);
-        give(&mut grants, &p, 5);
-        let_in(&mut grants, Some(MAC));
-        let device = User::Device(testing::device().id);
-        assert_eq!(grants.user_of(MAC, GATEWAY, now), Some((Instant::from_nanos(5), device)));
-        let login = User::Login(testing::login().id);
-        assert_eq!(grants.user_of(MAC, HOME, now), Some((Instant::ORIGIN, login)));
-        assert_eq!(grants.user_of(Mac::new([2; 6]), HOME, now), None);
-        let late = Instant::from_nanos(61_000_000_000);
-        assert_eq!(grants.user_of(MAC, HOME, late), None, "that was too long ago");
-    }
-
-    #[test]
-    fn grants_are_decided_again_a_slice_at_a_time() {
-        let mut p = testing::projection();
-        let mut grants = grants();
-        let granted = granted(&p, GATEWAY);
-        for i in 0..10 {
-            let mac = Mac::new([2, 0, 0, 0, 0, i]);
-            grants.record(GATEWAY, testing::host(), mac, &granted, Instant::ORIGIN);
-        }
-        p.put_account(testing::suspended_account());
-        let usage = Usage::default();
-        let (mut from, mut slices) = (Some(0), Vec::new());
-        while let Some(at) = from {
-            let (gone, next) = grants.revoked(&known(&p, &usage), at, 4);
-            slices.push(gone.len());
-            from = next;
-        }
-        assert_eq!((slices, grants.len()), (vec![4, 4, 2], 0));
-    }
-
-    #[test]
-    fn a_grant_is_revoked_when_the_device_has_another_key() {
-        let mut p = testing::projection();
-        let mut grants = grants();
-        give(&mut grants, &p, 0);
-        let mut device = p.devices(MAC)[0].clone();
-        device.key = Some(homeward_model::DeviceKey::Psk(homeward_model::Psk::new([9; 32])));
-        p.put_device(device);
-        assert_eq!(revoked(&mut grants, &p).len(), 1);
-    }
-
-    #[test]
-    fn a_change_that_does_not_concern_a_grant_leaves_it() {
-        let mut p = testing::projection();
-        let mut grants = grants();
-        give(&mut grants, &p, 0);
-        let mut device = p.devices(MAC)[0].clone();
-        device.label = "renamed".into();
-        p.put_device(device);
-        assert_eq!(revoked(&mut grants, &p), []);
-    }
-
-    #[test]
-    fn the_number_of_grants_is_bounded_and_the_oldest_go_first() {
-        let p = testing::projection();
-        let granted = granted(&p, GATEWAY);
-        let mut grants = Grants::new(32, Duration::from_secs(3600));
-        for i in 0..200u8 {
-            let mac = Mac::new([2, 0, 0, 0, 0, i]);
-            grants.record(GATEWAY, testing::host(), mac, &granted, Instant::from_nanos(i.into()));
-            assert!(grants.len() <= 32);
-        }
-        let user_of = |last| {
-            grants.user_of(Mac::new([2, 0, 0, 0, 0, last]), GATEWAY, Instant::from_nanos(200))
-        };
-        assert!(user_of(199).is_some() && user_of(0).is_none());
-        assert!(grants.by_key.len() == grants.len() && grants.latest.len() == grants.len());
-        assert!(grants.places.len() <= 32, "places are used again");
-    }
-}
+mod tests;

@@ -166,6 +166,13 @@ impl<L: Service, R: Service> Service for All<L, R> {
         }
     }
 
+    fn finish(&mut self, replies: &mut Replies) {
+        self.logins.finish(replies);
+        if let Some(records) = &mut self.records {
+            records.finish(replies);
+        }
+    }
+
     fn idle(&mut self, now: Instant) {
         self.logins.idle(now);
         if let Some(records) = &mut self.records {

@@ -165,7 +165,7 @@ impl Worker {
         datagram: &Datagram<'_>,
         packet: &Packet<'_>,
         ticket: &Ticket,
-        out: &mut Vec<u8>,
+        place: usize,
     ) -> Result<(), LookupError> {
         let form = client.gateway.lookup;
         let answer = match LookupRequest::decode(packet, &client.secret, form) {
@@ -177,20 +177,17 @@ impl Worker {
             }
         };
         let (server, entropy) = (&mut self.front.server, &mut self.entropy);
-        let octets = match &answer {
-            Ok(grant) => {
-                server.respond(ticket, &client.secret, Code::AccessAccept, entropy, |b| {
-                    write_grant(b, form, grant)
-                })?
-            }
+        let secret = &client.secret;
+        match &answer {
+            Ok(grant) => server.draft(ticket, secret, (Code::AccessAccept, place), entropy, |b| {
+                write_grant(b, form, grant)
+            }),
             Err(refusal) => {
-                server.respond(ticket, &client.secret, Code::AccessReject, entropy, |b| {
+                server.draft(ticket, secret, (Code::AccessReject, place), entropy, |b| {
                     write_refusal(b, form, refusal)
-                })?
+                })
             }
-        };
-        out.extend_from_slice(octets);
-        Ok(())
+        }
     }
 }
 
@@ -228,7 +225,7 @@ impl Worker {
             let said = Said::of(packet, request.station);
             self.remember(client, datagram.source.ip(), said, accept.login(), now);
         }
-        self.conclude(client, &ticket, &verdict, replies.to(datagram));
+        self.conclude(client, &ticket, &verdict, replies.reserve(datagram));
     }
 
     /// Goes on with a log-in whose password was checked.
@@ -247,7 +244,7 @@ impl Worker {
         if let Verdict::Accept(accept) = &verdict {
             self.remember(client, path.source().ip(), session.said(), accept.login(), now);
         }
-        self.conclude(client, &ticket, &verdict, replies.late(&path));
+        self.conclude(client, &ticket, &verdict, replies.reserve_late(&path));
     }
 
     /// Remembers who is let in, to be able to end it.
@@ -259,14 +256,14 @@ impl Worker {
     }
 
     /// Writes the answer to a log-in, and says what came of it.
-    fn conclude(&mut self, client: &Client, ticket: &Ticket, verdict: &Verdict, out: &mut Vec<u8>) {
+    fn conclude(&mut self, client: &Client, ticket: &Ticket, verdict: &Verdict, place: usize) {
         let (server, entropy) = (&mut self.front.server, &mut self.entropy);
         let (secret, gateway) = (&client.secret, &client.gateway.name);
         let figures = &self.shared.figures;
         let written = match verdict {
             Verdict::Challenge { eap, state } => {
                 figures.challenged();
-                server.respond(ticket, secret, Code::AccessChallenge, entropy, |b| {
+                server.draft(ticket, secret, (Code::AccessChallenge, place), entropy, |b| {
                     write_challenge(b, eap, state)
                 })
             }
@@ -274,14 +271,14 @@ impl Worker {
                 let (method, resumed) = (accept.method, accept.resumed);
                 figures.let_in(method, resumed);
                 tracing::info!(%gateway, login = %accept.login().id, method, resumed, "let in");
-                server.respond(ticket, secret, Code::AccessAccept, entropy, |b| {
+                server.draft(ticket, secret, (Code::AccessAccept, place), entropy, |b| {
                     write_accept(b, &accept.words())
                 })
             }
             Verdict::Reject { eap, why } => {
                 figures.rejected(why.label());
                 tracing::info!(%gateway, reason = why.label(), %why, "not let in");
-                server.respond(ticket, secret, Code::AccessReject, entropy, |b| {
+                server.draft(ticket, secret, (Code::AccessReject, place), entropy, |b| {
                     write_reject(b, eap.as_deref())
                 })
             }
@@ -291,14 +288,11 @@ impl Worker {
                 return server.abandon(ticket);
             }
         };
-        match written {
-            Ok(octets) => out.extend_from_slice(octets),
-            Err(error) => {
-                let error: LoginError = error;
-                figures.dropped("unanswerable");
-                tracing::error!(%gateway, %error, "a log-in could not be answered");
-                server.abandon(ticket);
-            }
+        let written: Result<(), LoginError> = written;
+        if let Err(error) = written {
+            figures.dropped("unanswerable");
+            tracing::error!(%gateway, %error, "a log-in could not be answered");
+            server.abandon(ticket);
         }
     }
 }
@@ -325,6 +319,10 @@ impl Service for Worker {
         }
     }
 
+    fn finish(&mut self, replies: &mut Replies) {
+        self.front.finish(replies);
+    }
+
     fn idle(&mut self, now: Instant) {
         for (gateway, reason) in self.logins.expire(now) {
             self.shared.figures.expired();
@@ -347,8 +345,8 @@ impl Service for Worker {
         if is_login(&packet) {
             return self.login(&p, client, datagram, &packet, ticket, replies);
         }
-        let out = replies.to(datagram);
-        if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, out) {
+        let place = replies.reserve(datagram);
+        if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, place) {
             self.shared.figures.dropped("unanswerable");
             tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
             self.front.server.abandon(&ticket);

@@ -90,6 +90,7 @@ pub(super) fn run(
         if rung {
             service.woken(&mut replies);
         }
+        service.finish(&mut replies);
         replies.send_by_tls(|asked, answer| {
             count(&tally.sent);
             let answers = asked.0.connection.answers.clone();

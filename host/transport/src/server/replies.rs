@@ -65,15 +65,40 @@ impl Replies {
     /// that the datagram was sent to, or on the connection that it came by; if it stays empty,
     /// nothing is sent.
     pub fn to(&mut self, datagram: &Datagram<'_>) -> &mut Vec<u8> {
-        self.slot(datagram.source, datagram.local, datagram.tls)
+        let place = self.reserve(datagram);
+        self.at(place)
     }
 
     /// The same for a datagram that came earlier ([`Datagram::path`]).
     pub fn late(&mut self, path: &Path) -> &mut Vec<u8> {
+        let place = self.reserve_late(path);
+        self.at(place)
+    }
+
+    /// A place for the answer to a datagram, to be filled before the batch is sent
+    /// ([`Service::finish`](super::Service::finish)).
+    pub fn reserve(&mut self, datagram: &Datagram<'_>) -> usize {
+        self.slot(datagram.source, datagram.local, datagram.tls)
+    }
+
+    /// The same for a datagram that came earlier.
+    pub fn reserve_late(&mut self, path: &Path) -> usize {
         self.slot(path.to, path.from, path.tls.as_ref())
     }
 
-    fn slot(&mut self, to: SocketAddr, from: IpAddr, tls: Option<&Asked>) -> &mut Vec<u8> {
+    /// The buffer at a place that was reserved for this batch.
+    ///
+    /// # Panics
+    ///
+    /// If there was no such place.
+    pub fn at(&mut self, place: usize) -> &mut Vec<u8> {
+        match self.slots.get_mut(place).filter(|_| place < self.used) {
+            Some(slot) => &mut slot.bytes,
+            None => unreachable!("no place {place} was reserved for this batch"),
+        }
+    }
+
+    fn slot(&mut self, to: SocketAddr, from: IpAddr, tls: Option<&Asked>) -> usize {
         match self.slots.get_mut(self.used) {
             Some(slot) => {
                 (slot.to, slot.from, slot.tls) = (to, from, tls.cloned());
@@ -82,10 +107,7 @@ impl Replies {
             None => self.slots.push(Slot { to, from, bytes: Vec::new(), tls: tls.cloned() }),
         }
         self.used += 1;
-        match self.slots.get_mut(self.used - 1) {
-            Some(slot) => &mut slot.bytes,
-            None => unreachable!("the slot was just made"),
-        }
+        self.used - 1
     }
 
     /// What is to be sent.

@@ -12,7 +12,7 @@ use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage,
-    recvmmsg, sendmmsg,
+    recvmmsg, sendmmsg, sendmsg,
 };
 use socket2::Socket;
 
@@ -23,6 +23,15 @@ use crate::counters::{Tally, add};
 
 /// Datagrams per system call, at most.
 const BATCH: usize = 64;
+
+/// The same while few come at a time: room for many costs as much as to answer one.
+const FEW: usize = 8;
+
+/// Replies of one length to one peer that are sent as one: for fewer it is not worth it.
+const ALIKE: usize = 3;
+
+/// The longest of those, in octets: what fits every link with its headers (RFC 8200 5).
+const MAX_SEGMENT: usize = 1232;
 
 type Headers = MultiHeaders<SockaddrStorage>;
 
@@ -61,6 +70,7 @@ pub(super) fn run(
         if waker.take() {
             service.woken(&mut replies);
         }
+        service.finish(&mut replies);
         outbox.send(&replies, tally);
         replies.clear();
         if now.since(ticked) >= TICK {
@@ -92,6 +102,8 @@ struct Inbox<'s> {
     address: SocketAddr,
     headers: Headers,
     buffer: Vec<u8>,
+    /// Whether the last system call found as many as there was room for.
+    many: bool,
 }
 
 impl<'s> Inbox<'s> {
@@ -103,7 +115,7 @@ impl<'s> Inbox<'s> {
             SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
         };
         let headers = MultiHeaders::preallocate(BATCH, Some(control));
-        Self { socket, address, headers, buffer: vec![0; BATCH * MAX_DATAGRAM] }
+        Self { socket, address, headers, buffer: vec![0; BATCH * MAX_DATAGRAM], many: false }
     }
 
     /// Hands over the datagrams that are there. Returns the time they got.
@@ -111,10 +123,22 @@ impl<'s> Inbox<'s> {
         &mut self,
         tally: &Tally,
         clock: &impl Clock,
+        each: impl FnMut(&Datagram<'_>),
+    ) -> Result<Instant, Errno> {
+        match self.many {
+            true => self.take_up_to::<BATCH>(tally, clock, each),
+            false => self.take_up_to::<FEW>(tally, clock, each),
+        }
+    }
+
+    fn take_up_to<const MOST: usize>(
+        &mut self,
+        tally: &Tally,
+        clock: &impl Clock,
         mut each: impl FnMut(&Datagram<'_>),
     ) -> Result<Instant, Errno> {
         let mut rooms = self.buffer.chunks_exact_mut(MAX_DATAGRAM);
-        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
+        let mut slices: [[IoSliceMut<'_>; 1]; MOST] =
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let flags = MsgFlags::MSG_DONTWAIT;
         let batch =
@@ -137,8 +161,11 @@ impl<'s> Inbox<'s> {
                 tls: None,
             });
         }
+        self.many = good + truncated >= FEW;
         add(&tally.received, good);
-        add(&tally.truncated, truncated);
+        if truncated > 0 {
+            add(&tally.truncated, truncated);
+        }
         Ok(received)
     }
 }
@@ -167,6 +194,10 @@ fn socket_address(storage: &SockaddrStorage) -> Option<SocketAddr> {
 struct Outbox<'s> {
     socket: &'s Socket,
     headers: Headers,
+    /// Where each of a run goes; kept for its room.
+    targets: Vec<Option<SockaddrStorage>>,
+    /// Whether the kernel takes several as one.
+    segments: bool,
 }
 
 impl<'s> Outbox<'s> {
@@ -176,25 +207,46 @@ impl<'s> Outbox<'s> {
             SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
             SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
         };
-        Self { socket, headers: MultiHeaders::preallocate(BATCH, Some(control)) }
+        let headers = MultiHeaders::preallocate(BATCH, Some(control));
+        Self { socket, headers, targets: Vec::with_capacity(BATCH), segments: true }
     }
 
-    /// Sends all replies: in one call, where all leave from one address.
+    /// Sends all replies, in few calls: those of a length to one peer as one, and what is left in
+    /// one call for each address that they leave from.
     fn send(&mut self, replies: &Replies, tally: &Tally) {
-        let mut rest = replies.filled().peekable();
-        while let Some(first) = rest.peek() {
-            let from = (first.from, zone(&first.to));
-            let mut run: [Option<&Slot>; BATCH] = [None; BATCH];
+        let mut all: [Option<&Slot>; BATCH] = [None; BATCH];
+        let mut rest = replies.filled();
+        loop {
             let mut count = 0;
-            for room in &mut run {
-                *room = rest.next_if(|slot| (slot.from, zone(&slot.to)) == from);
-                if room.is_none() {
-                    break;
-                }
+            for (room, slot) in all.iter_mut().zip(rest.by_ref()) {
+                *room = Some(slot);
                 count += 1;
             }
-            let mut pending = run.get(..count).unwrap_or_default();
-            while !pending.is_empty() {
+            let Some(some) = all.get_mut(..count).filter(|some| !some.is_empty()) else { return };
+            self.send_some(some, tally);
+        }
+    }
+
+    fn send_some(&mut self, some: &mut [Option<&Slot>], tally: &Tally) {
+        let sort = |slot: &&Slot| (slot.from, slot.to, slot.bytes.len());
+        if self.segments {
+            some.sort_unstable_by_key(|slot| slot.as_ref().map(sort));
+        }
+        let mut single: [Option<&Slot>; BATCH] = [None; BATCH];
+        let mut singles = 0;
+        for alike in some.chunk_by(|a, b| a.as_ref().map(sort) == b.as_ref().map(sort)) {
+            if self.segments && alike.len() >= ALIKE && self.send_segments(alike, tally) {
+                continue;
+            }
+            for (room, slot) in single.iter_mut().skip(singles).zip(alike) {
+                *room = *slot;
+                singles += 1;
+            }
+        }
+        let from = |slot: &Option<&Slot>| slot.map(|slot| (slot.from, zone(&slot.to)));
+        let single = single.get(..singles).unwrap_or_default();
+        for mut pending in single.chunk_by(|a, b| from(a) == from(b)) {
+            while let Some(from) = pending.first().and_then(from) {
                 match self.send_run(pending, from) {
                     Ok(sent) => {
                         add(&tally.sent, sent);
@@ -212,37 +264,71 @@ impl<'s> Outbox<'s> {
         }
     }
 
+    /// Sends replies of one length to one peer as a single large one, which the kernel takes apart
+    /// at the very end (`UDP_SEGMENT`, `udp(7)`). Whether it did; else they are to be sent one by
+    /// one.
+    fn send_segments(&mut self, alike: &[Option<&Slot>], tally: &Tally) -> bool {
+        let Some(first) = alike.first().copied().flatten() else { return true };
+        let Ok(len) = u16::try_from(first.bytes.len()) else { return false };
+        if usize::from(len) > MAX_SEGMENT {
+            return false;
+        }
+        let mut slices = [IoSlice::new(&[]); BATCH];
+        for (slice, slot) in slices.iter_mut().zip(alike.iter().flatten()) {
+            *slice = IoSlice::new(&slot.bytes);
+        }
+        let slices = slices.get(..alike.len()).unwrap_or_default();
+        let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(first.to));
+        let sent = with_source((first.from, zone(&first.to)), |source| {
+            let control = [source, ControlMessage::UdpGsoSegments(&len)];
+            sendmsg(fd, slices, &control, MsgFlags::empty(), Some(&to))
+        });
+        match sent {
+            Ok(_) => add(&tally.sent, alike.len()),
+            Err(errno) => {
+                // Whatever it is, each by itself says what is wrong with it. A kernel or a device
+                // that cannot do it never will.
+                self.segments &= !matches!(
+                    errno,
+                    Errno::EINVAL | Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
+                );
+                tracing::debug!(error = %errno, "replies not sent as one");
+            }
+        }
+        sent.is_ok()
+    }
+
     /// Sends replies that leave from the same address; returns how many were sent, at least one.
     fn send_run(&mut self, run: &[Option<&Slot>], from: (IpAddr, u32)) -> Result<usize, Errno> {
         let mut slices: [[IoSlice<'_>; 1]; BATCH] = [[IoSlice::new(&[])]; BATCH];
-        let mut targets: [Option<SockaddrStorage>; BATCH] = [None; BATCH];
-        for ((slot, slice), target) in run.iter().flatten().zip(&mut slices).zip(&mut targets) {
+        self.targets.clear();
+        for (slot, slice) in run.iter().flatten().zip(&mut slices) {
             *slice = [IoSlice::new(&slot.bytes)];
-            *target = Some(SockaddrStorage::from(slot.to));
+            self.targets.push(Some(SockaddrStorage::from(slot.to)));
         }
         let slices = slices.get(..run.len()).unwrap_or_default();
         let fd = self.socket.as_raw_fd();
-        let (v4, v6);
-        let control = match from {
-            (IpAddr::V4(ip), _) => {
-                v4 = in_pktinfo {
-                    ipi_ifindex: 0,
-                    ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
-                    ipi_addr: in_addr {
-                        s_addr: u32::from_ne_bytes(Ipv4Addr::UNSPECIFIED.octets()),
-                    },
-                };
-                [ControlMessage::Ipv4PacketInfo(&v4)]
-            }
-            (IpAddr::V6(ip), zone) => {
-                let ipi6_addr = in6_addr { s6_addr: ip.octets() };
-                v6 = in6_pktinfo { ipi6_addr, ipi6_ifindex: zone };
-                [ControlMessage::Ipv6PacketInfo(&v6)]
-            }
-        };
-        let sent = sendmmsg(fd, &mut self.headers, slices, targets, control, MsgFlags::empty())?;
-        // As many as it tells of: it returns an error rather than none.
-        Ok(sent.count().clamp(1, run.len().max(1)))
+        let (headers, targets) = (&mut self.headers, &self.targets);
+        let sent = with_source(from, |source| {
+            // As many as it tells of: it returns an error rather than none.
+            sendmmsg(fd, headers, slices, targets, [source], MsgFlags::empty()).map(|s| s.count())
+        })?;
+        Ok(sent.clamp(1, run.len().max(1)))
+    }
+}
+
+/// Has something sent from that address, by that interface if it is not 0.
+fn with_source<T>((from, zone): (IpAddr, u32), send: impl FnOnce(ControlMessage<'_>) -> T) -> T {
+    match from {
+        IpAddr::V4(ip) => send(ControlMessage::Ipv4PacketInfo(&in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+            ipi_addr: in_addr { s_addr: u32::from_ne_bytes(Ipv4Addr::UNSPECIFIED.octets()) },
+        })),
+        IpAddr::V6(ip) => send(ControlMessage::Ipv6PacketInfo(&in6_pktinfo {
+            ipi6_addr: in6_addr { s6_addr: ip.octets() },
+            ipi6_ifindex: zone,
+        })),
     }
 }
 

@@ -8,7 +8,7 @@ use homeward_accounting::{Day, Figures as Amount, Record};
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::{Entry, Ledger, Owner, Receipt, User, WriteError};
 use homeward_model::{Clock, GatewayId, Name};
-use homeward_radius::{Code, EncodeError, Packet, Policy, Port, ServerSettings};
+use homeward_radius::{Builder, Code, EncodeError, Packet, Policy, Port, ServerSettings};
 use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -173,13 +173,12 @@ impl Worker {
         }
         let (server, entropy) = (&mut self.front.server, &mut self.entropy);
         let (ticket, code) = (&waiting.ticket, Code::AccountingResponse);
-        match server.respond(ticket, &client.secret, code, entropy, |_| Ok::<_, EncodeError>(())) {
-            Ok(octets) => replies.late(&waiting.path).extend_from_slice(octets),
-            Err(error) => {
-                self.shared.figures.dropped("unanswerable");
-                tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
-                self.front.server.abandon(ticket);
-            }
+        let answer = (code, replies.reserve_late(&waiting.path));
+        let nothing = |_: &mut Builder<'_>| Ok::<_, EncodeError>(());
+        if let Err(error) = server.draft(ticket, &client.secret, answer, entropy, nothing) {
+            self.shared.figures.dropped("unanswerable");
+            tracing::error!(gateway = %client.gateway.name, %error, "a record could not be answered");
+            self.front.server.abandon(ticket);
         }
     }
 }
@@ -246,5 +245,9 @@ impl Service for Worker {
                 Done::Checked(_) => {}
             }
         }
+    }
+
+    fn finish(&mut self, replies: &mut Replies) {
+        self.front.finish(replies);
     }
 }

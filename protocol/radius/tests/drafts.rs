@@ -1,0 +1,134 @@
+//! Answers that are signed several at a time are those that are signed one by one.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of a test may fail it"
+)]
+
+use homeward_model::{Instant, Secret};
+use homeward_radius::dictionary::standard;
+use homeward_radius::server::ReplyKind;
+use homeward_radius::testing::Counted;
+use homeward_radius::{
+    Builder, Code, EncodeError, Policy, Port, Received, Server, ServerSettings, SharedSecret,
+};
+use proptest::prelude::*;
+
+/// A question and its answer: whose secret it is, and how much is answered.
+#[derive(Debug, Clone)]
+struct Case {
+    secret: Option<Vec<u8>>,
+    accepted: bool,
+    message: Vec<u8>,
+    salted: bool,
+}
+
+fn cases() -> impl Strategy<Value = Vec<Case>> {
+    let secret = prop::option::weighted(0.9, prop::collection::vec(any::<u8>(), 1..150));
+    let message = prop::collection::vec(any::<u8>(), 1..=253);
+    let case = (secret, any::<bool>(), message, any::<bool>())
+        .prop_map(|(secret, accepted, message, salted)| Case { secret, accepted, message, salted });
+    prop::collection::vec(case, 1..30)
+}
+
+fn secret_of(case: &Case) -> SharedSecret {
+    match &case.secret {
+        Some(octets) => SharedSecret::new(&Secret::new(&octets[..])).unwrap(),
+        None => SharedSecret::transport(),
+    }
+}
+
+fn fill(case: &Case, packet: &mut Builder<'_>) -> Result<(), EncodeError> {
+    packet.octets(standard::REPLY_MESSAGE, &case.message)?;
+    if case.salted { packet.tunnel_password(0, b"a key of somebody") } else { Ok(()) }
+}
+
+fn ask(port: Port, secret: &SharedSecret, n: u8) -> Vec<u8> {
+    let code = match port {
+        Port::Accounting => Code::AccountingRequest,
+        _ => Code::AccessRequest,
+    };
+    let mut out = Vec::new();
+    let mut packet = Builder::request(&mut out, secret, code, n, [n; 16]);
+    packet.octets(standard::PROXY_STATE, &[n, 7]).unwrap();
+    packet.finish();
+    out
+}
+
+fn answers(port: Port, cases: &[Case]) -> [Vec<Vec<u8>>; 2] {
+    let source = "192.0.2.1:1000".parse().unwrap();
+    let [mut one_by_one, mut at_once] =
+        [0; 2].map(|_| Server::new(port, ServerSettings::default()));
+    let [mut alone, mut together] = [(); 2].map(|()| vec![Vec::new(); cases.len()]);
+    for (n, case) in cases.iter().enumerate() {
+        let secret = secret_of(case);
+        let request = ask(port, &secret, n as u8);
+        let policy = if secret.is_transport() { Policy::Secured } else { Policy::Required };
+        let code = match port {
+            Port::Accounting => Code::AccountingResponse,
+            _ if case.accepted => Code::AccessAccept,
+            _ => Code::AccessReject,
+        };
+        let ticket = |server: &mut Server| match server.handle(
+            source,
+            &secret,
+            policy,
+            &request,
+            Instant::ORIGIN,
+        ) {
+            Received::Request { ticket, .. } => ticket,
+            other => panic!("{other:?}"),
+        };
+        let (one, other) = (ticket(&mut one_by_one), ticket(&mut at_once));
+        let entropy = &mut Counted(n as u64);
+        let octets = one_by_one.respond(&one, &secret, code, entropy, |packet| fill(case, packet));
+        alone[n] = octets.unwrap().to_vec();
+        let entropy = &mut Counted(n as u64);
+        at_once.draft(&other, &secret, (code, n), entropy, |packet| fill(case, packet)).unwrap();
+    }
+    at_once.sign(|place, octets| together[place] = octets.to_vec());
+    at_once.sign(|place, _| panic!("{place} is signed already"));
+    // And they are remembered.
+    for (n, case) in cases.iter().enumerate().filter(|(_, case)| case.secret.is_some()) {
+        let secret = secret_of(case);
+        let request = ask(port, &secret, n as u8);
+        match at_once.handle(source, &secret, Policy::Required, &request, Instant::ORIGIN) {
+            Received::Reply { octets, kind: ReplyKind::Duplicate } => {
+                assert_eq!(octets, together[n])
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    [alone, together]
+}
+
+proptest! {
+    #[test]
+    fn what_is_drafted_and_signed_later_is_what_is_answered_at_once(cases in cases()) {
+        for port in [Port::Authentication, Port::Accounting] {
+            let [alone, together] = answers(port, &cases);
+            prop_assert_eq!(alone, together);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_drafted_is_not_signed() {
+    let (mut server, case) = (
+        Server::new(Port::Authentication, ServerSettings::default()),
+        Case { secret: Some(b"a secret".to_vec()), accepted: true, message: vec![], salted: false },
+    );
+    let secret = secret_of(&case);
+    let request = ask(Port::Authentication, &secret, 1);
+    let source = "192.0.2.1:1000".parse().unwrap();
+    let received = server.handle(source, &secret, Policy::Required, &request, Instant::ORIGIN);
+    let Received::Request { ticket, .. } = received else { panic!("{received:?}") };
+    let code = (Code::AccessAccept, 0);
+    server.draft(&ticket, &secret, code, &mut Counted(1), |b| fill(&case, b)).unwrap_err();
+    server.sign(|_, _| panic!("there is nothing to sign"));
+    server.draft(&ticket, &secret, code, &mut Counted(1), |_| Ok::<_, EncodeError>(())).unwrap();
+    let mut signed = 0;
+    server.sign(|_, _| signed += 1);
+    assert_eq!(signed, 1);
+}
