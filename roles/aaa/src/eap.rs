@@ -106,7 +106,7 @@ impl EapConfig {
             timeout: self.timeout.0,
             ..Settings::default()
         };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let context = Context::new(settings, &provider, server, trust, sessions);
         Ok(Some(Arc::new(context.context("aaa.eap").exit(Exit::Config)?)))
     }
