@@ -107,6 +107,10 @@ impl FreeRadius {
         let modules = format!(
             "sql {{\n dialect = \"postgresql\"\n driver = \"rlm_sql_postgresql\"\n \
              radius_db = \"{}\"\n acct_table1 = \"radacct\"\n acct_table2 = \"radacct\"\n \
+             client_table = \"nas\"\n authcheck_table = \"radcheck\"\n \
+             authreply_table = \"radreply\"\n groupcheck_table = \"radgroupcheck\"\n \
+             groupreply_table = \"radgroupreply\"\n usergroup_table = \"radusergroup\"\n \
+             postauth_table = \"radpostauth\"\n group_attribute = \"SQL-Group\"\n \
              read_groups = no\n read_profiles = no\n read_clients = no\n \
              delete_stale_sessions = no\n \
              pool {{\n start = {SQL_THREADS}\n min = {SQL_THREADS}\n max = {SQL_THREADS}\n \

@@ -82,6 +82,14 @@ pub trait Service {
     /// Looks at a datagram, and may answer it.
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies);
 
+    /// Looks at datagrams that came together, in their order; what is looked up for one may serve
+    /// the others.
+    fn handle_all(&mut self, batch: &[Datagram<'_>], replies: &mut Replies) {
+        for datagram in batch {
+            self.handle(datagram, replies);
+        }
+    }
+
     /// Called once, before the first datagram: what to wake the worker with.
     fn begin(&mut self, waker: Waker) {
         let _ = waker;

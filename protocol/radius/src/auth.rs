@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::AuthError;
 use crate::dictionary::standard::MESSAGE_AUTHENTICATOR;
-use crate::lanes::{self, LANES, Message, State};
+use crate::lanes::{self, State};
 use crate::packet::{Authenticator, HEADER_LEN, Packet};
 
 /// The octets that RFC 2865 3 prefers a shared secret to have at least.
@@ -41,76 +41,6 @@ struct Keyed {
     hmac: Hmac<Md5>,
     /// The same, for several at a time: the inner digest's state, and the outer's.
     padded: Zeroizing<[State; 2]>,
-}
-
-/// How many answers are signed at once rather than one after the other.
-const WORTHWHILE: usize = 3;
-
-/// An answer in the making: all there but its signatures, with the request's authenticator in the
-/// place of its own and zeros in that of its Message-Authenticator.
-pub(crate) struct Unsigned<'a> {
-    pub(crate) packet: &'a mut [u8],
-    pub(crate) secret: &'a SharedSecret,
-    /// Whether it has a Message-Authenticator, ahead of all other attributes.
-    pub(crate) is_signed: bool,
-}
-
-impl Unsigned<'_> {
-    fn sign(&mut self, signature: &[u8; 16]) {
-        put(self.packet, HEADER_LEN + 2, signature);
-    }
-
-    fn seal(&mut self, digest: &Authenticator) {
-        put(self.packet, 4, digest);
-    }
-}
-
-fn put(packet: &mut [u8], at: usize, octets: &[u8]) {
-    if let Some(room) = packet.get_mut(at..at + octets.len()) {
-        room.copy_from_slice(octets);
-    }
-}
-
-/// Signs answers (RFC 3579 3.2), and then seals them (RFC 2865 3), many at a time.
-pub(crate) fn sign_all(answers: &mut [Unsigned<'_>]) {
-    for some in answers.chunks_mut(LANES) {
-        if some.len() < WORTHWHILE {
-            for answer in some {
-                if answer.is_signed {
-                    answer.sign(&answer.secret.sign(answer.packet));
-                }
-                answer.seal(&answer.secret.seal(answer.packet));
-            }
-            continue;
-        }
-        let mut messages = [Message { state: lanes::START, blocks: 0, rest: [&[], &[]] }; LANES];
-        let padded = |secret: &SharedSecret, which: fn(&[State; 2]) -> State| {
-            secret.keyed().map_or(lanes::START, |keyed| which(&keyed.padded))
-        };
-        for (message, answer) in messages.iter_mut().zip(&*some).filter(|(_, a)| a.is_signed) {
-            let state = padded(answer.secret, |[inner, _]| *inner);
-            *message = Message { state, blocks: 1, rest: [answer.packet, &[]] };
-        }
-        let count = some.len().min(LANES);
-        let inner = lanes::digest(messages.get(..count).unwrap_or_default());
-        for ((message, answer), inner) in messages.iter_mut().zip(&*some).zip(&inner) {
-            let state = padded(answer.secret, |[_, outer]| *outer);
-            *message = Message { state, blocks: 1, rest: [inner, &[]] };
-        }
-        let signatures = lanes::digest(messages.get(..count).unwrap_or_default());
-        for (answer, signature) in some.iter_mut().zip(&signatures).filter(|(a, _)| a.is_signed) {
-            answer.sign(signature);
-        }
-        let mut messages = [Message { state: lanes::START, blocks: 0, rest: [&[], &[]] }; LANES];
-        for (message, answer) in messages.iter_mut().zip(&*some) {
-            let secret = answer.secret.keyed().map_or(&[][..], |keyed| keyed.octets.expose());
-            message.rest = [answer.packet, secret];
-        }
-        let digests = lanes::digest(messages.get(..count).unwrap_or_default());
-        for (answer, digest) in some.iter_mut().zip(&digests) {
-            answer.seal(digest);
-        }
-    }
 }
 
 /// A shared secret of no octets: RFC 2865 3 forbids it, for anyone could forge packets.
@@ -175,12 +105,30 @@ impl SharedSecret {
         if self.is_transport() {
             return Ok(Signature::Present);
         }
+        let over = Right::over(request);
         let digest = request.code().authenticator_is_digest();
-        let over = if digest { &[0; 16] } else { request.authenticator() };
-        if digest && !self.digest_is_right(request, over) {
-            return Err(AuthError::RequestAuthenticator);
+        let digest = digest.then(|| self.packet_digest(request.as_bytes(), over));
+        let signed = request.offsets(MESSAGE_AUTHENTICATOR).next();
+        let signed = signed.map(|(at, _)| self.message_authenticator(request.as_bytes(), over, at));
+        self.verify_against(request, &Right { digest, signed })
+    }
+
+    /// The same where it is known what they should be.
+    pub(crate) fn verify_against(
+        &self,
+        request: &Packet<'_>,
+        right: &Right,
+    ) -> Result<Signature, AuthError> {
+        if self.is_transport() {
+            return Ok(Signature::Present);
         }
-        self.verify_message_authenticator(request, over)
+        if request.code().authenticator_is_digest() {
+            let is_right = |right: Authenticator| right.ct_eq(request.authenticator()).into();
+            if !right.digest.is_some_and(is_right) {
+                return Err(AuthError::RequestAuthenticator);
+            }
+        }
+        check_message_authenticator(request, |_| right.signed)
     }
 
     /// Checks an answer to a request with that Request Authenticator: its Response Authenticator
@@ -244,14 +192,14 @@ impl SharedSecret {
         md5.update(packet.get(..4).unwrap_or_default());
         md5.update(authenticator);
         md5.update(packet.get(HEADER_LEN..).unwrap_or_default());
-        md5.update(self.keyed().map_or(&[][..], |keyed| keyed.octets.expose()));
+        md5.update(self.octets());
         md5.finalize().into()
     }
 
     /// The same over a packet in the making, which has that authenticator already.
     pub(crate) fn seal(&self, packet: &[u8]) -> Authenticator {
         let mut md5 = Md5::new_with_prefix(packet);
-        md5.update(self.keyed().map_or(&[][..], |keyed| keyed.octets.expose()));
+        md5.update(self.octets());
         md5.finalize().into()
     }
 
@@ -262,6 +210,16 @@ impl SharedSecret {
             md5.update(part);
         }
         md5.finalize().into()
+    }
+
+    /// The octets, where there are any.
+    pub(crate) fn octets(&self) -> &[u8] {
+        self.keyed().map_or(&[][..], |keyed| keyed.octets.expose())
+    }
+
+    /// What HMAC's inner and outer digest begin with.
+    pub(crate) fn padded(&self) -> [State; 2] {
+        self.keyed().map_or([lanes::START; 2], |keyed| *keyed.padded)
     }
 
     fn keyed(&self) -> Option<&Keyed> {
@@ -281,17 +239,39 @@ impl SharedSecret {
         packet: &Packet<'_>,
         authenticator: &Authenticator,
     ) -> Result<Signature, AuthError> {
-        let mut found = packet.offsets(MESSAGE_AUTHENTICATOR);
-        let Some((at, value)) = found.next() else { return Ok(Signature::Absent) };
-        if found.next().is_some() {
-            return Err(AuthError::RepeatedMessageAuthenticator);
-        }
-        let right = self.message_authenticator(packet.as_bytes(), authenticator, at);
-        if bool::from(right.as_slice().ct_eq(value)) {
-            Ok(Signature::Present)
-        } else {
-            Err(AuthError::MessageAuthenticator)
-        }
+        let right = |at| Some(self.message_authenticator(packet.as_bytes(), authenticator, at));
+        check_message_authenticator(packet, right)
+    }
+}
+
+/// What the authenticators of a request should be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Right {
+    /// The Request Authenticator, where it is a digest.
+    pub(crate) digest: Option<Authenticator>,
+    /// The Message-Authenticator, where there is one.
+    pub(crate) signed: Option<[u8; 16]>,
+}
+
+impl Right {
+    /// What both are computed with in the place of the Request Authenticator.
+    pub(crate) fn over<'p>(request: &Packet<'p>) -> &'p Authenticator {
+        if request.code().authenticator_is_digest() { &[0; 16] } else { request.authenticator() }
+    }
+}
+
+fn check_message_authenticator(
+    packet: &Packet<'_>,
+    right: impl FnOnce(usize) -> Option<[u8; 16]>,
+) -> Result<Signature, AuthError> {
+    let mut found = packet.offsets(MESSAGE_AUTHENTICATOR);
+    let Some((at, value)) = found.next() else { return Ok(Signature::Absent) };
+    if found.next().is_some() {
+        return Err(AuthError::RepeatedMessageAuthenticator);
+    }
+    match right(at) {
+        Some(right) if right.as_slice().ct_eq(value).into() => Ok(Signature::Present),
+        _ => Err(AuthError::MessageAuthenticator),
     }
 }
 

@@ -9,6 +9,9 @@ use wide::u32x8;
 /// Messages at a time.
 pub(crate) const LANES: usize = 8;
 
+/// Parts that a message may be in.
+pub(crate) const PARTS: usize = 5;
+
 /// Octets of a block.
 pub(crate) const BLOCK: usize = 64;
 
@@ -26,10 +29,23 @@ pub(crate) struct Message<'a> {
     /// …which were so many whole blocks.
     pub(crate) blocks: u32,
     /// The rest, in parts.
-    pub(crate) rest: [&'a [u8]; 2],
+    pub(crate) rest: [&'a [u8]; PARTS],
 }
 
-impl Message<'_> {
+impl<'a> Message<'a> {
+    /// One of nothing.
+    pub(crate) const EMPTY: Self = Self { state: START, blocks: 0, rest: [&[]; PARTS] };
+
+    /// One that begins here.
+    pub(crate) const fn new(rest: [&'a [u8]; PARTS]) -> Self {
+        Self { state: START, blocks: 0, rest }
+    }
+
+    /// One of which a block was digested already.
+    pub(crate) const fn after(state: State, rest: [&'a [u8]; PARTS]) -> Self {
+        Self { state, blocks: 1, rest }
+    }
+
     fn len(&self) -> usize {
         self.rest.iter().map(|part| part.len()).sum()
     }
@@ -224,8 +240,8 @@ mod tests {
     use md5::{Digest, Md5};
     use proptest::prelude::*;
 
-    fn whole<'a>(parts: [&'a [u8]; 2]) -> Message<'a> {
-        Message { state: START, blocks: 0, rest: parts }
+    fn whole<'a>([one, two]: [&'a [u8]; 2]) -> Message<'a> {
+        Message::new([&[], one, &[], two, &[]])
     }
 
     #[test]
@@ -279,7 +295,7 @@ mod tests {
                 let right: [u8; 16] = Md5::new_with_prefix(message).chain_update(&key).finalize().into();
                 prop_assert_eq!(*digest, right);
             }
-            let after = |state, rest| Message { state, blocks: 1, rest: [rest, &[]] };
+            let after = |state, rest| Message::after(state, [rest, &[], &[], &[], &[]]);
             let inner = digest(
                 &messages.iter().map(|m| after(keyed(&key, 0x36), &m[..])).collect::<Vec<_>>(),
             );

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use homeward_model::{Entropy, Instant};
 
-use crate::auth::{Signature, Unsigned, sign_all};
+use crate::auth::Signature;
 use crate::dictionary::standard::{EAP_MESSAGE, PROXY_STATE};
+use crate::many::{Opened, Unsigned, sign_all};
 use crate::packet::{Authenticator, Packet};
 use crate::{AuthError, Builder, Code, DecodeError, EncodeError, SharedSecret};
 use duplicates::{Duplicates, Seen};
@@ -227,7 +228,19 @@ impl Server {
         datagram: &'d [u8],
         now: Instant,
     ) -> Received<'_, 'd> {
-        let (packet, signature) = match self.verify(secret, policy, datagram) {
+        self.handle_opened(source, policy, Opened::new(secret, datagram), now)
+    }
+
+    /// Takes a datagram that was opened, perhaps together with others ([`prepare`](crate::prepare)).
+    pub fn handle_opened<'d>(
+        &mut self,
+        source: SocketAddr,
+        policy: Policy,
+        opened: Opened<'d, '_>,
+        now: Instant,
+    ) -> Received<'_, 'd> {
+        let secret = opened.secret;
+        let (packet, signature) = match self.verify(policy, opened) {
             Ok(verified) => verified,
             Err(reason) => return Received::Dropped(reason),
         };
@@ -342,16 +355,20 @@ impl Server {
 
     fn verify<'d>(
         &self,
-        secret: &SharedSecret,
         policy: Policy,
-        datagram: &'d [u8],
+        opened: Opened<'d, '_>,
     ) -> Result<(Packet<'d>, Signature), DropReason> {
-        let packet = Packet::decode(datagram).map_err(DropReason::Malformed)?;
+        let Opened { packet, secret, right } = opened;
+        let packet = packet.map_err(DropReason::Malformed)?;
         let code = packet.code();
         if !self.port.serves(code) {
             return Err(DropReason::WrongCode { code, port: self.port });
         }
-        let signature = secret.verify_request(&packet).map_err(DropReason::NotAuthentic)?;
+        let verified = match right {
+            Some(right) => secret.verify_against(&packet, &right),
+            None => secret.verify_request(&packet),
+        };
+        let signature = verified.map_err(DropReason::NotAuthentic)?;
         if signature == Signature::Present || !code.is_signed() {
             return Ok((packet, signature));
         }

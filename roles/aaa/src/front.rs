@@ -6,7 +6,9 @@ use std::sync::Arc;
 use homeward_model::{Entropy, GatewayId};
 use homeward_proxy::event::RewriteError;
 use homeward_radius::server::ReplyKind;
-use homeward_radius::{Code, Packet, Policy, Port, Received, Server, ServerSettings, Ticket};
+use homeward_radius::{
+    Code, Opened, Packet, Policy, Port, Received, Server, ServerSettings, Ticket,
+};
 use homeward_transport::{Asked, Datagram, Path, Replies};
 
 use crate::desk::Desk;
@@ -31,6 +33,13 @@ pub(crate) struct Front {
     /// What is under way there.
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
+}
+
+/// A datagram of a client of ours.
+pub(crate) struct Arrived<'p, 'd> {
+    client: &'p Arc<Client>,
+    policy: Policy,
+    opened: Opened<'d, 'p>,
 }
 
 /// A request whose answer waits for something else: how to answer it.
@@ -123,26 +132,57 @@ impl Front {
         }
     }
 
-    /// A request of a client of ours, if that is what it is. What can be answered by itself is.
-    pub(crate) fn request<'p, 'd>(
-        &mut self,
+    /// Finds out whose these are, and reads them, in their order; `None` in the place of a
+    /// stranger's.
+    pub(crate) fn open<'p, 'd>(
+        &self,
         p: &'p Projection,
-        datagram: &Datagram<'d>,
-        replies: &mut Replies,
-    ) -> Option<(&'p Arc<Client>, Packet<'d>, Ticket)> {
-        // A certificate says who asks, wherever from; else the address does.
+        batch: &[Datagram<'d>],
+    ) -> Vec<Option<Arrived<'p, 'd>>> {
+        let mut opened = Vec::with_capacity(batch.len());
+        let clients = batch.iter().map(|datagram| {
+            let (client, policy) = self.client_of(p, datagram)?;
+            opened.push(Opened::new(&client.secret, datagram.bytes));
+            Some((client, policy))
+        });
+        let clients: Vec<_> = clients.collect();
+        homeward_radius::prepare(&mut opened);
+        let mut opened = opened.into_iter();
+        let arrived = clients.into_iter().map(|client| {
+            let (client, policy) = client?;
+            Some(Arrived { client, policy, opened: opened.next()? })
+        });
+        arrived.collect()
+    }
+
+    /// A certificate says who asks, wherever from; else the address does.
+    fn client_of<'p>(
+        &self,
+        p: &'p Projection,
+        datagram: &Datagram<'_>,
+    ) -> Option<(&'p Arc<Client>, Policy)> {
         let (found, policy) = match datagram.tls {
             Some(asked) => (by_tls(p, asked), Policy::Secured),
             None => (p.client_at(datagram.source.ip()), self.policy),
         };
-        let Some(client) = found else {
+        if found.is_none() {
             // RFC 2865 3: silently, or the answer would tell strangers that somebody is here.
             self.figures.dropped("unknown-client");
             tracing::debug!(source = %datagram.source.ip(), "a datagram from no gateway of ours");
-            return None;
-        };
+        }
+        Some((found?, policy))
+    }
+
+    /// A request of a client of ours, if that is what it is. What can be answered by itself is.
+    pub(crate) fn request<'p, 'd>(
+        &mut self,
+        arrived: Arrived<'p, 'd>,
+        datagram: &Datagram<'d>,
+        replies: &mut Replies,
+    ) -> Option<(&'p Arc<Client>, Packet<'d>, Ticket)> {
+        let Arrived { client, policy, opened } = arrived;
         let (source, now) = (datagram.source, datagram.received);
-        match self.server.handle(source, &client.secret, policy, datagram.bytes, now) {
+        match self.server.handle_opened(source, policy, opened, now) {
             Received::Request { packet, ticket, .. } => return Some((client, packet, ticket)),
             Received::Reply { octets, kind } => {
                 match kind {

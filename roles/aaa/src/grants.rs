@@ -3,9 +3,8 @@
 //! A grant is remembered without its key: only a fingerprint under a process-private hash key,
 //! enough to see that the key is another one now.
 
-use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use homeward_model::{GatewayId, Instant, Login, LoginId, Mac, Nai, Ssid, Verifie
 
 use crate::admission::admit;
 use crate::decision::{Granted, Known, decide};
+use crate::hashing::ByHash;
 
 /// What was granted, for whom and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,9 +89,9 @@ pub struct Grants {
     free: Vec<usize>,
     /// Where each grant is, by the hash of its key. Of two that share one, the older is only
     /// found in its turn.
-    by_key: HashMap<u64, usize, Hashed>,
+    by_key: ByHash<usize>,
     /// Where the grant is that a device had last at a gateway, by the hash of both.
-    latest: HashMap<u64, usize, Hashed>,
+    latest: ByHash<usize>,
     most: usize,
     keep: Duration,
     hash: RandomState,
@@ -117,36 +117,14 @@ struct Texts {
     session: Box<LoginSession>,
 }
 
-/// For keys that are hashes already, under a key of this process's.
-type Hashed = BuildHasherDefault<AsIs>;
-
-#[derive(Debug, Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, octets: &[u8]) {
-        for octet in octets {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*octet);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
 impl Grants {
     /// Remembers at most `most` grants, each for at most `keep` after it was last given.
     pub fn new(most: usize, keep: Duration) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
-            by_key: HashMap::default(),
-            latest: HashMap::default(),
+            by_key: ByHash::default(),
+            latest: ByHash::default(),
             most: most.max(16),
             keep,
             hash: RandomState::new(),

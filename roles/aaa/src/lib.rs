@@ -41,6 +41,7 @@ pub mod eap;
 pub mod figures;
 mod front;
 pub mod grants;
+mod hashing;
 pub mod login;
 mod overview;
 pub mod password;

@@ -18,6 +18,8 @@ use homeward_transport::Asked;
 use homeward_transport::radsec::Version;
 use ipnet::IpNet;
 
+use crate::hashing::ById;
+
 /// A RADIUS client: a gateway with its secret made ready for use.
 #[derive(Debug)]
 pub struct Client {
@@ -40,18 +42,18 @@ struct Ways {
 /// The hot records.
 #[derive(Debug, Default)]
 pub struct Projection {
-    accounts: HashMap<AccountId, Account>,
-    classes: HashMap<ClassId, ClassOfService>,
-    networks: HashMap<NetworkId, Network>,
-    gateways: HashMap<GatewayId, Ways>,
-    devices: HashMap<DeviceId, Mac>,
+    accounts: ById<AccountId, Account>,
+    classes: ById<ClassId, ClassOfService>,
+    networks: ById<NetworkId, Network>,
+    gateways: ById<GatewayId, Ways>,
+    devices: ById<DeviceId, Mac>,
     by_mac: HashMap<Mac, Vec<Device>>,
-    logins: HashMap<LoginId, Nai>,
+    logins: ById<LoginId, Nai>,
     by_name: HashMap<Nai, Arc<Login>>,
     /// Log-ins with a verifier that takes long.
     slow: usize,
     /// The gateways that an account's networks are at home behind.
-    homes: HashMap<AccountId, BTreeMap<NetworkId, GatewayId>>,
+    homes: ById<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
     by_address: BTreeMap<(u8, IpNet), GatewayId>,
     exact: HashMap<IpAddr, GatewayId>,

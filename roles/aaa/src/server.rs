@@ -22,7 +22,7 @@ use crate::class::Signer;
 use crate::decision::{Known, decide};
 use crate::desk::{Desk, Done};
 use crate::figures::Figures;
-use crate::front::{Front, Waiting};
+use crate::front::{Arrived, Front, Waiting};
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
@@ -192,6 +192,33 @@ impl Worker {
 }
 
 impl Worker {
+    /// Handles a datagram of a client of ours.
+    fn take<'d>(
+        &mut self,
+        p: &Projection,
+        datagram: &Datagram<'d>,
+        arrived: Arrived<'_, 'd>,
+        replies: &mut Replies,
+    ) {
+        let Some((client, packet, ticket)) = self.front.request(arrived, datagram, replies) else {
+            return;
+        };
+        if self.front.is_partners(&packet) {
+            let Some(desk) = &self.desk else { return };
+            let waiting = Waiting { ticket, client: client.gateway.id, path: datagram.path() };
+            return self.front.forward(client, &packet, waiting, desk);
+        }
+        if is_login(&packet) {
+            return self.login(p, client, datagram, &packet, ticket, replies);
+        }
+        let place = replies.reserve(datagram);
+        if let Err(error) = self.answer(p, client, datagram, &packet, &ticket, place) {
+            self.shared.figures.dropped("unanswerable");
+            tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
+            self.front.server.abandon(&ticket);
+        }
+    }
+
     /// Handles a log-in; the answer goes into `replies`, unless it has to wait.
     fn login(
         &mut self,
@@ -332,24 +359,16 @@ impl Service for Worker {
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
+        self.handle_all(std::slice::from_ref(datagram), replies);
+    }
+
+    fn handle_all(&mut self, batch: &[Datagram<'_>], replies: &mut Replies) {
         let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
-            return;
-        };
-        if self.front.is_partners(&packet) {
-            let Some(desk) = &self.desk else { return };
-            let waiting = Waiting { ticket, client: client.gateway.id, path: datagram.path() };
-            return self.front.forward(client, &packet, waiting, desk);
-        }
-        if is_login(&packet) {
-            return self.login(&p, client, datagram, &packet, ticket, replies);
-        }
-        let place = replies.reserve(datagram);
-        if let Err(error) = self.answer(&p, client, datagram, &packet, &ticket, place) {
-            self.shared.figures.dropped("unanswerable");
-            tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
-            self.front.server.abandon(&ticket);
+        for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
+            if let Some(arrived) = arrived {
+                self.take(&p, datagram, arrived, replies);
+            }
         }
     }
 }

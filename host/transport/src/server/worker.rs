@@ -51,7 +51,7 @@ pub(super) fn run(
     let mut replies = Replies::default();
     let mut ticked = clock.now();
     while !stop.load(Ordering::Relaxed) {
-        let batch = inbox.take(tally, clock, |datagram| service.handle(datagram, &mut replies));
+        let batch = inbox.take(tally, clock, |batch| service.handle_all(batch, &mut replies));
         let now = match batch {
             Ok(now) => now,
             Err(Errno::EAGAIN) => {
@@ -123,11 +123,11 @@ impl<'s> Inbox<'s> {
         &mut self,
         tally: &Tally,
         clock: &impl Clock,
-        each: impl FnMut(&Datagram<'_>),
+        handle: impl FnOnce(&[Datagram<'_>]),
     ) -> Result<Instant, Errno> {
         match self.many {
-            true => self.take_up_to::<BATCH>(tally, clock, each),
-            false => self.take_up_to::<FEW>(tally, clock, each),
+            true => self.take_up_to::<BATCH>(tally, clock, handle),
+            false => self.take_up_to::<FEW>(tally, clock, handle),
         }
     }
 
@@ -135,7 +135,7 @@ impl<'s> Inbox<'s> {
         &mut self,
         tally: &Tally,
         clock: &impl Clock,
-        mut each: impl FnMut(&Datagram<'_>),
+        handle: impl FnOnce(&[Datagram<'_>]),
     ) -> Result<Instant, Errno> {
         let mut rooms = self.buffer.chunks_exact_mut(MAX_DATAGRAM);
         let mut slices: [[IoSliceMut<'_>; 1]; MOST] =
@@ -144,7 +144,7 @@ impl<'s> Inbox<'s> {
         let batch =
             recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
         let received = clock.now();
-        let (mut good, mut truncated) = (0, 0);
+        let (mut good, mut truncated) = (Vec::with_capacity(MOST), 0);
         for message in batch {
             if message.flags.contains(MsgFlags::MSG_TRUNC) {
                 truncated += 1;
@@ -152,8 +152,7 @@ impl<'s> Inbox<'s> {
             }
             let Some(source) = message.address.as_ref().and_then(socket_address) else { continue };
             let local = destination(&message).unwrap_or_else(|| self.address.ip());
-            good += 1;
-            each(&Datagram {
+            good.push(Datagram {
                 bytes: message.iovs().next().unwrap_or_default(),
                 source,
                 local,
@@ -161,8 +160,9 @@ impl<'s> Inbox<'s> {
                 tls: None,
             });
         }
-        self.many = good + truncated >= FEW;
-        add(&tally.received, good);
+        handle(&good);
+        self.many = good.len() + truncated >= FEW;
+        add(&tally.received, good.len());
         if truncated > 0 {
             add(&tally.truncated, truncated);
         }

@@ -13,7 +13,7 @@ use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desk::{Desk, Done};
-use crate::front::{Front, Waiting};
+use crate::front::{Arrived, Front, Waiting};
 use crate::grants::Grants;
 use crate::projection::{Client, Projection};
 use crate::server::Shared;
@@ -181,6 +181,33 @@ impl Worker {
             self.front.server.abandon(ticket);
         }
     }
+
+    /// Handles a datagram of a client of ours.
+    fn take<'d>(
+        &mut self,
+        p: &Projection,
+        datagram: &Datagram<'d>,
+        arrived: Arrived<'_, 'd>,
+        replies: &mut Replies,
+    ) {
+        let Some((client, packet, ticket)) = self.front.request(arrived, datagram, replies) else {
+            return;
+        };
+        match self.keep(p, client, &packet, datagram.source.ip()) {
+            Ok(number) => {
+                let partners = self.front.is_partners(&packet);
+                let relayed = partners.then(|| datagram.bytes.to_vec());
+                let (client, path) = (client.gateway.id, datagram.path());
+                self.waiting.insert(number, (Waiting { ticket, client, path }, relayed));
+                *self.of_client.entry(client).or_default() += 1;
+            }
+            // RFC 2866 2: what is not kept is not answered.
+            Err(error) => {
+                tracing::warn!(gateway = %client.gateway.name, error, "a record that is not kept");
+                self.front.server.abandon(&ticket);
+            }
+        }
+    }
 }
 
 /// What a client is called in the ledger: by its number, for names change, and a session whose
@@ -211,23 +238,15 @@ impl Service for Worker {
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
+        self.handle_all(std::slice::from_ref(datagram), replies);
+    }
+
+    fn handle_all(&mut self, batch: &[Datagram<'_>], replies: &mut Replies) {
         let projection = Arc::clone(&self.shared.projection);
         let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        let Some((client, packet, ticket)) = self.front.request(&p, datagram, replies) else {
-            return;
-        };
-        match self.keep(&p, client, &packet, datagram.source.ip()) {
-            Ok(number) => {
-                let partners = self.front.is_partners(&packet);
-                let relayed = partners.then(|| datagram.bytes.to_vec());
-                let (client, path) = (client.gateway.id, datagram.path());
-                self.waiting.insert(number, (Waiting { ticket, client, path }, relayed));
-                *self.of_client.entry(client).or_default() += 1;
-            }
-            // RFC 2866 2: what is not kept is not answered.
-            Err(error) => {
-                tracing::warn!(gateway = %client.gateway.name, error, "a record that is not kept");
-                self.front.server.abandon(&ticket);
+        for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
+            if let Some(arrived) = arrived {
+                self.take(&p, datagram, arrived, replies);
             }
         }
     }

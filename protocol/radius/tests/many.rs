@@ -1,4 +1,4 @@
-//! Answers that are signed several at a time are those that are signed one by one.
+//! What is verified and signed several at a time is what is verified and signed one by one.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -6,13 +6,16 @@
     reason = "helpers of a test may fail it"
 )]
 
+use hmac::{Hmac, KeyInit, Mac};
 use homeward_model::{Instant, Secret};
 use homeward_radius::dictionary::standard;
 use homeward_radius::server::ReplyKind;
 use homeward_radius::testing::Counted;
 use homeward_radius::{
-    Builder, Code, EncodeError, Policy, Port, Received, Server, ServerSettings, SharedSecret,
+    Builder, Code, EncodeError, Opened, Policy, Port, Received, Server, ServerSettings,
+    SharedSecret, prepare,
 };
+use md5::{Digest, Md5};
 use proptest::prelude::*;
 
 /// A question and its answer: whose secret it is, and how much is answered.
@@ -103,7 +106,76 @@ fn answers(port: Port, cases: &[Case]) -> [Vec<Vec<u8>>; 2] {
     [alone, together]
 }
 
+/// An Accounting-Request that is signed, too, which some NASes send.
+fn signed_record(secret: &[u8], n: u8) -> Vec<u8> {
+    let mut out = Vec::new();
+    let shared = SharedSecret::new(&Secret::new(secret)).unwrap();
+    let mut packet = Builder::request(&mut out, &shared, Code::AccountingRequest, n, [0; 16]);
+    packet.octets(standard::CLASS, &[n]).unwrap();
+    packet.octets(standard::MESSAGE_AUTHENTICATOR, &[0; 16]).unwrap();
+    packet.octets(standard::PROXY_STATE, &[n, 7]).unwrap();
+    packet.finish();
+    // Both are over zeros in the place of the authenticator, and the digest is over the other.
+    out[4..20].fill(0);
+    let mut mac = Hmac::<Md5>::new_from_slice(secret).unwrap();
+    mac.update(&out);
+    out[25..41].copy_from_slice(&mac.finalize().into_bytes());
+    let digest = Md5::new_with_prefix(&out).chain_update(secret).finalize();
+    out[4..20].copy_from_slice(&digest);
+    out
+}
+
+/// What a server makes of a datagram, in a word.
+fn verdict(received: &Received<'_, '_>) -> String {
+    match received {
+        Received::Request { signature, .. } => format!("{signature:?}"),
+        other => format!("{other:?}"),
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_verified_with_others_is_what_is_verified_alone(
+        cases in cases(),
+        changes in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), 1u8..), 30),
+        unsigned in any::<[bool; 30]>(),
+    ) {
+        for port in [Port::Authentication, Port::Accounting] {
+            let secrets: Vec<_> = cases.iter().map(secret_of).collect();
+            let mut asked: Vec<Vec<u8>> = Vec::new();
+            for (n, secret) in secrets.iter().enumerate() {
+                let mut request = match (port, &cases[n]) {
+                    (Port::Accounting, Case { secret: Some(secret), salted: true, .. }) => {
+                        signed_record(secret, n as u8)
+                    }
+                    _ => ask(port, secret, n as u8),
+                };
+                if port == Port::Authentication && unsigned[n] && !secret.is_transport() {
+                    // Its Message-Authenticator is another attribute.
+                    request[20] = standard::CLASS;
+                }
+                let (change, at, by) = &changes[n];
+                if *change {
+                    let at = at.index(request.len());
+                    request[at] ^= by;
+                }
+                asked.push(request);
+            }
+            let source = "192.0.2.1:1000".parse().unwrap();
+            let mut opened: Vec<_> =
+                secrets.iter().zip(&asked).map(|(s, asked)| Opened::new(s, asked)).collect();
+            prepare(&mut opened);
+            for ((secret, asked), opened) in secrets.iter().zip(&asked).zip(opened) {
+                let policy = if secret.is_transport() { Policy::Secured } else { Policy::Auto };
+                let [mut one, mut other] =
+                    [0; 2].map(|_| Server::new(port, ServerSettings::default()));
+                let alone = one.handle(source, secret, policy, asked, Instant::ORIGIN);
+                let with_others = other.handle_opened(source, policy, opened, Instant::ORIGIN);
+                prop_assert_eq!(verdict(&alone), verdict(&with_others));
+            }
+        }
+    }
+
     #[test]
     fn what_is_drafted_and_signed_later_is_what_is_answered_at_once(cases in cases()) {
         for port in [Port::Authentication, Port::Accounting] {
