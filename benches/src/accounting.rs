@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
 use crate::figures::{Figure, median, percentile};
 use crate::freeradius::FreeRadius;
@@ -21,6 +22,8 @@ const ASK: Ask = Ask::Records(LOGINS);
 /// What runs came to.
 #[derive(Default)]
 struct Samples {
+    /// Records that were sent: counters go on from run to run.
+    sent: u32,
     rate: Vec<f64>,
     cpu: Vec<f64>,
     p50: Vec<f64>,
@@ -34,7 +37,7 @@ impl Samples {
         cpu: impl Fn() -> Result<Duration>,
     ) -> Result<()> {
         let before = cpu()?;
-        let mut run = load::run(address, ASK, SPAN)?;
+        let mut run = load::run_on(address, ASK, SPAN, &mut self.sent)?;
         let used = cpu()? - before;
         self.rate.push(run.answers as f64 / run.span.as_secs_f64());
         self.cpu.push(used.as_secs_f64() * 1e6 / run.answers as f64);
@@ -45,14 +48,20 @@ impl Samples {
 }
 
 pub(crate) fn measure() -> Result<()> {
+    let folder = std::env::temp_dir();
+    ensure!(
+        statfs(&folder)?.filesystem_type() != TMPFS_MAGIC,
+        "{} is in memory, where nothing is durable: set TMPDIR to a folder on a disk",
+        folder.display()
+    );
     let core = Core::start_accounting(LOGINS)?;
     let address = core.accounting.context("the core takes no records")?;
     let database = Postgres::start(LOGINS)?;
     database.keeps_records()?;
     let peer = FreeRadius::start_accounting(LOGINS, &database)?;
     let [mut ours, mut theirs] = [(); 2].map(|()| Samples::default());
-    for address in [address, peer.address] {
-        load::run(address, ASK, Duration::from_secs(1))?;
+    for (address, samples) in [(address, &mut ours), (peer.address, &mut theirs)] {
+        load::run_on(address, ASK, Duration::from_secs(1), &mut samples.sent)?;
     }
     for _ in 0..RUNS {
         ours.take(address, || core.process.cpu())?;

@@ -47,7 +47,11 @@ impl Ask {
     /// Writes the `n`th question: neighbours in time are none in memory.
     fn write(self, n: u32, packet: &mut Builder<'_>) -> Result<()> {
         let turn = n / SESSIONS;
-        let n = n.wrapping_mul(0x9e37_79b1);
+        let n = match self {
+            // Each session once a turn.
+            Self::Records(_) => (n % SESSIONS) * 7919 % SESSIONS,
+            _ => n.wrapping_mul(0x9e37_79b1),
+        };
         match self {
             Self::LookUps(population) => {
                 let (mac, ssid) = population.device(n);
@@ -68,7 +72,6 @@ impl Ask {
                 packet.text(standard::CALLING_STATION_ID, "02-00-5E-20-00-07")?;
             }
             Self::Records(population) => {
-                let n = n % SESSIONS;
                 packet.integer(standard::ACCT_STATUS_TYPE, INTERIM_UPDATE)?;
                 packet.text(standard::ACCT_SESSION_ID, &format!("5F00{n:08X}"))?;
                 packet.text(standard::USER_NAME, &login(n % population.logins))?;
@@ -104,6 +107,16 @@ pub(crate) struct Outcome {
 /// Asks `server` for `span`. Every answer must say yes; of one in eight the authenticator is
 /// checked, so that the generator leaves the server as much of the machine as it can.
 pub(crate) fn run(server: SocketAddr, ask: Ask, span: Duration) -> Result<Outcome> {
+    run_on(server, ask, span, &mut 0)
+}
+
+/// The same, going on with the question of that number.
+pub(crate) fn run_on(
+    server: SocketAddr,
+    ask: Ask,
+    span: Duration,
+    next: &mut u32,
+) -> Result<Outcome> {
     let secret = SharedSecret::new(&Secret::new(SECRET))?;
     let mut entropy = SystemEntropy::new();
     let mut lanes = Vec::new();
@@ -113,11 +126,10 @@ pub(crate) fn run(server: SocketAddr, ask: Ask, span: Duration) -> Result<Outcom
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         lanes.push(Lane::new(socket));
     }
-    let mut next = 0u32;
     let mut fresh = |lane: &mut Lane, ids: &[u8]| -> Result<()> {
         for id in ids {
-            lane.write(*id, (ask, next), &secret, &mut entropy)?;
-            next = next.wrapping_add(1);
+            lane.write(*id, (ask, *next), &secret, &mut entropy)?;
+            *next = next.wrapping_add(1);
         }
         lane.send(ids)
     };

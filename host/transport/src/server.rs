@@ -101,7 +101,8 @@ pub trait Service {
     }
 
     /// The batch is over, and its answers are about to leave: what was put off to be done for all
-    /// of them at once is to be done now.
+    /// of them at once is to be done now. A service around another passes this on, or answers that
+    /// the other has only reserved a place for are lost.
     fn finish(&mut self, replies: &mut Replies) {
         let _ = replies;
     }

@@ -1,7 +1,7 @@
 //! Opening a server's sockets.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -34,6 +34,13 @@ pub(crate) fn server_sockets(
     Ok(sockets)
 }
 
+/// Whether datagrams to a socket that listens there tell which address they were sent to, and
+/// answers which they leave from: where it is any. Elsewhere it is the socket's, and to have it
+/// told costs every datagram something.
+pub(crate) const fn is_told(address: IpAddr) -> bool {
+    address.is_unspecified()
+}
+
 /// The address that a socket has.
 pub(crate) fn local(socket: &Socket) -> io::Result<SocketAddr> {
     let address = socket.local_addr()?;
@@ -42,12 +49,14 @@ pub(crate) fn local(socket: &Socket) -> io::Result<SocketAddr> {
 
 fn open(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     // Before bind, so that every datagram tells which address it was sent to.
-    match address {
-        SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
-        SocketAddr::V6(_) => {
-            socket.set_only_v6(true)?;
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    if is_told(address.ip()) {
+        match address {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?,
         }
     }
     if let Some(octets) = receive_buffer {

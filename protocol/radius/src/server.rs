@@ -188,6 +188,9 @@ impl DropReason {
     }
 }
 
+/// How many buffers are kept for drafts.
+const SPARE: usize = 64;
+
 /// The machine.
 #[derive(Debug)]
 pub struct Server {
@@ -296,8 +299,8 @@ impl Server {
         }
     }
 
-    /// Answers a request like [`Self::respond`], together with others: [`Self::sign`] gives the
-    /// datagrams, this one under the number `place`. To sign several at a time takes half as long
+    /// Answers a request like [`Self::respond`], together with others: [`Self::sign`], which is to
+    /// be called before anything is sent, gives the datagrams, this one under the number `place`. To sign several at a time takes half as long
     /// or less.
     ///
     /// # Errors
@@ -344,7 +347,9 @@ impl Server {
                 }
                 None => each(draft.place, &draft.octets),
             }
-            self.spare.push(draft.octets);
+            if self.spare.len() < SPARE {
+                self.spare.push(draft.octets);
+            }
         }
     }
 

@@ -22,6 +22,9 @@ fn by_tls<'p>(p: &'p Projection, asked: &Asked) -> Option<&'p Arc<Client>> {
     p.client_by(GatewayId(i64::try_from(asked.peer()).ok()?), Some(asked))
 }
 
+/// How many datagrams are verified together: as many as that is quickest for.
+pub(crate) const TOGETHER: usize = 8;
+
 /// Finds out whose a datagram is, and whether it is a request that is to be answered.
 pub(crate) struct Front {
     /// The machine that answers.
@@ -192,7 +195,11 @@ impl Front {
                 replies.to(datagram).extend_from_slice(octets);
             }
             Received::InProgress => {
-                if let Some(relay) = &self.relay {
+                self.figures.dropped("in-progress");
+                let packet = Packet::decode(datagram.bytes);
+                if let Some(relay) = &self.relay
+                    && packet.is_ok_and(|packet| relay.concerns(&packet))
+                {
                     relay.repeat(source, datagram.bytes);
                 }
             }

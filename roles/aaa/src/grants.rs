@@ -172,7 +172,7 @@ impl Grants {
         let user = User::Login(login.id);
         let hash = self.hash.hash_one((&login.name, nas_identifier, session_id));
         let out = Out { key, host, user, fingerprint, at: now, is_latest: false, login: None };
-        let at = self.put(out);
+        let Some(at) = self.put(out) else { return };
         if let Some(Some(out)) = self.places.get_mut(at)
             && out.login.as_ref().is_none_or(|texts| texts.hash != hash)
         {
@@ -266,8 +266,9 @@ impl Grants {
         }
     }
 
-    /// Remembers a grant, with the session that it may have had before; where.
-    fn put(&mut self, mut out: Out) -> usize {
+    /// Remembers a grant, with the session that it may have had before; where, unless the same was
+    /// given later than this, which is heard of only now.
+    fn put(&mut self, mut out: Out) -> Option<usize> {
         let Key { station, gateway, .. } = out.key;
         let (now, hash) = (out.at, self.hash.hash_one(out.key));
         let same = self.by_key.get(&hash).copied().filter(|at| {
@@ -287,6 +288,9 @@ impl Grants {
         };
         match self.places.get_mut(at) {
             Some(place) => {
+                if place.as_ref().is_some_and(|before| before.at > now) {
+                    return None;
+                }
                 if let Some(before) = place.take() {
                     (out.login, out.is_latest) = (before.login, before.is_latest);
                 }
@@ -295,14 +299,14 @@ impl Grants {
             None => self.places.push(Some(out)),
         }
         if let Some(station) = station {
-            self.is_latest(at, station, gateway, now);
+            self.note_latest(at, station, gateway, now);
         }
-        at
+        Some(at)
     }
 
     /// Notes that the grant there is the last that a device had at a gateway, unless there is a
     /// later one.
-    fn is_latest(&mut self, at: usize, station: Mac, gateway: GatewayId, now: Instant) {
+    fn note_latest(&mut self, at: usize, station: Mac, gateway: GatewayId, now: Instant) {
         fn out(places: &mut [Option<Out>], at: usize) -> Option<&mut Out> {
             places.get_mut(at)?.as_mut()
         }

@@ -22,7 +22,7 @@ use crate::class::Signer;
 use crate::decision::{Known, decide};
 use crate::desk::{Desk, Done};
 use crate::figures::Figures;
-use crate::front::{Arrived, Front, Waiting};
+use crate::front::{Arrived, Front, TOGETHER, Waiting};
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
@@ -364,10 +364,13 @@ impl Service for Worker {
 
     fn handle_all(&mut self, batch: &[Datagram<'_>], replies: &mut Replies) {
         let projection = Arc::clone(&self.shared.projection);
-        let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
-            if let Some(arrived) = arrived {
-                self.take(&p, datagram, arrived, replies);
+        // A change of the records waits for no more than these.
+        for batch in batch.chunks(TOGETHER) {
+            let p = projection.read().unwrap_or_else(PoisonError::into_inner);
+            for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
+                if let Some(arrived) = arrived {
+                    self.take(&p, datagram, arrived, replies);
+                }
             }
         }
     }

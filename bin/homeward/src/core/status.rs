@@ -65,8 +65,10 @@ fn accounting(accounting: &Value) -> String {
     let counters = &accounting["counters"];
     let failed = ["failed_locked", "failed_full", "failed_io", "failed_gone", "failed_database"];
     let failed: u64 = failed.iter().filter_map(|kind| counters[kind].as_u64()).sum();
+    let dropped = accounting["sockets"]["dropped"].as_u64().filter(|n| *n > 0);
+    let dropped = dropped.map(|n| format!(", {n} dropped by the kernel")).unwrap_or_default();
     format!(
-        "{}: {} records kept, {} repeated, {} waiting, {failed} transactions failed",
+        "{}: {} records kept, {} repeated, {} waiting, {failed} transactions failed{dropped}",
         addresses(&accounting["listen"]),
         count(&counters["durable"]),
         count(&counters["repeated"]),
@@ -248,7 +250,13 @@ mod tests {
         assert!(text.contains("datagrams      12\n"), "{text}");
         let mut flooded = lookups();
         flooded["sockets"]["dropped"] = json!(7);
-        assert!(show(&flooded).contains("12, 7 more dropped by the kernel\n"));
+        flooded["accounting"] = json!({
+            "listen": [], "sockets": {"dropped": 9}, "waiting": 0,
+            "counters": {"durable": 1, "repeated": 0},
+        });
+        let text = show(&flooded);
+        assert!(text.contains("12, 7 more dropped by the kernel\n"), "{text}");
+        assert!(text.contains("0 transactions failed, 9 dropped by the kernel\n"), "{text}");
         assert!(
             text.contains(
                 "records        1 accounts, 1 classes, 2 gateways, 1 networks, 5 devices\n"

@@ -20,6 +20,7 @@ use super::replies::Slot;
 use super::{Datagram, Replies, Service, TICK, Waker};
 use crate::MAX_DATAGRAM;
 use crate::counters::{Tally, add};
+use crate::socket::is_told;
 
 /// Datagrams per system call, at most.
 const BATCH: usize = 64;
@@ -29,6 +30,12 @@ const FEW: usize = 8;
 
 /// Replies of one length to one peer that are sent as one: for fewer it is not worth it.
 const ALIKE: usize = 3;
+
+/// Octets of all of those together, at most: what fits a datagram (RFC 768), nearly.
+const MOST_AT_ONCE: usize = 65_000;
+
+/// After how many batches that is tried again where it failed.
+const SINGLY: u32 = 1000;
 
 /// The longest of those, in octets: what fits every link with its headers (RFC 8200 5).
 const MAX_SEGMENT: usize = 1232;
@@ -102,7 +109,7 @@ struct Inbox<'s> {
     address: SocketAddr,
     headers: Headers,
     buffer: Vec<u8>,
-    /// Whether the last system call found as many as there was room for.
+    /// Whether the last system call found more than a few.
     many: bool,
 }
 
@@ -110,11 +117,7 @@ impl<'s> Inbox<'s> {
     fn new(socket: &'s Socket, address: SocketAddr) -> Self {
         // Room for exactly one control message: headers that come back shorter stay shorter
         // (nix does not reset them), so every datagram must bring the same ones.
-        let control = match address {
-            SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
-            SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
-        };
-        let headers = MultiHeaders::preallocate(BATCH, Some(control));
+        let headers = MultiHeaders::preallocate(BATCH, control(address));
         Self { socket, address, headers, buffer: vec![0; BATCH * MAX_DATAGRAM], many: false }
     }
 
@@ -170,6 +173,14 @@ impl<'s> Inbox<'s> {
     }
 }
 
+/// Room for what a datagram tells of its address.
+fn control(address: SocketAddr) -> Option<Vec<u8>> {
+    is_told(address.ip()).then(|| match address {
+        SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
+        SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
+    })
+}
+
 /// The address that a datagram was sent to.
 fn destination(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<IpAddr> {
     message.cmsgs().ok()?.find_map(|control| match control {
@@ -196,19 +207,18 @@ struct Outbox<'s> {
     headers: Headers,
     /// Where each of a run goes; kept for its room.
     targets: Vec<Option<SockaddrStorage>>,
-    /// Whether the kernel takes several as one.
-    segments: bool,
+    /// Whether replies tell which address they leave from.
+    is_told: bool,
+    /// Batches until several are sent as one again, after that failed: by another way it may not.
+    singly: u32,
 }
 
 impl<'s> Outbox<'s> {
     fn new(socket: &'s Socket, address: SocketAddr) -> Self {
         // Exactly as much as is sent: the kernel refuses control room that it cannot read.
-        let control = match address {
-            SocketAddr::V4(_) => cmsg_space!(in_pktinfo),
-            SocketAddr::V6(_) => cmsg_space!(in6_pktinfo),
-        };
-        let headers = MultiHeaders::preallocate(BATCH, Some(control));
-        Self { socket, headers, targets: Vec::with_capacity(BATCH), segments: true }
+        let headers = MultiHeaders::preallocate(BATCH, control(address));
+        let is_told = is_told(address.ip());
+        Self { socket, headers, targets: Vec::with_capacity(BATCH), is_told, singly: 0 }
     }
 
     /// Sends all replies, in few calls: those of a length to one peer as one, and what is left in
@@ -229,18 +239,23 @@ impl<'s> Outbox<'s> {
 
     fn send_some(&mut self, some: &mut [Option<&Slot>], tally: &Tally) {
         let sort = |slot: &&Slot| (slot.from, slot.to, slot.bytes.len());
-        if self.segments {
+        let segments = self.singly == 0;
+        self.singly = self.singly.saturating_sub(1);
+        if segments {
             some.sort_unstable_by_key(|slot| slot.as_ref().map(sort));
         }
         let mut single: [Option<&Slot>; BATCH] = [None; BATCH];
         let mut singles = 0;
         for alike in some.chunk_by(|a, b| a.as_ref().map(sort) == b.as_ref().map(sort)) {
-            if self.segments && alike.len() >= ALIKE && self.send_segments(alike, tally) {
-                continue;
-            }
-            for (room, slot) in single.iter_mut().skip(singles).zip(alike) {
-                *room = *slot;
-                singles += 1;
+            let len = alike.first().copied().flatten().map_or(0, |slot| slot.bytes.len());
+            for alike in alike.chunks((MOST_AT_ONCE / len.max(1)).max(1)) {
+                if segments && alike.len() >= ALIKE && self.send_segments(alike, tally) {
+                    continue;
+                }
+                for (room, slot) in single.iter_mut().skip(singles).zip(alike) {
+                    *room = *slot;
+                    singles += 1;
+                }
             }
         }
         let from = |slot: &Option<&Slot>| slot.map(|slot| (slot.from, zone(&slot.to)));
@@ -280,18 +295,16 @@ impl<'s> Outbox<'s> {
         let slices = slices.get(..alike.len()).unwrap_or_default();
         let (fd, to) = (self.socket.as_raw_fd(), SockaddrStorage::from(first.to));
         let sent = with_source((first.from, zone(&first.to)), |source| {
-            let control = [source, ControlMessage::UdpGsoSegments(&len)];
-            sendmsg(fd, slices, &control, MsgFlags::empty(), Some(&to))
+            let control = [ControlMessage::UdpGsoSegments(&len), source];
+            let control = if self.is_told { &control[..] } else { &control[..1] };
+            sendmsg(fd, slices, control, MsgFlags::empty(), Some(&to))
         });
         match sent {
             Ok(_) => add(&tally.sent, alike.len()),
             Err(errno) => {
-                // Whatever it is, each by itself says what is wrong with it. A kernel or a device
-                // that cannot do it never will.
-                self.segments &= !matches!(
-                    errno,
-                    Errno::EINVAL | Errno::EIO | Errno::ENOPROTOOPT | Errno::EOPNOTSUPP
-                );
+                // Whatever it is, each by itself says what is wrong with it: the device, the route
+                // or the kernel may not do this.
+                self.singly = SINGLY;
                 tracing::debug!(error = %errno, "replies not sent as one");
             }
         }
@@ -310,8 +323,10 @@ impl<'s> Outbox<'s> {
         let fd = self.socket.as_raw_fd();
         let (headers, targets) = (&mut self.headers, &self.targets);
         let sent = with_source(from, |source| {
+            let source = [source];
+            let control = if self.is_told { &source[..] } else { &[] };
             // As many as it tells of: it returns an error rather than none.
-            sendmmsg(fd, headers, slices, targets, [source], MsgFlags::empty()).map(|s| s.count())
+            sendmmsg(fd, headers, slices, targets, control, MsgFlags::empty()).map(|s| s.count())
         })?;
         Ok(sent.clamp(1, run.len().max(1)))
     }
@@ -337,5 +352,56 @@ fn zone(address: &SocketAddr) -> u32 {
     match address {
         SocketAddr::V6(v6) => v6.scope_id(),
         SocketAddr::V4(_) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::socket::{local, server_sockets};
+    use std::net::UdpSocket;
+    use std::num::NonZeroUsize;
+
+    /// Sends answers of these lengths, and takes what arrives; how many batches are sent singly
+    /// from then on.
+    fn sent(lengths: &[usize], singly: u32) -> (Vec<usize>, u32) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let sockets = server_sockets(any, NonZeroUsize::MIN, None).unwrap();
+        let address = local(&sockets[0]).unwrap();
+        let peer = UdpSocket::bind(any).unwrap();
+        peer.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let (tally, mut replies) = (Tally::default(), Replies::default());
+        let mut outbox = Outbox::new(&sockets[0], address);
+        outbox.singly = singly;
+        for (n, len) in lengths.iter().enumerate() {
+            let (source, local) = (peer.local_addr().unwrap(), address.ip());
+            let received = Instant::ORIGIN;
+            let asked = Datagram { bytes: &[], source, local, received, tls: None };
+            replies.to(&asked).resize(*len, n as u8);
+        }
+        outbox.send(&replies, &tally);
+        let mut room = [0; 4096];
+        let mut arrived: Vec<_> = lengths.iter().map(|_| peer.recv(&mut room).unwrap()).collect();
+        arrived.sort_unstable();
+        assert_eq!(tally.sent.load(Ordering::Relaxed), lengths.len() as u64);
+        (arrived, outbox.singly)
+    }
+
+    #[test]
+    fn answers_of_a_length_leave_as_one_however_many_they_are() {
+        for lengths in [vec![100; 3], vec![100; 64], vec![1232; 64], vec![7; 200]] {
+            assert_eq!(sent(&lengths, 0), (lengths.clone(), 0), "what could not be is noted");
+        }
+    }
+
+    #[test]
+    fn where_that_failed_they_leave_one_by_one_for_a_while() {
+        assert_eq!(sent(&[100; 64], 2), (vec![100; 64], 1));
+        assert_eq!(sent(&[100; 64], 1), (vec![100; 64], 0));
+    }
+
+    #[test]
+    fn what_not_every_link_takes_is_sent_one_by_one() {
+        assert_eq!(sent(&[1233; 8], 0), (vec![1233; 8], 0));
     }
 }

@@ -13,7 +13,7 @@ use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desk::{Desk, Done};
-use crate::front::{Arrived, Front, Waiting};
+use crate::front::{Arrived, Front, TOGETHER, Waiting};
 use crate::grants::Grants;
 use crate::projection::{Client, Projection};
 use crate::server::Shared;
@@ -243,10 +243,13 @@ impl Service for Worker {
 
     fn handle_all(&mut self, batch: &[Datagram<'_>], replies: &mut Replies) {
         let projection = Arc::clone(&self.shared.projection);
-        let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-        for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
-            if let Some(arrived) = arrived {
-                self.take(&p, datagram, arrived, replies);
+        // A change of the records waits for no more than these.
+        for batch in batch.chunks(TOGETHER) {
+            let p = projection.read().unwrap_or_else(PoisonError::into_inner);
+            for (datagram, arrived) in batch.iter().zip(self.front.open(&p, batch)) {
+                if let Some(arrived) = arrived {
+                    self.take(&p, datagram, arrived, replies);
+                }
             }
         }
     }

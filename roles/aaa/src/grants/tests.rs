@@ -178,6 +178,24 @@ fn a_session_is_revoked_under_what_its_nas_called_it_last() {
 }
 
 #[test]
+fn an_older_session_that_is_found_again_changes_nothing_of_a_newer_one() {
+    let mut p = testing::projection();
+    p.put_login(testing::login());
+    let mut grants = grants();
+    let login = &testing::login();
+    for (session_id, at) in [("new", 9), ("old", 5)] {
+        let (nas_identifier, session_id) = (Some("ap-7"), Some(session_id));
+        let let_in = LetIn { login, station: Some(MAC), nas_identifier, session_id };
+        grants.record_login(HOME, testing::host(), let_in, Instant::from_nanos(at));
+    }
+    let (at, _) = grants.user_of(MAC, HOME, Instant::from_nanos(9)).unwrap();
+    assert_eq!(at, Instant::from_nanos(9));
+    p.put_account(testing::suspended_account());
+    let [gone] = &revoked(&mut grants, &p)[..] else { panic!("one session is out") };
+    assert_eq!(gone.login.as_ref().unwrap().session_id.as_deref(), Some("new"));
+}
+
+#[test]
 fn grants_are_decided_again_a_slice_at_a_time() {
     let mut p = testing::projection();
     let mut grants = grants();
