@@ -3,7 +3,7 @@
 use homeward_model::{Entropy, LookupForm, Secret};
 
 use crate::lookup::read_answer;
-use crate::{LookupRequest, Packet, Packets, SharedSecret, Show, describe};
+use crate::{LookupRequest, Opened, Packet, Packets, SharedSecret, Show, describe};
 
 /// Entropy that is none: a counter through a mixer (SplitMix64). Same seed, same octets.
 #[derive(Debug, Clone)]
@@ -31,10 +31,18 @@ pub fn fuzz_packet(data: &[u8]) {
     let _ = describe(&packet, Show::Redacted);
     let _ = describe(&packet, Show::Identities);
     for attribute in packet.attributes() {
+        assert!(packet.find(attribute.kind).is_some(), "what is there is found");
         let _ = (attribute.text(), attribute.integer(), attribute.ipv4(), attribute.ipv6());
     }
     if let Some(secret) = secret() {
-        let _ = secret.verify_request(&packet);
+        let alone = secret.verify_request(&packet);
+        let mut opened = [(); 3].map(|()| Opened::new(&secret, data));
+        crate::prepare(&mut opened);
+        for opened in &opened {
+            let right = opened.right.unwrap_or_default();
+            let with_others = secret.verify_against(&packet, &right);
+            assert_eq!(with_others, alone, "with others it is what it is alone");
+        }
         let _ = secret.verify_answer(&packet, &[0; 16]);
         let _ = crate::dynauth::Disconnect::decode(&packet);
         let _ = crate::LoginRequest::decode(&packet, &secret);
