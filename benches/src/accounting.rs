@@ -2,6 +2,7 @@
 //! answer takes, and the server's CPU for one; beside FreeRADIUS with PostgreSQL, by Debian's tables
 //! and queries, with the same sessions, from the same generator, runs in turn, both on one disk.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -10,6 +11,7 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use crate::figures::{Figure, median, percentile};
 use crate::freeradius::FreeRadius;
 use crate::load::{self, Ask};
+use crate::lookup;
 use crate::population::Population;
 use crate::postgres::Postgres;
 use crate::world::Core;
@@ -24,23 +26,15 @@ const ASK: Ask = Ask::Records(LOGINS);
 struct Samples {
     /// Records that were sent: counters go on from run to run.
     sent: u32,
-    rate: Vec<f64>,
-    cpu: Vec<f64>,
+    all: lookup::Samples,
     p50: Vec<f64>,
     p99: Vec<f64>,
 }
 
 impl Samples {
-    fn take(
-        &mut self,
-        address: std::net::SocketAddr,
-        cpu: impl Fn() -> Result<Duration>,
-    ) -> Result<()> {
-        let before = cpu()?;
-        let mut run = load::run_on(address, ASK, SPAN, &mut self.sent)?;
-        let used = cpu()? - before;
-        self.rate.push(run.answers as f64 / run.span.as_secs_f64());
-        self.cpu.push(used.as_secs_f64() * 1e6 / run.answers as f64);
+    fn take(&mut self, address: SocketAddr, cpu: impl Fn() -> Result<Duration>) -> Result<()> {
+        let sent = &mut self.sent;
+        let mut run = self.all.take_run(|| load::run_on(address, ASK, SPAN, sent), cpu)?;
         self.p50.push(percentile(&mut run.waits, 50));
         self.p99.push(percentile(&mut run.waits, 99));
         Ok(())
@@ -69,10 +63,10 @@ pub(crate) fn measure() -> Result<()> {
     }
     let name = peer.name.as_str();
     for (figure, unit, ours, theirs) in [
-        ("accounting/durable", "1/s", &mut ours.rate, &mut theirs.rate),
+        ("accounting/durable", "1/s", &mut ours.all.rate, &mut theirs.all.rate),
         ("accounting/answer-p50", "ms", &mut ours.p50, &mut theirs.p50),
         ("accounting/answer-p99", "ms", &mut ours.p99, &mut theirs.p99),
-        ("accounting/server-cpu", "us", &mut ours.cpu, &mut theirs.cpu),
+        ("accounting/server-cpu", "us", &mut ours.all.cpu, &mut theirs.all.cpu),
     ] {
         Figure::alone(figure, unit, median(ours), RUNS).beside(name, median(theirs)).record()?;
     }

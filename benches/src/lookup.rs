@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::figures::{Figure, median};
 use crate::freeradius::FreeRadius;
-use crate::load::{self, Ask};
+use crate::load::{self, Ask, Outcome};
 use crate::population::Population;
 use crate::world::Core;
 
@@ -58,11 +58,20 @@ impl Samples {
         span: Duration,
         cpu: impl Fn() -> Result<Duration>,
     ) -> Result<()> {
+        self.take_run(|| load::run(address, ask, span), cpu).map(drop)
+    }
+
+    /// The same with a run of the caller's.
+    pub(crate) fn take_run(
+        &mut self,
+        run: impl FnOnce() -> Result<Outcome>,
+        cpu: impl Fn() -> Result<Duration>,
+    ) -> Result<Outcome> {
         let before = cpu()?;
-        let run = load::run(address, ask, span)?;
+        let run = run()?;
         let used = cpu()? - before;
         self.rate.push(run.answers as f64 / run.span.as_secs_f64());
         self.cpu.push(used.as_secs_f64() * 1e6 / run.answers as f64);
-        Ok(())
+        Ok(run)
     }
 }

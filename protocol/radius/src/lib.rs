@@ -13,13 +13,17 @@
 //! | [`login`] | log-ins by EAP, PAP and CHAP: [`LoginRequest`], what is answered |
 //! | [`client`] | the asking machine: [`Client`] |
 //! | [`server`] | the answering machine: [`Server`] |
-//! | [`dynauth`] | Disconnect-Request, both sides |
+//! | [`dynauth`] | Disconnect-Request and CoA-Request, both sides |
 //! | [`retransmit`] | the timers of RFC 5080 2.2.1 |
 //!
 //! A look-up through it all: [`LookupRequest::attributes`] → [`Client::request`] →
 //! [`Client::poll_transmit`] ⇒ the wire ⇒ [`Server::handle`] → [`LookupRequest::decode`] → the
 //! role decides → [`Server::respond`] with [`lookup::write_grant`] or [`lookup::write_refusal`]
 //! ⇒ the wire ⇒ [`Client::handle_datagram`] → [`client::Answer::decision`].
+//!
+//! A server that takes requests by the batch has each [`Opened`], all of them [`prepare`]d,
+//! [`Server::handle_opened`] in the place of `handle`, [`Server::draft`] in that of `respond`, and
+//! at the end [`Server::sign`]: MD5 is most of the work, and eight at a time cost as much as two.
 //!
 //! Message-Authenticator (RFC 3579 3.2) is written first into every Access-Request,
 //! Status-Server, dynamic-authorization request and answer to them, and demanded in both

@@ -2,7 +2,8 @@
 //!
 //! For each datagram from a known client, call [`Server::handle`]; send what
 //! [`Received::Reply`] holds, and answer a [`Received::Request`] with [`Server::respond`], at
-//! once or later. Clients that nobody knows are the caller's to drop.
+//! once or later. Clients that nobody knows are the caller's to drop. Requests that come together
+//! may be opened, and their answers drafted, together ([`crate`] says how).
 
 mod duplicates;
 

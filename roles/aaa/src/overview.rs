@@ -140,8 +140,16 @@ impl Collector for Counted {
                 ConstCounter::new(n).encode(family.encode_family(&[("event", event)])?)?;
             }
         }
-        let gauges =
-            [("grants_out", "Grants that are remembered to be taken back", of.grants_out())];
+        let connections =
+            of.over_tls.iter().map(|server| server.counters().connections).sum::<u64>();
+        let gauges = [
+            ("grants_out", "Grants that are remembered to be taken back", of.grants_out()),
+            (
+                "radsec_connections",
+                "Connections of RADIUS over TLS",
+                usize::try_from(connections).unwrap_or(usize::MAX),
+            ),
+        ];
         let of_ledger = of.ledger.iter().flat_map(|ledger| {
             let waiting = ("ledger_waiting", "Records waiting to be written", ledger.waiting());
             [waiting, ("usage_users", "Users whose usage is in memory", of.shared.usage.len())]
@@ -154,7 +162,8 @@ impl Collector for Counted {
         if let Some(ledger) = &of.ledger {
             let mut family = encoder.encode_descriptor(
                 "ledger",
-                "What the ledger did, in records, sessions and transactions",
+                "What the ledger did, in records, sessions and transactions: no sum of it means \
+                 anything",
                 None,
                 MetricType::Counter,
             )?;

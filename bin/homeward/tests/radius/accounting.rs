@@ -93,6 +93,29 @@ fn a_session_without_a_class_is_who_the_gateway_was_told_to_serve_and_else_nobod
 }
 
 #[test]
+fn metrics_tell_what_came_by_which_port_and_name_no_subscriber() {
+    let core = Core::start();
+    let class = Core::class(&core.ask(MAC, SSID));
+    for id in 0..7 {
+        core.account("Start", &format!("5F-{id}"), 0, &class);
+    }
+    let metrics = core.status("metrics");
+    for line in [
+        "datagrams_total{port=\"authentication\",event=\"dropped\"} 0",
+        "datagrams_total{port=\"accounting\",event=\"received\"} 7",
+        "datagrams_total{port=\"accounting\",event=\"sent\"} 7",
+        "datagrams_total{port=\"accounting\",event=\"dropped\"} 0",
+        "ledger_total{event=\"began\"} 7",
+        "ledger_waiting 0",
+        "grants_out 1",
+        "radsec_connections 0",
+    ] {
+        assert!(metrics.contains(&format!("homeward_aaa_{line}\n")), "{line}: {metrics}");
+    }
+    assert_eq!(homeward_daemon::metrics::subscriber_labels(&metrics), <[&str; 0]>::default());
+}
+
+#[test]
 fn what_was_acknowledged_is_there_after_the_power_was_cut() {
     let mut core = Core::start();
     let class = Core::class(&core.ask(MAC, SSID));
