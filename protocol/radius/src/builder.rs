@@ -431,7 +431,7 @@ impl fmt::Debug for AttributeList {
     }
 }
 
-fn put(out: &mut [u8], at: usize, octets: &[u8]) {
+pub(crate) fn put(out: &mut [u8], at: usize, octets: &[u8]) {
     if let Some(room) = out.get_mut(at..at + octets.len()) {
         room.copy_from_slice(octets);
     }

@@ -2,6 +2,7 @@
 
 use crate::DecodeError;
 use crate::auth::{Right, SharedSecret};
+use crate::builder::put;
 use crate::dictionary::standard::MESSAGE_AUTHENTICATOR;
 use crate::lanes::{self, LANES, Message};
 use crate::packet::{HEADER_LEN, Packet};
@@ -80,17 +81,11 @@ pub(crate) struct Unsigned<'a> {
 
 impl Unsigned<'_> {
     fn sign(&mut self, signature: &[u8; LEN]) {
-        self.put(HEADER_LEN + 2, signature);
+        put(self.packet, HEADER_LEN + 2, signature);
     }
 
     fn seal(&mut self, digest: &[u8; LEN]) {
-        self.put(4, digest);
-    }
-
-    fn put(&mut self, at: usize, octets: &[u8; LEN]) {
-        if let Some(room) = self.packet.get_mut(at..at + LEN) {
-            room.copy_from_slice(octets);
-        }
+        put(self.packet, 4, digest);
     }
 }
 
