@@ -1,5 +1,6 @@
 //! The guest's kernel: Debian's own, unpacked beside the build and never installed.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -230,12 +231,22 @@ fn modules_of(dir: &Path) -> PathBuf {
 }
 
 fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let shown = format!("{command:?}");
+    let shown = shown(command);
     let done = command.output().with_context(|| format!("cannot run {shown}"))?;
     if !done.status.success() {
-        bail!("{shown}: {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
+        // The tool's own words come first: what prints this may cut it short.
+        bail!("{} ({shown}: {})", String::from_utf8_lossy(&done.stderr).trim(), done.status);
     }
     Ok(done.stdout)
+}
+
+/// As one would type it: `Command`'s own form lists the whole environment first.
+fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
@@ -254,6 +265,16 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tool_that_fails_is_heard_first_and_shown_as_it_was_called() {
+        let error =
+            output(tool("sh").args(["-c", "echo the disk is full >&2; exit 3"])).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("the disk is full (sh -c "), "{text}");
+        assert!(text.ends_with("exit status: 3)"), "{text}");
+        assert!(!text.contains("PATH="), "{text}");
+    }
 
     #[test]
     fn what_is_no_kernel_image_is_refused() {
