@@ -7,6 +7,8 @@
 //! | [`service`] | [`ClassOfService`] and what it is made of |
 //! | [`record`] | [`Account`], [`Gateway`], [`Network`], [`Device`], and the [`RoamingRecord`] that joins them |
 //! | [`login`] | [`Login`], its [`Nai`] and its [`Verifier`] |
+//! | [`cellular`] | [`Imsi`], [`Imei`], [`Msisdn`], [`Apn`], and the [`Subscriber`] |
+//! | [`wlan`] | [`OffloadPolicy`]: what credentials are like, and when a device uses Wi-Fi |
 //! | [`grant`] | [`Grant`] and [`Refusal`]: the two answers to a look-up |
 //! | [`time`] | [`Instant`], [`UnixTime`], [`Clock`], [`Entropy`] |
 //!
@@ -15,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod cellular;
 pub mod grant;
 pub mod login;
 pub mod name;
@@ -22,14 +25,16 @@ pub mod record;
 pub mod secret;
 pub mod service;
 pub mod time;
+pub mod wlan;
 
 pub use address::{Mac, Rssi, Ssid};
+pub use cellular::{Apn, Imei, Imsi, Msisdn, Subscriber};
 pub use grant::{Grant, Refusal, RefusalReason};
 pub use login::{Login, Nai, NtHash, Verifier};
 pub use name::{Name, Place};
 pub use record::{
     Account, AccountId, ClassId, Device, DeviceId, Gateway, GatewayId, LoginId, LookupForm,
-    Network, NetworkId, RoamingRecord, Security, Status,
+    Network, NetworkId, RoamingRecord, Security, Status, SubscriberId,
 };
 pub use secret::{DeviceKey, Passphrase, Psk, Secret};
 pub use service::{
@@ -37,3 +42,7 @@ pub use service::{
     QuotaPeriod, Seconds, ServiceTerms, Vlan,
 };
 pub use time::{Clock, Entropy, Instant, UnixTime};
+pub use wlan::{
+    CredentialTerms, EapMethod, OffloadPolicy, PolicyError, PolicyScope, TimeOfDay, Weekday,
+    Window, WlanNetwork, WlanPolicy,
+};

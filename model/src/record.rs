@@ -35,7 +35,9 @@ ids!(
     /// Key of a [`ClassOfService`].
     ClassId,
     /// Key of a [`Login`](crate::Login).
-    LoginId
+    LoginId,
+    /// Key of a [`Subscriber`](crate::Subscriber).
+    SubscriberId
 );
 
 /// Whether a record is in force.
