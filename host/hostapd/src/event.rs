@@ -1,18 +1,12 @@
 //! Event lines of hostapd, decoded.
-//!
-//! A line is `<level>EVENT arguments` on the socket of one BSS and `IFNAME=vap0 <level>EVENT
-//! arguments` on the global one. A reply to a command never begins with either prefix, which is
-//! how the two are told apart on a socket that has both.
 
 use std::borrow::Cow;
 
+pub use homeward_ctrl::line::MAX_LINE;
+use homeward_ctrl::{Told, line};
 use homeward_model::Mac;
 
 use crate::InterfaceName;
-use crate::interface::is_name;
-
-/// The longest line that is looked at, in octets; hostapd's own buffers are no larger.
-pub const MAX_LINE: usize = 4096;
 
 /// The most that is kept of the text of an event, in octets.
 pub const MAX_TEXT: usize = 256;
@@ -100,7 +94,12 @@ pub struct Line<'a> {
     pub event: Event<'a>,
 }
 
-impl Line<'_> {
+impl<'a> Line<'a> {
+    fn of(line: homeward_ctrl::Line<'a>) -> Self {
+        let homeward_ctrl::Line { interface, level, text } = line;
+        Self { interface, level, event: event(text) }
+    }
+
     /// The event with its place, borrowing nothing.
     pub fn into_owned(self) -> BssEvent {
         BssEvent {
@@ -110,21 +109,15 @@ impl Line<'_> {
     }
 }
 
+impl Told for BssEvent {
+    fn decode(line: homeward_ctrl::Line<'_>) -> Self {
+        Line::of(line).into_owned()
+    }
+}
+
 /// Decodes a datagram from a control socket; `None` if it is no event line, thus a reply.
 pub fn parse(datagram: &[u8]) -> Option<Line<'_>> {
-    let text = text(datagram.get(..MAX_LINE).unwrap_or(datagram));
-    let (interface, rest) = match text.strip_prefix("IFNAME=") {
-        Some(rest) => {
-            let (name, rest) = rest.split_once(' ')?;
-            is_name(name.as_bytes()).then_some((Some(name), rest))?
-        }
-        None => (None, text),
-    };
-    let (level, rest) = rest.strip_prefix('<')?.split_once('>')?;
-    if level.is_empty() || level.len() > 2 || !level.bytes().all(|c| c.is_ascii_digit()) {
-        return None;
-    }
-    Some(Line { interface, level: level.parse().ok()?, event: event(rest.trim_end()) })
+    line::parse(datagram).map(Line::of)
 }
 
 fn event(text: &str) -> Event<'_> {
@@ -147,17 +140,6 @@ fn event(text: &str) -> Event<'_> {
         ("INTERFACE-DISABLED", _) => Event::InterfaceDisabled,
         ("CTRL-EVENT-TERMINATING", _) => Event::Terminating,
         _ => Event::Other(Cow::Borrowed(cut(text))),
-    }
-}
-
-/// The longest prefix that is UTF-8.
-fn text(bytes: &[u8]) -> &str {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(e) => bytes
-            .get(..e.valid_up_to())
-            .and_then(|valid| std::str::from_utf8(valid).ok())
-            .unwrap_or_default(),
     }
 }
 

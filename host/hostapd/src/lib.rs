@@ -7,8 +7,8 @@
 //! | [`bssid`] | pure: the BSSID of the nth virtual access point of a radio |
 //! | [`event`] | pure: hostapd's event lines, decoded |
 //! | [`reply`] | pure: hostapd's answers to `STATUS` and `STA`, decoded |
-//! | [`control`] | [`Control`]: one control socket, of hostapd or wpa_supplicant; [`Events`]: what it has to tell |
-//! | [`files`] | the files hostapd reads: private, replaced whole |
+//!
+//! The sockets themselves are [`homeward_ctrl`]'s.
 //!
 //! Written for hostapd 2.10 (Debian 12) and 2.11. The comments name the traps of either that
 //! decided how something is done.
@@ -16,20 +16,19 @@
 
 pub mod bss;
 pub mod bssid;
-pub mod control;
 mod error;
 pub mod event;
-pub mod files;
-mod interface;
 pub mod radio;
 pub mod reply;
 #[doc(hidden)]
 pub mod testing;
 
 pub use bss::{Accounting, BssConfig, BssError, VapDevice};
-pub use control::{Command, Control, ControlError, Events};
 pub use error::RadioError;
 pub use event::{BssEvent, Event};
-pub use interface::{InterfaceName, InterfaceNameError};
+pub use homeward_ctrl::{Command, Control, ControlError, InterfaceName, InterfaceNameError};
 pub use radio::{HomeKeys, Radio, Settings};
 pub use reply::{BssStatus, RadioStatus, Station};
+
+/// What hostapd has to tell.
+pub type Events = homeward_ctrl::Events<BssEvent>;

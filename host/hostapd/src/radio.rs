@@ -9,15 +9,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use homeward_ctrl::files::{self, Transient};
 use homeward_model::{DeviceKey, Mac, Passphrase, Security};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::bss::{self, BANNER, BssConfig, BssError, BssPaths, VapDevice};
-use crate::control::{Command, Control, ControlError, Events};
-use crate::files::{self, Transient};
 use crate::reply::{self, RadioStatus, Station};
-use crate::{InterfaceName, RadioError, bssid};
+use crate::{Command, Control, ControlError, Events, InterfaceName, RadioError, bssid};
 
 /// The files of a BSS in the run directory: its interface's name and one of these.
 const FILE_KINDS: [&str; 3] = [PSK, ACCEPT, CONF];

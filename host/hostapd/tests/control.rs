@@ -7,7 +7,7 @@ mod scripted;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use homeward_hostapd::{Command, Control, ControlError, Event, InterfaceName};
+use homeward_hostapd::{BssEvent, Command, Control, ControlError, Event, InterfaceName};
 use scripted::Place;
 
 const LONG: Duration = Duration::from_secs(10);
@@ -204,7 +204,8 @@ async fn events_are_typed_and_the_listener_stays_on_the_list() {
     let place = Place::new();
     let peer = place.peer();
     let control = Control::global(&place.socket(), &place.run_dir()).unwrap();
-    let (events, from) = tokio::join!(control.events(LONG), peer.answer("ATTACH", "OK\n"));
+    let (events, from) =
+        tokio::join!(control.events::<BssEvent>(LONG), peer.answer("ATTACH", "OK\n"));
     let mut events = events.unwrap();
     peer.say(&from, "IFNAME=vap0 <3>AP-STA-DISCONNECTED 02:00:00:00:02:00").await;
     let mac = "02:00:00:00:02:00".parse().unwrap();
@@ -229,7 +230,7 @@ async fn a_listener_notices_that_the_peer_has_ended() {
     let place = Place::new();
     let peer = place.peer();
     let control = Control::global(&place.socket(), &place.run_dir()).unwrap();
-    let (events, _) = tokio::join!(control.events(LONG), peer.answer("ATTACH", "OK\n"));
+    let (events, _) = tokio::join!(control.events::<BssEvent>(LONG), peer.answer("ATTACH", "OK\n"));
     let mut events = events.unwrap();
     assert!(matches!(events.check(SHORT).await, Err(ControlError::Timeout { .. })));
     drop(peer);
@@ -243,7 +244,8 @@ async fn events_that_nobody_takes_are_counted_and_do_not_block_the_peer() {
     let place = Place::new();
     let peer = place.peer();
     let control = Control::global(&place.socket(), &place.run_dir()).unwrap();
-    let (events, from) = tokio::join!(control.events(LONG), peer.answer("ATTACH", "OK\n"));
+    let (events, from) =
+        tokio::join!(control.events::<BssEvent>(LONG), peer.answer("ATTACH", "OK\n"));
     let mut events = events.unwrap();
     for _ in 0..4100 {
         peer.say(&from, "<3>AP-ENABLED ").await;

@@ -31,7 +31,7 @@ impl Default for InterfaceName {
 }
 
 /// Whether `text` is an interface name.
-pub(crate) fn is_name(text: &[u8]) -> bool {
+pub fn is_name(text: &[u8]) -> bool {
     (1..=15).contains(&text.len())
         && text.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-'))
         && text.first().is_some_and(u8::is_ascii_alphanumeric)

@@ -1,4 +1,4 @@
-//! The files that hostapd reads: private to us, replaced whole, gone when no longer needed.
+//! The files that the daemons read: private to us, replaced whole, gone when no longer needed.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::event::{self, BssEvent};
+use crate::line::{self, Told};
 use crate::{InterfaceName, files};
 
 /// The longest command that hostapd's global socket takes; it cuts a longer one without a word.
@@ -80,7 +80,7 @@ impl fmt::Debug for Command {
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// There is no such socket.
-    #[error("no control socket at {}: is hostapd running, and started with -g?", .socket.display())]
+    #[error("no control socket at {}: is its daemon running: hostapd started with -g, wpa_supplicant with ctrl_interface?", .socket.display())]
     NotRunning {
         /// The peer's socket.
         socket: PathBuf,
@@ -93,7 +93,7 @@ pub enum ControlError {
         socket: PathBuf,
     },
     /// The socket may not be used.
-    #[error("{} may not be used: run as root, or in the group that hostapd was given with -G", .socket.display())]
+    #[error("{} may not be used: run as root, or in the group that hostapd was given with -G, wpa_supplicant in ctrl_interface", .socket.display())]
     Permission {
         /// The peer's socket.
         socket: PathBuf,
@@ -274,7 +274,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Self::request`].
-    pub async fn events(&self, patience: Duration) -> Result<Events, ControlError> {
+    pub async fn events<T: Told>(&self, patience: Duration) -> Result<Events<T>, ControlError> {
         Events::attach(&self.socket, &self.run_dir, patience).await
     }
 
@@ -320,16 +320,16 @@ impl Control {
 /// A task of its own empties the socket: hostapd gives up on a listener whose queue stays full,
 /// and does not tell.
 #[derive(Debug)]
-pub struct Events {
+pub struct Events<T> {
     local: Arc<LocalSocket>,
     socket: PathBuf,
-    events: mpsc::Receiver<BssEvent>,
+    events: mpsc::Receiver<T>,
     replies: mpsc::Receiver<bool>,
     lost: Arc<AtomicU64>,
     reader: AbortHandle,
 }
 
-impl Events {
+impl<T: Told> Events<T> {
     /// Attaches to the peer behind `socket`; our own end lives in `run_dir`, which must exist.
     ///
     /// # Errors
@@ -355,7 +355,7 @@ impl Events {
     ///
     /// # Errors
     /// [`ControlError::Gone`] once our own end is broken; attach anew.
-    pub async fn next(&mut self) -> Result<BssEvent, ControlError> {
+    pub async fn next(&mut self) -> Result<T, ControlError> {
         self.events.recv().await.ok_or_else(|| ControlError::Gone { socket: self.socket.clone() })
     }
 
@@ -386,7 +386,7 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+impl<T> Drop for Events<T> {
     fn drop(&mut self) {
         // Else the peer would find out by ten failed sends. Its reply has nowhere to go.
         let _ = self.local.socket.try_send(b"DETACH");
@@ -394,9 +394,9 @@ impl Drop for Events {
     }
 }
 
-async fn read(
+async fn read<T: Told>(
     local: Arc<LocalSocket>,
-    events: mpsc::Sender<BssEvent>,
+    events: mpsc::Sender<T>,
     replies: mpsc::Sender<bool>,
     lost: Arc<AtomicU64>,
 ) {
@@ -409,10 +409,10 @@ async fn read(
                 return;
             }
         };
-        match event::parse(datagram) {
+        match line::parse(datagram) {
             Some(line) => {
                 tracing::trace!(interface = line.interface, "event");
-                if events.try_send(line.into_owned()).is_err() {
+                if events.try_send(T::decode(line)).is_err() {
                     lost.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -450,7 +450,7 @@ impl LocalSocket {
         loop {
             let length = self.socket.recv(&mut room).await?;
             let datagram = room.get(..length).unwrap_or_default();
-            if event::parse(datagram).is_none() {
+            if line::parse(datagram).is_none() {
                 return Ok(String::from_utf8_lossy(datagram).trim_end_matches('\n').to_owned());
             }
         }
