@@ -1,0 +1,212 @@
+//! The `[portal]` section of the core's configuration.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homeward_daemon::{Invalid, Period, Size};
+use homeward_model::{Apn, Name};
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::http::Limits;
+
+/// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where devices come to (TCP, TLS). Empty: no portal.
+    pub listen: Vec<SocketAddr>,
+    /// The access point name whose devices come to that address, where APNs use the same addresses.
+    pub apn: BTreeMap<SocketAddr, Apn>,
+    /// The server's certificate and its issuers, in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub key: Option<PathBuf>,
+    /// Proxies that say by PROXY protocol, version 2, whom a connection is from. They have to, and
+    /// nobody else may.
+    pub proxies: Vec<IpNet>,
+    /// The realm of the names that are issued.
+    pub realm: String,
+    /// The account that pays for a subscriber without a record; `None`: such a one is refused.
+    pub unknown_subscribers: Option<Name>,
+    /// How many requests a bearer may make a minute, all at once if it likes. 0: any number.
+    pub requests_per_minute: u32,
+
+    /// The most connections at a time.
+    pub connections: usize,
+    /// The most connections of one bearer.
+    pub connections_per_bearer: usize,
+    /// How long TLS may take, and before it the PROXY header.
+    pub handshake_timeout: Period,
+    /// How long the head of a request may take.
+    pub header_timeout: Period,
+    /// How long its body may take.
+    pub body_timeout: Period,
+    /// How long it may be.
+    pub body: Size,
+    /// How long a client may not take its answer.
+    pub write_timeout: Period,
+    /// How long a connection may be silent between requests.
+    pub idle_timeout: Period,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            listen: Vec::new(),
+            apn: BTreeMap::new(),
+            certificate: None,
+            key: None,
+            proxies: Vec::new(),
+            realm: String::new(),
+            unknown_subscribers: None,
+            requests_per_minute: 30,
+            connections: limits.connections,
+            connections_per_bearer: limits.connections_per_client,
+            handshake_timeout: Period(limits.handshake),
+            header_timeout: Period(limits.head),
+            body_timeout: Period(limits.body),
+            body: Size(limits.body_octets),
+            write_timeout: Period(limits.write),
+            idle_timeout: Period(limits.idle),
+        }
+    }
+}
+
+/// The most connections that may be configured.
+const MAX_CONNECTIONS: usize = 1 << 20;
+
+/// The longest realm: a pseudonym goes before it, and both are an NAI of at most 253 octets.
+const MAX_REALM: usize = 200;
+
+impl Config {
+    /// Whether there is a portal at all.
+    pub fn is_on(&self) -> bool {
+        !self.listen.is_empty()
+    }
+
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// The first value that is not allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        if self.certificate.is_some() != self.key.is_some() {
+            return Err(Invalid::new("portal", "certificate and key go together"));
+        }
+        let label = |label: &str| {
+            let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+            (1..=63).contains(&label.len()) && label.bytes().all(good)
+        };
+        let realm = self.realm.len() <= MAX_REALM && self.realm.split('.').all(label);
+        if !realm && (self.is_on() || !self.realm.is_empty()) {
+            let why = "name the realm of what is issued, such as \"wlan.example.net\"";
+            return Err(Invalid::new("portal.realm", why));
+        }
+        if self.is_on() && self.certificate.is_none() {
+            return Err(Invalid::new("portal.certificate", "name a certificate and its key"));
+        }
+        if let Some(other) = self.apn.keys().find(|address| !self.listen.contains(address)) {
+            let why = format!("{other} is none of the addresses of portal.listen");
+            return Err(Invalid::new("portal.apn", why));
+        }
+        self.limits().check("portal", "connections_per_bearer")
+    }
+
+    /// How connections are served.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connections,
+            connections_per_client: self.connections_per_bearer,
+            handshake: self.handshake_timeout.0,
+            head: self.header_timeout.0,
+            body: self.body_timeout.0,
+            body_octets: self.body.0,
+            write: self.write_timeout.0,
+            idle: self.idle_timeout.0,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks limits that the section of that name sets.
+    pub(crate) fn check(&self, section: &str, per_client: &str) -> Result<(), Invalid> {
+        let key = |name: &str| format!("{section}.{name}");
+        for (name, number) in
+            [("connections", self.connections), (per_client, self.connections_per_client)]
+        {
+            if !(1..=MAX_CONNECTIONS).contains(&number) {
+                return Err(Invalid::new(key(name), format!("use 1 to {MAX_CONNECTIONS}")));
+            }
+        }
+        if !(256..=1 << 20).contains(&self.body_octets) {
+            return Err(Invalid::new(key("body"), "use 256B to 1MiB"));
+        }
+        for (name, period) in [
+            ("handshake_timeout", self.handshake),
+            ("header_timeout", self.head),
+            ("body_timeout", self.body),
+            ("write_timeout", self.write),
+            ("idle_timeout", self.idle),
+        ] {
+            if period < Duration::from_secs(1) {
+                return Err(Invalid::new(key(name), "use at least 1s"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on() -> Config {
+        Config {
+            listen: vec!["127.0.0.1:443".parse().unwrap()],
+            certificate: Some("portal.pem".into()),
+            key: Some("portal.key".into()),
+            realm: "wlan.example.net".to_owned(),
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_allowed_and_open_nothing() {
+        let config = Config::default();
+        config.check().unwrap();
+        assert!(!config.is_on());
+        on().check().unwrap();
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_named() {
+        let wrong = |change: fn(&mut Config)| {
+            let mut config = on();
+            change(&mut config);
+            config.check().unwrap_err().to_string()
+        };
+        assert!(wrong(|c| c.key = None).starts_with("portal"));
+        assert!(wrong(|c| (c.certificate, c.key) = (None, None)).starts_with("portal.certificate"));
+        for realm in ["", "a..b", "Example.net", "a b", "x@y"] {
+            let config = Config { realm: realm.to_owned(), ..on() };
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with("portal.realm"), "{realm:?}: {error}");
+        }
+        let stray = |c: &mut Config| {
+            c.apn.insert("127.0.0.1:444".parse().unwrap(), "internet".parse().unwrap());
+        };
+        let mut config = on();
+        stray(&mut config);
+        assert!(config.check().unwrap_err().to_string().starts_with("portal.apn"));
+        assert!(wrong(|c| c.connections = 0).starts_with("portal.connections:"));
+        assert!(
+            wrong(|c| c.connections_per_bearer = 0).starts_with("portal.connections_per_bearer")
+        );
+        assert!(wrong(|c| c.body = Size(1)).starts_with("portal.body"));
+        assert!(wrong(|c| c.idle_timeout = Period::default()).starts_with("portal.idle_timeout"));
+    }
+}
