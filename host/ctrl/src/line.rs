@@ -43,6 +43,36 @@ pub fn parse(datagram: &[u8]) -> Option<Line<'_>> {
     Some(Line { interface, level: level.parse().ok()?, text: rest.trim_end() })
 }
 
+/// Undoes the daemons' `printf` encoding of an SSID: `\"`, `\\`, `\e`, `\n`, `\r`, `\t`, `\xHH`.
+pub fn decode_printf(text: &str) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(text.len().min(32));
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        rest = tail;
+        if *first != b'\\' {
+            octets.push(*first);
+            continue;
+        }
+        let Some((code, tail)) = rest.split_first() else { break };
+        rest = tail;
+        octets.push(match code {
+            b'e' => 0x1b,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'x' => {
+                let Some((digits, tail)) = rest.split_at_checked(2) else { break };
+                rest = tail;
+                let value = std::str::from_utf8(digits).ok();
+                let Some(value) = value.and_then(|d| u8::from_str_radix(d, 16).ok()) else { break };
+                value
+            }
+            other => *other,
+        });
+    }
+    octets
+}
+
 /// The longest prefix that is UTF-8.
 fn text(bytes: &[u8]) -> &str {
     match std::str::from_utf8(bytes) {

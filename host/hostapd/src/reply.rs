@@ -1,5 +1,6 @@
 //! hostapd's answers to `STATUS` and `STA`, decoded.
 
+pub use homeward_ctrl::line::decode_printf;
 use homeward_model::{Mac, Ssid};
 
 use crate::InterfaceName;
@@ -146,36 +147,6 @@ pub fn parse_station(reply: &str) -> Option<Station> {
         }
     }
     Some(station)
-}
-
-/// Undoes hostapd's `printf` encoding of an SSID: `\"`, `\\`, `\e`, `\n`, `\r`, `\t`, `\xHH`.
-pub fn decode_printf(text: &str) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(text.len().min(32));
-    let mut rest = text.as_bytes();
-    while let Some((first, tail)) = rest.split_first() {
-        rest = tail;
-        if *first != b'\\' {
-            octets.push(*first);
-            continue;
-        }
-        let Some((code, tail)) = rest.split_first() else { break };
-        rest = tail;
-        octets.push(match code {
-            b'e' => 0x1b,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'x' => {
-                let Some((digits, tail)) = rest.split_at_checked(2) else { break };
-                rest = tail;
-                let value = std::str::from_utf8(digits).ok();
-                let Some(value) = value.and_then(|d| u8::from_str_radix(d, 16).ok()) else { break };
-                value
-            }
-            other => *other,
-        });
-    }
-    octets
 }
 
 fn pairs(reply: &str) -> impl Iterator<Item = (&str, &str)> {
