@@ -58,6 +58,11 @@ impl Figures {
         self.timed_out.get_or_create(&At { stage: stage.as_str() }).inc();
     }
 
+    /// How many connections were closed for taking too long at that.
+    pub fn timed_out_at(&self, stage: Stage) -> u64 {
+        self.timed_out.get_or_create(&At { stage: stage.as_str() }).get()
+    }
+
     /// What is to be said of them in a status.
     pub fn status(&self) -> Value {
         json!({
