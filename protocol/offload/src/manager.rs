@@ -1,0 +1,1 @@
+//! The device's side: when it asks, joins, moves and comes back.

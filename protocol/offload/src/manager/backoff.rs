@@ -1,0 +1,108 @@
+//! Waits that double, and the chance that spreads them.
+
+use std::time::Duration;
+
+use homeward_model::{Entropy, Instant};
+
+/// A generator that spreads waits (SplitMix64). It is seeded by the machine's entropy once, and
+/// keeps no secret: nobody gains by foreseeing a wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Jitter(u64);
+
+impl Jitter {
+    pub(crate) fn new(entropy: &mut impl Entropy) -> Self {
+        Self(u64::from_le_bytes(entropy.octets()))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// From nothing up to `span`, evenly.
+    pub(crate) fn below(&mut self, span: Duration) -> Duration {
+        span.mul_f64(self.share())
+    }
+
+    /// From 0 up to 1, evenly.
+    pub(crate) fn share(&mut self) -> f64 {
+        f64::from((self.next() >> 32) as u32) / f64::from(u32::MAX)
+    }
+}
+
+/// A wait after failures in a row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// One more failure: the next try is after `first`, doubled for each failure before, `most`
+    /// at the longest. Half of it is chance, so that devices that failed together do not come
+    /// back together, and none comes back at once.
+    pub(crate) fn fail(&mut self, first: Duration, most: Duration, now: Instant, by: &mut Jitter) {
+        let doubled = first.saturating_mul(1 << self.failures.min(20));
+        self.failures = self.failures.saturating_add(1);
+        let half = doubled.min(most) / 2;
+        self.until = Some(now + half + by.below(half));
+    }
+
+    /// Waits until `at` at the least: what a server asked for.
+    pub(crate) fn not_before(&mut self, at: Instant) {
+        self.until = self.until.max(Some(at));
+    }
+
+    /// The next try may be made at once, though what failed before still counts.
+    pub(crate) fn hurry(&mut self) {
+        self.until = None;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Until when, if that is still ahead.
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u8);
+
+    impl Entropy for Fixed {
+        fn fill(&mut self, room: &mut [u8]) {
+            room.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn a_wait_doubles_up_to_the_longest_and_half_of_it_is_chance() {
+        let (first, most) = (Duration::from_secs(2), Duration::from_secs(300));
+        let mut waits = Vec::new();
+        for seed in 0..50 {
+            let (mut by, mut backoff) = (Jitter::new(&mut Fixed(seed)), Backoff::default());
+            for n in 0..40u32 {
+                let span = Duration::from_secs(2u64.saturating_pow(n + 1).min(300));
+                backoff.fail(first, most, Instant::ORIGIN, &mut by);
+                let wait = backoff.until(Instant::ORIGIN).unwrap() - Instant::ORIGIN;
+                assert!((span / 2..=span).contains(&wait), "{n}: {wait:?}");
+                waits.push(wait);
+            }
+        }
+        waits.sort();
+        waits.dedup();
+        assert!(waits.len() > 1000, "chance spreads them: {}", waits.len());
+    }
+}
