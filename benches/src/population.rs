@@ -139,6 +139,7 @@ impl Population {
                 verifier: homeward_aaa::password::machine_made(&password(n)),
                 mac: None,
                 expires: None,
+                uses: homeward_model::Uses::Any,
                 label: String::new(),
                 status: Status::Active,
             });

@@ -6,7 +6,7 @@
 //! | [`secret`] | [`Secret`], [`Passphrase`], [`Psk`], [`DeviceKey`] |
 //! | [`service`] | [`ClassOfService`] and what it is made of |
 //! | [`record`] | [`Account`], [`Gateway`], [`Network`], [`Device`], and the [`RoamingRecord`] that joins them |
-//! | [`login`] | [`Login`], its [`Nai`] and its [`Verifier`] |
+//! | [`login`] | [`Login`], its [`Nai`], its [`Verifier`] and its [`Uses`] |
 //! | [`cellular`] | [`Imsi`], [`Imei`], [`Msisdn`], [`Apn`], and the [`Subscriber`] |
 //! | [`wlan`] | [`OffloadPolicy`]: what credentials are like, and when a device uses Wi-Fi |
 //! | [`grant`] | [`Grant`] and [`Refusal`]: the two answers to a look-up |
@@ -30,7 +30,7 @@ pub mod wlan;
 pub use address::{Mac, Rssi, Ssid};
 pub use cellular::{Apn, Imei, Imsi, Msisdn, Subscriber};
 pub use grant::{Grant, Refusal, RefusalReason};
-pub use login::{Login, Nai, NtHash, Verifier};
+pub use login::{Login, Nai, NtHash, Uses, Verifier};
 pub use name::{Name, Place};
 pub use record::{
     Account, AccountId, ClassId, Device, DeviceId, Gateway, GatewayId, LoginId, LookupForm,

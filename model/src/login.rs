@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::service::words;
 use crate::{AccountId, LoginId, Mac, Secret, Status, UnixTime};
 
 /// The most octets of a [`Nai`]: those of a RADIUS User-Name (RFC 7542 2.3).
@@ -152,6 +153,22 @@ pub enum Verifier {
     Argon2id(Secret),
 }
 
+/// How often a log-in may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Uses {
+    /// As often as anybody likes.
+    #[default]
+    Any,
+    /// For one log-on, which is still to come.
+    Once,
+    /// For one log-on, which there was: it is good for none any more.
+    Spent,
+}
+
+words!(Uses, "a number of uses", "any, once, spent",
+    Uses::Any => "any", Uses::Once => "once", Uses::Spent => "spent");
+
 /// A log-in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
@@ -167,6 +184,8 @@ pub struct Login {
     pub mac: Option<Mac>,
     /// Until when it is good; `None`: for life.
     pub expires: Option<UnixTime>,
+    /// How often it may be used.
+    pub uses: Uses,
     /// What the operator or the subscriber calls it.
     pub label: String,
     /// Whether it is in force.

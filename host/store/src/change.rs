@@ -4,7 +4,7 @@
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Coverage, DeviceId, DeviceKey, GatewayId, LoginId,
     LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms, Ssid,
-    Status, UnixTime, Verifier,
+    Status, UnixTime, Uses, Verifier,
 };
 
 use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
@@ -231,6 +231,8 @@ pub struct NewLogin {
     pub mac: Option<Mac>,
     /// Until when it is good.
     pub expires: Option<UnixTime>,
+    /// How often it may be used.
+    pub uses: Uses,
     /// What it is called: at most 128 characters, none of them a control character.
     pub label: String,
     /// Whether it is in force.
@@ -277,6 +279,8 @@ macro_rules! changes {
     )+ };
 }
 
+pub(crate) use changes;
+
 changes!(AccountChange, GatewayChange, NetworkChange, DeviceChange, LoginChange);
 
 /// Sets each field of `$record` that `$change` has a value for.
@@ -287,6 +291,8 @@ macro_rules! set {
         }
     )+ };
 }
+
+pub(crate) use set;
 
 impl NewGateway {
     pub(crate) fn facts(&self, id: GatewayId) -> GatewayFacts {
@@ -318,9 +324,9 @@ impl NewDevice {
 
 impl NewLogin {
     pub(crate) fn facts(&self, id: LoginId) -> LoginFacts {
-        let Self { account, name, verifier, mac, expires, label, status } = self.clone();
+        let Self { account, name, verifier, mac, expires, uses, label, status } = self.clone();
         let verifier = VerifierKind::of(&verifier);
-        LoginFacts { id, account, name, verifier, mac, expires, label, status }
+        LoginFacts { id, account, name, verifier, mac, expires, uses, label, status }
     }
 }
 

@@ -67,8 +67,11 @@ pub(crate) fn unreferenced(
     account: AccountId,
     networks: usize,
     logins: usize,
+    subscribers: usize,
 ) -> Result<(), Error> {
-    for (count, by) in [(networks, Entity::Network), (logins, Entity::Login)] {
+    let counts =
+        [(networks, Entity::Network), (logins, Entity::Login), (subscribers, Entity::Subscriber)];
+    for (count, by) in counts {
         if count > 0 {
             let (entity, count) = (Entity::Account, count as u64);
             return Err(Error::Referenced { entity, id: account.0, count, by });
@@ -103,7 +106,7 @@ pub(crate) fn network(old_ssid: Ssid, new: &Network, keys: KeyCounts) -> Result<
     Ok(())
 }
 
-fn label(label: &str) -> Result<(), Invalid> {
+pub(crate) fn label(label: &str) -> Result<(), Invalid> {
     if let Some(at) = label.chars().position(char::is_control) {
         return Err(Invalid::LabelControl(at + 1));
     }
@@ -113,7 +116,7 @@ fn label(label: &str) -> Result<(), Invalid> {
     }
 }
 
-fn individual(mac: Mac) -> Result<(), Invalid> {
+pub(crate) fn individual(mac: Mac) -> Result<(), Invalid> {
     if mac.is_group() { Err(Invalid::GroupMac(mac)) } else { Ok(()) }
 }
 

@@ -4,7 +4,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
-use homeward_model::{AccountId, DeviceId, LoginId, Mac, Nai, Name, NetworkId, Security, Ssid};
+use homeward_model::{
+    AccountId, DeviceId, Imsi, LoginId, Mac, Msisdn, Nai, Name, NetworkId, PolicyError, Security,
+    Ssid, SubscriberId,
+};
 
 use crate::keyring::KeyFileError;
 use crate::outbox::Seq;
@@ -28,12 +31,24 @@ pub enum Entity {
     Device,
     /// A log-in.
     Login,
+    /// A subscriber.
+    Subscriber,
+    /// A policy.
+    Policy,
 }
 
 impl Entity {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Class, Self::Account, Self::Gateway, Self::Network, Self::Device, Self::Login];
+    pub const ALL: [Self; 8] = [
+        Self::Class,
+        Self::Account,
+        Self::Gateway,
+        Self::Network,
+        Self::Device,
+        Self::Login,
+        Self::Subscriber,
+        Self::Policy,
+    ];
 
     /// The word for commands, tables and the outbox.
     pub const fn as_str(self) -> &'static str {
@@ -44,6 +59,8 @@ impl Entity {
             Self::Network => "network",
             Self::Device => "device",
             Self::Login => "login",
+            Self::Subscriber => "subscriber",
+            Self::Policy => "policy",
         }
     }
 
@@ -56,6 +73,8 @@ impl Entity {
             Self::Network => "networks",
             Self::Device => "devices",
             Self::Login => "log-ins",
+            Self::Subscriber => "subscribers",
+            Self::Policy => "policies",
         }
     }
 }
@@ -157,6 +176,33 @@ pub enum Error {
         /// The log-in that has it.
         by: LoginId,
     },
+    /// A subscriber was asked for by its SIM and is needed.
+    #[error("no subscriber {0}; create it first with `homeward admin subscriber add`")]
+    NoSubscriber(Imsi),
+    /// The SIM is another subscriber's.
+    #[error("subscriber {imsi} exists already: subscriber {by}")]
+    ImsiTaken {
+        /// The SIM.
+        imsi: Imsi,
+        /// The subscriber that has it.
+        by: SubscriberId,
+    },
+    /// The telephone number is another subscriber's.
+    #[error("telephone number {msisdn} is subscriber {by}'s already")]
+    MsisdnTaken {
+        /// The number.
+        msisdn: Msisdn,
+        /// The subscriber that has it.
+        by: SubscriberId,
+    },
+    /// Something was to be given to whom nothing is given.
+    #[error("{entity} {id} is suspended; nothing is issued to it")]
+    Suspended {
+        /// What kind of record.
+        entity: Entity,
+        /// Its identifier.
+        id: i64,
+    },
     /// A record cannot be deleted for others that refer to it.
     #[error("{entity} {id} still has {}; {}", Count(*count, *by), repair(*entity))]
     Referenced {
@@ -230,6 +276,8 @@ impl Error {
                 | Self::SsidTaken { .. }
                 | Self::DeviceTaken { .. }
                 | Self::LoginTaken { .. }
+                | Self::ImsiTaken { .. }
+                | Self::MsisdnTaken { .. }
         )
     }
 
@@ -318,6 +366,21 @@ pub enum Invalid {
         count: u64,
         /// What they lack.
         what: &'static str,
+    },
+    /// A policy with a setting that is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A credential that would be paid for by somebody else.
+    #[error(
+        "subscriber {subscriber} is of account {account}: nothing is issued to it for account {given}"
+    )]
+    OtherAccount {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// Who pays for it.
+        account: AccountId,
+        /// Who was to pay.
+        given: AccountId,
     },
     /// An SSID that PSKs were made of.
     #[error(

@@ -6,6 +6,11 @@
 //! | [`change`] | `New*`, `*Change`, `*Filter`, [`Page`]: what the traits are asked with |
 //! | [`enrolment`] | [`Enrolment`]: who may open a control channel |
 //! | [`moves`] | [`Moves`]: between which gateways devices move |
+//! | [`subscriber`] | [`Subscribers`]: who the cellular network knows |
+//! | [`policy`] | [`Policies`]: what devices are told |
+//! | [`issuing`] | [`Issuing`]: credentials, and for whom they were issued |
+//! | [`bearers`] | [`Bearers`]: which address is whose on the cellular side |
+//! | [`audit`] | [`Audit`]: who changed what |
 //! | [`outbox`] | [`OutboxEntry`]: every mutation, in order, for those who keep a projection |
 //! | [`error`] | [`Error`]: what can go wrong, whose fault it is, and the repair |
 //! | [`sqlite`] | [`SqliteStore`]: one file, several processes |
@@ -21,20 +26,27 @@
 //! An entry may then tell what the load saw already; taking it twice does no harm.
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod bearers;
 pub mod change;
 mod check;
 pub mod enrolment;
 pub mod error;
+pub mod issuing;
 pub mod keyring;
 pub mod memory;
 pub mod moves;
 pub mod outbox;
+pub mod policy;
 pub mod seal;
 pub mod sqlite;
 pub mod store;
+pub mod subscriber;
 #[doc(hidden)]
 pub mod testing;
 
+pub use audit::{Actor, ActorError, Audit, AuditEntry, AuditFilter, AuditKind};
+pub use bearers::{BearerChange, Bearers, StoredBearer};
 pub use change::{
     AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
     GatewayFilter, LoginChange, LoginFilter, NetworkChange, NetworkFilter, NewAccount, NewClass,
@@ -45,6 +57,7 @@ pub use enrolment::{
     StoredAuthority,
 };
 pub use error::{Entity, Error, Invalid, OpenError, Result};
+pub use issuing::{Issued, IssuedFacts, IssuedFilter, Issuing, NewIssue, Way};
 pub use keyring::{KeyFileError, KeyId, KeyRing};
 pub use memory::MemoryStore;
 pub use moves::{MoveWeight, Moves};
@@ -52,9 +65,11 @@ pub use outbox::{
     DeviceFacts, GatewayFacts, KeyKind, LoginFacts, Operation, OutboxEntry, OutboxRecord, Seq,
     VerifierKind,
 };
+pub use policy::{Policies, StoredPolicy};
 pub use seal::{SealError, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     Accounts, Classes, Dependents, Devices, Gateways, Keys, Logins, Networks, Outbox, Roaming,
     Rotation, Scope, Store,
 };
+pub use subscriber::{NewSubscriber, SubscriberChange, SubscriberFilter, Subscribers};

@@ -14,22 +14,34 @@ use homeward_model::{
 };
 use tokio::sync::watch;
 
+use crate::audit::{Actor, AuditEntry, Note};
 use crate::change::Page;
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{Operation, OutboxEntry, OutboxRecord, Seq};
 use crate::store::{Keys, Outbox, Roaming, Rotation, Scope};
 
 mod account;
+mod audit;
+mod bearers;
 mod class;
 mod device;
 mod enrolment;
 mod gateway;
+mod issuing;
 mod login;
 mod moves;
 mod network;
+mod policy;
+mod subscriber;
 
 /// A datastore in memory.
 pub struct MemoryStore {
+    shared: Arc<Shared>,
+    actor: Option<Actor>,
+}
+
+/// What all handles of a datastore have in common.
+struct Shared {
     state: Mutex<State>,
     head: watch::Sender<Seq>,
     clock: Arc<dyn Clock>,
@@ -37,28 +49,39 @@ pub struct MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("head", &*self.head.borrow()).finish_non_exhaustive()
+        f.debug_struct("MemoryStore")
+            .field("head", &*self.shared.head.borrow())
+            .finish_non_exhaustive()
     }
 }
 
 impl MemoryStore {
     /// An empty datastore; `clock` dates the outbox.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { state: Mutex::default(), head: watch::Sender::new(Seq::ZERO), clock }
+        let head = watch::Sender::new(Seq::ZERO);
+        let shared = Shared { state: Mutex::default(), head, clock };
+        Self { shared: Arc::new(shared), actor: None }
+    }
+
+    /// The same datastore, in which `actor` does what is done through the new handle: see
+    /// [`audit`](crate::audit).
+    pub fn with_actor(&self, actor: Actor) -> Self {
+        Self { shared: Arc::clone(&self.shared), actor: Some(actor) }
     }
 
     fn read(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs one transaction. A `work` that fails must not have changed anything yet.
     fn write<T>(&self, work: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
         let mut state = self.read();
-        let mut writer = Writer { state: &mut state, now: self.clock.unix() };
+        let now = self.shared.clock.unix();
+        let mut writer = Writer { state: &mut state, now, actor: self.actor.as_ref() };
         let done = work(&mut writer)?;
         let head = state.head();
         // Under the lock, so that heads are told in order.
-        self.head.send_if_modified(|told| std::mem::replace(told, head) != head);
+        self.shared.head.send_if_modified(|told| std::mem::replace(told, head) != head);
         Ok(done)
     }
 }
@@ -79,6 +102,11 @@ struct State {
     network_devices: BTreeSet<(NetworkId, DeviceId)>,
     enrolment: enrolment::Tables,
     moves: moves::Table,
+    subscribers: subscriber::Tables,
+    policies: policy::Tables,
+    issued: issuing::Tables,
+    bearers: bearers::Tables,
+    audit: Vec<AuditEntry>,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last: Seq,
     pruned: Seq,
@@ -175,9 +203,55 @@ impl<R: Clone> Table<R> {
 struct Writer<'a> {
     state: &'a mut State,
     now: UnixTime,
+    actor: Option<&'a Actor>,
 }
 
 impl Writer<'_> {
+    /// Notes that a record was made.
+    fn created(&mut self, record: OutboxRecord) {
+        self.note(Note::of(Operation::Create, None, Some(&record), None));
+        self.log(Operation::Create, record);
+    }
+
+    /// Notes that a record was changed; `secret` is the name of one that was replaced.
+    fn updated(&mut self, before: OutboxRecord, after: OutboxRecord, secret: Option<&'static str>) {
+        self.note(Note::of(Operation::Update, Some(&before), Some(&after), secret));
+        self.log(Operation::Update, after);
+    }
+
+    /// Notes that a record was deleted.
+    fn deleted(&mut self, record: OutboxRecord) {
+        self.note(Note::of(Operation::Delete, Some(&record), None, None));
+        self.log(Operation::Delete, record);
+    }
+
+    /// Notes that something that hangs on a record was changed, for those who follow.
+    fn touched(&mut self, record: OutboxRecord) {
+        self.log(Operation::Update, record);
+    }
+
+    /// Writes into the audit trail, if somebody does this.
+    fn note(&mut self, note: Result<Option<Note>>) {
+        let (Some(actor), Ok(Some(note))) = (self.actor, note) else { return };
+        let Note { kind, record, operation, before, after } = note;
+        let (seq, time) = (Seq(self.state.audit.len() as i64 + 1), self.now);
+        let actor = actor.clone();
+        let entry = AuditEntry { seq, time, actor, kind, record, operation, before, after };
+        self.state.audit.push(entry);
+    }
+
+    /// How much is written, for [`unwrite`](Self::unwrite).
+    fn mark(&self) -> (Seq, usize) {
+        (self.state.last, self.state.audit.len())
+    }
+
+    /// Takes back what was written since the mark.
+    fn unwrite(&mut self, (head, audit): (Seq, usize)) {
+        self.state.outbox.retain(|seq, _| *seq <= head);
+        self.state.last = head;
+        self.state.audit.truncate(audit);
+    }
+
     fn log(&mut self, operation: Operation, record: OutboxRecord) {
         self.state.last = Seq(self.state.last.0 + 1);
         let seq = self.state.last;
@@ -241,7 +315,7 @@ impl Outbox for MemoryStore {
     }
 
     async fn changed(&self, after: Seq) -> Result<Seq> {
-        let mut told = self.head.subscribe();
+        let mut told = self.shared.head.subscribe();
         let head = told.wait_for(|head| *head > after).await;
         // The sender lives as long as `self`.
         Ok(head.map_or(after, |head| *head))

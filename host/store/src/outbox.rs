@@ -8,12 +8,13 @@ use std::fmt;
 
 use homeward_model::{
     Account, AccountId, ClassOfService, Device, DeviceId, DeviceKey, Gateway, GatewayId, Login,
-    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Status, UnixTime,
-    Verifier,
+    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Status, Subscriber,
+    UnixTime, Uses, Verifier,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Entity, Error, Result};
+use crate::policy::StoredPolicy;
 
 /// The number of an outbox entry: rises with every entry, in the order of commits.
 #[derive(
@@ -88,6 +89,10 @@ pub enum OutboxRecord {
     Device(DeviceFacts),
     /// A log-in.
     Login(LoginFacts),
+    /// A subscriber.
+    Subscriber(Subscriber),
+    /// A policy.
+    Policy(StoredPolicy),
 }
 
 impl OutboxRecord {
@@ -100,6 +105,8 @@ impl OutboxRecord {
             Self::Network(_) => Entity::Network,
             Self::Device(_) => Entity::Device,
             Self::Login(_) => Entity::Login,
+            Self::Subscriber(_) => Entity::Subscriber,
+            Self::Policy(_) => Entity::Policy,
         }
     }
 
@@ -112,6 +119,8 @@ impl OutboxRecord {
             Self::Network(network) => network.id.0,
             Self::Device(device) => device.id.0,
             Self::Login(login) => login.id.0,
+            Self::Subscriber(subscriber) => subscriber.id.0,
+            Self::Policy(policy) => policy.id,
         }
     }
 
@@ -129,6 +138,8 @@ impl OutboxRecord {
             Entity::Network => serde_json::from_str(json).map(Self::Network),
             Entity::Device => serde_json::from_str(json).map(Self::Device),
             Entity::Login => serde_json::from_str(json).map(Self::Login),
+            Entity::Subscriber => serde_json::from_str(json).map(Self::Subscriber),
+            Entity::Policy => serde_json::from_str(json).map(Self::Policy),
         };
         record.map_err(|e| Error::corrupt(entity, id, e))
     }
@@ -266,6 +277,9 @@ pub struct LoginFacts {
     pub mac: Option<Mac>,
     /// Until when it is good, in milliseconds since 1970.
     pub expires: Option<UnixTime>,
+    /// How often it may be used.
+    #[serde(default)]
+    pub uses: Uses,
     /// What it is called.
     pub label: String,
     /// Whether it is in force.
@@ -275,8 +289,8 @@ pub struct LoginFacts {
 impl LoginFacts {
     /// The log-in that has these facts and that verifier.
     pub fn with_verifier(self, verifier: Verifier) -> Login {
-        let Self { id, account, name, verifier: _, mac, expires, label, status } = self;
-        Login { id, account, name, verifier, mac, expires, label, status }
+        let Self { id, account, name, verifier: _, mac, expires, uses, label, status } = self;
+        Login { id, account, name, verifier, mac, expires, uses, label, status }
     }
 }
 
@@ -289,6 +303,7 @@ impl From<&Login> for LoginFacts {
             verifier: VerifierKind::of(&login.verifier),
             mac: login.mac,
             expires: login.expires,
+            uses: login.uses,
             label: login.label.clone(),
             status: login.status,
         }

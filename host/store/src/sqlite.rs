@@ -16,6 +16,7 @@ use homeward_model::{Clock, Entropy};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
+use crate::audit::{Actor, Note};
 use crate::error::{Error, Result};
 use crate::keyring::{KeyId, KeyRing};
 use crate::outbox::{Operation, OutboxRecord};
@@ -23,18 +24,23 @@ use crate::seal::{SealError, Sealer, Slot};
 use crate::store::{Keys, Rotation};
 
 mod account;
+mod audit;
+mod bearers;
 mod class;
 mod device;
 mod enrolment;
 mod gateway;
+mod issuing;
 mod login;
 mod moves;
 mod network;
 mod open;
 mod outbox;
+mod policy;
 mod roaming;
 mod rotate;
 mod row;
+mod subscriber;
 #[cfg(test)]
 mod testing;
 
@@ -44,12 +50,14 @@ pub struct SqliteOptions {
     path: PathBuf,
     create: bool,
     busy_timeout: Duration,
+    actor: Option<Actor>,
 }
 
 impl SqliteOptions {
     /// The datastore at `path`, made if there is none; writers wait up to 5 s for each other.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), create: true, busy_timeout: Duration::from_secs(5) }
+        let busy_timeout = Duration::from_secs(5);
+        Self { path: path.into(), create: true, busy_timeout, actor: None }
     }
 
     /// Whether to make the file where there is none, or to refuse.
@@ -61,6 +69,12 @@ impl SqliteOptions {
     /// How long to wait for another process's lock before [`Error::Locked`].
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
+        self
+    }
+
+    /// Who does what is done through the handle: see [`audit`](crate::audit).
+    pub fn actor(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
         self
     }
 
@@ -83,10 +97,12 @@ pub struct SqliteStore {
     /// One connection: writers of this process queue here, not in SQLite's busy loop.
     writer: SqlitePool,
     /// A connection that only watches for others' commits.
-    watcher: tokio::sync::Mutex<SqliteConnection>,
-    sealer: Sealer,
+    watcher: Arc<tokio::sync::Mutex<SqliteConnection>>,
+    sealer: Arc<Sealer>,
     clock: Arc<dyn Clock>,
-    entropy: Mutex<Box<dyn Entropy + Send>>,
+    entropy: Arc<Mutex<Box<dyn Entropy + Send>>>,
+    /// Who does what is done through this handle.
+    actor: Option<Actor>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -117,13 +133,29 @@ impl SqliteStore {
         &self.path
     }
 
+    /// The same datastore, by the same connections, in which `actor` does what is done through the
+    /// new handle: see [`audit`](crate::audit).
+    pub fn with_actor(&self, actor: Actor) -> Self {
+        Self {
+            path: self.path.clone(),
+            readers: self.readers.clone(),
+            writer: self.writer.clone(),
+            watcher: Arc::clone(&self.watcher),
+            sealer: Arc::clone(&self.sealer),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            actor: Some(actor),
+        }
+    }
+
     /// Closes every connection, after what is under way, and leaves no write-ahead log behind if
-    /// no other process has the file open.
+    /// no other process has the file open. Other handles of this datastore are of no use any more.
     pub async fn close(self) {
         self.readers.close().await;
         self.writer.close().await;
         // Closing the last connection is what folds the log into the file.
-        if let Err(error) = sqlx::Connection::close(self.watcher.into_inner()).await {
+        let Some(watcher) = Arc::into_inner(self.watcher) else { return };
+        if let Err(error) = sqlx::Connection::close(watcher.into_inner()).await {
             tracing::debug!(%error, "watching connection did not close");
         }
     }
@@ -161,6 +193,40 @@ impl Writer<'_> {
 
     async fn commit(self) -> Result<()> {
         Ok(self.tx.commit().await?)
+    }
+
+    /// Notes that a record was made.
+    async fn created(&mut self, record: OutboxRecord) -> Result<()> {
+        if self.store.actor.is_some() {
+            self.note(Note::of(Operation::Create, None, Some(&record), None)?).await?;
+        }
+        self.log(Operation::Create, record).await
+    }
+
+    /// Notes that a record was changed; `secret` is the name of one that was replaced.
+    async fn updated(
+        &mut self,
+        before: OutboxRecord,
+        after: OutboxRecord,
+        secret: Option<&'static str>,
+    ) -> Result<()> {
+        if self.store.actor.is_some() {
+            self.note(Note::of(Operation::Update, Some(&before), Some(&after), secret)?).await?;
+        }
+        self.log(Operation::Update, after).await
+    }
+
+    /// Notes that a record was deleted.
+    async fn deleted(&mut self, record: OutboxRecord) -> Result<()> {
+        if self.store.actor.is_some() {
+            self.note(Note::of(Operation::Delete, Some(&record), None, None)?).await?;
+        }
+        self.log(Operation::Delete, record).await
+    }
+
+    /// Notes that something that hangs on a record was changed, for those who follow.
+    async fn touched(&mut self, record: OutboxRecord) -> Result<()> {
+        self.log(Operation::Update, record).await
     }
 
     /// Writes the outbox entry of a mutation.

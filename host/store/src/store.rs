@@ -11,6 +11,8 @@ use homeward_model::{
     LoginId, Mac, Nai, Name, Network, NetworkId, RoamingRecord, Ssid, UnixTime,
 };
 
+use crate::audit::Audit;
+use crate::bearers::Bearers;
 use crate::change::{
     AccountChange, AccountFilter, ClassChange, DeviceChange, DeviceFilter, GatewayChange,
     GatewayFilter, LoginChange, LoginFilter, NetworkChange, NetworkFilter, NewAccount, NewClass,
@@ -18,9 +20,12 @@ use crate::change::{
 };
 use crate::enrolment::Enrolment;
 use crate::error::{Entity, Error, Result};
+use crate::issuing::Issuing;
 use crate::keyring::KeyId;
 use crate::moves::Moves;
 use crate::outbox::{OutboxEntry, Seq};
+use crate::policy::Policies;
+use crate::subscriber::Subscribers;
 
 /// The whole roaming datastore.
 pub trait Store:
@@ -33,6 +38,11 @@ pub trait Store:
     + Roaming
     + Enrolment
     + Moves
+    + Subscribers
+    + Policies
+    + Issuing
+    + Bearers
+    + Audit
     + Outbox
     + Keys
 {
@@ -48,6 +58,11 @@ impl<S> Store for S where
         + Roaming
         + Enrolment
         + Moves
+        + Subscribers
+        + Policies
+        + Issuing
+        + Bearers
+        + Audit
         + Outbox
         + Keys
         + ?Sized
@@ -78,7 +93,7 @@ pub trait Classes: Send + Sync {
     async fn class_named(&self, name: &Name) -> Result<Option<ClassOfService>>;
     /// Classes of service in the order of their identifiers.
     async fn classes(&self, page: Page<ClassId>) -> Result<Vec<ClassOfService>>;
-    /// Deletes a class of service; refused while an account pays for it.
+    /// Deletes a class of service, and its policy; refused while an account pays for it.
     async fn delete_class(&self, id: ClassId) -> Result<bool>;
 
     /// [`class_named`](Self::class_named) for a command that cannot go on without it: what is
@@ -103,7 +118,8 @@ pub trait Accounts: Send + Sync {
     /// Accounts that pass the filter, in the order of their identifiers.
     async fn accounts(&self, filter: &AccountFilter, page: Page<AccountId>)
     -> Result<Vec<Account>>;
-    /// Deletes an account; what hangs on it are its networks and their devices, and its log-ins.
+    /// Deletes an account; what hangs on it are its networks and their devices, its log-ins and
+    /// its subscribers.
     async fn delete_account(&self, id: AccountId, dependents: Dependents) -> Result<bool>;
 
     /// [`account_named`](Self::account_named) for a command that cannot go on without it.

@@ -348,6 +348,7 @@ mod tests {
             verifier: Verifier::NtHash(NtHash::new([0; 16])),
             mac: None,
             expires: None,
+            uses: homeward_model::Uses::Any,
             label: String::new(),
             status: homeward_model::Status::Active,
         };

@@ -84,6 +84,7 @@ pub(crate) fn login() -> Login {
         verifier: Verifier::NtHash(NtHash::new([1; 16])),
         mac: None,
         expires: None,
+        uses: homeward_model::Uses::Any,
         label: String::new(),
         status: Status::Active,
     }

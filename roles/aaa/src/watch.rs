@@ -40,16 +40,18 @@ enum Touched {
     Login(LoginId),
 }
 
-impl From<&OutboxEntry> for Touched {
-    fn from(entry: &OutboxEntry) -> Self {
-        match &entry.record {
+impl Touched {
+    /// What an entry touches, if that is anything of this role's.
+    fn by(entry: &OutboxEntry) -> Option<Self> {
+        Some(match &entry.record {
             OutboxRecord::Class(r) => Self::Class(r.id),
             OutboxRecord::Account(r) => Self::Account(r.id),
             OutboxRecord::Gateway(r) => Self::Gateway(r.id),
             OutboxRecord::Network(r) => Self::Network(r.id),
             OutboxRecord::Device(r) => Self::Device(r.id),
             OutboxRecord::Login(r) => Self::Login(r.id),
-        }
+            OutboxRecord::Subscriber(_) | OutboxRecord::Policy(_) => return None,
+        })
     }
 }
 
@@ -141,7 +143,7 @@ impl Watch {
 
     /// Reads each record that the entries touch once, as it is now, and puts it in place.
     async fn apply(&self, entries: &[OutboxEntry]) -> anyhow::Result<Before> {
-        let touched: BTreeSet<Touched> = entries.iter().map(Touched::from).collect();
+        let touched: BTreeSet<Touched> = entries.iter().filter_map(Touched::by).collect();
         let mut fresh: Vec<Fresh> = Vec::with_capacity(touched.len());
         for record in &touched {
             fresh.push(self.read(*record).await?);

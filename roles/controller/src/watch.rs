@@ -42,7 +42,9 @@ impl Change {
             }
             OutboxRecord::Network(network) => Self::Network(network.id),
             OutboxRecord::Device(device) => Self::Network(device.network),
-            OutboxRecord::Login(_) => return None,
+            OutboxRecord::Login(_) | OutboxRecord::Subscriber(_) | OutboxRecord::Policy(_) => {
+                return None;
+            }
         })
     }
 }

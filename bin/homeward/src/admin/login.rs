@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_aaa::password;
 use homeward_model::{
-    Clock, Login, LoginId, Mac, Nai, Name, Seconds, Secret, Status, UnixTime, Verifier,
+    Clock, Login, LoginId, Mac, Nai, Name, Seconds, Secret, Status, UnixTime, Uses, Verifier,
 };
 use homeward_store::{Entity, LoginChange, LoginFilter, NewLogin, VerifierKind};
 use serde::Serialize;
@@ -168,7 +168,8 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
             let Create { name, mac, label, .. } = new;
             let expires = new.expires_in.0.map(from_now);
             let status = Status::Active;
-            let new = NewLogin { account, name, verifier, mac, expires, label, status };
+            let uses = Uses::Any;
+            let new = NewLogin { account, name, verifier, mac, expires, uses, label, status };
             let login = cx.store.create_login(&new).await?;
             done(cx, &login, "created", made).await
         }

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use homeward_model::{Account, AccountId, Name};
 
-use super::{MemoryStore, State, login, network};
+use super::{MemoryStore, State, login, network, subscriber};
 use crate::change::{AccountChange, AccountFilter, NewAccount, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{Operation, OutboxRecord};
+use crate::outbox::OutboxRecord;
 use crate::store::{Accounts, Dependents};
 
 #[async_trait]
@@ -21,7 +21,7 @@ impl Accounts for MemoryStore {
             let account = Account { id, name, class, status };
             w.state.account_names.insert(account.name.clone(), id);
             w.state.accounts.rows.insert(id.0, account.clone());
-            w.log(Operation::Create, OutboxRecord::Account(account.clone()));
+            w.created(OutboxRecord::Account(account.clone()));
             Ok(account)
         })
     }
@@ -37,7 +37,8 @@ impl Accounts for MemoryStore {
                 w.state.account_names.remove(&old.name);
                 w.state.account_names.insert(account.name.clone(), id);
                 w.state.accounts.rows.insert(id.0, account.clone());
-                w.log(Operation::Update, OutboxRecord::Account(account.clone()));
+                let after = OutboxRecord::Account(account.clone());
+                w.updated(OutboxRecord::Account(old), after, None);
             }
             Ok(account)
         })
@@ -66,8 +67,9 @@ impl Accounts for MemoryStore {
     async fn delete_account(&self, id: AccountId, dependents: Dependents) -> Result<bool> {
         self.write(|w| {
             let (networks, logins) = (w.state.networks_of(id), w.state.logins_of(id));
+            let subscribers = w.state.subscribers.of(id);
             if dependents == Dependents::Refuse {
-                check::unreferenced(id, networks.len(), logins.len())?;
+                check::unreferenced(id, networks.len(), logins.len(), subscribers.len())?;
             }
             for network in networks {
                 network::remove(w, network);
@@ -75,9 +77,12 @@ impl Accounts for MemoryStore {
             for login in logins {
                 login::remove(w, login);
             }
+            for subscriber in subscribers {
+                subscriber::remove(w, subscriber);
+            }
             let Some(account) = w.state.accounts.rows.remove(&id.0) else { return Ok(false) };
             w.state.account_names.remove(&account.name);
-            w.log(Operation::Delete, OutboxRecord::Account(account));
+            w.deleted(OutboxRecord::Account(account));
             Ok(true)
         })
     }

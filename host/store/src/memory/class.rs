@@ -1,13 +1,13 @@
 //! Classes of service.
 
 use async_trait::async_trait;
-use homeward_model::{ClassId, ClassOfService, Name};
+use homeward_model::{ClassId, ClassOfService, Name, PolicyScope};
 
-use super::{MemoryStore, State};
+use super::{MemoryStore, State, policy};
 use crate::change::{ClassChange, NewClass, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{Operation, OutboxRecord};
+use crate::outbox::OutboxRecord;
 use crate::store::Classes;
 
 #[async_trait]
@@ -20,20 +20,22 @@ impl Classes for MemoryStore {
             let NewClass { name, coverage, terms } = new.clone();
             let class = ClassOfService { id, name, coverage, terms };
             w.state.classes.rows.insert(id.0, class.clone());
-            w.log(Operation::Create, OutboxRecord::Class(class.clone()));
+            w.created(OutboxRecord::Class(class.clone()));
             Ok(class)
         })
     }
 
     async fn update_class(&self, id: ClassId, change: &ClassChange) -> Result<ClassOfService> {
         self.write(|w| {
-            let mut class = w.state.classes.need(Entity::Class, id.0)?.clone();
+            let old = w.state.classes.need(Entity::Class, id.0)?.clone();
+            let mut class = old.clone();
             change.apply(&mut class);
             check::terms(&class.terms)?;
             free(w.state, &class.name, Some(id))?;
             if *change != ClassChange::default() {
                 w.state.classes.rows.insert(id.0, class.clone());
-                w.log(Operation::Update, OutboxRecord::Class(class.clone()));
+                let after = OutboxRecord::Class(class.clone());
+                w.updated(OutboxRecord::Class(old), after, None);
             }
             Ok(class)
         })
@@ -58,8 +60,10 @@ impl Classes for MemoryStore {
                 let (entity, by) = (Entity::Class, Entity::Account);
                 return Err(Error::Referenced { entity, id: id.0, count, by });
             }
-            let Some(class) = w.state.classes.rows.remove(&id.0) else { return Ok(false) };
-            w.log(Operation::Delete, OutboxRecord::Class(class));
+            let Some(class) = w.state.classes.get(id.0).cloned() else { return Ok(false) };
+            policy::remove(w, PolicyScope::Class(id));
+            w.state.classes.rows.remove(&id.0);
+            w.deleted(OutboxRecord::Class(class));
             Ok(true)
         })
     }

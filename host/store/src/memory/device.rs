@@ -7,7 +7,7 @@ use super::{MemoryStore, State, Writer};
 use crate::change::{DeviceChange, DeviceFilter, NewDevice, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{DeviceFacts, Operation, OutboxRecord};
+use crate::outbox::{DeviceFacts, OutboxRecord};
 use crate::store::Devices;
 
 #[async_trait]
@@ -18,7 +18,7 @@ impl Devices for MemoryStore {
 
     async fn create_devices(&self, new: &[NewDevice]) -> Result<Vec<Device>> {
         self.write(|w| {
-            let (last, head) = (w.state.devices.last, w.state.last);
+            let (last, mark) = (w.state.devices.last, w.mark());
             let mut made = Vec::with_capacity(new.len());
             for (index, new) in new.iter().enumerate() {
                 match create(w, new) {
@@ -26,8 +26,7 @@ impl Devices for MemoryStore {
                     Err(source) => {
                         roll_back(w.state, &made);
                         w.state.devices.last = last;
-                        w.state.outbox.retain(|seq, _| *seq <= head);
-                        w.state.last = head;
+                        w.unwrite(mark);
                         return Err(Error::Batch { index, source: Box::new(source) });
                     }
                 }
@@ -48,7 +47,9 @@ impl Devices for MemoryStore {
                 w.state.device_macs.remove(&(old.mac, old.network));
                 w.state.device_macs.insert((device.mac, device.network), id);
                 w.state.devices.rows.insert(id.0, device.clone());
-                w.log(Operation::Update, OutboxRecord::Device(facts));
+                let secret = change.key.as_ref().map(|_| "key_itself");
+                let before = OutboxRecord::Device((&old).into());
+                w.updated(before, OutboxRecord::Device(facts), secret);
             }
             Ok(device)
         })
@@ -94,7 +95,7 @@ fn create(w: &mut Writer<'_>, new: &NewDevice) -> Result<Device> {
     w.state.device_macs.insert((device.mac, device.network), device.id);
     w.state.network_devices.insert((device.network, device.id));
     w.state.devices.rows.insert(device.id.0, device.clone());
-    w.log(Operation::Create, OutboxRecord::Device(facts));
+    w.created(OutboxRecord::Device(facts));
     Ok(device)
 }
 
@@ -102,7 +103,7 @@ fn create(w: &mut Writer<'_>, new: &NewDevice) -> Result<Device> {
 pub(super) fn remove(w: &mut Writer<'_>, id: DeviceId) -> bool {
     let Some(device) = w.state.devices.rows.remove(&id.0) else { return false };
     unindex(w.state, &device);
-    w.log(Operation::Delete, OutboxRecord::Device((&device).into()));
+    w.deleted(OutboxRecord::Device((&device).into()));
     true
 }
 

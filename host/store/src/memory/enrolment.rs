@@ -11,7 +11,7 @@ use crate::enrolment::{
     Renewed, StoredAuthority,
 };
 use crate::error::{Entity, Result};
-use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
+use crate::outbox::{GatewayFacts, OutboxRecord};
 
 /// The tables.
 #[derive(Default)]
@@ -191,5 +191,5 @@ fn facts(state: &State, id: GatewayId) -> Result<GatewayFacts> {
 }
 
 fn touched(w: &mut Writer<'_>, facts: &GatewayFacts) {
-    w.log(Operation::Update, OutboxRecord::Gateway(facts.clone()));
+    w.touched(OutboxRecord::Gateway(facts.clone()));
 }

@@ -7,7 +7,7 @@ use super::{MemoryStore, State};
 use crate::change::{GatewayChange, GatewayFilter, NewGateway, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
+use crate::outbox::{GatewayFacts, OutboxRecord};
 use crate::store::Gateways;
 
 #[async_trait]
@@ -20,7 +20,7 @@ impl Gateways for MemoryStore {
             let gateway = facts.clone().with_secret(new.radius_secret.clone());
             let id = w.state.gateways.next();
             w.state.gateways.rows.insert(id, gateway.clone());
-            w.log(Operation::Create, OutboxRecord::Gateway(facts));
+            w.created(OutboxRecord::Gateway(facts));
             Ok(gateway)
         })
     }
@@ -29,14 +29,16 @@ impl Gateways for MemoryStore {
         self.write(|w| {
             let old = w.state.gateways.need(Entity::Gateway, id.0)?;
             let secret = change.radius_secret.as_ref().unwrap_or(&old.radius_secret).clone();
-            let mut facts = GatewayFacts::from(old);
+            let before = GatewayFacts::from(old);
+            let mut facts = before.clone();
             change.apply(&mut facts);
             check::gateway(&mut facts, secret.expose().len())?;
             free(w.state, &facts)?;
             let gateway = facts.clone().with_secret(secret);
             if *change != GatewayChange::default() {
                 w.state.gateways.rows.insert(id.0, gateway.clone());
-                w.log(Operation::Update, OutboxRecord::Gateway(facts));
+                let secret = change.radius_secret.as_ref().map(|_| "radius_secret");
+                w.updated(OutboxRecord::Gateway(before), OutboxRecord::Gateway(facts), secret);
             }
             Ok(gateway)
         })
@@ -76,7 +78,7 @@ impl Gateways for MemoryStore {
             let Some(gateway) = w.state.gateways.rows.remove(&id.0) else { return Ok(false) };
             w.state.enrolment.forget(id);
             w.state.moves.forget(id);
-            w.log(Operation::Delete, OutboxRecord::Gateway((&gateway).into()));
+            w.deleted(OutboxRecord::Gateway((&gateway).into()));
             Ok(true)
         })
     }

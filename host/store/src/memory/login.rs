@@ -7,7 +7,7 @@ use super::{MemoryStore, State, Writer};
 use crate::change::{LoginChange, LoginFilter, NewLogin, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{LoginFacts, Operation, OutboxRecord};
+use crate::outbox::{LoginFacts, OutboxRecord};
 use crate::store::Logins;
 
 #[async_trait]
@@ -18,7 +18,7 @@ impl Logins for MemoryStore {
 
     async fn create_logins(&self, new: &[NewLogin]) -> Result<Vec<Login>> {
         self.write(|w| {
-            let (last, head) = (w.state.logins.last, w.state.last);
+            let (last, mark) = (w.state.logins.last, w.mark());
             let mut made: Vec<Login> = Vec::with_capacity(new.len());
             for (index, new) in new.iter().enumerate() {
                 match create(w, new) {
@@ -29,8 +29,7 @@ impl Logins for MemoryStore {
                             w.state.login_names.remove(&login.name);
                         }
                         w.state.logins.last = last;
-                        w.state.outbox.retain(|seq, _| *seq <= head);
-                        w.state.last = head;
+                        w.unwrite(mark);
                         return Err(Error::Batch { index, source: Box::new(source) });
                     }
                 }
@@ -51,7 +50,9 @@ impl Logins for MemoryStore {
                 w.state.login_names.remove(&old.name);
                 w.state.login_names.insert(login.name.clone(), id);
                 w.state.logins.rows.insert(id.0, login.clone());
-                w.log(Operation::Update, OutboxRecord::Login(facts));
+                let secret = change.verifier.as_ref().map(|_| "password");
+                let before = OutboxRecord::Login((&old).into());
+                w.updated(before, OutboxRecord::Login(facts), secret);
             }
             Ok(login)
         })
@@ -82,10 +83,25 @@ impl Logins for MemoryStore {
 
 /// Removes a log-in.
 pub(super) fn remove(w: &mut Writer<'_>, id: LoginId) -> bool {
-    let Some(login) = w.state.logins.rows.remove(&id.0) else { return false };
-    w.state.login_names.remove(&login.name);
-    w.log(Operation::Delete, OutboxRecord::Login((&login).into()));
+    let Some(login) = w.state.logins.get(id.0) else { return false };
+    let facts = LoginFacts::from(login);
+    take(w, id);
+    w.deleted(OutboxRecord::Login(facts));
     true
+}
+
+/// Takes a log-in out, and leaves it to the caller to tell of it.
+pub(super) fn take(w: &mut Writer<'_>, id: LoginId) -> Option<Login> {
+    let login = w.state.logins.rows.remove(&id.0)?;
+    w.state.login_names.remove(&login.name);
+    w.state.issued.forget(id);
+    Some(login)
+}
+
+/// Puts a log-in in that fits, and leaves it to the caller to tell of it.
+pub(super) fn put(w: &mut Writer<'_>, login: Login) {
+    w.state.login_names.insert(login.name.clone(), login.id);
+    w.state.logins.rows.insert(login.id.0, login);
 }
 
 fn create(w: &mut Writer<'_>, new: &NewLogin) -> Result<Login> {
@@ -93,13 +109,12 @@ fn create(w: &mut Writer<'_>, new: &NewLogin) -> Result<Login> {
     fits(w.state, &facts)?;
     let login = facts.clone().with_verifier(new.verifier.clone());
     w.state.logins.next();
-    w.state.login_names.insert(login.name.clone(), login.id);
-    w.state.logins.rows.insert(login.id.0, login.clone());
-    w.log(Operation::Create, OutboxRecord::Login(facts));
+    put(w, login.clone());
+    w.created(OutboxRecord::Login(facts));
     Ok(login)
 }
 
-fn fits(state: &State, new: &LoginFacts) -> Result<()> {
+pub(super) fn fits(state: &State, new: &LoginFacts) -> Result<()> {
     check::login(new)?;
     state.accounts.need(Entity::Account, new.account.0)?;
     match state.login_names.get(&new.name) {

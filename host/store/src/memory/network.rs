@@ -7,7 +7,7 @@ use super::{MemoryStore, State, Writer, device};
 use crate::change::{NetworkChange, NetworkFilter, NewNetwork, Page};
 use crate::check::{self, KeyCounts};
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{KeyKind, Operation, OutboxRecord};
+use crate::outbox::{KeyKind, OutboxRecord};
 use crate::store::{Dependents, Networks};
 
 #[async_trait]
@@ -20,7 +20,7 @@ impl Networks for MemoryStore {
             w.state.networks.next();
             w.state.account_ssids.insert((network.account, network.ssid), network.id);
             w.state.networks.rows.insert(network.id.0, network.clone());
-            w.log(Operation::Create, OutboxRecord::Network(network.clone()));
+            w.created(OutboxRecord::Network(network.clone()));
             Ok(network)
         })
     }
@@ -41,7 +41,8 @@ impl Networks for MemoryStore {
                 w.state.account_ssids.remove(&(old.account, old.ssid));
                 w.state.account_ssids.insert((network.account, network.ssid), id);
                 w.state.networks.rows.insert(id.0, network.clone());
-                w.log(Operation::Update, OutboxRecord::Network(network.clone()));
+                let (before, after) = (old, network.clone());
+                w.updated(OutboxRecord::Network(before), OutboxRecord::Network(after), None);
             }
             Ok(network)
         })
@@ -90,7 +91,7 @@ pub(super) fn remove(w: &mut Writer<'_>, id: NetworkId) -> bool {
     }
     let Some(network) = w.state.networks.rows.remove(&id.0) else { return false };
     w.state.account_ssids.remove(&(network.account, network.ssid));
-    w.log(Operation::Delete, OutboxRecord::Network(network));
+    w.deleted(OutboxRecord::Network(network));
     true
 }
 

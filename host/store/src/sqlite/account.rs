@@ -1,16 +1,16 @@
 //! Accounts.
 
 use async_trait::async_trait;
-use homeward_model::{Account, AccountId, LoginId, Name, NetworkId};
+use homeward_model::{Account, AccountId, LoginId, Name, NetworkId, SubscriberId};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use super::row::{Columns, account_columns};
-use super::{SqliteStore, Writer, login, network};
+use super::{SqliteStore, Writer, login, network, subscriber};
 use crate::change::{AccountChange, AccountFilter, NewAccount, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{Operation, OutboxRecord};
+use crate::outbox::OutboxRecord;
 use crate::store::{Accounts, Dependents};
 
 #[async_trait]
@@ -28,7 +28,7 @@ impl Accounts for SqliteStore {
             .bind(account.status.to_string())
             .execute(w.connection())
             .await?;
-        w.log(Operation::Create, OutboxRecord::Account(account.clone())).await?;
+        w.created(OutboxRecord::Account(account.clone())).await?;
         w.commit().await?;
         Ok(account)
     }
@@ -36,7 +36,8 @@ impl Accounts for SqliteStore {
     async fn update_account(&self, id: AccountId, change: &AccountChange) -> Result<Account> {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
-        let mut account = found.ok_or(Error::no_such(Entity::Account, id.0))?;
+        let old = found.ok_or(Error::no_such(Entity::Account, id.0))?;
+        let mut account = old.clone();
         change.apply(&mut account);
         fits(&mut w, &account).await?;
         if *change == AccountChange::default() {
@@ -49,7 +50,8 @@ impl Accounts for SqliteStore {
             .bind(account.id.0)
             .execute(w.connection())
             .await?;
-        w.log(Operation::Update, OutboxRecord::Account(account.clone())).await?;
+        let after = OutboxRecord::Account(account.clone());
+        w.updated(OutboxRecord::Account(old), after, None).await?;
         w.commit().await?;
         Ok(account)
     }
@@ -96,8 +98,13 @@ impl Accounts for SqliteStore {
                 .bind(id.0)
                 .fetch_all(w.connection())
                 .await?;
+        let subscribers: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM subscriber WHERE account = ? ORDER BY id")
+                .bind(id.0)
+                .fetch_all(w.connection())
+                .await?;
         if dependents == Dependents::Refuse {
-            check::unreferenced(id, networks.len(), logins.len())?;
+            check::unreferenced(id, networks.len(), logins.len(), subscribers.len())?;
         }
         for network in networks {
             network::remove(&mut w, NetworkId(network)).await?;
@@ -105,8 +112,11 @@ impl Accounts for SqliteStore {
         for login in logins {
             login::remove(&mut w, LoginId(login)).await?;
         }
+        for subscriber in subscribers {
+            subscriber::remove(&mut w, SubscriberId(subscriber)).await?;
+        }
         w.delete("DELETE FROM account WHERE id = ?", id.0).await?;
-        w.log(Operation::Delete, OutboxRecord::Account(account)).await?;
+        w.deleted(OutboxRecord::Account(account)).await?;
         w.commit().await?;
         Ok(true)
     }

@@ -1,16 +1,16 @@
 //! Classes of service.
 
 use async_trait::async_trait;
-use homeward_model::{ClassId, ClassOfService, Name};
+use homeward_model::{ClassId, ClassOfService, Name, PolicyScope};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Sqlite, SqliteConnection};
 
 use super::row::{Columns, class_columns};
-use super::{SqliteStore, Writer};
+use super::{SqliteStore, Writer, policy};
 use crate::change::{ClassChange, NewClass, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{Operation, OutboxRecord};
+use crate::outbox::OutboxRecord;
 use crate::store::Classes;
 
 const BY_ID: &str = concat!("SELECT ", class_columns!(), " FROM class c WHERE c.id = ?");
@@ -31,7 +31,7 @@ impl Classes for SqliteStore {
         );
         let done = bind(insert, &class)?.execute(w.connection()).await?;
         class.id = ClassId(done.last_insert_rowid());
-        w.log(Operation::Create, OutboxRecord::Class(class.clone())).await?;
+        w.created(OutboxRecord::Class(class.clone())).await?;
         w.commit().await?;
         Ok(class)
     }
@@ -39,7 +39,8 @@ impl Classes for SqliteStore {
     async fn update_class(&self, id: ClassId, change: &ClassChange) -> Result<ClassOfService> {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
-        let mut class = found.ok_or(Error::no_such(Entity::Class, id.0))?;
+        let old = found.ok_or(Error::no_such(Entity::Class, id.0))?;
+        let mut class = old.clone();
         change.apply(&mut class);
         check::terms(&class.terms)?;
         free(&mut w, &class.name, Some(id)).await?;
@@ -53,7 +54,8 @@ impl Classes for SqliteStore {
              session_timeout = ?, idle_timeout = ?, anchor = ?, vlan = ? WHERE id = ?",
         );
         bind(update, &class)?.bind(id.0).execute(w.connection()).await?;
-        w.log(Operation::Update, OutboxRecord::Class(class.clone())).await?;
+        let after = OutboxRecord::Class(class.clone());
+        w.updated(OutboxRecord::Class(old), after, None).await?;
         w.commit().await?;
         Ok(class)
     }
@@ -88,8 +90,9 @@ impl Classes for SqliteStore {
             let (entity, by) = (Entity::Class, Entity::Account);
             return Err(Error::Referenced { entity, id: id.0, count, by });
         }
+        policy::remove(&mut w, PolicyScope::Class(id)).await?;
         w.delete("DELETE FROM class WHERE id = ?", id.0).await?;
-        w.log(Operation::Delete, OutboxRecord::Class(class)).await?;
+        w.deleted(OutboxRecord::Class(class)).await?;
         w.commit().await?;
         Ok(true)
     }

@@ -11,7 +11,7 @@ use crate::change::{DeviceChange, DeviceFilter, NewDevice, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::keyring::KeyId;
-use crate::outbox::{DeviceFacts, Operation, OutboxRecord};
+use crate::outbox::{DeviceFacts, OutboxRecord};
 use crate::seal::{Slot, encode_key};
 use crate::store::Devices;
 
@@ -41,7 +41,8 @@ impl Devices for SqliteStore {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
         let old = found.ok_or(Error::no_such(Entity::Device, id.0))?;
-        let (mut facts, mut sealed) = (old.facts.clone(), old.key.clone());
+        let (before, mut facts, mut sealed) =
+            (old.facts.clone(), old.facts.clone(), old.key.clone());
         let key = match &change.key {
             Some(key) => key.clone(),
             None => old.open(&self.sealer)?.key,
@@ -66,7 +67,9 @@ impl Devices for SqliteStore {
         .bind(id.0)
         .execute(w.connection())
         .await?;
-        w.log(Operation::Update, OutboxRecord::Device(facts.clone())).await?;
+        let secret = change.key.as_ref().map(|_| "key_itself");
+        let (before, after) = (OutboxRecord::Device(before), OutboxRecord::Device(facts.clone()));
+        w.updated(before, after, secret).await?;
         w.commit().await?;
         Ok(facts.with_key(key))
     }
@@ -139,7 +142,7 @@ impl SqliteStore {
 pub(super) async fn remove(w: &mut Writer<'_>, id: DeviceId) -> Result<bool> {
     let Some(device) = find(w.connection(), id).await? else { return Ok(false) };
     w.delete("DELETE FROM device WHERE id = ?", id.0).await?;
-    w.log(Operation::Delete, OutboxRecord::Device(device.facts)).await?;
+    w.deleted(OutboxRecord::Device(device.facts)).await?;
     Ok(true)
 }
 
@@ -160,7 +163,7 @@ async fn create(w: &mut Writer<'_>, sealing: KeyId, new: &NewDevice) -> Result<D
     .bind(facts.status.to_string())
     .execute(w.connection())
     .await?;
-    w.log(Operation::Create, OutboxRecord::Device(facts.clone())).await?;
+    w.created(OutboxRecord::Device(facts.clone())).await?;
     Ok(facts.with_key(new.key.clone()))
 }
 

@@ -14,7 +14,7 @@ use crate::enrolment::{
     Renewed, StoredAuthority,
 };
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
+use crate::outbox::{GatewayFacts, OutboxRecord};
 use crate::seal::{Slot, into_secret};
 
 /// The columns that [`credential`] takes.
@@ -90,7 +90,7 @@ impl Enrolment for SqliteStore {
             .await?;
         w.end_credentials(id, new.issued, CredentialEnd::Replaced).await?;
         w.issue(id, new).await?;
-        w.log(Operation::Update, OutboxRecord::Gateway(facts.clone())).await?;
+        w.touched(OutboxRecord::Gateway(facts.clone())).await?;
         w.commit().await?;
         Ok(Redeemed::Done(facts))
     }
@@ -115,7 +115,7 @@ impl Enrolment for SqliteStore {
         .execute(w.connection())
         .await?;
         w.issue(old.gateway, new).await?;
-        w.log(Operation::Update, OutboxRecord::Gateway(facts.clone())).await?;
+        w.touched(OutboxRecord::Gateway(facts.clone())).await?;
         w.commit().await?;
         Ok(Renewed::Done(facts))
     }
@@ -151,7 +151,7 @@ impl Enrolment for SqliteStore {
         .execute(w.connection())
         .await?;
         let facts = w.gateway_facts(found.gateway).await?;
-        w.log(Operation::Update, OutboxRecord::Gateway(facts)).await?;
+        w.touched(OutboxRecord::Gateway(facts)).await?;
         w.commit().await
     }
 
@@ -191,7 +191,7 @@ impl Enrolment for SqliteStore {
             .await?;
         w.end_credentials(gateway, now, CredentialEnd::Revoked).await?;
         w.delete("DELETE FROM enrolment_token WHERE gateway = ?", gateway.0).await?;
-        w.log(Operation::Update, OutboxRecord::Gateway(facts)).await?;
+        w.touched(OutboxRecord::Gateway(facts)).await?;
         w.commit().await?;
         Ok(good)
     }

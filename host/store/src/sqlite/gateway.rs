@@ -10,7 +10,7 @@ use super::{SqliteStore, Writer};
 use crate::change::{GatewayChange, GatewayFilter, NewGateway, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
+use crate::outbox::{GatewayFacts, OutboxRecord};
 use crate::seal::Slot;
 use crate::store::Gateways;
 
@@ -37,7 +37,7 @@ impl Gateways for SqliteStore {
         .bind(facts.status.to_string())
         .execute(w.connection())
         .await?;
-        w.log(Operation::Create, OutboxRecord::Gateway(facts.clone())).await?;
+        w.created(OutboxRecord::Gateway(facts.clone())).await?;
         w.commit().await?;
         Ok(facts.with_secret(new.radius_secret.clone()))
     }
@@ -46,7 +46,8 @@ impl Gateways for SqliteStore {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
         let old = found.ok_or(Error::no_such(Entity::Gateway, id.0))?;
-        let (mut facts, mut sealed) = (old.facts.clone(), old.secret.clone());
+        let (before, mut facts, mut sealed) =
+            (old.facts.clone(), old.facts.clone(), old.secret.clone());
         let secret = match &change.radius_secret {
             Some(secret) => secret.clone(),
             None => old.open(&self.sealer)?.radius_secret,
@@ -75,7 +76,9 @@ impl Gateways for SqliteStore {
         .bind(id.0)
         .execute(w.connection())
         .await?;
-        w.log(Operation::Update, OutboxRecord::Gateway(facts.clone())).await?;
+        let secret_changed = change.radius_secret.as_ref().map(|_| "radius_secret");
+        let (before, after) = (OutboxRecord::Gateway(before), OutboxRecord::Gateway(facts.clone()));
+        w.updated(before, after, secret_changed).await?;
         w.commit().await?;
         Ok(facts.with_secret(secret))
     }
@@ -128,7 +131,7 @@ impl Gateways for SqliteStore {
             return Err(Error::Referenced { entity, id: id.0, count, by });
         }
         w.delete("DELETE FROM gateway WHERE id = ?", id.0).await?;
-        w.log(Operation::Delete, OutboxRecord::Gateway(gateway.facts)).await?;
+        w.deleted(OutboxRecord::Gateway(gateway.facts)).await?;
         w.commit().await?;
         Ok(true)
     }

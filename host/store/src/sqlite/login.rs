@@ -11,7 +11,7 @@ use crate::change::{LoginChange, LoginFilter, NewLogin, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::keyring::KeyId;
-use crate::outbox::{LoginFacts, Operation, OutboxRecord};
+use crate::outbox::{LoginFacts, OutboxRecord};
 use crate::seal::{Slot, encode_verifier};
 use crate::store::Logins;
 
@@ -41,7 +41,8 @@ impl Logins for SqliteStore {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
         let old = found.ok_or(Error::no_such(Entity::Login, id.0))?;
-        let (mut facts, mut sealed) = (old.facts.clone(), old.verifier.clone());
+        let (before, mut facts, mut sealed) =
+            (old.facts.clone(), old.facts.clone(), old.verifier.clone());
         let verifier = match &change.verifier {
             Some(verifier) => verifier.clone(),
             None => old.open(&self.sealer)?.verifier,
@@ -69,7 +70,9 @@ impl Logins for SqliteStore {
         .bind(id.0)
         .execute(w.connection())
         .await?;
-        w.log(Operation::Update, OutboxRecord::Login(facts.clone())).await?;
+        let secret = change.verifier.as_ref().map(|_| "password");
+        let (before, after) = (OutboxRecord::Login(before), OutboxRecord::Login(facts.clone()));
+        w.updated(before, after, secret).await?;
         w.commit().await?;
         Ok(facts.with_verifier(verifier))
     }
@@ -123,17 +126,29 @@ impl SqliteStore {
 pub(super) async fn remove(w: &mut Writer<'_>, id: LoginId) -> Result<bool> {
     let Some(login) = find(w.connection(), id).await? else { return Ok(false) };
     w.delete("DELETE FROM login WHERE id = ?", id.0).await?;
-    w.log(Operation::Delete, OutboxRecord::Login(login.facts)).await?;
+    w.deleted(OutboxRecord::Login(login.facts)).await?;
     Ok(true)
 }
 
 async fn create(w: &mut Writer<'_>, sealing: KeyId, new: &NewLogin) -> Result<Login> {
     let facts = new.facts(LoginId(w.next_id("login").await?));
     fits(w, &facts).await?;
-    let sealed = seal(w, facts.id, sealing, &new.verifier)?;
+    insert(w, sealing, &facts, &new.verifier).await?;
+    w.created(OutboxRecord::Login(facts.clone())).await?;
+    Ok(facts.with_verifier(new.verifier.clone()))
+}
+
+/// Puts in a log-in that fits, and leaves it to the caller to tell of it.
+pub(super) async fn insert(
+    w: &mut Writer<'_>,
+    sealing: KeyId,
+    facts: &LoginFacts,
+    verifier: &Verifier,
+) -> Result<()> {
+    let sealed = seal(w, facts.id, sealing, verifier)?;
     sqlx::query(
-        "INSERT INTO login (id, account, name, verifier_kind, verifier, mac, expires, label, \
-         status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO login (id, account, name, verifier_kind, verifier, mac, expires, uses, label, \
+         status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(facts.id.0)
     .bind(facts.account.0)
@@ -142,15 +157,18 @@ async fn create(w: &mut Writer<'_>, sealing: KeyId, new: &NewLogin) -> Result<Lo
     .bind(sealed)
     .bind(facts.mac.map(|mac| mac.octets().to_vec()))
     .bind(facts.expires.map(|expires| expires.0))
+    .bind(facts.uses.to_string())
     .bind(facts.label.as_str())
     .bind(facts.status.to_string())
     .execute(w.connection())
     .await?;
-    w.log(Operation::Create, OutboxRecord::Login(facts.clone())).await?;
-    Ok(facts.with_verifier(new.verifier.clone()))
+    Ok(())
 }
 
-async fn find(connection: &mut SqliteConnection, id: LoginId) -> Result<Option<SealedLogin>> {
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    id: LoginId,
+) -> Result<Option<SealedLogin>> {
     const BY_ID: &str = concat!("SELECT ", login_columns!(), " FROM login l WHERE l.id = ?");
     let row = sqlx::query(BY_ID).bind(id.0).fetch_optional(connection).await?;
     row.map(|row| Columns::of(&row).login()).transpose()

@@ -10,7 +10,7 @@ use super::{SqliteStore, Writer, device};
 use crate::change::{NetworkChange, NetworkFilter, NewNetwork, Page};
 use crate::check::{self, KeyCounts};
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{KeyKind, Operation, OutboxRecord};
+use crate::outbox::{KeyKind, OutboxRecord};
 use crate::store::{Dependents, Networks};
 
 #[async_trait]
@@ -31,7 +31,7 @@ impl Networks for SqliteStore {
         .bind(network.status.to_string())
         .execute(w.connection())
         .await?;
-        w.log(Operation::Create, OutboxRecord::Network(network.clone())).await?;
+        w.created(OutboxRecord::Network(network.clone())).await?;
         w.commit().await?;
         Ok(network)
     }
@@ -39,11 +39,11 @@ impl Networks for SqliteStore {
     async fn update_network(&self, id: NetworkId, change: &NetworkChange) -> Result<Network> {
         let mut w = self.begin().await?;
         let found = find(w.connection(), id).await?;
-        let mut network = found.ok_or(Error::no_such(Entity::Network, id.0))?;
-        let old_ssid = network.ssid;
+        let old = found.ok_or(Error::no_such(Entity::Network, id.0))?;
+        let mut network = old.clone();
         change.apply(&mut network);
         fits(&mut w, &network).await?;
-        check::network(old_ssid, &network, key_counts(&mut w, id).await?)?;
+        check::network(old.ssid, &network, key_counts(&mut w, id).await?)?;
         if *change == NetworkChange::default() {
             return Ok(network);
         }
@@ -57,7 +57,8 @@ impl Networks for SqliteStore {
         .bind(id.0)
         .execute(w.connection())
         .await?;
-        w.log(Operation::Update, OutboxRecord::Network(network.clone())).await?;
+        let (before, after) = (old, network.clone());
+        w.updated(OutboxRecord::Network(before), OutboxRecord::Network(after), None).await?;
         w.commit().await?;
         Ok(network)
     }
@@ -125,7 +126,7 @@ pub(super) async fn remove(w: &mut Writer<'_>, id: NetworkId) -> Result<bool> {
         device::remove(w, DeviceId(device)).await?;
     }
     w.delete("DELETE FROM network WHERE id = ?", id.0).await?;
-    w.log(Operation::Delete, OutboxRecord::Network(network)).await?;
+    w.deleted(OutboxRecord::Network(network)).await?;
     Ok(true)
 }
 

@@ -32,7 +32,7 @@ pub(super) async fn open(
     clock: Arc<dyn Clock>,
     entropy: Box<dyn Entropy + Send>,
 ) -> Result<SqliteStore> {
-    let SqliteOptions { path, create, busy_timeout } = options;
+    let SqliteOptions { path, create, busy_timeout, actor } = options;
     inspect(&path, create)?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
@@ -65,10 +65,11 @@ pub(super) async fn open(
         path,
         readers,
         writer,
-        watcher: tokio::sync::Mutex::new(watcher),
-        sealer,
+        watcher: Arc::new(tokio::sync::Mutex::new(watcher)),
+        sealer: Arc::new(sealer),
         clock,
-        entropy: Mutex::new(entropy),
+        entropy: Arc::new(Mutex::new(entropy)),
+        actor,
     })
 }
 

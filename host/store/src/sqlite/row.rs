@@ -9,12 +9,13 @@ use std::str::FromStr;
 use homeward_model::{
     Account, AccountId, Bandwidth, BondingModes, ClassId, ClassOfService, Device, DeviceId,
     Gateway, GatewayId, Login, LoginId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds,
-    ServiceTerms, Ssid, UnixTime, Vlan,
+    ServiceTerms, Ssid, Subscriber, SubscriberId, UnixTime, Vlan,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::error::{Entity, Error, Result};
+use crate::issuing::IssuedFacts;
 use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
 use crate::seal::{SealError, Sealer, Slot, decode_key, decode_verifier, into_secret};
 
@@ -51,11 +52,24 @@ macro_rules! device_columns {
 /// The columns that [`Columns::login`] takes, of the table as `l`.
 macro_rules! login_columns {
     () => {
-        "l.id, l.account, l.name, l.verifier_kind, l.verifier, l.mac, l.expires, l.label, l.status"
+        "l.id, l.account, l.name, l.verifier_kind, l.verifier, l.mac, l.expires, l.uses, l.label, l.status"
+    };
+}
+/// The columns that [`Columns::subscriber`] takes, of the table as `s`.
+macro_rules! subscriber_columns {
+    () => {
+        "s.id, s.imsi, s.msisdn, s.account, s.label, s.status"
+    };
+}
+/// The columns that [`Columns::issued`] takes before a log-in's, of the table as `i`.
+macro_rules! issued_columns {
+    () => {
+        "i.login, i.imsi, i.imei, i.mac, i.address, i.issued, i.renew_from, i.way"
     };
 }
 pub(super) use {
-    account_columns, class_columns, device_columns, gateway_columns, login_columns, network_columns,
+    account_columns, class_columns, device_columns, gateway_columns, issued_columns, login_columns,
+    network_columns, subscriber_columns,
 };
 
 /// A gateway with its secret still sealed.
@@ -110,6 +124,12 @@ impl SealedLogin {
         }
         Ok(self.facts.with_verifier(verifier))
     }
+}
+
+/// What was issued, with the verifier still sealed.
+pub(super) struct SealedIssued {
+    pub(super) facts: IssuedFacts,
+    pub(super) verifier: Vec<u8>,
 }
 
 /// The columns of one row, taken one after the other.
@@ -217,7 +237,7 @@ impl<'r> Columns<'r> {
         let mac: Option<&[u8]> = self.next()?;
         let mac = mac.map(TryFrom::try_from).transpose().map_err(|e| self.corrupt(e))?;
         let expires: Option<i64> = self.next()?;
-        let (label, status) = (self.next()?, self.text()?);
+        let (uses, label, status) = (self.text()?, self.next()?, self.text()?);
         let facts = LoginFacts {
             id,
             account,
@@ -225,10 +245,31 @@ impl<'r> Columns<'r> {
             verifier: kind,
             mac: mac.map(Mac::new),
             expires: expires.map(UnixTime),
+            uses,
             label,
             status,
         };
         Ok(SealedLogin { facts, verifier })
+    }
+
+    pub(super) fn subscriber(&mut self) -> Result<Subscriber> {
+        let id = SubscriberId(self.begin(Entity::Subscriber)?);
+        let (imsi, msisdn) = (self.text()?, self.optional_text()?);
+        let account = AccountId(self.next()?);
+        let (label, status) = (self.next()?, self.text()?);
+        Ok(Subscriber { id, imsi, msisdn, account, label, status })
+    }
+
+    pub(super) fn issued(&mut self) -> Result<SealedIssued> {
+        self.begin(Entity::Login)?;
+        let (imsi, imei, mac) = (self.text()?, self.optional_text()?, self.mac()?);
+        let (address, issued) = (self.optional_text()?, UnixTime(self.next()?));
+        let renew_from: Option<i64> = self.next()?;
+        let way = self.text()?;
+        let SealedLogin { facts: login, verifier } = self.login()?;
+        let renew_from = renew_from.map(UnixTime);
+        let facts = IssuedFacts { login, imsi, imei, mac, address, issued, renew_from, way };
+        Ok(SealedIssued { facts, verifier })
     }
 
     /// Takes a record's identifier, which is its first column, and blames that record from here.
@@ -247,6 +288,14 @@ impl<'r> Columns<'r> {
     fn text<T: FromStr<Err: StdError + Send + Sync + 'static>>(&mut self) -> Result<T> {
         let text: &str = self.next()?;
         text.parse().map_err(|e: T::Err| self.corrupt(e))
+    }
+
+    fn optional_text<T>(&mut self) -> Result<Option<T>>
+    where
+        T: FromStr<Err: StdError + Send + Sync + 'static>,
+    {
+        let text: Option<&str> = self.next()?;
+        text.map(str::parse).transpose().map_err(|e: T::Err| self.corrupt(e))
     }
 
     fn mac(&mut self) -> Result<Mac> {

@@ -2,15 +2,19 @@
 //! the macro.
 
 mod accounts;
+mod bearers;
 mod classes;
 mod devices;
 mod enrolment;
 mod gateways;
+mod issuing;
 mod logins;
 mod moves;
 mod networks;
 mod outbox;
+mod policies;
 mod roaming;
+mod subscribers;
 
 /// Runs each behaviour of a module on each datastore.
 macro_rules! on_each_store {

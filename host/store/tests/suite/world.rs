@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Coverage, Device, DeviceKey, Gateway, GatewayId,
-    LookupForm, Mac, Nai, Name, Network, NetworkId, NtHash, Psk, Secret, Security, ServiceTerms,
-    Ssid, Status, UnixTime, Verifier,
+    Imsi, LookupForm, Mac, Msisdn, Nai, Name, Network, NetworkId, NtHash, OffloadPolicy, Psk,
+    Secret, Security, ServiceTerms, Ssid, Status, Subscriber, UnixTime, Uses, Verifier,
 };
 use homeward_store::testing::{ManualClock, XorshiftEntropy};
 use homeward_store::{
-    KeyRing, MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewLogin, NewNetwork,
-    SqliteOptions, SqliteStore, Store,
+    KeyRing, MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewIssue, NewLogin,
+    NewNetwork, NewSubscriber, SqliteOptions, SqliteStore, Store, StoredBearer, Way,
 };
 use tempfile::TempDir;
 
@@ -152,6 +152,7 @@ pub(crate) fn new_login(account: AccountId, text: &str) -> NewLogin {
         verifier: nt_hash(0xb0),
         mac: None,
         expires: None,
+        uses: Uses::Any,
         label: format!("log-in {text}"),
         status: Status::Active,
     }
@@ -184,4 +185,58 @@ pub(crate) async fn network(
 
 pub(crate) async fn device(store: &dyn Store, network: NetworkId, last: u8) -> Device {
     store.create_device(&new_device(network, last)).await.unwrap()
+}
+
+pub(crate) fn imsi(n: u8) -> Imsi {
+    format!("999700000000{n:03}").parse().unwrap()
+}
+
+pub(crate) fn msisdn(n: u8) -> Msisdn {
+    format!("447700900{n:03}").parse().unwrap()
+}
+
+pub(crate) fn new_subscriber(account: AccountId, n: u8) -> NewSubscriber {
+    let (label, status) = (format!("SIM {n}"), Status::Active);
+    NewSubscriber { imsi: imsi(n), msisdn: None, account, label, status }
+}
+
+pub(crate) async fn subscriber(store: &dyn Store, account: AccountId, n: u8) -> Subscriber {
+    store.create_subscriber(&new_subscriber(account, n)).await.unwrap()
+}
+
+/// A credential for the subscriber with that IMSI and the station with that MAC address.
+pub(crate) fn new_issue(account: AccountId, name: &str, sim: u8, station: u8) -> NewIssue {
+    let name = if name.is_empty() { "nobody" } else { name };
+    NewIssue {
+        login: new_login(account, name),
+        imsi: imsi(sim),
+        imei: None,
+        mac: mac(station),
+        address: None,
+        issued: UnixTime(NOON),
+        renew_from: None,
+        way: Way::Https,
+    }
+}
+
+/// Policies that differ by their number.
+pub(crate) fn policy(n: u8) -> OffloadPolicy {
+    let json = format!(
+        r#"{{"wlan":{{"networks":[{{"ssid":"Town {n}"}}],"server_name":"aaa.example.net"}}}}"#
+    );
+    serde_json::from_str(&json).unwrap()
+}
+
+pub(crate) fn bearer(gateway: &str, apn: Option<&str>, address: &str) -> StoredBearer {
+    StoredBearer {
+        gateway: gateway.to_owned(),
+        apn: apn.map(|apn| apn.parse().unwrap()),
+        address: address.parse().unwrap(),
+        imsi: imsi(1),
+        imei: None,
+        msisdn: None,
+        session: "a session".to_owned(),
+        since: UnixTime(NOON),
+        seen: UnixTime(NOON),
+    }
 }
