@@ -6,10 +6,12 @@
 //!
 //! | module | does |
 //! |---|---|
+//! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`config`] | the `[portal]` section of the configuration |
 //! | [`http`] | the listener: TLS, PROXY protocol, HTTP, and limits that slow clients run into |
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod http;
 #[doc(hidden)]

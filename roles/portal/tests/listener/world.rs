@@ -122,7 +122,9 @@ impl World {
         let from: IpAddr = from.parse().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(SocketAddr::new(from, 0)).unwrap();
-        soon(socket.connect(self.address)).await.unwrap()
+        let stream = soon(socket.connect(self.address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     /// TLS over it.
