@@ -199,7 +199,7 @@ impl Supplicant {
     }
 
     /// Changes a network of ours: new credentials for the same one, say. What is connected stays
-    /// so, and uses them the next time.
+    /// so, and uses them the next time; see [`reassociate`](Self::reassociate).
     ///
     /// # Errors
     /// The network is none, or the supplicant does not take it: it may then have a part of it.
@@ -277,6 +277,15 @@ impl Supplicant {
     /// It does not answer.
     pub async fn reconnect(&self) -> Result<()> {
         Ok(self.control.command(&Command::new("RECONNECT", ""), self.patience).await?)
+    }
+
+    /// Joins the network that it is on, or was about to join, anew: at once, where it would wait
+    /// after a failure. For credentials that were changed.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn reassociate(&self) -> Result<()> {
+        Ok(self.control.command(&Command::new("REASSOCIATE", ""), self.patience).await?)
     }
 
     fn ca_file(&self, id: NetworkId) -> PathBuf {

@@ -114,8 +114,8 @@ pub enum CertificateFault {
     Expired,
     /// For another name.
     Name,
-    /// A chain that does not hold.
-    Chain,
+    /// Broken, or not for a server.
+    Bad,
     /// A key too short, or a signature too weak.
     Weak,
     /// Anything else.
@@ -129,10 +129,10 @@ impl CertificateFault {
             2 => Self::Revoked,
             3 => Self::NotYetValid,
             4 => Self::Expired,
-            // Subject, alternative subject, domain, distinguished name.
-            5 | 6 | 8 | 10 => Self::Name,
-            7 => Self::Chain,
-            9 => Self::Weak,
+            // Subject, alternative subject, domain and its suffix, distinguished name.
+            5 | 6 | 9 | 10 | 12 => Self::Name,
+            7 => Self::Bad,
+            11 => Self::Weak,
             _ => Self::Other,
         }
     }
@@ -209,7 +209,7 @@ fn connected(rest: &str) -> Event {
     Event::Connected { bssid, id }
 }
 
-/// `reason=8 depth=0 subject='/CN=other.example.net' err='Domain suffix mismatch'`
+/// `reason=9 depth=0 subject='/CN=other.example.net' err='Domain suffix mismatch'`
 fn bad_certificate(rest: &str) -> Option<Event> {
     // What a stranger's certificate calls itself is behind these two, so they are not its words.
     let (numbers, rest) = rest.split_once(" subject='")?;
@@ -297,7 +297,7 @@ mod tests {
             ),
             ("CTRL-EVENT-EAP-FAILURE EAP authentication failed", Event::EapFailed),
             (
-                "CTRL-EVENT-EAP-TLS-CERT-ERROR reason=8 depth=0 subject='/CN=x' err='Domain suffix mismatch'",
+                "CTRL-EVENT-EAP-TLS-CERT-ERROR reason=9 depth=0 subject='/CN=x' err='Domain suffix mismatch'",
                 Event::BadCertificate {
                     fault: CertificateFault::Name,
                     depth: 0,
