@@ -12,10 +12,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use homeward_model::UnixTime;
+use homeward_model::{GatewayId, UnixTime};
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::enrolment::StoredAuthority;
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{Operation, OutboxRecord, Seq};
 use crate::store::Store;
@@ -195,10 +196,32 @@ impl Note {
         Ok(Some(Self { kind, record, operation, before, after }))
     }
 
+    /// Of a gateway's enrolment.
+    pub(crate) fn access(gateway: GatewayId, operation: Operation, what: Value) -> Self {
+        let (kind, record) = (AuditKind::Access, gateway.0);
+        match operation {
+            Operation::Delete => Self { kind, record, operation, before: Some(what), after: None },
+            _ => Self { kind, record, operation, before: None, after: Some(what) },
+        }
+    }
+
+    /// Of the authority, by the SHA-256 of its certificate.
+    pub(crate) fn authority(id: i64, new: &StoredAuthority) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, &new.certificate);
+        let after = Some(json!({ "certificate_sha256": hex(digest.as_ref()) }));
+        let (kind, operation) = (AuditKind::Authority, Operation::Create);
+        Self { kind, record: id, operation, before: None, after }
+    }
+
     /// As JSON.
     pub(crate) fn value(entity: Entity, id: i64, what: &impl Serialize) -> Result<Value> {
         serde_json::to_value(what).map_err(|e| Error::corrupt(entity, id, e))
     }
+}
+
+/// Octets as the trail spells them.
+pub(crate) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// The audit trail.

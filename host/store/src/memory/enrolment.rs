@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use homeward_model::{GatewayId, Status, UnixTime};
+use serde_json::{Value, json};
 
 use super::{MemoryStore, State, Writer};
+use crate::audit::{Note, hex};
 use crate::enrolment::{
     Credential, CredentialEnd, Enrolment, GatewayAccess, NewCredential, REMEMBERED, Redeemed,
     Renewed, StoredAuthority,
 };
 use crate::error::{Entity, Result};
-use crate::outbox::{GatewayFacts, OutboxRecord};
+use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
 
 /// The tables.
 #[derive(Default)]
@@ -63,13 +65,21 @@ impl Enrolment for MemoryStore {
     }
 
     async fn found_authority(&self, new: &StoredAuthority) -> Result<StoredAuthority> {
-        self.write(|w| Ok(w.state.enrolment.authority.get_or_insert_with(|| new.clone()).clone()))
+        self.write(|w| {
+            if let Some(stands) = &w.state.enrolment.authority {
+                return Ok(stands.clone());
+            }
+            w.state.enrolment.authority = Some(new.clone());
+            w.note(Ok(Some(Note::authority(1, new))));
+            Ok(new.clone())
+        })
     }
 
     async fn put_token(&self, gateway: GatewayId, hash: [u8; 32], expires: UnixTime) -> Result<()> {
         self.write(|w| {
             w.state.gateways.need(Entity::Gateway, gateway.0)?;
             w.state.enrolment.tokens.insert(gateway, Token { hash, expires, used: None });
+            note(w, gateway, Operation::Create, json!({ "token_expires": expires }));
             Ok(())
         })
     }
@@ -94,6 +104,8 @@ impl Enrolment for MemoryStore {
             }
             w.state.enrolment.end(id, new.issued, CredentialEnd::Replaced);
             w.state.enrolment.issue(id, new);
+            let what = json!({ "credential": hex(&new.serial), "by": "token" });
+            note(w, id, Operation::Create, what);
             touched(w, &facts);
             Ok(Redeemed::Done(facts))
         })
@@ -117,6 +129,8 @@ impl Enrolment for MemoryStore {
                     || c.serial == serial
             });
             w.state.enrolment.issue(old.gateway, new);
+            let what = json!({ "credential": hex(&new.serial), "by": hex(&serial) });
+            note(w, old.gateway, Operation::Create, what);
             touched(w, &facts);
             Ok(Renewed::Done(facts))
         })
@@ -145,6 +159,8 @@ impl Enrolment for MemoryStore {
                 .filter(|c| c.serial != serial && c.issued <= issued && c.ended.is_none());
             older.for_each(|c| c.ended = Some((at, CredentialEnd::Superseded)));
             let facts = facts(w.state, id)?;
+            let what = json!({ "credential": hex(&serial), "used": at });
+            note(w, id, Operation::Update, what);
             touched(w, &facts);
             Ok(())
         })
@@ -180,6 +196,7 @@ impl Enrolment for MemoryStore {
             let facts = facts(w.state, gateway)?;
             let good = w.state.enrolment.end(gateway, w.now, CredentialEnd::Revoked);
             w.state.enrolment.tokens.remove(&gateway);
+            note(w, gateway, Operation::Delete, json!({ "credentials": good }));
             touched(w, &facts);
             Ok(good)
         })
@@ -188,6 +205,10 @@ impl Enrolment for MemoryStore {
 
 fn facts(state: &State, id: GatewayId) -> Result<GatewayFacts> {
     state.gateways.need(Entity::Gateway, id.0).map(GatewayFacts::from)
+}
+
+fn note(w: &mut Writer<'_>, gateway: GatewayId, operation: Operation, what: Value) {
+    w.note(Ok(Some(Note::access(gateway, operation, what))));
 }
 
 fn touched(w: &mut Writer<'_>, facts: &GatewayFacts) {

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use homeward_model::{GatewayId, Secret, Status, UnixTime};
+use serde_json::{Value, json};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::gateway;
 use super::{SqliteStore, Writer};
+use crate::audit::{Note, hex};
 use crate::enrolment::{
     Credential, CredentialEnd, Enrolment, GatewayAccess, NewCredential, REMEMBERED, Redeemed,
     Renewed, StoredAuthority,
 };
 use crate::error::{Entity, Error, Result};
-use crate::outbox::{GatewayFacts, OutboxRecord};
+use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
 use crate::seal::{Slot, into_secret};
 
 /// The columns that [`credential`] takes.
@@ -50,6 +52,7 @@ impl Enrolment for SqliteStore {
             .bind(created.0)
             .execute(w.connection())
             .await?;
+        w.note(Some(Note::authority(id, new))).await?;
         w.commit().await?;
         Ok(new.clone())
     }
@@ -64,6 +67,7 @@ impl Enrolment for SqliteStore {
         }
         let put = sqlx::query(PUT).bind(gateway.0).bind(hash.to_vec()).bind(expires.0);
         put.execute(w.connection()).await?;
+        w.note_access(gateway, Operation::Create, json!({ "token_expires": expires })).await?;
         w.commit().await
     }
 
@@ -90,6 +94,8 @@ impl Enrolment for SqliteStore {
             .await?;
         w.end_credentials(id, new.issued, CredentialEnd::Replaced).await?;
         w.issue(id, new).await?;
+        let what = json!({ "credential": hex(&new.serial), "by": "token" });
+        w.note_access(id, Operation::Create, what).await?;
         w.touched(OutboxRecord::Gateway(facts.clone())).await?;
         w.commit().await?;
         Ok(Redeemed::Done(facts))
@@ -115,6 +121,8 @@ impl Enrolment for SqliteStore {
         .execute(w.connection())
         .await?;
         w.issue(old.gateway, new).await?;
+        let what = json!({ "credential": hex(&new.serial), "by": hex(&serial) });
+        w.note_access(old.gateway, Operation::Create, what).await?;
         w.touched(OutboxRecord::Gateway(facts.clone())).await?;
         w.commit().await?;
         Ok(Renewed::Done(facts))
@@ -151,6 +159,8 @@ impl Enrolment for SqliteStore {
         .execute(w.connection())
         .await?;
         let facts = w.gateway_facts(found.gateway).await?;
+        let what = json!({ "credential": hex(&serial), "used": at });
+        w.note_access(found.gateway, Operation::Update, what).await?;
         w.touched(OutboxRecord::Gateway(facts)).await?;
         w.commit().await
     }
@@ -191,6 +201,7 @@ impl Enrolment for SqliteStore {
             .await?;
         w.end_credentials(gateway, now, CredentialEnd::Revoked).await?;
         w.delete("DELETE FROM enrolment_token WHERE gateway = ?", gateway.0).await?;
+        w.note_access(gateway, Operation::Delete, json!({ "credentials": good })).await?;
         w.touched(OutboxRecord::Gateway(facts)).await?;
         w.commit().await?;
         Ok(good)
@@ -206,6 +217,15 @@ impl SqliteStore {
 }
 
 impl Writer<'_> {
+    async fn note_access(
+        &mut self,
+        gateway: GatewayId,
+        operation: Operation,
+        what: Value,
+    ) -> Result<()> {
+        self.note(Some(Note::access(gateway, operation, what))).await
+    }
+
     async fn gateway_facts(&mut self, id: GatewayId) -> Result<GatewayFacts> {
         let found = gateway::find(self.connection(), id).await?;
         Ok(found.ok_or(Error::no_such(Entity::Gateway, id.0))?.facts)

@@ -10,11 +10,14 @@
 //! begins at step 1 again, and its step 3 drops the leftovers too. One rotation runs at a time: it
 //! holds the key file's lock throughout.
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 
 use super::{SqliteStore, Writer};
+use crate::audit::{AuditKind, Note};
 use crate::error::{Error, Result};
 use crate::keyring::{KeyId, KeyRing, Lock};
+use crate::outbox::Operation;
 use crate::seal::Slot;
 use crate::store::Rotation;
 
@@ -56,6 +59,15 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
     let gateways = reseal_column(&mut w, key, Slot::radius_secret).await?;
     let authorities = reseal_column(&mut w, key, Slot::authority_key).await?;
     let logins = reseal_column(&mut w, key, Slot::login_verifier).await?;
+    let old = w.sealing_key().await?;
+    w.note(Some(Note {
+        kind: AuditKind::SealingKey,
+        record: 1,
+        operation: Operation::Update,
+        before: Some(json!({ "key": old.to_string() })),
+        after: Some(json!({ "key": key.to_string() })),
+    }))
+    .await?;
     sqlx::query("UPDATE sealing SET key = ?")
         .bind(key.octets().to_vec())
         .execute(w.connection())

@@ -2,6 +2,7 @@
 //! the macro.
 
 mod accounts;
+mod audit;
 mod bearers;
 mod classes;
 mod devices;

@@ -4,19 +4,20 @@ use std::error::Error as _;
 use std::fmt::Debug;
 
 use homeward_model::{
-    AccountId, ClassId, DeviceId, GatewayId, LoginId, NetworkId, Secret, Security, Status,
-    UnixTime, Verifier,
+    AccountId, ClassId, DeviceId, GatewayId, LoginId, NetworkId, PolicyScope, Secret, Security,
+    Status, SubscriberId, UnixTime, Uses, Verifier,
 };
 use homeward_store::{
-    AccountChange, ClassChange, Dependents, DeviceChange, GatewayChange, LoginChange,
-    NetworkChange, NewCredential, NewDevice, NewGateway, NewLogin, NewNetwork, Page, Redeemed,
-    Result, Scope, Seq, Store,
+    AccountChange, AuditFilter, BearerChange, ClassChange, Dependents, DeviceChange, GatewayChange,
+    LoginChange, NetworkChange, NewCredential, NewDevice, NewGateway, NewIssue, NewLogin,
+    NewNetwork, NewSubscriber, Page, Redeemed, Result, Scope, Seq, Store, SubscriberChange,
 };
 use proptest::prelude::*;
 
 use crate::world::{
-    NOON, World, mac, nai, name, new_account, new_class, new_device, new_gateway, new_login,
-    new_network, nt_hash, passphrase, raw_psk, ssid,
+    NOON, World, bearer, imsi, mac, msisdn, nai, name, new_account, new_class, new_device,
+    new_gateway, new_issue, new_login, new_network, new_subscriber, nt_hash, passphrase, policy,
+    raw_psk, ssid,
 };
 
 /// An operation over few names, addresses and identifiers, so that they meet.
@@ -40,6 +41,16 @@ enum Op {
     CreateLogins(Vec<(i64, u8, u8)>),
     ChangeLogin(i64, Option<u8>, Option<u8>, Option<Option<u8>>, Option<bool>),
     DeleteLogin(i64),
+    CreateSubscribers(Vec<(i64, u8, Option<u8>)>),
+    ChangeSubscriber(i64, Option<u8>, Option<Option<u8>>, Option<i64>, Option<bool>),
+    DeleteSubscriber(i64),
+    SetPolicy(u8, u8),
+    ClearPolicy(u8),
+    Issue(Vec<(i64, u8, u8, u8, bool)>),
+    Withdraw(i64),
+    WithdrawExpired(i64, u32),
+    Spend(i64),
+    Bearers(Vec<(u8, u8, u8)>),
     Prune(i64),
     PutToken(i64, u8, i64),
     Redeem(u8),
@@ -79,6 +90,19 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (id.clone(), of(0..4u8), of(0..2u8), of(of(0..3u8)), of(any::<bool>()))
             .prop_map(|(i, n, v, m, s)| Op::ChangeLogin(i, n, v, m, s)),
         1 => id.clone().prop_map(Op::DeleteLogin),
+        4 => proptest::collection::vec((id.clone(), 0..4u8, of(0..3u8)), 1..3)
+            .prop_map(Op::CreateSubscribers),
+        2 => (id.clone(), of(0..4u8), of(of(0..3u8)), of(id.clone()), of(any::<bool>()))
+            .prop_map(|(i, n, m, a, s)| Op::ChangeSubscriber(i, n, m, a, s)),
+        1 => id.clone().prop_map(Op::DeleteSubscriber),
+        2 => (0..4u8, 0..3u8).prop_map(|(s, n)| Op::SetPolicy(s, n)),
+        1 => (0..4u8).prop_map(Op::ClearPolicy),
+        8 => proptest::collection::vec((id.clone(), 0..4u8, 0..4u8, 0..3u8, any::<bool>()), 0..4)
+            .prop_map(Op::Issue),
+        1 => (0..20i64).prop_map(Op::Withdraw),
+        1 => (0..60i64, 0..3u32).prop_map(|(t, n)| Op::WithdrawExpired(t, n)),
+        2 => (0..20i64).prop_map(Op::Spend),
+        1 => proptest::collection::vec((0..3u8, 0..3u8, 0..3u8), 0..4).prop_map(Op::Bearers),
         3 => (id.clone(), 0..3u8, 0..60i64).prop_map(|(i, h, t)| Op::PutToken(i, h, t)),
         4 => (0..3u8).prop_map(Op::Redeem),
         3 => (0..40u8).prop_map(Op::Renew),
@@ -125,6 +149,14 @@ fn address(n: Option<u8>) -> Option<String> {
 
 fn dependents(all: bool) -> Dependents {
     if all { Dependents::Delete } else { Dependents::Refuse }
+}
+
+fn scope(n: u8) -> PolicyScope {
+    match n {
+        0 => PolicyScope::Default,
+        1 => PolicyScope::Mac(mac(1)),
+        n => PolicyScope::Class(ClassId(i64::from(n) - 1)),
+    }
 }
 
 /// A credential of its own for each step.
@@ -225,6 +257,68 @@ async fn run(store: &dyn Store, at: u8, op: &Op) -> String {
             told(store.update_login(LoginId(id), &change).await)
         }
         Op::DeleteLogin(id) => told(store.delete_login(LoginId(id)).await),
+        Op::CreateSubscribers(subscribers) => {
+            let new: Vec<NewSubscriber> = subscribers
+                .into_iter()
+                .map(|(a, n, m)| NewSubscriber {
+                    msisdn: m.map(msisdn),
+                    ..new_subscriber(AccountId(a), n)
+                })
+                .collect();
+            told(store.create_subscribers(&new).await)
+        }
+        Op::ChangeSubscriber(id, n, m, a, s) => {
+            let change = SubscriberChange {
+                imsi: n.map(imsi),
+                msisdn: m.map(|m| m.map(msisdn)),
+                account: a.map(AccountId),
+                label: None,
+                status: s.map(status),
+            };
+            told(store.update_subscriber(SubscriberId(id), &change).await)
+        }
+        Op::DeleteSubscriber(id) => told(store.delete_subscriber(SubscriberId(id)).await),
+        Op::SetPolicy(s, n) => told(store.set_policy(scope(s), &policy(n)).await),
+        Op::ClearPolicy(s) => told(store.clear_policy(scope(s)).await),
+        Op::Issue(issues) => {
+            let new: Vec<NewIssue> = issues
+                .into_iter()
+                .map(|(a, name, sim, station, once)| {
+                    let mut new = new_issue(AccountId(a), &letter(name), sim, station);
+                    new.login.uses = if once { Uses::Once } else { Uses::Any };
+                    new.login.expires = Some(UnixTime(NOON + 10 + i64::from(at)));
+                    new
+                })
+                .collect();
+            match store.issue(&new).await {
+                Ok(made) => made.into_iter().map(told).collect(),
+                Err(error) => format!("failed: {error}"),
+            }
+        }
+        Op::Withdraw(id) => told(store.withdraw(LoginId(id)).await),
+        Op::WithdrawExpired(ms, limit) => {
+            told(store.withdraw_expired(UnixTime(NOON + ms), limit).await)
+        }
+        Op::Spend(id) => told(store.spend_login(LoginId(id)).await),
+        Op::Bearers(changes) => {
+            let changes: Vec<BearerChange> = changes
+                .into_iter()
+                .map(|(what, gateway, n)| {
+                    let apn = [None, Some("internet")][usize::from(n % 2)];
+                    let one = bearer(&letter(gateway), apn, &format!("192.0.2.{n}/32"));
+                    match what {
+                        0 => BearerChange::Put(one),
+                        1 => BearerChange::Remove {
+                            gateway: one.gateway,
+                            apn: one.apn,
+                            address: one.address,
+                        },
+                        _ => BearerChange::Clear { gateway: one.gateway },
+                    }
+                })
+                .collect();
+            told(store.apply_bearers(&changes).await)
+        }
         Op::PutToken(id, hash, ms) => {
             // Two gateways never have the same token: 256 random bits.
             let hash = [hash * 4 + u8::try_from(id).unwrap(); 32];
@@ -262,6 +356,11 @@ async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::Roam
         told(store.networks(&Default::default(), Page::first(all)).await),
         told(store.devices(&Default::default(), Page::first(all)).await),
         told(store.logins(&Default::default(), Page::first(all)).await),
+        told(store.subscribers(&Default::default(), Page::first(all)).await),
+        told(store.policies().await),
+        told(store.issued(&Default::default(), Page::first(all)).await),
+        told(store.bearers().await),
+        told(store.audit_after(Seq::ZERO, &AuditFilter::default(), all).await),
         told(store.outbox_head().await),
     ];
     for seq in 0..=store.outbox_head().await.unwrap().0 {
@@ -273,6 +372,12 @@ async fn everything(store: &dyn Store) -> (Vec<String>, Vec<homeward_model::Roam
     }
     for login in (0..4).map(letter) {
         lines.push(told(store.login_named(&nai(&login)).await));
+    }
+    for n in 0..4 {
+        lines.push(told(store.subscriber_with_imsi(imsi(n)).await));
+        lines.push(told(store.subscriber_with_msisdn(msisdn(n)).await));
+        lines.push(told(store.issued_to(imsi(n)).await));
+        lines.push(told(store.policy(scope(n)).await));
     }
     for serial in 0..40 {
         lines.push(told(store.credential([serial; 16]).await));
@@ -302,8 +407,15 @@ proptest! {
             for (at, op) in (0..).zip(&ops) {
                 sqlite.clock.set(NOON + i64::from(at));
                 memory.clock.set(NOON + i64::from(at));
-                let (one, other) =
-                    (run(&*sqlite.store, at, op).await, run(&*memory.store, at, op).await);
+                // Every third thing is done by somebody who has a name.
+                let (one, other) = if at % 3 == 0 {
+                    let fred = || "admin:fred".parse().unwrap();
+                    let (sqlite, memory) =
+                        (sqlite.store.acting_as(fred()), memory.store.acting_as(fred()));
+                    (run(&*sqlite, at, op).await, run(&*memory, at, op).await)
+                } else {
+                    (run(&*sqlite.store, at, op).await, run(&*memory.store, at, op).await)
+                };
                 prop_assert_eq!(one, other, "{:?}", op);
             }
             let (one, other) =

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_model::{NetworkId, Status};
+use homeward_model::{NetworkId, Status, Uses};
 use homeward_store::testing::ManualClock;
 use homeward_store::{
-    Accounts, DeviceChange, Devices, Error, GatewayChange, Gateways, Keys, Networks, Outbox, Page,
-    Roaming, Scope, Seq, SqliteOptions, SqliteStore,
+    Accounts, DeviceChange, Devices, Error, GatewayChange, Gateways, Issuing, Keys, Logins,
+    Networks, NewLogin, Outbox, Page, Roaming, Scope, Seq, SqliteOptions, SqliteStore,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use crate::world::{
-    NOON, Place, account, device, entropy, gateway, mac, network, new_device, ssid,
+    NOON, Place, account, device, entropy, gateway, imsi, mac, network, new_device, new_issue,
+    new_login, ssid, subscriber,
 };
 
 async fn raw(place: &Place) -> SqliteConnection {
@@ -157,5 +158,39 @@ async fn two_processes_may_open_a_new_datastore_at_once() {
         let (one, two) = (one.unwrap(), two.unwrap());
         account(&one, "smith").await;
         assert!(two.require_account(&"smith".parse().unwrap()).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn of_two_processes_one_spends_a_log_in() {
+    let place = Place::new();
+    let (one, _) = filled(&place, 1).await;
+    let two = place.open(2).await.unwrap();
+    let smith = one.accounts(&Default::default(), Page::first(1)).await.unwrap()[0].id;
+    for n in 0..20 {
+        let new = NewLogin { uses: Uses::Once, ..new_login(smith, &format!("once-{n}")) };
+        let login = one.create_login(&new).await.unwrap().id;
+        let spent = tokio::join!(one.spend_login(login), two.spend_login(login));
+        assert!(spent.0.unwrap() != spent.1.unwrap(), "{n}");
+        assert_eq!(two.login(login).await.unwrap().unwrap().uses, Uses::Spent);
+    }
+}
+
+#[tokio::test]
+async fn two_processes_that_issue_to_the_same_leave_one() {
+    let place = Place::new();
+    let (one, _) = filled(&place, 1).await;
+    let two = place.open(2).await.unwrap();
+    let smith = one.accounts(&Default::default(), Page::first(1)).await.unwrap()[0].id;
+    subscriber(&one, smith, 1).await;
+    for n in 0..10 {
+        let issue = async |store: &SqliteStore, by: &str| {
+            let new = new_issue(smith, &format!("{by}-{n}"), 1, 1);
+            store.issue(&[new]).await.unwrap().remove(0).unwrap().login.id
+        };
+        let (a, b) = tokio::join!(issue(&one, "a"), issue(&two, "b"));
+        let left = one.issued_to(imsi(1)).await.unwrap().unwrap().login.id;
+        assert_eq!(left, a.max(b));
+        assert_eq!(two.login(a.min(b)).await.unwrap(), None);
     }
 }

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use homeward_model::{DeviceKey, Passphrase, Psk, Secret, Verifier};
 use homeward_store::{
-    DeviceChange, Devices, Enrolment, GatewayChange, Gateways, Keys, LoginChange, Logins,
-    NewDevice, NewGateway, NewLogin, SqliteStore, StoredAuthority,
+    Audit, AuditFilter, DeviceChange, Devices, Enrolment, GatewayChange, Gateways, Issuing, Keys,
+    LoginChange, Logins, NewDevice, NewGateway, NewIssue, NewLogin, Seq, SqliteStore,
+    StoredAuthority,
 };
 
-use crate::world::{Place, account, network, new_device, new_gateway, new_login, nt_hash};
+use crate::world::{
+    Place, account, network, new_device, new_gateway, new_issue, new_login, nt_hash, subscriber,
+};
 
 const PASSPHRASES: [&str; 2] = ["plain as day 1", "plain as day 2"];
 const SECRETS: [&str; 2] = ["radius in the open 1", "radius in the open 2"];
@@ -18,6 +21,8 @@ const SECRETS: [&str; 2] = ["radius in the open 1", "radius in the open 2"];
 const PHC: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
 
 const PASSWORD: &str = "a password for CHAP";
+
+const ISSUED: [&str; 2] = ["a password for a phone 1", "a password for a phone 2"];
 
 const AUTHORITY_KEY: &[u8] = b"the key of the authority";
 
@@ -36,7 +41,7 @@ fn forms() -> Vec<Vec<u8>> {
     plain.extend(PASSPHRASES.iter().chain(&SECRETS).map(|t| t.as_bytes().to_vec()));
     plain.extend([0, 1, 2].map(|n| psk(n).expose().to_vec()));
     plain.push(AUTHORITY_KEY.to_vec());
-    plain.extend([PHC, PASSWORD].map(|text| text.as_bytes().to_vec()));
+    plain.extend([PHC, PASSWORD, ISSUED[0], ISSUED[1]].map(|text| text.as_bytes().to_vec()));
     for octet in [0xb0, 0xb1] {
         let Verifier::NtHash(hash) = nt_hash(octet) else { unreachable!() };
         plain.push(hash.expose().to_vec());
@@ -62,7 +67,9 @@ fn found(directory: &Path, forms: &[Vec<u8>]) -> Vec<String> {
     found
 }
 
+/// Everything with a secret, done by somebody who has a name, so that the audit trail tells of it.
 async fn fill(store: &SqliteStore) {
+    let store = &store.with_actor("admin:fred".parse().unwrap());
     let smith = account(store, "smith").await;
     let home = network(store, smith.id, None, "home").await;
     let new = NewDevice { key: Some(key(0)), ..new_device(home.id, 1) };
@@ -85,6 +92,13 @@ async fn fill(store: &SqliteStore) {
     let verifier = Verifier::Password(Secret::new(PASSWORD));
     let new = NewLogin { verifier, ..new_login(smith.id, "c") };
     store.create_login(&new).await.unwrap();
+    subscriber(store, smith.id, 1).await;
+    for (n, password) in (1..).zip(ISSUED) {
+        let verifier = Verifier::Password(Secret::new(password));
+        let login = NewLogin { verifier, ..new_login(smith.id, &format!("issued-{n}")) };
+        let new = NewIssue { login, ..new_issue(smith.id, "", 1, n) };
+        store.issue(&[new]).await.unwrap().remove(0).unwrap();
+    }
     let key = Secret::new(AUTHORITY_KEY);
     let authority = StoredAuthority { certificate: vec![1], key };
     store.found_authority(&authority).await.unwrap();
@@ -135,12 +149,18 @@ async fn nothing_that_is_printed_shows_a_secret() {
     let gateway = store.gateway_named(&"gw-1".parse().unwrap()).await.unwrap();
     let devices = store.devices(&Default::default(), homeward_store::Page::first(9)).await.unwrap();
     let logins = store.logins(&Default::default(), homeward_store::Page::first(9)).await.unwrap();
+    let issued = store.issued(&Default::default(), homeward_store::Page::first(9)).await.unwrap();
+    let trail = store.audit_after(Seq::ZERO, &AuditFilter::default(), 99).await.unwrap();
+    assert!(issued.len() == 1 && trail.len() > 12, "{issued:?} {trail:?}");
     let ring = place.ring();
-    let shown = format!("{store:?} {ring:?} {gateway:?} {devices:?} {logins:?}");
+    let shown =
+        format!("{store:?} {ring:?} {gateway:?} {devices:?} {logins:?} {issued:?} {trail:?}");
     let file = fs::read_to_string(place.key_file()).unwrap();
     let key = file.lines().last().unwrap().split(' ').next_back().unwrap();
     assert_eq!(key.len(), 64);
-    for secret in PASSPHRASES.iter().chain(&SECRETS).copied().chain([key, PHC, PASSWORD]) {
+    for secret in
+        PASSPHRASES.iter().chain(&SECRETS).copied().chain([key, PHC, PASSWORD]).chain(ISSUED)
+    {
         assert!(!shown.contains(secret), "{shown}");
     }
 }
