@@ -113,8 +113,7 @@ pub struct NetworkBlock {
 
 impl fmt::Debug for NetworkBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = f.debug_struct("NetworkBlock").field("ssid", &self.ssid).finish_non_exhaustive();
-        shown
+        f.debug_struct("NetworkBlock").field("ssid", &self.ssid).finish_non_exhaustive()
     }
 }
 
@@ -252,6 +251,4 @@ pub enum Left {
     RadioOff,
     /// The supplicant is gone.
     NoSupplicant,
-    /// It was not the machine that joined.
-    Unasked,
 }

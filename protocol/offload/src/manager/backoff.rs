@@ -24,12 +24,12 @@ impl Jitter {
 
     /// From nothing up to `span`, evenly.
     pub(crate) fn below(&mut self, span: Duration) -> Duration {
-        span.mul_f64(self.share())
+        span.mul_f64(f64::from(self.share()) / f64::from(u32::MAX))
     }
 
-    /// From 0 up to 1, evenly.
-    pub(crate) fn share(&mut self) -> f64 {
-        f64::from((self.next() >> 32) as u32) / f64::from(u32::MAX)
+    /// From 0 up to the largest, evenly: a share of that.
+    pub(crate) fn share(&mut self) -> u32 {
+        (self.next() >> 32) as u32
     }
 }
 

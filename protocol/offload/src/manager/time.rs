@@ -104,7 +104,11 @@ impl Clocks {
     }
 
     /// When the next minute of the day begins that is one of `minutes`.
-    pub(crate) fn next_of(&self, minutes: impl Iterator<Item = u16>, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_of(
+        &self,
+        minutes: impl Iterator<Item = u16>,
+        now: Instant,
+    ) -> Option<Instant> {
         let (_, minute) = self.local(now)?;
         let into = self.likely(now)?.0.rem_euclid(60_000);
         let ahead = minutes.map(|at| match (at % 1440 + 1440 - minute) % 1440 {
