@@ -10,4 +10,6 @@
 
 pub mod issuing;
 pub mod manager;
+#[doc(hidden)]
+pub mod testing;
 pub mod wire;
