@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use homeward_daemon::{Invalid, Period, Size};
 use homeward_model::{Apn, Name};
+use homeward_offload::issuing::Realm;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::http::Limits;
+use crate::http::{Files, Limits};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,6 +51,23 @@ pub struct Config {
     pub write_timeout: Period,
     /// How long a connection may be silent between requests.
     pub idle_timeout: Period,
+
+    /// The administrators' API.
+    pub api: ApiConfig,
+}
+
+/// `[portal.api]`: the administrators' API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it is (TCP, TLS). Empty: there is none.
+    pub listen: Vec<SocketAddr>,
+    /// The server's certificate and its issuers, in PEM; unset: the portal's.
+    pub certificate: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub key: Option<PathBuf>,
+    /// Who may use it: see [`tokens`](crate::api::tokens).
+    pub tokens: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -72,15 +90,13 @@ impl Default for Config {
             body: Size(limits.body_octets),
             write_timeout: Period(limits.write),
             idle_timeout: Period(limits.idle),
+            api: ApiConfig::default(),
         }
     }
 }
 
 /// The most connections that may be configured.
 const MAX_CONNECTIONS: usize = 1 << 20;
-
-/// The longest realm: a pseudonym goes before it, and both are an NAI of at most 253 octets.
-const MAX_REALM: usize = 200;
 
 impl Config {
     /// Whether there is a portal at all.
@@ -97,12 +113,7 @@ impl Config {
         if self.certificate.is_some() != self.key.is_some() {
             return Err(Invalid::new("portal", "certificate and key go together"));
         }
-        let label = |label: &str| {
-            let good = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-            (1..=63).contains(&label.len()) && label.bytes().all(good)
-        };
-        let realm = self.realm.len() <= MAX_REALM && self.realm.split('.').all(label);
-        if !realm && (self.is_on() || !self.realm.is_empty()) {
+        if (self.is_on() || !self.realm.is_empty()) && self.realm.parse::<Realm>().is_err() {
             let why = "name the realm of what is issued, such as \"wlan.example.net\"";
             return Err(Invalid::new("portal.realm", why));
         }
@@ -113,7 +124,41 @@ impl Config {
             let why = format!("{other} is none of the addresses of portal.listen");
             return Err(Invalid::new("portal.apn", why));
         }
-        self.limits().check("portal", "connections_per_bearer")
+        self.limits().check("portal", "connections_per_bearer")?;
+        if self.api.certificate.is_some() != self.api.key.is_some() {
+            return Err(Invalid::new("portal.api", "certificate and key go together"));
+        }
+        if self.api.is_on() && !self.is_on() {
+            return Err(Invalid::new(
+                "portal.api.listen",
+                "it is a part of the portal: set portal.listen",
+            ));
+        }
+        if self.api.is_on() && self.api.tokens.is_none() {
+            return Err(Invalid::new(
+                "portal.api.tokens",
+                "name the file that says who may use it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The files of the portal's certificate.
+    pub(crate) fn files(&self) -> Option<Files> {
+        let (certificate, key) = (self.certificate.clone()?, self.key.clone()?);
+        Some(Files { section: "portal", certificate, key })
+    }
+
+    /// The files of the API's certificate.
+    pub(crate) fn api_files(&self) -> Option<Files> {
+        match (&self.api.certificate, &self.api.key) {
+            (Some(certificate), Some(key)) => Some(Files {
+                section: "portal.api",
+                certificate: certificate.clone(),
+                key: key.clone(),
+            }),
+            _ => self.files(),
+        }
     }
 
     /// How connections are served.
@@ -128,6 +173,13 @@ impl Config {
             write: self.write_timeout.0,
             idle: self.idle_timeout.0,
         }
+    }
+}
+
+impl ApiConfig {
+    /// Whether there is one.
+    pub fn is_on(&self) -> bool {
+        !self.listen.is_empty()
     }
 }
 
@@ -191,7 +243,7 @@ mod tests {
         };
         assert!(wrong(|c| c.key = None).starts_with("portal"));
         assert!(wrong(|c| (c.certificate, c.key) = (None, None)).starts_with("portal.certificate"));
-        for realm in ["", "a..b", "Example.net", "a b", "x@y"] {
+        for realm in ["", "a..b", "a b", "x@y", "net"] {
             let config = Config { realm: realm.to_owned(), ..on() };
             let error = config.check().unwrap_err().to_string();
             assert!(error.starts_with("portal.realm"), "{realm:?}: {error}");

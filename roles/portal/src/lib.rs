@@ -6,15 +6,28 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`config`] | the `[portal]` section of the configuration |
 //! | [`http`] | the listener: TLS, PROXY protocol, HTTP, and limits that slow clients run into |
+//! | [`routes`] | what devices ask: credentials in JSON, XML and SOAP, and what describes them |
+//! | [`desk`] | who asks, what they are entitled to, what they get |
+//! | [`committer`] | issues what waits in one transaction |
+//! | [`budget`] | how often a bearer may ask |
+//! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
+//! | [`figures`] | metrics |
+//! | [`service`] | the role: all of these, started |
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod budget;
+pub mod committer;
 pub mod config;
+pub mod desk;
+pub mod figures;
 pub mod http;
+pub mod routes;
+pub mod service;
 #[doc(hidden)]
 pub mod testing;
 
 pub use config::Config;
+pub use service::{Base, Started, start};

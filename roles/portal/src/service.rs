@@ -1,0 +1,163 @@
+//! The role: its parts, started.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown};
+use homeward_offload::issuing;
+use homeward_store::Store;
+use serde_json::json;
+
+use crate::api::Api;
+use crate::committer::Committer;
+use crate::config::Config;
+use crate::desk::{Desk, Nobody, Terms, Whose};
+use crate::figures::Figures;
+use crate::http::{self, Certificates, Handler, Limits, Listen, Server};
+use crate::routes::Portal;
+
+/// What the role stands on.
+pub struct Base {
+    /// Subscribers, policies, what was issued.
+    pub store: Arc<dyn Store>,
+}
+
+/// The role, started.
+pub struct Started {
+    /// For the process.
+    pub part: Part,
+    /// What can be reloaded.
+    pub reloads: Reloads,
+}
+
+/// What of the role can be reloaded: certificates, and the API's tokens.
+#[derive(Clone)]
+pub struct Reloads {
+    portal: Certificates,
+    api: Option<(Certificates, Api)>,
+}
+
+impl Reloads {
+    /// Reads again what the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// The file that cannot be read; what was loaded of it before stays, and the rest is reloaded.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let portal = config.files().map_or(Ok(()), |files| self.portal.reload(&files));
+        let api = match (&self.api, config.api_files()) {
+            (Some((certificates, api)), Some(files)) => {
+                certificates.reload(&files).and(api.reload())
+            }
+            _ => Ok(()),
+        };
+        portal.and(api)
+    }
+}
+
+/// Starts the portal on a store.
+///
+/// # Errors
+///
+/// What cannot be had at the start: certificates, addresses, tokens, records.
+pub async fn start(
+    config: Config,
+    base: Base,
+    metrics: &mut Metrics,
+    shutdown: Shutdown,
+) -> anyhow::Result<Started> {
+    let figures = Figures::new(metrics);
+    let (committer, committing) = Committer::new();
+    let terms = Terms {
+        realm: config.realm.parse().context("portal.realm").exit(Exit::Config)?,
+        settings: issuing::Settings::default(),
+        unknown_subscribers: config.unknown_subscribers.clone(),
+    };
+    let store = Arc::clone(&base.store);
+    let whose: Arc<dyn Whose> = Arc::new(Nobody);
+    let desk = Desk::new(terms, Arc::clone(&store), whose, committer, figures.clone());
+    let desk = Arc::new(desk.await?);
+
+    let no_files = || anyhow::anyhow!("portal.certificate is missing");
+    let portal = Certificates::load(&config.files().ok_or_else(no_files).exit(Exit::Config)?)?;
+    let door = http::Figures::new(metrics, "portal_http");
+    let listen = Listen {
+        addresses: config
+            .listen
+            .iter()
+            .map(|address| (*address, config.apn.get(address).cloned()))
+            .collect(),
+        proxies: config.proxies.clone(),
+    };
+    let handler: Arc<dyn Handler> =
+        Arc::new(Portal::new(desk, config.requests_per_minute, figures.clone()));
+    let server = Server::bind(
+        listen,
+        config.limits(),
+        portal.clone(),
+        handler,
+        door.clone(),
+        shutdown.clone(),
+    );
+    let server = server.await.exit(Exit::Unavailable)?;
+    for address in server.local() {
+        tracing::info!(%address, "portal open");
+    }
+    let listening = addresses(server.local());
+
+    let (api, api_server, api_listening) = match (config.api_files(), &config.api.tokens) {
+        (Some(files), Some(tokens)) if config.api.is_on() => {
+            let certificates = Certificates::load(&files)?;
+            let api = Api::load(tokens, Arc::clone(&store), metrics)?;
+            let listen = Listen {
+                addresses: config.api.listen.iter().map(|address| (*address, None)).collect(),
+                proxies: Vec::new(),
+            };
+            let limits = Limits { body_octets: 256 * 1024, connections: 256, ..Limits::default() };
+            let server = Server::bind(
+                listen,
+                limits,
+                certificates.clone(),
+                Arc::new(api.clone()),
+                http::Figures::new(metrics, "portal_api_http"),
+                shutdown,
+            );
+            let server = server.await.exit(Exit::Unavailable)?;
+            for address in server.local() {
+                tracing::info!(%address, "portal's API open");
+            }
+            let listening = addresses(server.local());
+            (Some((certificates, api)), Some(server), listening)
+        }
+        _ => (None, None, Vec::new()),
+    };
+    let work = async move {
+        let serving = async move {
+            let api = async move {
+                if let Some(server) = api_server {
+                    server.serve().await;
+                }
+            };
+            tokio::join!(server.serve(), api);
+        };
+        // What is issued ends with the last who could ask for it: the listener holds the desk.
+        tokio::join!(serving, committing.run(store));
+        Ok(())
+    };
+    let status = move || {
+        let said = json!({
+            "listen": listening,
+            "api": api_listening,
+            "http": door.status(),
+            "answered": figures.status(),
+        });
+        async move { said }
+    };
+    let part = Part::new(status, work).section("portal");
+    Ok(Started { part, reloads: Reloads { portal, api } })
+}
+
+fn addresses(local: &[SocketAddr]) -> Vec<String> {
+    local.iter().map(ToString::to_string).collect()
+}

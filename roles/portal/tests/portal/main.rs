@@ -1,0 +1,8 @@
+//! The portal at its desk: who is given what, in which form, and who is not.
+// So that clippy knows the helpers below for tests too.
+#![cfg(test)]
+
+mod forms;
+mod given;
+mod refused;
+mod world;
