@@ -33,6 +33,11 @@ pub struct Actor(Arc<str>);
 pub struct ActorError(String);
 
 impl Actor {
+    /// Somebody who has a number only: `admin:1000`.
+    pub fn numbered(kind: &'static str, number: u32) -> Self {
+        Self(format!("{kind}{number}").into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
