@@ -9,6 +9,7 @@
 //! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU, in full and resumed | FreeRADIUS, same certificate and users |
 //! | `accounting` | records per second that are durable before the answer, how long it takes, server CPU for one | FreeRADIUS with PostgreSQL |
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
+//! | `issuing` | credentials per second that the datastore issues, by how many there are in a transaction | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -23,6 +24,7 @@ mod eap_load;
 mod figures;
 mod freeradius;
 mod gateway;
+mod issuing;
 mod load;
 mod lookup;
 mod million;
@@ -43,13 +45,14 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 11] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
     ("eap", eap::measure),
     ("accounting", accounting::measure),
     ("million", million::measure),
+    ("issuing", issuing::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),
     ("radio", radio::measure),

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`key`] | the key ring |
 //! | [`class`], [`account`], [`gateway`], [`network`], [`device`], [`login`] | the records, one module each |
+//! | [`subscriber`], [`policy`], [`issued`] | the cellular side: who there is, what devices are told, who holds what |
+//! | [`audit`] | who changed what |
 //! | [`pki`] | the authority of EAP's certificate |
 //! | [`record`] | the roaming record that joins them |
 //! | [`usage`], [`session`] | what was accounted, from the ledger |
@@ -30,20 +32,25 @@ use crate::output;
 use crate::role::{self, LogArgs};
 
 mod account;
+mod actor;
+mod audit;
 mod class;
 mod device;
 mod exchange;
 mod find;
 mod gateway;
+mod issued;
 mod key;
 mod login;
 mod names;
 mod network;
 mod pki;
+mod policy;
 mod record;
 mod secret;
 mod session;
 mod spelling;
+mod subscriber;
 mod usage;
 
 #[derive(Debug, Args)]
@@ -56,6 +63,10 @@ mod usage;
   homeward admin network create --account smith --ssid smithnet --security wpa2-psk --gateway gw-1
   homeward admin device create --network smith/smithnet --mac 02:00:5e:10:00:02 --label phone
   homeward admin gateway enrol gw-1              a token for its control channel
+
+And to a phone that gets its Wi-Fi credentials by the cellular network:
+  homeward admin subscriber add 999700123456789 --account smith --msisdn +447700900123
+  homeward admin policy set --default policy.toml
 
 A running core takes every change within a second. Exit status 66: what was named does not exist.")]
 pub(crate) struct AdminArgs {
@@ -109,6 +120,15 @@ enum AdminCommand {
     /// Log-ins: names and passwords for 802.1X, WISPr and PAP
     #[command(subcommand)]
     Login(login::Verb),
+    /// Subscribers of the cellular network, by SIM and telephone number
+    #[command(subcommand)]
+    Subscriber(subscriber::Verb),
+    /// What devices are told of the operator's Wi-Fi, and what credentials are like
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    /// Issued credentials: which subscriber's device holds which
+    #[command(subcommand)]
+    Issued(issued::Verb),
     /// The roaming record: device, network, account, class and home gateway, joined
     #[command(subcommand)]
     Record(record::Verb),
@@ -118,6 +138,8 @@ enum AdminCommand {
     /// Sessions, as NASes report them
     #[command(subcommand)]
     Session(session::Verb),
+    /// Who changed what, when, from what to what
+    Audit(audit::AuditArgs),
     /// Write records as CSV
     Export(exchange::ExportArgs),
     /// Read records from CSV
@@ -198,9 +220,13 @@ async fn carry_out(
         AdminCommand::Network(verb) => network::run(verb, cx).await,
         AdminCommand::Device(verb) => device::run(verb, cx).await,
         AdminCommand::Login(verb) => login::run(verb, cx).await,
+        AdminCommand::Subscriber(verb) => subscriber::run(verb, cx).await,
+        AdminCommand::Policy(verb) => policy::run(verb, cx).await,
+        AdminCommand::Issued(verb) => issued::run(verb, cx).await,
         AdminCommand::Record(verb) => record::run(verb, cx).await,
         AdminCommand::Usage(verb) => usage::run(verb, place, cx).await,
         AdminCommand::Session(verb) => session::run(verb, place, cx).await,
+        AdminCommand::Audit(args) => audit::run(args, cx).await,
         AdminCommand::Export(args) => exchange::export(args, cx).await,
         AdminCommand::Import(args) => exchange::import(args, cx).await,
     }
@@ -241,7 +267,7 @@ impl PlaceArgs {
 impl Place {
     async fn open(&self, create: bool) -> anyhow::Result<SqliteStore> {
         let ring = KeyRing::load(&self.key_file)?;
-        let options = SqliteOptions::new(&self.database).create(create);
+        let options = SqliteOptions::new(&self.database).create(create).actor(actor::this_user());
         let opened =
             options.open(ring, Arc::new(SystemClock), Box::new(SystemEntropy::new())).await;
         match opened {
@@ -286,7 +312,9 @@ fn classify(error: anyhow::Error) -> anyhow::Error {
 
 fn status(error: &Error) -> Option<Exit> {
     match error {
-        Error::NoSuchName { .. } | Error::NoSuch { .. } => Some(Exit::NoInput),
+        Error::NoSuchName { .. } | Error::NoSuch { .. } | Error::NoSubscriber(_) => {
+            Some(Exit::NoInput)
+        }
         Error::Invalid(_) => Some(Exit::Usage),
         Error::Locked => Some(Exit::Temporary),
         Error::Corrupt { .. } => Some(Exit::Data),
@@ -350,7 +378,7 @@ trait Identified {
 }
 
 macro_rules! identified {
-    ($($record:ident: $id:ident),+) => { $(
+    ($($record:ident: $id:ident),+ $(,)?) => { $(
         impl Identified for homeward_model::$record {
             type Id = homeward_model::$id;
             fn id(&self) -> Self::Id {
@@ -360,7 +388,22 @@ macro_rules! identified {
     )+ };
 }
 
-identified!(ClassOfService: ClassId, Account: AccountId, Gateway: GatewayId, Network: NetworkId, Device: DeviceId, Login: LoginId);
+identified!(
+    ClassOfService: ClassId,
+    Account: AccountId,
+    Gateway: GatewayId,
+    Network: NetworkId,
+    Device: DeviceId,
+    Login: LoginId,
+    Subscriber: SubscriberId,
+);
+
+impl Identified for homeward_store::Issued {
+    type Id = homeward_model::LoginId;
+    fn id(&self) -> Self::Id {
+        self.login.id
+    }
+}
 
 fn id_of<R: Identified>(record: &R) -> R::Id {
     record.id()

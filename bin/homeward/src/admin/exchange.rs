@@ -6,6 +6,7 @@
 //! | [`out`] | the export |
 //! | [`records`] | the import of classes, accounts, gateways and networks |
 //! | [`devices`] | the import of devices, in batches |
+//! | [`subscribers`] | the import of subscribers, in batches |
 //! | [`keys`] | the file for keys that an import makes |
 //!
 //! An import reads and checks every line before it writes anything: it writes all, or says what
@@ -29,6 +30,7 @@ mod keys;
 mod out;
 mod records;
 mod sheet;
+mod subscribers;
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -62,6 +64,7 @@ The first line names the columns, as `homeward admin export` writes them; their 
   gateway  name mac place operator, and address lookup status radius_secret
   network  account ssid security, and gateway status
   device   account ssid mac, and label status passphrase psk
+  subscriber  imsi account, and msisdn label status
 A column that is left out has its default, or with --update stays as it is. Every line is checked
 before anything is written.")]
 pub(super) struct ImportArgs {
@@ -88,6 +91,7 @@ enum What {
     Gateway,
     Network,
     Device,
+    Subscriber,
 }
 
 impl What {
@@ -98,6 +102,7 @@ impl What {
             Self::Gateway => "gateway",
             Self::Network => "network",
             Self::Device => "device",
+            Self::Subscriber => "subscriber",
         }
     }
 
@@ -132,13 +137,14 @@ impl What {
             ],
             Self::Network => &["account", "ssid", "security", "gateway", "status"],
             Self::Device => &["account", "ssid", "mac", "label", "status", "passphrase", "psk"],
+            Self::Subscriber => &["imsi", "msisdn", "account", "label", "status"],
         }
     }
 
     /// How many of the columns, the last ones, hold keys.
     const fn secret_columns(self) -> usize {
         match self {
-            Self::Class | Self::Account | Self::Network => 0,
+            Self::Class | Self::Account | Self::Network | Self::Subscriber => 0,
             Self::Gateway => 1,
             Self::Device => 2,
         }
@@ -152,6 +158,7 @@ impl What {
             Self::Gateway => &["name", "mac", "place", "operator"],
             Self::Network => &["account", "ssid", "security"],
             Self::Device => &["account", "ssid", "mac"],
+            Self::Subscriber => &["imsi", "account"],
         }
     }
 }
@@ -184,6 +191,7 @@ pub(super) async fn import(args: ImportArgs, cx: &mut Context<'_>) -> anyhow::Re
         What::Gateway => records::gateways(&mut import, cx).await?,
         What::Network => records::networks(&mut import, cx).await?,
         What::Device => devices::devices(&mut import, cx).await?,
+        What::Subscriber => subscribers::subscribers(&mut import, cx).await?,
     }
     import.progress.end();
     let keys = import.keys.as_mut().map(KeysFile::finish).transpose()?.flatten();

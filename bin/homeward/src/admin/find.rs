@@ -6,8 +6,8 @@ use std::str::FromStr;
 use anyhow::anyhow;
 use homeward_daemon::{Exit, ExitContext};
 use homeward_model::{
-    Account, ClassOfService, Device, DeviceId, Gateway, Login, Mac, Nai, Name, Network, NetworkId,
-    Ssid,
+    Account, ClassOfService, Device, DeviceId, Gateway, Imsi, Login, Mac, Msisdn, Nai, Name,
+    Network, NetworkId, Ssid, Subscriber,
 };
 use homeward_store::{Entity, Store};
 
@@ -25,6 +25,37 @@ pub(super) enum NetworkRef {
 pub(super) enum DeviceRef {
     Id(DeviceId),
     Named { network: NetworkRef, mac: Mac },
+}
+
+/// A subscriber: its IMSI, or its telephone number with a `+`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SubscriberRef {
+    Imsi(Imsi),
+    Number(Msisdn),
+}
+
+impl FromStr for SubscriberRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix('+') {
+            Some(number) => number.parse().map(Self::Number).map_err(|e| format!("{e}")),
+            None => text
+                .parse()
+                .map(Self::Imsi)
+                .map_err(|e| format!("{e}; a telephone number begins with +")),
+        }
+    }
+}
+
+impl fmt::Display for SubscriberRef {
+    /// In full: for whoever has just written it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Imsi(imsi) => f.write_str(imsi.as_str()),
+            Self::Number(number) => write!(f, "+{}", number.as_str()),
+        }
+    }
 }
 
 impl FromStr for NetworkRef {
@@ -83,6 +114,11 @@ pub(super) fn missing<T>(entity: Entity, what: impl fmt::Display) -> anyhow::Res
     .exit(Exit::NoInput)
 }
 
+/// As [`missing`], of what is not known by a name.
+pub(super) fn missing_what<T>(command: &str, what: &str) -> anyhow::Result<T> {
+    Err(anyhow!("{what}; `homeward admin {command} list` shows all there is")).exit(Exit::NoInput)
+}
+
 pub(super) async fn class(store: &dyn Store, name: &Name) -> anyhow::Result<ClassOfService> {
     match store.class_named(name).await? {
         Some(class) => Ok(class),
@@ -102,6 +138,17 @@ pub(super) async fn login(store: &dyn Store, name: &Nai) -> anyhow::Result<Login
         Some(login) => Ok(login),
         None => missing(Entity::Login, name.as_str()),
     }
+}
+
+pub(super) async fn subscriber(
+    store: &dyn Store,
+    which: &SubscriberRef,
+) -> anyhow::Result<Subscriber> {
+    let found = match which {
+        SubscriberRef::Imsi(imsi) => store.subscriber_with_imsi(*imsi).await?,
+        SubscriberRef::Number(number) => store.subscriber_with_msisdn(*number).await?,
+    };
+    found.map_or_else(|| missing(Entity::Subscriber, which), Ok)
 }
 
 pub(super) async fn gateway(store: &dyn Store, name: &Name) -> anyhow::Result<Gateway> {
@@ -143,6 +190,18 @@ mod tests {
             panic!("not by name");
         };
         assert_eq!(ssid.as_str(), Some("up/stairs"));
+    }
+
+    #[test]
+    fn a_subscriber_is_an_imsi_or_a_number_with_a_plus() {
+        for text in ["999700123456789", "+447700900123"] {
+            let which: SubscriberRef = text.parse().unwrap();
+            assert_eq!(which.to_string(), text);
+            assert_eq!(matches!(which, SubscriberRef::Number(_)), text.starts_with('+'));
+        }
+        let error = "0044 77".parse::<SubscriberRef>().unwrap_err();
+        assert!(error.ends_with("; a telephone number begins with +"), "{error}");
+        assert!("+".parse::<SubscriberRef>().is_err());
     }
 
     #[test]

@@ -147,6 +147,7 @@ struct View {
     password: VerifierKind,
     mac: Option<Mac>,
     expires: Option<String>,
+    uses: Uses,
     label: String,
     status: Status,
 }
@@ -274,6 +275,7 @@ async fn view(names: &mut Names<'_>, login: &Login) -> anyhow::Result<View> {
         password: VerifierKind::of(&login.verifier),
         mac: login.mac,
         expires: login.expires.map(|expires| expires.to_string()),
+        uses: login.uses,
         label: login.label.clone(),
         status: login.status,
     })
@@ -303,6 +305,7 @@ fn show(login: &View) -> String {
         ("password", login.password.as_str().to_owned()),
         ("mac", login.mac.map_or_else(|| "any".to_owned(), |mac| mac.full().to_string())),
         ("expires", login.expires.clone().unwrap_or_else(|| "never".to_owned())),
+        ("uses", login.uses.to_string()),
         ("label", spelling::plain(&login.label)),
         ("status", login.status.to_string()),
     ])

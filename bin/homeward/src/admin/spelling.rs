@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use homeward_daemon::Period;
 use homeward_model::address::{MacError, decode_hex};
-use homeward_model::{BondingModes, Mac, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan};
+use homeward_model::{
+    BondingModes, Mac, Msisdn, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan,
+};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
@@ -102,6 +104,16 @@ impl Spelled for Mac {
     }
 }
 
+impl Spelled for Msisdn {
+    fn read(text: &str) -> Result<Self, String> {
+        msisdn(text)
+    }
+
+    fn show(&self) -> String {
+        format!("+{}", self.as_str())
+    }
+}
+
 impl Spelled for Rssi {
     fn read(text: &str) -> Result<Self, String> {
         let dbm = text.parse().ok().filter(|dbm| *dbm < 0);
@@ -123,6 +135,11 @@ impl Spelled for Vlan {
     fn show(&self) -> String {
         self.to_string()
     }
+}
+
+/// Reads a telephone number in international form, with its `+` or without it.
+pub(super) fn msisdn(text: &str) -> Result<Msisdn, String> {
+    text.strip_prefix('+').unwrap_or(text).parse().map_err(|e| format!("{e}"))
 }
 
 /// Reads bonding modes: `mirrored`, `striped`, both with a comma, or `none`.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use homeward_daemon::{Request, control};
-use homeward_model::Gateway;
+use homeward_model::{Gateway, PolicyScope};
 use homeward_store::{
-    AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, KeyRing, Page,
-    SqliteStore,
+    AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, KeyRing,
+    LoginFilter, Logins, Page, Policies, SqliteStore, SubscriberFilter, Subscribers,
 };
 use serde_json::Value;
 
@@ -98,17 +98,38 @@ async fn records(config: &Config, store: &SqliteStore, found: &mut Found) {
                 break;
             }
         }
+        let (mut logins, mut after) = (0u64, None);
+        loop {
+            let page = store.logins(&LoginFilter::default(), Page { after, limit: PAGE }).await?;
+            logins += page.len() as u64;
+            after = page.last().map(|l| l.id).or(after);
+            if page.len() < PAGE as usize {
+                break;
+            }
+        }
         let any = store.accounts(&AccountFilter::default(), Page::first(1)).await?;
-        Ok::<_, homeward_store::Error>((gateways, devices, any.is_empty()))
+        let untold =
+            !store.subscribers(&SubscriberFilter::default(), Page::first(1)).await?.is_empty()
+                && store.policy(PolicyScope::Default).await?.is_none();
+        Ok::<_, homeward_store::Error>((gateways, devices, logins, any.is_empty(), untold))
     };
     match result.await {
-        Ok((gateways, devices, no_accounts)) => {
-            found.ok(format!("the keys of {devices} device(s) and {} gateway(s) open", gateways.len()));
+        Ok((gateways, devices, logins, no_accounts, untold)) => {
+            let gateways_count = gateways.len();
+            found.ok(format!(
+                "the keys of {devices} device(s), {gateways_count} gateway(s) and {logins} log-in(s) open"
+            ));
             clients(config, &gateways, found);
             if no_accounts {
                 found.warn(
                     "there are no accounts: every look-up is refused".into(),
                     "`homeward admin account create` makes one",
+                );
+            }
+            if untold {
+                found.warn(
+                    "there are subscribers and no default policy: nothing is issued to those whose class of service has none".into(),
+                    "`homeward admin policy set --default FILE` sets one",
                 );
             }
         }

@@ -14,7 +14,11 @@ pub(crate) fn homeward(words: &[&str]) -> Done {
 /// The binary, ready to be given arguments.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_homeward"));
-    command.env_remove("HOMEWARD_LOG").env_remove("NOTIFY_SOCKET").env_remove("JOURNAL_STREAM");
+    command
+        .env_remove("SUDO_USER")
+        .env_remove("HOMEWARD_LOG")
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM");
     command
 }
 

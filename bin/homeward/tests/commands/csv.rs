@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::bench::{Bench, mode};
 
-const ENTITIES: [&str; 5] = ["class", "account", "gateway", "network", "device"];
+const ENTITIES: [&str; 6] = ["class", "account", "gateway", "network", "device", "subscriber"];
 
 /// One of everything, with all that a CSV file might get wrong.
 fn full() -> Bench {
@@ -29,6 +29,13 @@ fn full() -> Bench {
         ))
         .ok();
     bench.admin("device suspend 2").ok();
+    bench
+        .admin(
+            "subscriber add 999700123456789 --account smith --msisdn +447700900123 --label a,\"b\"",
+        )
+        .ok();
+    bench.admin("subscriber add 999700123456780 --account jones").ok();
+    bench.admin("subscriber suspend 999700123456780").ok();
     bench
 }
 

@@ -8,5 +8,6 @@ mod channel;
 mod config;
 mod csv;
 mod help;
+mod offload;
 mod running;
 mod secrecy;

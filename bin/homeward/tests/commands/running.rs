@@ -125,6 +125,23 @@ fn the_doctor_finds_a_sound_core_sound_and_warns_of_radius_beyond_loopback() {
 }
 
 #[test]
+fn the_doctor_misses_a_default_policy_where_there_are_subscribers() {
+    let bench = Bench::furnished();
+    let config = core_config(&bench);
+    bench.admin("subscriber add 999700123456789 --account smith").ok();
+    bench.admin("login create fred@example.net --account smith").ok();
+    let report = homeward(&["doctor", "core", "--config", &config, "--json"]).json();
+    let found = severities(&report);
+    assert!(found.iter().any(|(s, what)| *s == "ok" && what.contains("1 log-in(s) open")));
+    assert!(found.iter().any(|(s, what)| *s == "warn" && what.contains("no default policy")));
+    let policy = "[wlan]\nserver_name = \"aaa.example.net\"\n[[wlan.networks]]\nssid = \"a\"\n";
+    let file = bench.file("policy.toml", policy);
+    bench.admin(&format!("policy set --default {file}")).ok();
+    let text = homeward(&["doctor", "core", "--config", &config]).ok();
+    assert!(text.ends_with("all is well\n"), "{text}");
+}
+
+#[test]
 fn the_doctor_names_what_keeps_a_core_from_running() {
     let bench = Bench::furnished();
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -290,7 +290,7 @@ fn individual(text: &str) -> Result<Mac, String> {
     }
 }
 
-fn label(text: &str) -> Result<String, String> {
+pub(super) fn label(text: &str) -> Result<String, String> {
     match (text.chars().count(), text.chars().any(char::is_control)) {
         (_, true) => Err("has a control character: leave it out".to_owned()),
         (n, _) if n > LABEL => Err(format!("has {n} characters: {LABEL} are the most")),

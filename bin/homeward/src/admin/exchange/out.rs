@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use homeward_daemon::{Exit, ExitContext};
 use homeward_model::{ClassOfService, Device, DeviceKey, Gateway};
-use homeward_store::{AccountFilter, DeviceFilter, GatewayFilter, NetworkFilter, Page};
+use homeward_store::{
+    AccountFilter, DeviceFilter, GatewayFilter, NetworkFilter, Page, SubscriberFilter,
+};
 use serde_json::{Map, Value, json};
 
 use super::{ExportArgs, What, private_file};
@@ -62,6 +64,16 @@ pub(super) async fn export(args: ExportArgs, cx: &mut Context<'_>) -> anyhow::Re
         What::Device => each!(cx, devices(DeviceFilter::default()), device => {
             let view = names.device(&device).await?;
             sink.write(&of_device(&device, view.account.to_string(), spelling::spell_ssid(&view.ssid)))?;
+        }),
+        What::Subscriber => each!(cx, subscribers(SubscriberFilter::default()), subscriber => {
+            let account = names.owner(subscriber.account).await?;
+            sink.write(&[
+                subscriber.imsi.as_str().to_owned(),
+                cell(subscriber.msisdn.as_ref()),
+                account.to_string(),
+                subscriber.label,
+                subscriber.status.to_string(),
+            ])?;
         }),
     }
     sink.end(&args, cx)

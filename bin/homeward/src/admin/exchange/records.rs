@@ -41,7 +41,7 @@ fn update<N, I, C: Default + PartialEq>(id: I, change: C) -> Step<N, (I, C)> {
 }
 
 /// `Some` if it is not what is there.
-fn differs<T: PartialEq>(new: T, old: &T) -> Option<T> {
+pub(super) fn differs<T: PartialEq>(new: T, old: &T) -> Option<T> {
     (new != *old).then_some(new)
 }
 
