@@ -5,7 +5,7 @@
 #   bench           the peers that benchmarks measure
 #   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
-#   python DIR      pyrad, in an environment of its own: DIR/python
+#   python DIR      pyrad, zeep and openapi-spec-validator, in an environment of their own: DIR/python
 #   fuzz DIR        cargo-fuzz, likewise
 # Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
 set -euo pipefail
@@ -21,6 +21,8 @@ NEXTEST=0.9.143
 DENY=0.20.2
 FUZZ=0.13.2
 PYRAD=2.6.0
+ZEEP=4.3.3
+OPENAPI=0.9.0
 
 packages() {
   local missing=() p
@@ -52,15 +54,16 @@ tool() {
   rm -rf "$dir/build"
 }
 
-# python DIR: a RADIUS client that is none of FreeRADIUS's. Made anew when the version changes.
+# python DIR: clients that are none of ours. Made anew when a version changes.
 python() {
   local at=$1/python
-  [ "$(cat "$at/pyrad.version" 2>/dev/null)" = "$PYRAD" ] && return
-  echo "setup: installing pyrad $PYRAD into $at (once)"
+  local want=("pyrad==$PYRAD" "zeep==$ZEEP" "openapi-spec-validator==$OPENAPI")
+  [ "$(cat "$at/packages" 2>/dev/null)" = "${want[*]}" ] && return
+  echo "setup: installing ${want[*]} into $at (once)"
   rm -rf "$at"
   python3 -m venv "$at"
-  "$at/bin/pip" --quiet --disable-pip-version-check install "pyrad==$PYRAD"
-  echo "$PYRAD" >"$at/pyrad.version"
+  "$at/bin/pip" --quiet --disable-pip-version-check install "${want[@]}"
+  echo "${want[*]}" >"$at/packages"
 }
 
 # peers DIR: the package is fetched and unpacked, not installed; apt's own lists stay as they are.

@@ -1,7 +1,9 @@
 //! XML into elements, by a pull reader, within limits.
 
+use std::borrow::Cow;
+
 use quick_xml::NsReader;
-use quick_xml::escape::resolve_xml_entity;
+use quick_xml::escape::{resolve_xml_entity, unescape};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 use zeroize::Zeroizing;
@@ -159,7 +161,7 @@ impl Document {
                 attributes.push(Attribute {
                     space,
                     name: name.as_ref().to_owned(),
-                    value: attribute.value.trim_matches(is_space).to_owned(),
+                    value: unescaped(&attribute.value)?.trim_matches(is_space).to_owned(),
                 });
             }
         }
@@ -226,15 +228,24 @@ fn append(text: &mut Zeroizing<String>, more: &str) {
     text.push_str(more);
 }
 
+/// Which namespace it is. A declaration may have references in it, as any attribute may.
 fn space(found: ResolveResult<'_>) -> Result<(Space, String), Invalid> {
-    match found {
-        ResolveResult::Bound(Namespace(NAMESPACE)) => Ok((Space::Ours, String::new())),
-        ResolveResult::Bound(Namespace(soap::ENVELOPE_11)) => Ok((Space::Soap11, String::new())),
-        ResolveResult::Bound(Namespace(soap::ENVELOPE_12)) => Ok((Space::Soap12, String::new())),
-        ResolveResult::Bound(Namespace(other)) => Ok((Space::Other, other.to_owned())),
-        ResolveResult::Unbound => Ok((Space::None, String::new())),
+    let name = match found {
+        ResolveResult::Bound(Namespace(name)) => unescaped(name)?,
+        ResolveResult::Unbound => return Ok((Space::None, String::new())),
         ResolveResult::Unknown(_) => {
-            Err(Invalid::new("", "has a prefix without a namespace: declare it by xmlns"))
+            return Err(Invalid::new("", "has a prefix without a namespace: declare it by xmlns"));
         }
-    }
+    };
+    Ok(match &*name {
+        NAMESPACE => (Space::Ours, String::new()),
+        soap::ENVELOPE_11 => (Space::Soap11, String::new()),
+        soap::ENVELOPE_12 => (Space::Soap12, String::new()),
+        other => (Space::Other, other.to_owned()),
+    })
+}
+
+fn unescaped(value: &str) -> Result<Cow<'_, str>, Invalid> {
+    let plain = unescape(value).ok().filter(|plain| plain.chars().all(is_char));
+    plain.ok_or_else(|| Invalid::new("", "has an attribute whose value is none"))
 }
