@@ -14,6 +14,7 @@
 //! | [`firewall`] | what strangers on the gateway's bridges may reach, by nftables |
 //! | [`qdisc`] | the owner first on a link that is shared with roamers |
 //! | [`neighbour`] | an interface's addresses, neighbours and routers |
+//! | [`steering`] | where new connections go: by Wi-Fi or by cellular |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
 //!
@@ -37,6 +38,7 @@ mod netlink;
 pub mod nl80211;
 pub mod packet;
 pub mod qdisc;
+pub mod steering;
 mod sys;
 pub mod tap;
 pub mod udp;
@@ -51,5 +53,6 @@ pub use neighbour::{Address, Neighbour, Networks};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
 pub use qdisc::Shaper;
+pub use steering::Steering;
 pub use tap::{Tap, TapSettings};
 pub use udp::{Incoming, Outgoing, UdpSettings, UdpSocket};
