@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{NetlinkAddr, bind};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
 
 use crate::netlink::{Attributes, u16_at, u32_at};
+use crate::sys;
 
 /// What happened to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +34,7 @@ impl AddressWatch {
     ///
     /// The kernel gives no route netlink socket.
     pub fn open() -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::from(libc::AF_NETLINK),
-            Type::RAW,
-            Some(Protocol::from(libc::NETLINK_ROUTE)),
-        )?;
-        socket.set_nonblocking(true)?;
-        let groups = (libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR) as u32;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self(socket))
+        listen(libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR).map(Self)
     }
 
     /// What happened since it was last asked.
@@ -64,6 +58,59 @@ impl AsFd for AddressWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Tells when interfaces or addresses of one network namespace change, that of the thread which
+/// opened it; not which, for whoever looks again anyway. For use in a tokio runtime.
+#[derive(Debug)]
+pub struct NetworkWatch(AsyncFd<Socket>);
+
+impl NetworkWatch {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    ///
+    /// The kernel gives no route netlink socket.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn open() -> io::Result<Self> {
+        let all = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        sys::watch(listen(all)?).map(Self)
+    }
+
+    /// Waits until something has changed since this last returned. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The socket is broken.
+    pub async fn changed(&self) -> io::Result<()> {
+        let mut ready = self.0.readable().await?;
+        let mut room = [0; 8192];
+        loop {
+            match io::Read::read(&mut self.0.get_ref(), &mut room) {
+                // That more happened than there was room for is a change as well.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EINTR | libc::ENOBUFS)) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+                Ok(_) => {}
+            }
+        }
+        ready.clear_ready();
+        Ok(())
+    }
+}
+
+fn listen(groups: i32) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::from(libc::AF_NETLINK),
+        Type::RAW,
+        Some(Protocol::from(libc::NETLINK_ROUTE)),
+    )?;
+    socket.set_nonblocking(true)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups as u32))?;
+    Ok(socket)
 }
 
 const HEADER: usize = 16;

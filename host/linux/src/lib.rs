@@ -7,7 +7,7 @@
 //! | [`tap`] | Ethernet interfaces whose other end is this process |
 //! | [`child`] | programs that do not outlive who started them |
 //! | [`frames`] | all Ethernet frames of an interface, in batches |
-//! | [`addresses`] | which of the machine's addresses come and go |
+//! | [`addresses`] | which of the machine's addresses come and go; when interfaces change |
 //! | [`udp`] | datagrams in runs and batches, for a tunnel |
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
@@ -43,7 +43,7 @@ mod sys;
 pub mod tap;
 pub mod udp;
 
-pub use addresses::{AddressChange, AddressWatch};
+pub use addresses::{AddressChange, AddressWatch, NetworkWatch};
 pub use bridge::{Bridges, FdbEntry, PortFlags};
 pub use error::{Error, Result};
 pub use firewall::{Breakout, Firewall, Rules};
