@@ -16,11 +16,26 @@ const INIT: &str = include_str!("init");
 /// What the initramfs must load before it can see the host's file system.
 const EARLY_MODULES: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 
+/// What is left in a kernel's package: drivers for machines and file systems that the guest has not.
+const UNUSED: [&str; 9] = [
+    "./boot/[!v]*",
+    "./usr/share",
+    "*/kernel/sound",
+    // Of the drivers, those of networks and of virtual machines are wanted.
+    "*/kernel/drivers/[!nv]*",
+    "*/kernel/drivers/net/ethernet",
+    "*/kernel/drivers/net/wireless/[!mv]*",
+    "*/kernel/drivers/net/wireless/marvell",
+    "*/kernel/drivers/net/wireless/mediatek",
+    "*/kernel/fs/[!9fno]*",
+];
+
 /// The host's programs that the lab runs, with the Debian package of each.
-const TOOLS: [(&str, &str); 16] = [
+const TOOLS: [(&str, &str); 17] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("cpio", "cpio"),
+    ("tar", "tar"),
     ("xz", "xz-utils"),
     ("depmod", "kmod"),
     ("modprobe", "kmod"),
@@ -127,7 +142,7 @@ fn fetch(cache: &Path) -> Result<String> {
         .find(|path| path.extension().is_some_and(|e| e == "deb"))
         .with_context(|| format!("apt-get download {package} left no package behind"))?;
     let root = building.join("root");
-    output(tool("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
+    unpack_package(&deb, &root)?;
     fs::remove_file(&deb)?;
     if !root.join("lib").exists() {
         // Packages of Debian 13 and later put all below usr.
@@ -139,6 +154,27 @@ fn fetch(cache: &Path) -> Result<String> {
     unpack_image(&packed, &building.join("vmlinux"))?;
     fs::rename(&building, &dir)?;
     Ok(version)
+}
+
+/// Unpacks what the guest may need of a kernel's package: a tenth of it.
+fn unpack_package(deb: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    let mut package = tool("dpkg-deb");
+    package.arg("--fsys-tarfile").arg(deb).stdout(Stdio::piped());
+    let mut child = package.spawn().context("cannot run dpkg-deb")?;
+    let mut tar = tool("tar");
+    tar.args(["--extract", "--no-same-owner", "--wildcards", "--anchored", "--directory"]).arg(to);
+    for unused in UNUSED {
+        tar.arg(format!("--exclude={unused}"));
+    }
+    if let Some(files) = child.stdout.take() {
+        tar.stdin(files);
+    }
+    let unpacked = output(&mut tar);
+    let status = child.wait().context("cannot wait for dpkg-deb")?;
+    unpacked?;
+    ensure!(status.success(), "dpkg-deb cannot read {}: {status}", deb.display());
+    Ok(())
 }
 
 /// Unpacks the ELF image out of a bzImage (Linux x86 boot protocol 2.08: setup_sects at 0x1f1,

@@ -8,7 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use homeward_model::Secret;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::auth::SharedSecret;
 use crate::packet::Authenticator;
@@ -63,16 +63,52 @@ impl Drop for Password {
     }
 }
 
+/// The first pads over a User-Password, where they were computed together with others'
+/// ([`prepare`](crate::prepare)). Who has them and the packet has the password, so they are wiped
+/// when dropped.
+#[derive(Default, Zeroize, ZeroizeOnDrop)]
+pub struct Pads(pub(crate) [Option<[u8; 16]>; Pads::MOST]);
+
+impl Pads {
+    /// Most passwords have no more blocks.
+    pub(crate) const MOST: usize = 2;
+
+    /// What a User-Password is opened with, by the secret that the pads were computed with.
+    pub fn with<'s>(&'s self, secret: &'s SharedSecret) -> Opener<'s> {
+        Opener { secret, pads: &self.0 }
+    }
+}
+
+impl fmt::Debug for Pads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What a User-Password is opened with: the secret, and the first pads where they are known.
+#[derive(Clone, Copy)]
+pub struct Opener<'s> {
+    pub(crate) secret: &'s SharedSecret,
+    pads: &'s [Option<[u8; 16]>],
+}
+
+impl<'s> From<&'s SharedSecret> for Opener<'s> {
+    fn from(secret: &'s SharedSecret) -> Self {
+        Self { secret, pads: &[] }
+    }
+}
+
 /// Opens a User-Password; the padding NULs at its end are taken off. On RADIUS/1.1 it is not hidden
 /// (RFC 9765 5.1.1).
 ///
 /// # Errors
 /// [`UnhideError::PasswordLength`]. A wrong secret is not noticed: the octets are then noise.
-pub fn open_password(
-    secret: &SharedSecret,
+pub fn open_password<'s>(
+    opener: impl Into<Opener<'s>>,
     authenticator: &Authenticator,
     hidden: &[u8],
 ) -> Result<Password, UnhideError> {
+    let Opener { secret, pads } = opener.into();
     let mut password = Password { octets: [0; MAX_PASSWORD_LEN], len: 0 };
     match password.octets.get_mut(..hidden.len()) {
         Some(room) if !room.is_empty() && secret.is_transport() => {
@@ -82,7 +118,7 @@ pub fn open_password(
         }
         Some(room) if !room.is_empty() && room.len().is_multiple_of(16) => {
             room.copy_from_slice(hidden);
-            open_chain(secret, [authenticator, &[]], room);
+            open_chain(secret, [authenticator, &[]], pads, room);
             password.len = room.iter().rposition(|octet| *octet != 0).map_or(0, |last| last + 1);
             Ok(password)
         }
@@ -142,7 +178,7 @@ pub fn open_salted(
         return Err(UnhideError::Salt);
     }
     let mut open = zeroize::Zeroizing::new(hidden.to_vec());
-    open_chain(secret, [authenticator, salt], &mut open);
+    open_chain(secret, [authenticator, salt], &[], &mut open);
     let (len, rest) = open.split_first().ok_or(wrong)?;
     let value = rest.get(..usize::from(*len)).ok_or(UnhideError::Opened)?;
     Ok(Secret::new(value))
@@ -158,10 +194,20 @@ pub(crate) fn hide_chain(secret: &SharedSecret, first: [&[u8]; 2], data: &mut [u
     }
 }
 
-fn open_chain(secret: &SharedSecret, first: [&[u8]; 2], data: &mut [u8]) {
+/// Opens whole blocks of 16 where they lie; `known` are the first pads, where they are.
+fn open_chain(
+    secret: &SharedSecret,
+    first: [&[u8]; 2],
+    known: &[Option<[u8; 16]>],
+    data: &mut [u8],
+) {
     let mut before: Option<[u8; 16]> = None;
-    for block in data.as_chunks_mut().0 {
-        let pad = before.map_or_else(|| secret.pad(first), |before| secret.pad([&before, &[]]));
+    let known = known.iter().copied().chain(std::iter::repeat(None));
+    for (block, known) in data.as_chunks_mut().0.iter_mut().zip(known) {
+        let pad = known.unwrap_or_else(|| match before {
+            Some(before) => secret.pad([&before, &[]]),
+            None => secret.pad(first),
+        });
         before = Some(*block);
         xor(block, &pad);
     }

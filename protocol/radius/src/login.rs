@@ -14,7 +14,7 @@ use homeward_model::Mac;
 use homeward_model::service::Seconds;
 
 use crate::dictionary::{microsoft, standard};
-use crate::hide::{Password, UnhideError, open_password};
+use crate::hide::{Opener, Password, UnhideError, open_password};
 use crate::lookup::parse_mac;
 use crate::packet::{MAX_VALUE_LEN, Packet, integer, text};
 use crate::{Allowed, Builder, Code, DecodeError, EncodeError, SharedSecret};
@@ -123,7 +123,11 @@ impl<'a> LoginRequest<'a> {
     ///
     /// # Errors
     /// What is missing, repeated or unreadable.
-    pub fn decode(request: &Packet<'a>, secret: &SharedSecret) -> Result<Self, LoginError> {
+    pub fn decode<'s>(
+        request: &Packet<'a>,
+        opener: impl Into<Opener<'s>>,
+    ) -> Result<Self, LoginError> {
+        let opener = opener.into();
         let name = request.only(standard::USER_NAME)?.and_then(text);
         let eap: Vec<u8> = request.find_all(standard::EAP_MESSAGE).flatten().copied().collect();
         let password = request.only(standard::USER_PASSWORD)?;
@@ -134,9 +138,9 @@ impl<'a> LoginRequest<'a> {
             (true, None, None) => return Err(LoginError::NoProof),
             (false, None, None) => Proof::Eap(eap),
             (true, Some(hidden), None) => {
-                Proof::Password(open_password(secret, request.authenticator(), hidden)?)
+                Proof::Password(open_password(opener, request.authenticator(), hidden)?)
             }
-            (true, None, Some(chap)) => Proof::Chap(read_chap(request, secret, chap)?),
+            (true, None, Some(chap)) => Proof::Chap(read_chap(request, opener.secret, chap)?),
             _ => return Err(LoginError::Proofs),
         };
         let mtu = request.only(standard::FRAMED_MTU)?.and_then(integer);

@@ -24,9 +24,9 @@ use homeward_model::address::SsidError;
 use homeward_model::{LookupForm, Mac, Rssi, Ssid};
 
 use crate::dictionary::{homeward, standard};
-use crate::hide::{UnhideError, open_password};
+use crate::hide::{Opener, UnhideError, open_password};
 use crate::packet::{Packet, integer, text};
-use crate::{AttributeList, Code, DecodeError, EncodeError, SharedSecret};
+use crate::{AttributeList, Code, DecodeError, EncodeError};
 
 /// NAS-Port-Type "Wireless - IEEE 802.11" (RFC 2865 5.41).
 const WIRELESS: u32 = 19;
@@ -92,9 +92,9 @@ impl<'a> LookupRequest<'a> {
     ///
     /// # Errors
     /// What is missing, unreadable or contradictory. None of the texts names the device.
-    pub fn decode(
+    pub fn decode<'s>(
         request: &Packet<'a>,
-        secret: &SharedSecret,
+        opener: impl Into<Opener<'s>>,
         form: LookupForm,
     ) -> Result<Self, LookupError> {
         if request.code() != Code::AccessRequest {
@@ -103,7 +103,7 @@ impl<'a> LookupRequest<'a> {
         let user_name = request.only(standard::USER_NAME)?.ok_or(LookupError::NoUserName)?;
         let mac = parse_mac(user_name).ok_or(LookupError::UserName)?;
         let hidden = request.only(standard::USER_PASSWORD)?.ok_or(LookupError::NoPassword)?;
-        let password = open_password(secret, request.authenticator(), hidden)?;
+        let password = open_password(opener, request.authenticator(), hidden)?;
         let called = request.only(standard::CALLED_STATION_ID)?.map(CalledStation::parse);
         let called = called.unwrap_or_default();
         let ssid = match form {

@@ -3,7 +3,8 @@
 use crate::DecodeError;
 use crate::auth::{Right, SharedSecret};
 use crate::builder::put;
-use crate::dictionary::standard::MESSAGE_AUTHENTICATOR;
+use crate::dictionary::standard::{MESSAGE_AUTHENTICATOR, USER_PASSWORD};
+use crate::hide::Pads;
 use crate::lanes::{self, LANES, Message};
 use crate::packet::{HEADER_LEN, Packet};
 
@@ -20,12 +21,14 @@ pub struct Opened<'d, 's> {
     pub(crate) secret: &'s SharedSecret,
     /// What its authenticators should be, if that was computed already.
     pub(crate) right: Option<Right>,
+    /// What its password is hidden with, as far as that was.
+    pub(crate) pads: Pads,
 }
 
 impl<'d, 's> Opened<'d, 's> {
     /// Reads one.
     pub fn new(secret: &'s SharedSecret, datagram: &'d [u8]) -> Self {
-        Self { packet: Packet::decode(datagram), secret, right: None }
+        Self { packet: Packet::decode(datagram), secret, right: None, pads: Pads::default() }
     }
 
     /// What its Message-Authenticator is to be over, if it has one (RFC 3579 3.2).
@@ -44,6 +47,22 @@ impl<'d, 's> Opened<'d, 's> {
         })
     }
 
+    /// What the `n`th pad over its User-Password is the digest of (RFC 2865 5.2): the secret, and
+    /// its authenticator or the hidden block before.
+    fn to_be_padded<'m>(&self, n: usize) -> Option<Message<'m>>
+    where
+        'd: 'm,
+        's: 'm,
+    {
+        let packet = self.packet.as_ref().ok().filter(|_| !self.secret.is_transport())?;
+        let (hidden, _) = packet.find(USER_PASSWORD)?.as_chunks::<LEN>();
+        let before = match n.checked_sub(1) {
+            Some(before) => hidden.get(before).filter(|_| n < hidden.len())?,
+            None => hidden.first().map(|_| packet.authenticator())?,
+        };
+        Some(Message::new([self.secret.octets(), before, &[], &[], &[]]))
+    }
+
     /// What its authenticator is to be over, if that is a digest (RFC 2866 3).
     fn to_be_digested<'m>(&self) -> Option<Message<'m>>
     where
@@ -58,14 +77,20 @@ impl<'d, 's> Opened<'d, 's> {
 }
 
 /// Computes what the authenticators of all these should be, so that
-/// [`Server::handle_opened`](crate::Server::handle_opened) has only to compare.
+/// [`Server::handle_opened`](crate::Server::handle_opened) has only to compare, and what opens
+/// their passwords.
 pub fn prepare(all: &mut [Opened<'_, '_>]) {
     for some in all.chunks_mut(LANES).filter(|some| some.len() >= WORTHWHILE) {
-        let digests = digests(&each(some, Opened::to_be_digested));
+        let right = digests(&each(some, Opened::to_be_digested));
         let signatures =
             signatures(&each(some, |opened| Some((opened.to_be_signed()?, opened.secret))));
-        for ((opened, digest), signed) in some.iter_mut().zip(digests).zip(signatures) {
+        for ((opened, digest), signed) in some.iter_mut().zip(right).zip(signatures) {
             opened.right = Some(Right { digest, signed });
+        }
+        let pads: [_; Pads::MOST] =
+            std::array::from_fn(|n| digests(&each(some, |opened| opened.to_be_padded(n))));
+        for (lane, opened) in some.iter_mut().enumerate() {
+            opened.pads = Pads(pads.each_ref().map(|pads| pads.get(lane).copied().flatten()));
         }
     }
 }

@@ -14,6 +14,7 @@ use homeward_model::{Entropy, Instant};
 
 use crate::auth::Signature;
 use crate::dictionary::standard::{EAP_MESSAGE, PROXY_STATE};
+use crate::hide::Pads;
 use crate::many::{Opened, Unsigned, sign_all};
 use crate::packet::{Authenticator, Packet};
 use crate::{AuthError, Builder, Code, DecodeError, EncodeError, SharedSecret};
@@ -84,6 +85,8 @@ pub enum Received<'s, 'd> {
         ticket: Ticket,
         /// Whether it has a Message-Authenticator.
         signature: Signature,
+        /// What its User-Password is hidden with, where that is known already.
+        pads: Pads,
     },
     /// Nothing to decide: send these octets back.
     Reply {
@@ -240,10 +243,10 @@ impl Server {
         &mut self,
         source: SocketAddr,
         policy: Policy,
-        opened: Opened<'d, '_>,
+        mut opened: Opened<'d, '_>,
         now: Instant,
     ) -> Received<'_, 'd> {
-        let secret = opened.secret;
+        let (secret, pads) = (opened.secret, std::mem::take(&mut opened.pads));
         let (packet, signature) = match self.verify(policy, opened) {
             Ok(verified) => verified,
             Err(reason) => return Received::Dropped(reason),
@@ -266,12 +269,12 @@ impl Server {
         }
         // Whoever asks by RADIUS/1.1 asks once: the connection repeats what is lost (RFC 9765 4.2).
         if secret.is_transport() {
-            return Received::Request { packet, ticket, signature };
+            return Received::Request { packet, ticket, signature, pads };
         }
         match self.duplicates.see(source, packet.identifier(), packet.authenticator(), now) {
             Seen::New(number) => {
                 ticket.number = Some(number);
-                Received::Request { packet, ticket, signature }
+                Received::Request { packet, ticket, signature, pads }
             }
             Seen::InProgress => Received::InProgress,
             Seen::Answered(octets) => Received::Reply { octets, kind: ReplyKind::Duplicate },
@@ -364,7 +367,7 @@ impl Server {
         policy: Policy,
         opened: Opened<'d, '_>,
     ) -> Result<(Packet<'d>, Signature), DropReason> {
-        let Opened { packet, secret, right } = opened;
+        let Opened { packet, secret, right, .. } = opened;
         let packet = packet.map_err(DropReason::Malformed)?;
         let code = packet.code();
         if !self.port.serves(code) {

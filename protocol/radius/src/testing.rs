@@ -42,6 +42,14 @@ pub fn fuzz_packet(data: &[u8]) {
             let right = opened.right.unwrap_or_default();
             let with_others = secret.verify_against(&packet, &right);
             assert_eq!(with_others, alone, "with others it is what it is alone");
+            if let Some(hidden) = packet.find(crate::dictionary::standard::USER_PASSWORD) {
+                let over = packet.authenticator();
+                let alone = crate::hide::open_password(&secret, over, hidden);
+                let with_others =
+                    crate::hide::open_password(opened.pads.with(&secret), over, hidden);
+                let octets = |opened: Result<crate::hide::Password, _>| opened.map(|p| p.to_vec());
+                assert_eq!(octets(with_others), octets(alone), "and so is its password");
+            }
         }
         let _ = secret.verify_answer(&packet, &[0; 16]);
         let _ = crate::dynauth::Disconnect::decode(&packet);

@@ -9,11 +9,12 @@
 use hmac::{Hmac, KeyInit, Mac};
 use homeward_model::{Instant, Secret};
 use homeward_radius::dictionary::standard;
+use homeward_radius::login::Proof;
 use homeward_radius::server::ReplyKind;
 use homeward_radius::testing::Counted;
 use homeward_radius::{
-    Builder, Code, EncodeError, Opened, Policy, Port, Received, Server, ServerSettings,
-    SharedSecret, prepare,
+    Builder, Code, EncodeError, LoginRequest, Opened, Policy, Port, Received, Server,
+    ServerSettings, SharedSecret, prepare,
 };
 use md5::{Digest, Md5};
 use proptest::prelude::*;
@@ -172,6 +173,44 @@ proptest! {
                 let alone = one.handle(source, secret, policy, asked, Instant::ORIGIN);
                 let with_others = other.handle_opened(source, policy, opened, Instant::ORIGIN);
                 prop_assert_eq!(verdict(&alone), verdict(&with_others));
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_that_is_opened_with_others_is_what_it_is_alone(
+        asked in prop::collection::vec(
+            (prop::collection::vec(any::<u8>(), 1..150), prop::collection::vec(1u8.., 1..=128), any::<[u8; 16]>()),
+            1..20,
+        ),
+        transport in any::<prop::sample::Index>(),
+    ) {
+        let transport = transport.index(asked.len());
+        let secrets = asked.iter().enumerate().map(|(n, (secret, ..))| match n == transport {
+            true => SharedSecret::transport(),
+            false => SharedSecret::new(&Secret::new(&secret[..])).unwrap(),
+        });
+        let secrets: Vec<_> = secrets.collect();
+        let datagrams = secrets.iter().zip(&asked).map(|(secret, (_, password, over))| {
+            let mut out = Vec::new();
+            let mut packet = Builder::request(&mut out, secret, Code::AccessRequest, 1, *over);
+            packet.text(standard::USER_NAME, "somebody").unwrap();
+            packet.user_password(password).unwrap();
+            packet.finish();
+            out
+        });
+        let datagrams: Vec<_> = datagrams.collect();
+        let mut opened: Vec<_> =
+            secrets.iter().zip(&datagrams).map(|(s, datagram)| Opened::new(s, datagram)).collect();
+        prepare(&mut opened);
+        let source = "192.0.2.1:1000".parse().unwrap();
+        for ((secret, (_, password, _)), opened) in secrets.iter().zip(&asked).zip(opened) {
+            let mut server = Server::new(Port::Authentication, ServerSettings::default());
+            let received = server.handle_opened(source, Policy::Secured, opened, Instant::ORIGIN);
+            let Received::Request { packet, pads, .. } = received else { panic!("{received:?}") };
+            match LoginRequest::decode(&packet, pads.with(secret)).unwrap().proof {
+                Proof::Password(opened) => prop_assert_eq!(&*opened, &password[..]),
+                other => panic!("{other:?}"),
             }
         }
     }

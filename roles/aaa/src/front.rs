@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use homeward_model::{Entropy, GatewayId};
 use homeward_proxy::event::RewriteError;
+use homeward_radius::hide::Pads;
 use homeward_radius::server::ReplyKind;
 use homeward_radius::{
     Code, Opened, Packet, Policy, Port, Received, Server, ServerSettings, Ticket,
@@ -43,6 +44,14 @@ pub(crate) struct Arrived<'p, 'd> {
     client: &'p Arc<Client>,
     policy: Policy,
     opened: Opened<'d, 'p>,
+}
+
+/// A request of a client of ours, found authentic.
+pub(crate) struct Asks<'p, 'd> {
+    pub(crate) client: &'p Arc<Client>,
+    pub(crate) packet: Packet<'d>,
+    pub(crate) ticket: Ticket,
+    pub(crate) pads: Pads,
 }
 
 /// A request whose answer waits for something else: how to answer it.
@@ -182,11 +191,13 @@ impl Front {
         arrived: Arrived<'p, 'd>,
         datagram: &Datagram<'d>,
         replies: &mut Replies,
-    ) -> Option<(&'p Arc<Client>, Packet<'d>, Ticket)> {
+    ) -> Option<Asks<'p, 'd>> {
         let Arrived { client, policy, opened } = arrived;
         let (source, now) = (datagram.source, datagram.received);
         match self.server.handle_opened(source, policy, opened, now) {
-            Received::Request { packet, ticket, .. } => return Some((client, packet, ticket)),
+            Received::Request { packet, ticket, pads, .. } => {
+                return Some(Asks { client, packet, ticket, pads });
+            }
             Received::Reply { octets, kind } => {
                 match kind {
                     ReplyKind::Duplicate => self.figures.duplicate(),

@@ -13,7 +13,7 @@ use homeward_model::{GatewayId, Instant, Login, LoginId, Mac, Nai, Ssid, Verifie
 
 use crate::admission::admit;
 use crate::decision::{Granted, Known, decide};
-use crate::hashing::ByHash;
+use crate::hashing::{ByHash, Quick};
 
 /// What was granted, for whom and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,7 +94,9 @@ pub struct Grants {
     latest: ByHash<usize>,
     most: usize,
     keep: Duration,
-    hash: RandomState,
+    hash: Quick,
+    /// Of keys and passwords.
+    secret: RandomState,
 }
 
 #[derive(Debug)]
@@ -127,7 +129,8 @@ impl Grants {
             latest: ByHash::default(),
             most: most.max(16),
             keep,
-            hash: RandomState::new(),
+            hash: Quick::default(),
+            secret: RandomState::new(),
         }
     }
 
@@ -151,7 +154,7 @@ impl Grants {
         now: Instant,
     ) {
         let key = Key { station: Some(mac), gateway, what: What::Network(granted.grant.ssid) };
-        let fingerprint = fingerprint(&self.hash, granted);
+        let fingerprint = fingerprint(&self.secret, granted);
         let user = User::Device(granted.device);
         self.put(Out { key, host, user, fingerprint, at: now, is_latest: false, login: None });
     }
@@ -168,7 +171,7 @@ impl Grants {
         let session = || self.hash.hash_one((nas_identifier, session_id));
         let what = What::Login(login.id, if station.is_some() { 0 } else { session() });
         let key = Key { station, gateway, what };
-        let fingerprint = login_fingerprint(&self.hash, login);
+        let fingerprint = login_fingerprint(&self.secret, login);
         let user = User::Login(login.id);
         let hash = self.hash.hash_one((&login.name, nas_identifier, session_id));
         let out = Out { key, host, user, fingerprint, at: now, is_latest: false, login: None };
@@ -254,12 +257,12 @@ impl Grants {
         match (what, &out.login) {
             (What::Network(ssid), _) => station
                 .and_then(|mac| decide(known, gateway, mac, &ssid).ok())
-                .is_some_and(|granted| fingerprint(&self.hash, &granted) == out.fingerprint),
+                .is_some_and(|granted| fingerprint(&self.secret, &granted) == out.fingerprint),
             (What::Login(id, _), Some(texts)) => {
                 let login = known.records.login(&texts.session.name).filter(|login| login.id == id);
                 login.is_some_and(|login| {
                     admit(known, gateway, login, station).is_ok()
-                        && login_fingerprint(&self.hash, login) == out.fingerprint
+                        && login_fingerprint(&self.secret, login) == out.fingerprint
                 })
             }
             (What::Login(..), None) => false,

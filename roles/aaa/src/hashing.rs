@@ -1,5 +1,5 @@
-//! Hashers for keys that nobody outside chooses: quicker than the one that stands up to those who
-//! do.
+//! Hashers that are quicker than the one that stands up to whoever may put in what he likes, for
+//! maps into which he may not: of keys that the operator or the datastore chose, or his gateways.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,6 +9,12 @@ pub(crate) type ByHash<V> = HashMap<u64, V, BuildHasherDefault<AsIs>>;
 
 /// A map by numbers of records, which the datastore gives out.
 pub(crate) type ById<K, V> = HashMap<K, V, BuildHasherDefault<Number>>;
+
+/// Hashes quickly, and otherwise in every process. Not for what is to stay secret.
+pub(crate) type Quick = foldhash::fast::RandomState;
+
+/// A map by what the operator chose, be it a name or an address: whoever asks may only look up.
+pub(crate) type ByChoice<K, V> = HashMap<K, V, Quick>;
 
 /// Takes a hash for what it is.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 //! them, joined at look-up time, so that one change (an account suspended, say) is one write
 //! here however many devices hang from it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use homeward_transport::Asked;
 use homeward_transport::radsec::Version;
 use ipnet::IpNet;
 
-use crate::hashing::ById;
+use crate::hashing::{ByChoice, ById};
 
 /// A RADIUS client: a gateway with its secret made ready for use.
 #[derive(Debug)]
@@ -47,16 +47,16 @@ pub struct Projection {
     networks: ById<NetworkId, Network>,
     gateways: ById<GatewayId, Ways>,
     devices: ById<DeviceId, Mac>,
-    by_mac: HashMap<Mac, Vec<Device>>,
+    by_mac: ByChoice<Mac, Vec<Device>>,
     logins: ById<LoginId, Nai>,
-    by_name: HashMap<Nai, Arc<Login>>,
+    by_name: ByChoice<Nai, Arc<Login>>,
     /// Log-ins with a verifier that takes long.
     slow: usize,
     /// The gateways that an account's networks are at home behind.
     homes: ById<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
     by_address: BTreeMap<(u8, IpNet), GatewayId>,
-    exact: HashMap<IpAddr, GatewayId>,
+    exact: ByChoice<IpAddr, GatewayId>,
 }
 
 impl Projection {

@@ -22,7 +22,7 @@ use crate::class::Signer;
 use crate::decision::{Known, decide};
 use crate::desk::{Desk, Done};
 use crate::figures::Figures;
-use crate::front::{Arrived, Front, TOGETHER, Waiting};
+use crate::front::{Arrived, Asks, Front, TOGETHER, Waiting};
 use crate::grants::{Grants, LetIn};
 use crate::login::{Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
@@ -161,14 +161,13 @@ impl Worker {
     fn answer(
         &mut self,
         p: &Projection,
-        client: &Client,
         datagram: &Datagram<'_>,
-        packet: &Packet<'_>,
-        ticket: &Ticket,
+        asks: &Asks<'_, '_>,
         place: usize,
     ) -> Result<(), LookupError> {
+        let Asks { client, packet, ticket, pads } = asks;
         let form = client.gateway.lookup;
-        let answer = match LookupRequest::decode(packet, &client.secret, form) {
+        let answer = match LookupRequest::decode(packet, pads.with(&client.secret), form) {
             Ok(question) => self.decide(p, client, datagram, &question),
             Err(error) => {
                 self.shared.figures.refused(RefusalReason::BadRequest);
@@ -200,22 +199,22 @@ impl Worker {
         arrived: Arrived<'_, 'd>,
         replies: &mut Replies,
     ) {
-        let Some((client, packet, ticket)) = self.front.request(arrived, datagram, replies) else {
-            return;
-        };
-        if self.front.is_partners(&packet) {
+        let Some(asks) = self.front.request(arrived, datagram, replies) else { return };
+        if self.front.is_partners(&asks.packet) {
             let Some(desk) = &self.desk else { return };
+            let Asks { client, packet, ticket, .. } = asks;
             let waiting = Waiting { ticket, client: client.gateway.id, path: datagram.path() };
             return self.front.forward(client, &packet, waiting, desk);
         }
-        if is_login(&packet) {
-            return self.login(p, client, datagram, &packet, ticket, replies);
+        if is_login(&asks.packet) {
+            return self.login(p, datagram, asks, replies);
         }
         let place = replies.reserve(datagram);
-        if let Err(error) = self.answer(p, client, datagram, &packet, &ticket, place) {
+        if let Err(error) = self.answer(p, datagram, &asks, place) {
+            let gateway = &asks.client.gateway.name;
             self.shared.figures.dropped("unanswerable");
-            tracing::error!(gateway = %client.gateway.name, %error, "a look-up could not be answered");
-            self.front.server.abandon(&ticket);
+            tracing::error!(%gateway, %error, "a look-up could not be answered");
+            self.front.server.abandon(&asks.ticket);
         }
     }
 
@@ -223,13 +222,12 @@ impl Worker {
     fn login(
         &mut self,
         p: &Projection,
-        client: &Arc<Client>,
         datagram: &Datagram<'_>,
-        packet: &Packet<'_>,
-        ticket: Ticket,
+        asks: Asks<'_, '_>,
         replies: &mut Replies,
     ) {
-        let request = match LoginRequest::decode(packet, &client.secret) {
+        let Asks { client, packet, ticket, pads } = asks;
+        let request = match LoginRequest::decode(&packet, pads.with(&client.secret)) {
             Ok(request) => request,
             Err(error) => {
                 self.shared.figures.dropped("bad-login");
@@ -244,12 +242,12 @@ impl Worker {
         let verdict = self.logins.handle(&scene, &request, &mut self.entropy);
         if let Verdict::Later(number) = verdict {
             let (client, path) = (client.gateway.id, datagram.path());
-            let session = Said::of(packet, request.station).keep();
+            let session = Said::of(&packet, request.station).keep();
             self.waiting.insert(number, (Waiting { ticket, client, path }, session));
             return;
         }
         if let Verdict::Accept(accept) = &verdict {
-            let said = Said::of(packet, request.station);
+            let said = Said::of(&packet, request.station);
             self.remember(client, datagram.source.ip(), said, accept.login(), now);
         }
         self.conclude(client, &ticket, &verdict, replies.reserve(datagram));

@@ -32,7 +32,8 @@ pub(super) enum Seen<'a> {
 pub(super) struct Duplicates {
     settings: ServerSettings,
     /// The number, counted from the first request ever, of the latest with that key.
-    latest: HashMap<Key, u64>,
+    /// A quick hash will do: whoever asks is a client that the operator knows.
+    latest: HashMap<Key, u64, foldhash::fast::RandomState>,
     requests: VecDeque<Request>,
     /// The number of the first of `requests`.
     first: u64,
@@ -72,7 +73,7 @@ impl Duplicates {
     pub(super) fn new(settings: ServerSettings) -> Self {
         Self {
             settings,
-            latest: HashMap::new(),
+            latest: HashMap::default(),
             requests: VecDeque::new(),
             first: 0,
             spare: Vec::new(),

@@ -13,7 +13,7 @@ use homeward_transport::{Datagram, Replies, Waker, server::Service};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::desk::{Desk, Done};
-use crate::front::{Arrived, Front, TOGETHER, Waiting};
+use crate::front::{Arrived, Asks, Front, TOGETHER, Waiting};
 use crate::grants::Grants;
 use crate::projection::{Client, Projection};
 use crate::server::Shared;
@@ -190,9 +190,8 @@ impl Worker {
         arrived: Arrived<'_, 'd>,
         replies: &mut Replies,
     ) {
-        let Some((client, packet, ticket)) = self.front.request(arrived, datagram, replies) else {
-            return;
-        };
+        let Some(asks) = self.front.request(arrived, datagram, replies) else { return };
+        let Asks { client, packet, ticket, .. } = asks;
         match self.keep(p, client, &packet, datagram.source.ip()) {
             Ok(number) => {
                 let partners = self.front.is_partners(&packet);
