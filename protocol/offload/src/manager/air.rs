@@ -85,6 +85,7 @@ impl Air {
         settings: &Settings,
         now: Instant,
     ) {
+        self.forget(settings, now);
         for heard in heard.iter().filter(|heard| !heard.bssid.is_group()) {
             let Some(join) = threshold(policy, heard.ssid) else { continue };
             let known = self

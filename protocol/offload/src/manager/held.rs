@@ -171,8 +171,8 @@ impl Rejections {
 
     /// Until when nothing is tried.
     pub(crate) fn blocks(&self, now: Instant) -> Option<Instant> {
-        let fresh = self.count == 1 && self.answered;
-        self.backoff.until(now).filter(|_| !fresh)
+        // Others are worth a try whenever they come.
+        self.backoff.until(now).filter(|_| !self.answered)
     }
 
     /// When the wait ends.

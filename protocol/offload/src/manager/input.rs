@@ -93,6 +93,26 @@ pub enum SupplicantEvent {
     Disconnected,
 }
 
+impl SupplicantEvent {
+    /// What it is, in a word, for logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ready { .. } => "ready",
+            Self::Lost => "lost",
+            Self::Radio(true) => "radio on",
+            Self::Radio(false) => "radio off",
+            Self::Programmed(_, Ok(())) => "programmed",
+            Self::Programmed(_, Err(_)) => "not programmed",
+            Self::Associated { .. } => "associated",
+            Self::Connected { .. } => "connected",
+            Self::AssociationFailed { .. } => "association failed",
+            Self::Rejected => "rejected",
+            Self::WrongServer { .. } => "wrong server",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
 /// What a portal answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

@@ -172,12 +172,17 @@ proptest! {
     #[test]
     fn whatever_happens_the_promises_hold_and_it_ends_well(
         seed in any::<u64>(),
+        near in any::<bool>(),
         per_hour in 1u16..40,
         ops in prop::collection::vec(op(), 1..120),
     ) {
         let settings = Settings { requests_per_hour: per_hour, ..Settings::default() };
         let mut world = World::with(settings, None, seed);
         world.begin();
+        if near {
+            world.ap(1).signal = -50;
+            world.until(s(60), |w| w.on_wifi);
+        }
         for op in ops {
             step(&mut world, op);
         }

@@ -186,6 +186,7 @@ fn a_portal_that_gives_the_spent_ones_again_is_not_hammered() {
         world.run(s(1));
     }
     assert!(world.all_requests.len() <= 12, "{}", world.all_requests.len());
+    assert_eq!(world.joins.len(), 1, "they are spent whoever gives them");
 }
 
 #[test]

@@ -621,6 +621,16 @@ impl World {
         assert!(status.credentials.is_some() == self.stored.is_some(), "kept as it is known");
     }
 
+    /// How often the supplicant was told of networks.
+    pub(crate) fn programs(&self) -> usize {
+        self.programs.len()
+    }
+
+    /// The clock on the wall is not told any more.
+    pub(crate) fn stop_clock(&mut self) {
+        self.next_clock = self.now + HOUR * 10_000;
+    }
+
     /// How often [`Manager::handle_timeout`] was due.
     pub(crate) fn timeouts(&self) -> u64 {
         self.timeouts
