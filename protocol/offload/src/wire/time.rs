@@ -10,8 +10,8 @@ pub(crate) fn write(time: UnixTime) -> String {
     time.clamp(UnixTime(0), LAST).to_string()
 }
 
-/// Reads a time: `2026-01-31T12:00:00Z`, with or without a fraction, with `Z` or an offset.
-/// Fractions finer than a millisecond are cut. `None` for anything else.
+/// Reads a time: `2026-01-31T12:00:00Z`, with or without a fraction, with `Z` or an offset, from
+/// 1970 on. Fractions finer than a millisecond are cut. `None` for anything else.
 pub(crate) fn read(text: &str) -> Option<UnixTime> {
     let (date, rest) = text.split_at_checked(10)?;
     let rest = rest.strip_prefix(['T', 't'])?;
@@ -43,7 +43,7 @@ pub(crate) fn read(text: &str) -> Option<UnixTime> {
         - 1
         - 719_468;
     let seconds = since * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
-    Some(UnixTime(seconds * 1000 + ms))
+    Some(UnixTime(seconds * 1000 + ms)).filter(|time| (UnixTime(0)..=LAST).contains(time))
 }
 
 /// Three numbers of fixed width.
@@ -123,6 +123,8 @@ mod tests {
             "26-01-0031T12:00:00Z",
             "+026-01-31T12:00:00Z",
             "2026-01-31T12:0:000Z",
+            "1970-01-01T00:59:59+01:00",
+            "9999-12-31T23:59:59-01:00",
         ] {
             assert_eq!(read(text), None, "{text}");
         }

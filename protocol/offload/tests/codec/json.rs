@@ -80,6 +80,7 @@ fn a_reply_may_say_more_than_is_known_and_not_less() {
         "expires: give a time such as 2026-01-31T12:00:00Z"
     );
     assert_eq!(wrong("\"join\":-67", "\"join\":-670"), "policy.join: give dBm, -128 to 127");
+    assert_eq!(wrong("\"dwell\":3", "\"dwell\":\"3\""), "policy.dwell: give a whole number");
     assert_eq!(wrong("\"dwell\":3", "\"dwell\":-3"), "policy.dwell: give seconds, 0 or more");
     assert_eq!(
         wrong("\"Town\"", "\"\""),

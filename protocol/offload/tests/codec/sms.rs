@@ -218,6 +218,14 @@ fn a_reference_used_again_begins_another_message() {
     }
     let full = machine.handle_part(T0, &1, longer[2].clone()).unwrap().unwrap();
     assert_eq!(full.octets.len(), 400);
+    // What there was of the old one is no part of the new one.
+    let old3 = parts(&sms::split(&"o".repeat(400), Reference::Short(2)).unwrap());
+    let new3 = parts(&sms::split(&"n".repeat(400), Reference::Short(2)).unwrap());
+    for part in [&old3[0], &old3[1], &new3[0], &new3[2]] {
+        assert_eq!(machine.handle_part(T0, &1, part.clone()), Ok(None));
+    }
+    let full = machine.handle_part(T0, &1, new3[1].clone()).unwrap().unwrap();
+    assert_eq!(full.text().unwrap().as_str(), "n".repeat(400));
     // Another sender's, another width's and another coding's are others.
     assert_eq!(machine.handle_part(T0, &1, old[0].clone()), Ok(None));
     assert_eq!(machine.handle_part(T0, &2, old[1].clone()), Ok(None));

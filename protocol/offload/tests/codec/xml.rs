@@ -131,6 +131,8 @@ fn what_is_not_well_formed_is_refused() {
     ] {
         assert!(!reads(&text), "{text}");
     }
+    let cut = good.replace("</credentialRequest>", "");
+    assert!(wrong(&cut).ends_with("ends too early: close what is open"), "{}", wrong(&cut));
 }
 
 #[test]
