@@ -1,0 +1,270 @@
+//! The real ModemManager, on a bus of the test's own, with a modem that answers AT commands as a
+//! script has it.
+//!
+//! ```text
+//!   [test: Modem, polkit] ── dbus-daemon ── [ModemManager] ── abstract socket ── [test: AtModem]
+//! ```
+// So that clippy knows the helpers below for tests too.
+#![cfg(test)]
+
+mod at;
+mod bus;
+mod pdu;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use homeward_model::Imei;
+use homeward_modem::{
+    Facts, Managed, Message, Modem, News, Registration, Sim, SmsError, Technology,
+};
+use homeward_net::process::Process;
+use homeward_net::wait::wait_for;
+use homeward_net::{Lab, Namespace, lab};
+use tokio::time::timeout;
+use zbus::{Connection, OwnedObjectPath};
+
+use at::{AtModem, IMEI, IMSI};
+use bus::{Polkit, PrivateBus};
+
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+const NAME: &str = "org.freedesktop.ModemManager1";
+const PORTAL: &str = "447700900999";
+
+/// All but what is tested.
+struct Machine {
+    place: Namespace,
+    bus: PrivateBus,
+    polkit: Polkit,
+}
+
+impl Machine {
+    async fn build(lab: &Lab) -> Result<Self> {
+        let place = lab.namespace("machine")?;
+        let bus = PrivateBus::start(lab, &place).await?;
+        let polkit = Polkit::start(&bus).await?;
+        Ok(Self { place, bus, polkit })
+    }
+
+    /// Starts ModemManager. It looks for no modem, and would find none.
+    async fn manager(&self, lab: &Lab) -> Result<Process> {
+        // Not by its environment, which is this process's: threads read it.
+        let address = format!("DBUS_SYSTEM_BUS_ADDRESS={}", self.bus.address());
+        let command = [
+            "env",
+            &address,
+            "ModemManager",
+            "--debug",
+            "--no-auto-scan",
+            "--test-enable",
+            "--test-no-udev",
+            "--test-no-suspend-resume",
+            "--test-no-qrtr",
+        ];
+        let mut manager = lab.process("ModemManager", &self.place, &command)?;
+        manager.says("service name 'org.freedesktop.ModemManager1' was acquired", LIMIT).await?;
+        Ok(manager)
+    }
+
+    /// Tells ModemManager of a modem.
+    async fn plug(&self, modem: &AtModem) -> Result<()> {
+        let ports = vec![modem.port()];
+        self.bus
+            .connect()
+            .await?
+            .call_method(
+                Some(NAME),
+                "/org/freedesktop/ModemManager1",
+                Some("org.freedesktop.ModemManager1.Test"),
+                "SetProfile",
+                &("test0", "generic", ports),
+            )
+            .await
+            .context("ModemManager does not take the modem")?;
+        Ok(())
+    }
+
+    fn watch(&self) -> Result<Modem> {
+        Ok(Modem::managed(Managed {
+            bus: self.bus.bus(),
+            messages_from: vec![PORTAL.parse()?],
+            signal_every: 1,
+            retry: Duration::from_millis(100),
+            ..Managed::default()
+        })?)
+    }
+}
+
+/// Waits until what is known is so.
+async fn until(modem: &Modem, what: &str, is_so: impl FnMut(&Facts) -> bool) -> Result<Facts> {
+    let mut facts = modem.watch();
+    let found = timeout(LIMIT, facts.wait_for(is_so)).await;
+    let found = found.with_context(|| format!("not {what}: {:?}", modem.facts()))?;
+    Ok(found?.clone())
+}
+
+async fn message(modem: &mut Modem) -> Result<Message> {
+    loop {
+        match timeout(LIMIT, modem.next()).await.context("no message came")? {
+            News::Message(message) => return Ok(message),
+            News::Facts(_) => {}
+        }
+    }
+}
+
+/// Has the modem look for a network, as whoever manages connections does.
+async fn enable(connection: &Connection, path: &str) -> Result<()> {
+    let path = OwnedObjectPath::try_from(path)?;
+    let modem = "org.freedesktop.ModemManager1.Modem";
+    connection.call_method(Some(NAME), &path, Some(modem), "Enable", &true).await?;
+    Ok(())
+}
+
+/// A modem that is registered.
+async fn registered(machine: &Machine, modem: &Modem) -> Result<Facts> {
+    until(modem, "ready", |facts| facts.modem.as_ref().is_some_and(|m| m.imsi.is_some())).await?;
+    let connection = machine.bus.connect().await?;
+    enable(&connection, "/org/freedesktop/ModemManager1/Modem/0").await?;
+    until(modem, "at home", |facts| {
+        facts.modem.as_ref().is_some_and(|m| m.registration == Registration::Home)
+    })
+    .await
+}
+
+#[test]
+fn what_a_modem_says_is_known_as_it_changes() {
+    lab(|lab| async move {
+        let machine = Machine::build(&lab).await?;
+        let modem = machine.watch()?;
+        assert_eq!(modem.facts(), Facts::default());
+        let _manager = machine.manager(&lab).await?;
+        let facts = until(&modem, "there", |facts| facts.manager).await?;
+        assert_eq!(facts.modem, None);
+        let script = AtModem::start(&machine.place, "homeward-at-facts")?;
+        machine.plug(&script).await?;
+        let facts = registered(&machine, &modem).await?.modem.context("no modem")?;
+        assert_eq!(facts.imsi, Some(IMSI.parse()?));
+        assert_eq!(facts.imei, Some(IMEI.parse()?));
+        assert_eq!(facts.number, Some("447700900123".parse()?));
+        assert_eq!((facts.sim, facts.bearer), (Sim::Ready, None));
+        let is = |how: Registration| {
+            move |facts: &Facts| facts.modem.as_ref().is_some_and(|m| m.registration == how)
+        };
+        let facts = until(&modem, "measured", |facts| {
+            facts.modem.as_ref().is_some_and(|m| {
+                m.signal.dbm.is_some() && m.operator.is_some() && m.signal.percent != Some(0)
+            })
+        })
+        .await?;
+        let facts = facts.modem.context("no modem")?;
+        // 20 of 31, and the RSRP that the script gives.
+        assert_eq!((facts.signal.percent, facts.signal.dbm), (Some(64), Some(-81)));
+        assert_eq!((facts.technology, facts.operator), (Technology::Lte, Some("99970".to_owned())));
+        for (number, how) in
+            [(5, Registration::Roaming), (3, Registration::Denied), (1, Registration::Home)]
+        {
+            script.register(number);
+            until(&modem, "told", is(how)).await?;
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_modem_that_is_not_the_one_meant_is_none() {
+    lab(|lab| async move {
+        let machine = Machine::build(&lab).await?;
+        let _manager = machine.manager(&lab).await?;
+        let script = AtModem::start(&machine.place, "homeward-at-other")?;
+        machine.plug(&script).await?;
+        let with = |imei: &str| -> Result<Modem> {
+            let imei: Option<Imei> = Some(imei.parse()?);
+            Ok(Modem::managed(Managed { bus: machine.bus.bus(), imei, ..Managed::default() })?)
+        };
+        // The check digit names no equipment.
+        let (meant, other) = (with("35693803564380")?, with("356938035643817")?);
+        until(&meant, "there", |facts| facts.modem.as_ref().is_some_and(|m| m.imsi.is_some()))
+            .await?;
+        let facts = until(&other, "there", |facts| facts.manager).await?;
+        assert_eq!(facts.modem, None);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_manager_and_a_bus_that_come_and_go_are_facts() {
+    lab(|lab| async move {
+        let mut machine = Machine::build(&lab).await?;
+        let modem = machine.watch()?;
+        let script = AtModem::start(&machine.place, "homeward-at-restart")?;
+        let has_modem = |facts: &Facts| facts.modem.as_ref().is_some_and(|m| m.imsi.is_some());
+        for _ in 0..2 {
+            let mut manager = machine.manager(&lab).await?;
+            until(&modem, "there", |facts| facts.manager).await?;
+            machine.plug(&script).await?;
+            until(&modem, "there", has_modem).await?;
+            manager.kill();
+            until(&modem, "gone", |facts| *facts == Facts::default()).await?;
+        }
+        machine.bus.restart().await?;
+        machine.polkit = Polkit::start(&machine.bus).await?;
+        let _manager = machine.manager(&lab).await?;
+        until(&modem, "there", |facts| facts.manager).await?;
+        machine.plug(&script).await?;
+        until(&modem, "there again", has_modem).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn messages_go_out_and_come_in_whole() {
+    lab(|lab| async move {
+        let machine = Machine::build(&lab).await?;
+        let mut modem = machine.watch()?;
+        let portal = PORTAL.parse()?;
+        assert_eq!(modem.sender().send(&portal, "x").await, Err(SmsError::NoModem));
+        let _manager = machine.manager(&lab).await?;
+        let script = AtModem::start(&machine.place, "homeward-at-sms")?;
+        // One waits since before; another is its owner's business.
+        let waiting = "HW1 u7_x@example.net";
+        script.with(|state| {
+            state.stored.insert(1, pdu::text(PORTAL, waiting));
+            state.stored.insert(2, pdu::text("447700900111", "see you at 8"));
+        });
+        machine.plug(&script).await?;
+        registered(&machine, &modem).await?;
+        assert_eq!(message(&mut modem).await?.text.as_str(), waiting);
+        // In two parts, the second first.
+        script.deliver(4, &pdu::part(PORTAL, "and the rest: \u{20ac}", 2, 2));
+        wait_for("the first part to be read", LIMIT, async || {
+            let read = |state: &mut at::State| state.heard.iter().any(|line| line == "AT+CMGR=4");
+            Ok(script.with(read).then_some(()))
+        })
+        .await?;
+        script.deliver(3, &pdu::part(PORTAL, "a password ", 1, 2));
+        let whole = message(&mut modem).await?;
+        assert_eq!(whole.text.as_str(), "a password and the rest: \u{20ac}");
+        assert_eq!(whole.from.trim_start_matches('+'), PORTAL);
+        // Short, with what the alphabet of GSM has elsewhere; and longer than one message.
+        let long = "u7_x@example.net;".repeat(20);
+        for text in ["HW1? u7_x@example.net $", long.as_str()] {
+            script.with(|state| state.sent.clear());
+            modem.sender().send(&portal, text).await?;
+            let sent = script.with(|state| state.sent.clone());
+            let read: Vec<_> = sent.iter().map(|pdu| pdu::read(pdu)).collect();
+            assert!(read.iter().all(|(to, _)| to == PORTAL), "{read:?}");
+            assert_eq!(read.iter().map(|(_, text)| text.as_str()).collect::<String>(), text);
+        }
+        script.with(|state| state.sends = false);
+        let refused = modem.sender().send(&portal, "x").await;
+        assert!(matches!(refused, Err(SmsError::Refused(_))), "{refused:?}");
+        machine.polkit.allow(false);
+        let denied = modem.sender().send(&portal, "x").await;
+        assert!(matches!(denied, Err(SmsError::Refused(_))), "{denied:?}");
+        // Ours are off the modem, the owner's is where it was.
+        let left: Vec<_> = script.with(|state| state.stored.keys().copied().collect());
+        assert_eq!(left, [2]);
+        Ok(())
+    });
+}
