@@ -11,6 +11,7 @@ use homeward_offload::issuing::Realm;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::bearers;
 use crate::http::{Files, Limits};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
@@ -52,6 +53,8 @@ pub struct Config {
     /// How long a connection may be silent between requests.
     pub idle_timeout: Period,
 
+    /// Which address is whose.
+    pub bearers: bearers::Config,
     /// The administrators' API.
     pub api: ApiConfig,
 }
@@ -90,6 +93,7 @@ impl Default for Config {
             body: Size(limits.body_octets),
             write_timeout: Period(limits.write),
             idle_timeout: Period(limits.idle),
+            bearers: bearers::Config::default(),
             api: ApiConfig::default(),
         }
     }
@@ -125,6 +129,7 @@ impl Config {
             return Err(Invalid::new("portal.apn", why));
         }
         self.limits().check("portal", "connections_per_bearer")?;
+        self.bearers.check()?;
         if self.api.certificate.is_some() != self.api.key.is_some() {
             return Err(Invalid::new("portal.api", "certificate and key go together"));
         }

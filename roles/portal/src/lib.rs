@@ -12,12 +12,14 @@
 //! | [`desk`] | who asks, what they are entitled to, what they get |
 //! | [`committer`] | issues what waits in one transaction |
 //! | [`budget`] | how often a bearer may ask |
+//! | [`bearers`] | which address is whose, as packet gateways account for it |
 //! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`figures`] | metrics |
 //! | [`service`] | the role: all of these, started |
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod bearers;
 pub mod budget;
 pub mod committer;
 pub mod config;

@@ -10,6 +10,7 @@ use homeward_store::Store;
 use serde_json::json;
 
 use crate::api::Api;
+use crate::bearers;
 use crate::committer::Committer;
 use crate::config::Config;
 use crate::desk::{Desk, Nobody, Terms, Whose};
@@ -75,7 +76,21 @@ pub async fn start(
         unknown_subscribers: config.unknown_subscribers.clone(),
     };
     let store = Arc::clone(&base.store);
-    let whose: Arc<dyn Whose> = Arc::new(Nobody);
+    let bearers = match config.bearers.listen {
+        Some(at) => Some(
+            bearers::start(&config.bearers, at, store.clone(), metrics, shutdown.clone()).await?,
+        ),
+        None => None,
+    };
+    let whose: Arc<dyn Whose> = match &bearers {
+        Some(started) => Arc::new(started.bearers.clone()),
+        None => Arc::new(Nobody),
+    };
+    let bearers_status = bearers.as_ref().map(bearers::Started::status);
+    let hearing: bearers::Work = match bearers {
+        Some(started) => started.work,
+        None => Box::pin(async { Ok(()) }),
+    };
     let desk = Desk::new(terms, Arc::clone(&store), whose, committer, figures.clone());
     let desk = Arc::new(desk.await?);
 
@@ -142,7 +157,12 @@ pub async fn start(
             tokio::join!(server.serve(), api);
         };
         // What is issued ends with the last who could ask for it: the listener holds the desk.
-        tokio::join!(serving, committing.run(store));
+        // Without knowing whose an address is, the rest had better end, too.
+        let serving = async {
+            tokio::join!(serving, committing.run(store));
+            Ok(())
+        };
+        tokio::try_join!(serving, hearing)?;
         Ok(())
     };
     let status = move || {
@@ -151,6 +171,7 @@ pub async fn start(
             "api": api_listening,
             "http": door.status(),
             "answered": figures.status(),
+            "bearers": bearers_status.as_ref().map(|status| status()),
         });
         async move { said }
     };
