@@ -26,7 +26,7 @@ mod status;
   homeward core --config core.toml --log debug
   homeward core status                          what the running core is doing
 
-SIGTERM stops it; SIGHUP checks the configuration and reloads EAP's certificates.")]
+SIGTERM stops it; SIGHUP checks the configuration and reloads certificates.")]
 pub(crate) struct CoreArgs {
     /// The configuration file [default: /etc/homeward/core.toml]
     #[arg(long, value_name = "FILE", global = true)]
@@ -122,7 +122,7 @@ async fn run_roles(
     if config.controller.is_on() {
         let controller = homeward_controller::start(
             config.controller,
-            store,
+            Arc::clone(&store),
             process.metrics(),
             revoking,
             shutdown.clone(),
@@ -130,8 +130,24 @@ async fn run_roles(
         let controller = controller.await?;
         process.add(controller);
     }
+    let mut portal = None;
+    if config.portal.is_on() {
+        let base = homeward_portal::Base { store };
+        let started =
+            homeward_portal::start(config.portal, base, process.metrics(), shutdown.clone());
+        let homeward_portal::Started { part, reloads } = started.await?;
+        process.add(part);
+        portal = Some(reloads);
+    }
     let checked = move || match Config::load(&path) {
         Ok(config) => {
+            match portal.as_ref().map_or(Ok(()), |portal| portal.reload(&config.portal)) {
+                Ok(()) => tracing::debug!("the portal's certificates and tokens are reloaded"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::error!(error, "the portal goes on with what it has");
+                }
+            }
             match radsec.as_ref().map_or(Ok(()), |radsec| radsec.reload(&config.aaa.radsec)) {
                 Ok(()) => tracing::debug!("the certificates of RADIUS over TLS are reloaded"),
                 Err(error) => {

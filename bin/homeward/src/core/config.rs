@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) aaa: homeward_aaa::Config,
     /// The control channel.
     pub(crate) controller: homeward_controller::Config,
+    /// The credential portal.
+    pub(crate) portal: homeward_portal::Config,
     /// The status socket.
     pub(crate) control: ControlConfig,
     /// Metrics over HTTP.
@@ -58,7 +60,8 @@ impl Config {
 
     fn check(&self) -> Result<(), Invalid> {
         self.aaa.check()?;
-        self.controller.check()
+        self.controller.check()?;
+        self.portal.check()
     }
 
     /// Where the status socket is.

@@ -19,7 +19,26 @@ pub(super) fn show(status: &Value) -> String {
         text.push_str("\nDevices\n");
         text.push_str(&devices(controller));
     }
+    if status["portal"].is_object() {
+        text.push_str("\nPortal\n");
+        text.push_str(&portal(&status["portal"]));
+    }
     text
+}
+
+/// Where devices get credentials, and what became of their requests.
+fn portal(portal: &Value) -> String {
+    let http = &portal["http"];
+    let answered = portal["answered"].as_object().into_iter().flatten();
+    let outcomes: Vec<String> = answered.map(|(what, n)| format!("{} {what}", count(n))).collect();
+    fields(&[
+        ("listening on", addresses(&portal["listen"])),
+        ("API on", addresses(&portal["api"])),
+        ("connections", format!("{} open of {}", count(&http["open"]), count(&http["accepted"]))),
+        ("handshakes failed", count(&http["handshakes_failed"])),
+        ("requests", count(&http["requests"])),
+        ("answered", if outcomes.is_empty() { "0".to_owned() } else { outcomes.join(", ") }),
+    ])
 }
 
 fn summary(status: &Value) -> String {
@@ -265,6 +284,21 @@ mod tests {
         );
         assert!(text.contains("refused        4 unknown-device\n"), "{text}");
         assert!(!text.contains("Control channel"), "{text}");
+    }
+
+    #[test]
+    fn a_status_shows_what_became_of_requests_for_credentials() {
+        let mut status = lookups();
+        status["portal"] = json!({
+            "listen": ["10.1.0.1:443"], "api": [],
+            "http": {"open": 3, "accepted": 9, "handshakes_failed": 1, "requests": 8},
+            "answered": {"issued": 4, "no-bearer": 2},
+        });
+        let text = show(&status);
+        assert!(text.contains("\nPortal\n"), "{text}");
+        assert!(text.contains("3 open of 9\n"), "{text}");
+        assert!(text.contains("4 issued, 2 no-bearer\n"), "{text}");
+        assert!(!show(&lookups()).contains("Portal"));
     }
 
     #[test]
