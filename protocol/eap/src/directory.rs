@@ -137,6 +137,9 @@ pub enum Denied {
     /// Nothing is left of the quota.
     #[error("the quota is used up")]
     Quota,
+    /// The credential was good for one log-on, which there was.
+    #[error("the credential was good for one log-on, which there was")]
+    Spent,
     /// As many sessions as are allowed.
     #[error("as many sessions as the class of service allows are open")]
     TooMany,
@@ -152,6 +155,7 @@ impl Denied {
             Self::NoStation => "no_station",
             Self::NotHere => "not_here",
             Self::Quota => "quota",
+            Self::Spent => "spent",
             Self::TooMany => "too_many_sessions",
         }
     }

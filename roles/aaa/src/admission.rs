@@ -6,7 +6,9 @@ use std::sync::Arc;
 use homeward_eap::Denied;
 use homeward_ledger::User;
 use homeward_model::service::Seconds;
-use homeward_model::{Account, AccountId, ClassOfService, Coverage, Gateway, Login, Mac, Status};
+use homeward_model::{
+    Account, AccountId, ClassOfService, Coverage, Gateway, Login, Mac, Status, Uses,
+};
 use homeward_radius::Allowed;
 
 use crate::decision::Known;
@@ -41,6 +43,22 @@ impl Admission {
 ///
 /// Why not.
 pub fn admit(
+    known: &Known<'_>,
+    gateway: &Gateway,
+    login: &Arc<Login>,
+    station: Option<Mac>,
+) -> Result<Admission, Denied> {
+    let admission = stay(known, gateway, login, station)?;
+    if login.uses == Uses::Spent { Err(Denied::Spent) } else { Ok(admission) }
+}
+
+/// Decides whether who came in may stay: as [`admit`], but a log-in that is good for one log-on is
+/// spent since.
+///
+/// # Errors
+///
+/// Why not.
+pub fn stay(
     known: &Known<'_>,
     gateway: &Gateway,
     login: &Arc<Login>,
@@ -126,6 +144,16 @@ mod tests {
         assert_eq!(admission.allowed.quota_left, Some(1));
         usage.add(User::Login(login.id), &used(1), Day::of(NOW));
         assert_eq!(admit(&known(&p, &usage), home, &login, None).unwrap_err(), Denied::Quota);
+    }
+
+    #[test]
+    fn who_used_a_log_in_for_one_log_on_stays_and_nobody_comes_in_by_it_again() {
+        let (p, usage) = (testing::projection(), Usage::default());
+        let spent = Arc::new(Login { uses: Uses::Spent, ..testing::login() });
+        let home = p.gateway(HOME).unwrap();
+        assert_eq!(admit(&known(&p, &usage), home, &spent, None).unwrap_err(), Denied::Spent);
+        assert!(stay(&known(&p, &usage), home, &spent, None).is_ok());
+        assert!(ask(&p, HOME, Login { uses: Uses::Once, ..testing::login() }).is_ok());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use homeward_radius::Allowed;
 use serde::Deserialize;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::admission::admit;
+use crate::admission::stay;
 use crate::decision::Known;
 use crate::grants::{Grants, Revocation};
 use crate::projection::Projection;
@@ -316,7 +316,7 @@ fn order(
     let at_most = match user {
         User::Login(id) => {
             // Who would not be let in any more is put out anyway.
-            let admission = admit(known, gateway, p.login_by(id)?, session.station).ok()?;
+            let admission = stay(known, gateway, p.login_by(id)?, session.station).ok()?;
             admission.allowed.at_most
         }
         User::Device(_) if gateway.lookup == LookupForm::Hostapd => None,

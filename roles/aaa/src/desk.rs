@@ -12,6 +12,8 @@ use crate::realms::relay::Relayed;
 pub(crate) enum Done {
     /// A password was checked: whether it is right.
     Checked(bool),
+    /// A log-in for one log-on was spent: whether this is the one.
+    Spent(homeward_store::Result<bool>),
     /// A record was written, or not.
     Kept(Box<Result<Receipt, WriteError>>),
     /// A request was relayed to a partner.

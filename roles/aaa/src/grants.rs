@@ -11,7 +11,7 @@ use std::time::Duration;
 use homeward_ledger::User;
 use homeward_model::{GatewayId, Instant, Login, LoginId, Mac, Nai, Ssid, Verifier};
 
-use crate::admission::admit;
+use crate::admission::stay;
 use crate::decision::{Granted, Known, decide};
 use crate::hashing::{ByHash, Quick};
 
@@ -261,7 +261,7 @@ impl Grants {
             (What::Login(id, _), Some(texts)) => {
                 let login = known.records.login(&texts.session.name).filter(|login| login.id == id);
                 login.is_some_and(|login| {
-                    admit(known, gateway, login, station).is_ok()
+                    stay(known, gateway, login, station).is_ok()
                         && login_fingerprint(&self.secret, login) == out.fingerprint
                 })
             }

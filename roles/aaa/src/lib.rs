@@ -6,6 +6,7 @@
 //! | [`admission`] | whether a log-in is let in: a pure function |
 //! | [`password`] | passwords, held against what is stored |
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
+//! | `spender` | log-ins that are good for one log-on, spent |
 //! | `tries` | how often a password may be tried, and a NAS may ask |
 //! | [`realms`] | partners: whose subscribers are asked about elsewhere |
 //! | [`pki`] | an authority of the operator's own for EAP's certificate |
@@ -52,6 +53,7 @@ pub mod realms;
 pub mod revoke;
 pub mod server;
 pub mod service;
+mod spender;
 #[cfg(test)]
 mod testing;
 mod tries;

@@ -79,6 +79,13 @@ impl Accept {
     pub(crate) fn login(&self) -> &Arc<Login> {
         &self.admission.login
     }
+
+    /// What is answered where somebody else was quicker to spend it.
+    pub(crate) fn spent(&self) -> Verdict {
+        let identifier = self.eap.as_ref().and_then(|(success, _)| success.get(1));
+        let eap = identifier.map(|identifier| packet::failure(*identifier));
+        Verdict::Reject { eap, why: Why::Reason(Reason::Denied(Denied::Spent)) }
+    }
 }
 
 /// Why somebody is not let in.

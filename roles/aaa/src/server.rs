@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_ledger::User;
-use homeward_model::{Clock, Grant, Instant, Login, Mac, Refusal, RefusalReason, UnixTime};
+use homeward_model::{Clock, Grant, Instant, Login, Mac, Refusal, RefusalReason, UnixTime, Uses};
 use homeward_radius::dictionary::standard;
 use homeward_radius::login::{is_login, write_accept, write_challenge, write_reject};
 use homeward_radius::lookup::{write_grant, write_refusal};
@@ -24,9 +24,10 @@ use crate::desk::{Desk, Done};
 use crate::figures::Figures;
 use crate::front::{Arrived, Asks, Front, TOGETHER, Waiting};
 use crate::grants::{Grants, LetIn};
-use crate::login::{Logins, Scene, Verdict};
+use crate::login::{Accept, Logins, Scene, Verdict};
 use crate::projection::{Client, Projection};
 use crate::realms::relay::Relay;
+use crate::spender::Spender;
 use crate::tries::Tries;
 use crate::usage::Usage;
 
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) tries: Arc<Tries>,
     /// The way to partners, where there are any.
     pub(crate) relay: Option<Relay>,
+    /// Who spends log-ins that are good for one log-on.
+    pub(crate) spender: Spender,
     /// Metrics.
     pub(crate) figures: Figures,
 }
@@ -57,6 +60,9 @@ pub struct Worker {
     logins: Logins,
     desk: Option<Arc<Desk>>,
     waiting: BTreeMap<u64, (Waiting, Session)>,
+    /// Who is let in as soon as the log-in is spent.
+    spending: BTreeMap<u64, (Waiting, Session, Box<Accept>)>,
+    next: u64,
 }
 
 /// What the NAS says of the session that is to be let in.
@@ -121,6 +127,8 @@ impl Worker {
             logins,
             desk: None,
             waiting: BTreeMap::new(),
+            spending: BTreeMap::new(),
+            next: 0,
         }
     }
 
@@ -246,11 +254,19 @@ impl Worker {
             self.waiting.insert(number, (Waiting { ticket, client, path }, session));
             return;
         }
-        if let Verdict::Accept(accept) = &verdict {
-            let said = Said::of(&packet, request.station);
-            self.remember(client, datagram.source.ip(), said, accept.login(), now);
+        match verdict {
+            Verdict::Accept(accept) if accept.login().uses != Uses::Any => {
+                let (client, path) = (client.gateway.id, datagram.path());
+                let session = Said::of(&packet, request.station).keep();
+                self.spend(Waiting { ticket, client, path }, session, accept);
+            }
+            Verdict::Accept(ref accept) => {
+                let said = Said::of(&packet, request.station);
+                self.remember(client, datagram.source.ip(), said, accept.login(), now);
+                self.conclude(client, &ticket, &verdict, replies.reserve(datagram));
+            }
+            _ => self.conclude(client, &ticket, &verdict, replies.reserve(datagram)),
         }
-        self.conclude(client, &ticket, &verdict, replies.reserve(datagram));
     }
 
     /// Goes on with a log-in whose password was checked.
@@ -266,9 +282,55 @@ impl Worker {
         let (signer, tries) = (&*self.shared.signer, &*self.shared.tries);
         let scene = Scene { known, signer, tries, client, now };
         let Some(verdict) = self.logins.checked(&scene, number, right) else { return };
-        if let Verdict::Accept(accept) = &verdict {
-            self.remember(client, path.source().ip(), session.said(), accept.login(), now);
+        match verdict {
+            Verdict::Accept(accept) if accept.login().uses != Uses::Any => {
+                let client = client.gateway.id;
+                self.spend(Waiting { ticket, client, path }, session, accept);
+            }
+            Verdict::Accept(ref accept) => {
+                self.remember(client, path.source().ip(), session.said(), accept.login(), now);
+                self.conclude(client, &ticket, &verdict, replies.reserve_late(&path));
+            }
+            _ => self.conclude(client, &ticket, &verdict, replies.reserve_late(&path)),
         }
+    }
+
+    /// Has a log-in that is good for one log-on spent, before anybody is let in by it.
+    fn spend(&mut self, waiting: Waiting, session: Session, accept: Box<Accept>) {
+        let Some(desk) = &self.desk else { return };
+        let number = self.next;
+        if self.shared.spender.spend(accept.login().id, number, desk) {
+            self.next += 1;
+            self.spending.insert(number, (waiting, session, accept));
+        } else {
+            self.shared.figures.dropped("spending-full");
+            self.front.server.abandon(&waiting.ticket);
+        }
+    }
+
+    /// Lets in who spent a log-in, and nobody else.
+    fn spent(
+        &mut self,
+        p: &Projection,
+        number: u64,
+        spent: Result<bool, homeward_store::Error>,
+        replies: &mut Replies,
+    ) {
+        let Some((waiting, session, accept)) = self.spending.remove(&number) else { return };
+        let Waiting { ticket, client, path } = waiting;
+        let Some(client) = p.client_by(client, path.tls()) else { return };
+        let verdict = match spent {
+            Ok(true) => {
+                let now = SystemClock.now();
+                self.remember(client, path.source().ip(), session.said(), accept.login(), now);
+                Verdict::Accept(accept)
+            }
+            Ok(false) => accept.spent(),
+            Err(error) => {
+                tracing::error!(%error, "a log-in for one log-on could not be spent: nobody is let in by it");
+                Verdict::Silence("store-failed")
+            }
+        };
         self.conclude(client, &ticket, &verdict, replies.reserve_late(&path));
     }
 
@@ -339,6 +401,7 @@ impl Service for Worker {
                 Done::Relayed(relayed) => {
                     self.front.relayed(&p, number, &relayed, &mut self.entropy, replies);
                 }
+                Done::Spent(spent) => self.spent(&p, number, spent, replies),
                 Done::Kept(_) => {}
             }
         }

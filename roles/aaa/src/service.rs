@@ -36,6 +36,7 @@ use crate::radsec::{self, Radsec};
 use crate::realms::{self, relay};
 use crate::revoke::Revoker;
 use crate::server::{Shared, Worker};
+use crate::spender::Spender;
 use crate::tries::Tries;
 use crate::usage::Usage;
 use crate::watch::Watch;
@@ -131,7 +132,9 @@ pub async fn start(
         None => None,
     };
     let (relay, relaying) = relay.unzip();
+    let (spender, spending) = Spender::new();
     let shared = Shared {
+        spender,
         relay: relay.clone(),
         projection: watch.projection(),
         usage,
@@ -209,6 +212,7 @@ pub async fn start(
         let figures = figures.clone();
         tasks.spawn(courier::carry(channel, carried, by_radius, figures, shutdown.clone()));
     }
+    tasks.spawn(spending.run(Arc::clone(&store), shutdown.clone()));
     if let Some(relaying) = relaying {
         tasks.spawn(relaying.run(shutdown.clone()));
     }

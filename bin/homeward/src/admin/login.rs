@@ -26,6 +26,7 @@ pub(super) enum Verb {
   homeward admin login create phone-7@example.net --account smith
   homeward admin login create phone-7@example.net --account smith --mac 02:00:5e:10:00:02 \\
       --expires-in 30d
+  homeward admin login create guest-12@example.net --account smith --once --expires-in 1d
   homeward admin login create fred@example.net --account smith --password-file fred.txt
 
 Without a file a password is made, and shown this once; it is good for PEAP, TTLS and PAP. One from
@@ -78,6 +79,9 @@ pub(super) struct Create {
     /// How long it is good for, such as 30d [default: for life]
     #[arg(long, value_name = "SPAN|none", default_value = "none", hide_default_value = true)]
     expires_in: OrNone<Seconds>,
+    /// One log-on spends it: who is in stays, nobody comes in by it again
+    #[arg(long)]
+    once: bool,
     /// What it is called
     #[arg(long, value_name = "TEXT", default_value = "")]
     label: String,
@@ -166,10 +170,10 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
         Verb::Create(new) => {
             let account = find::account(cx.store, &new.account).await?.id;
             let (verifier, made) = verifier(cx, &new.password)?;
+            let uses = if new.once { Uses::Once } else { Uses::Any };
             let Create { name, mac, label, .. } = new;
             let expires = new.expires_in.0.map(from_now);
             let status = Status::Active;
-            let uses = Uses::Any;
             let new = NewLogin { account, name, verifier, mac, expires, uses, label, status };
             let login = cx.store.create_login(&new).await?;
             done(cx, &login, "created", made).await

@@ -227,6 +227,59 @@ fn who_was_let_in_once_resumes_without_a_password() {
 }
 
 #[test]
+fn a_log_in_for_one_log_on_lets_in_one_of_all_who_try() {
+    let core = Core::start();
+    let guest = core.login("guest@example.net", &["--once"]);
+    let other = core.login("other@example.net", &["--once"]);
+    let last = core.login("last@example.net", &[]);
+    core.pap_soon(last.name, &last.password, "Received Access-Accept");
+    // A wrong password spends nothing.
+    let answer = core.pap(guest.name, "a guess", "");
+    assert!(answer.contains("Received Access-Reject"), "{answer}");
+    let many = (0..12).map(|n| {
+        format!(
+            "User-Name = \"{}\", User-Password = \"{}\", NAS-Identifier = \"oak\", \
+             NAS-Port = {n}, Message-Authenticator = 0x00\n\n",
+            guest.name, guest.password
+        )
+    });
+    let answers = core.radclient("auth", &many.collect::<String>(), SECRET);
+    let count = |what: &str| answers.matches(what).count();
+    assert_eq!(count("Received Access-Accept"), 1, "{answers}");
+    assert_eq!(count("Received Access-Reject"), 11, "{answers}");
+    let metrics = core.status("metrics");
+    assert!(metrics.contains("login_rejections_total{reason=\"spent\"} 11"), "{metrics}");
+
+    // By EAP, and not by a TLS session that is resumed either.
+    let (method, phase2) = METHODS[4];
+    let network = block(method, other.name, &other.password, phase2, false);
+    core.eapol_succeeds(&network, &[]);
+    core.eapol_fails(&network);
+    let shown = core.admin(&["login", "show", other.name]);
+    assert!(shown.contains("spent"), "{shown}");
+}
+
+#[test]
+fn who_is_in_by_a_log_in_for_one_log_on_stays_in() {
+    let core = Core::start();
+    let guest = core.login("guest@example.net", &["--once"]);
+    let last = core.login("last@example.net", &[]);
+    core.pap_soon(last.name, &last.password, "Received Access-Accept");
+    let out = || {
+        let metrics = core.status("metrics");
+        let out = metrics.lines().find_map(|l| l.strip_prefix("homeward_aaa_grants_out "));
+        out.unwrap().parse::<u32>().unwrap()
+    };
+    let before = out();
+    let answer = core.pap(guest.name, &guest.password, "");
+    assert!(answer.contains("Received Access-Accept"), "{answer}");
+    // The core has seen the record spent once it has seen a later one.
+    let later = core.login("later@example.net", &[]);
+    core.pap_soon(later.name, &later.password, "Received Access-Accept");
+    assert_eq!(out(), before + 2);
+}
+
+#[test]
 fn eap_refuses_a_wrong_password_an_unknown_name_and_what_was_suspended() {
     let core = Core::start();
     let phone = core.login("phone@example.net", &[]);

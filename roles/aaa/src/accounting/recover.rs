@@ -155,7 +155,7 @@ fn again<'p>(known: &Known<'p>, session: &Running) -> Option<Again<'p>> {
         User::Login(login) => {
             let (station, login) = (session.station, p.login_by(login));
             let admitted = login
-                .filter(|login| crate::admission::admit(known, gateway, login, station).is_ok());
+                .filter(|login| crate::admission::stay(known, gateway, login, station).is_ok());
             if let Some(login) = admitted {
                 return Some(Again::Granted(id, host, Granted::Login(login)));
             }

@@ -263,7 +263,7 @@ impl Service for Worker {
                 Done::Relayed(relayed) => {
                     self.front.relayed(&p, number, &relayed, &mut self.entropy, replies);
                 }
-                Done::Checked(_) => {}
+                Done::Checked(_) | Done::Spent(_) => {}
             }
         }
     }
