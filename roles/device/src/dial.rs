@@ -1,0 +1,128 @@
+//! Connections that leave by one interface, whatever the routes say.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::Uri;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+
+/// Whom to ask for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The host: a name or an address.
+    pub(crate) host: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// As a request names the host.
+    pub(crate) authority: String,
+    /// The path and what follows it.
+    pub(crate) path: String,
+    /// Where the host is; empty: its name is looked up.
+    addresses: Vec<SocketAddr>,
+}
+
+impl Target {
+    /// Reads a URL of that scheme.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub(crate) fn parse(
+        url: &str,
+        scheme: &str,
+        port: u16,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, String> {
+        let wrong = |what: &str| format!("{url:?} {what}: give {scheme}://HOST/PATH");
+        let uri: Uri = url.parse().map_err(|_| wrong("is no URL"))?;
+        if uri.scheme_str() != Some(scheme) {
+            return Err(wrong("has another scheme"));
+        }
+        let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("names a user"));
+        }
+        // What is behind the host is a port or a mistake.
+        if authority.port_u16().is_none() && authority.as_str() != authority.host() {
+            return Err(wrong("has no port that is one"));
+        }
+        let host = authority.host().trim_matches(['[', ']']);
+        if host.is_empty() {
+            return Err(wrong("names no host"));
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(port),
+            authority: authority.as_str().to_owned(),
+            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            addresses: addresses.to_vec(),
+        })
+    }
+
+    /// Connects by an interface, to the first of the host's addresses that answers.
+    ///
+    /// # Errors
+    ///
+    /// The host has no address that the interface could reach, or none answers: the last one's
+    /// reason.
+    pub(crate) async fn connect(&self, by: &Line) -> io::Result<TcpStream> {
+        let found: Vec<SocketAddr> = match &self.addresses[..] {
+            [] => lookup_host((self.host.as_str(), self.port)).await?.collect(),
+            given => given.to_vec(),
+        };
+        let none = "the host has no address of a family that the interface has one of";
+        let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, none);
+        for address in found.into_iter().filter(|address| by.reaches(address.ip())) {
+            match by.connect(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// An interface, and the addresses that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) interface: String,
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl Line {
+    fn reaches(&self, host: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.is_ipv4() == host.is_ipv4())
+    }
+
+    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // The interface decides the way; the address that it has decides who is asked for.
+        socket.bind_device(Some(self.interface.as_bytes()))?;
+        if let Some(own) = self.addresses.iter().find(|own| own.is_ipv4() == to.is_ipv4()) {
+            socket.bind(SocketAddr::new(*own, 0))?;
+        }
+        let stream = socket.connect(to).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_and_brackets_are_no_part_of_an_address() {
+        let target = Target::parse("https://[2001:db8::1]:8443/a?b", "https", 443, &[]).unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("2001:db8::1", 8443));
+        assert_eq!(
+            (target.authority.as_str(), target.path.as_str()),
+            ("[2001:db8::1]:8443", "/a?b")
+        );
+        let target = Target::parse("http://check.example.net", "http", 80, &[]).unwrap();
+        assert_eq!((target.port, target.path.as_str()), (80, "/"));
+        for url in ["https://u@host/", "ftp://host/", "/path", "https:///"] {
+            assert!(Target::parse(url, "https", 443, &[]).is_err(), "{url}");
+        }
+    }
+}

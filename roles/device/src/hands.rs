@@ -1,0 +1,360 @@
+//! Has the supplicant do what the machine wants, and tells the machine what it does.
+//!
+//! One task speaks to one supplicant. When the supplicant ends, what it was told has gone with
+//! it: that is said (`Lost`), and when another is there (`Ready`) the machine begins anew.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homeward_daemon::{Shutdown, SystemClock};
+use homeward_model::{Clock, Instant, Mac, Rssi, Ssid};
+use homeward_offload::manager::{Heard, NetworkBlock, ProgramId, SupplicantEvent};
+use homeward_supplicant::event::Event;
+use homeward_supplicant::{
+    Authority, Events, Medium, Network, NetworkId, Settings, State, Supplicant, SupplicantError,
+};
+use tokio::sync::mpsc;
+
+/// How long the supplicant may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked for while it is away.
+const RETRY: Duration = Duration::from_secs(2);
+/// How often it is asked whether it lives, and whether its radio is on.
+const CHECK: Duration = Duration::from_secs(5);
+/// How often the signal is measured while a network is used.
+const SIGNAL: Duration = Duration::from_secs(1);
+/// What was heard longer ago than this, in seconds, is not there any more.
+const MAX_AGE: u32 = 15;
+
+/// Something for the supplicant to do.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Have these networks and no others of ours.
+    Program(ProgramId, Vec<NetworkBlock>),
+    /// Join that one.
+    Join(Ssid),
+    /// Leave, and stay away.
+    Leave,
+    /// Scan that often.
+    Scan(Option<Duration>),
+}
+
+/// Something that the supplicant did or found.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// What it says.
+    Event(SupplicantEvent),
+    /// What a scan found.
+    Heard(Vec<Heard>),
+    /// How strong the access point is that it is on.
+    Signal(Rssi),
+}
+
+/// Who speaks to the supplicant.
+pub(crate) struct Hands {
+    supplicant: Supplicant,
+    /// Where the authorities are that servers must be of, where a network names none.
+    ca: PathBuf,
+    out: mpsc::UnboundedSender<Report>,
+    scan: Option<Duration>,
+}
+
+/// What is known of a supplicant that is there.
+struct Session {
+    events: Events,
+    networks: BTreeMap<Ssid, NetworkId>,
+    radio: bool,
+    on: bool,
+    bssid: Option<Mac>,
+    next_scan: Option<Instant>,
+    next_check: Instant,
+    next_signal: Instant,
+}
+
+impl Hands {
+    /// Hands for the supplicant of one interface.
+    ///
+    /// # Errors
+    ///
+    /// The directory for our sockets cannot be had.
+    pub(crate) fn new(
+        socket: PathBuf,
+        run_dir: PathBuf,
+        ca: PathBuf,
+        out: mpsc::UnboundedSender<Report>,
+    ) -> Result<Self, SupplicantError> {
+        let supplicant = Supplicant::new(&Settings { socket, run_dir, patience: PATIENCE })?;
+        Ok(Self { supplicant, ca, out, scan: None })
+    }
+
+    /// Works until shutdown, and then takes our networks away.
+    pub(crate) async fn run(
+        mut self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        shutdown: Shutdown,
+    ) {
+        let mut said = false;
+        while !shutdown.is_requested() {
+            match self.meet().await {
+                Ok(session) => {
+                    said = false;
+                    if let Err(error) = self.serve(session, &mut orders, &shutdown).await {
+                        tracing::warn!(%error, "the supplicant is gone");
+                    }
+                    self.tell(SupplicantEvent::Lost);
+                }
+                Err(error) if !said => {
+                    said = true;
+                    tracing::warn!(%error, "no supplicant yet; it is looked for");
+                }
+                Err(_) => {}
+            }
+            let retry = Some(SystemClock.now() + RETRY);
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = SystemClock.until(retry) => {}
+            }
+            // What was wanted of one that is gone is wanted no more; but how often to scan is.
+            while let Ok(order) = orders.try_recv() {
+                if let Order::Scan(interval) = order {
+                    self.scan = interval;
+                }
+            }
+        }
+    }
+
+    fn report(&self, report: Report) {
+        // The loop has ended only if the daemon is ending.
+        let _ = self.out.send(report);
+    }
+
+    fn tell(&self, event: SupplicantEvent) {
+        self.report(Report::Event(event));
+    }
+
+    /// Finds a supplicant, and takes away what an earlier process of ours left with it.
+    async fn meet(&self) -> Result<Session, SupplicantError> {
+        let events = self.supplicant.events().await?;
+        for id in self.supplicant.own_networks().await? {
+            self.supplicant.remove(id).await?;
+        }
+        let status = self.supplicant.status().await?;
+        let mac = status.address.ok_or(SupplicantError::Answer { verb: "STATUS" })?;
+        let radio = status.state != State::Off;
+        self.tell(SupplicantEvent::Ready { mac });
+        self.tell(SupplicantEvent::Radio(radio));
+        if status.state == State::Completed
+            && let Some(bssid) = status.bssid
+        {
+            // Somebody else's network: the machine is to know that it did not ask for it.
+            self.tell(SupplicantEvent::Connected { bssid });
+        }
+        let now = SystemClock.now();
+        Ok(Session {
+            events,
+            networks: BTreeMap::new(),
+            radio,
+            on: false,
+            bssid: status.bssid,
+            next_scan: self.scan.map(|_| now),
+            next_check: now + CHECK,
+            next_signal: now,
+        })
+    }
+
+    async fn serve(
+        &mut self,
+        mut session: Session,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+        shutdown: &Shutdown,
+    ) -> Result<(), SupplicantError> {
+        loop {
+            let signal = session.on.then_some(session.next_signal);
+            let next = [session.next_scan, Some(session.next_check), signal];
+            tokio::select! {
+                () = shutdown.requested() => return self.part(&session).await,
+                event = session.events.next() => {
+                    let event = event.map_err(SupplicantError::from)?;
+                    if event == Event::Terminating {
+                        return Ok(());
+                    }
+                    self.happened(event, &mut session).await?;
+                }
+                Some(order) = orders.recv() => self.carry_out(order, &mut session).await?,
+                () = SystemClock.until(next.into_iter().flatten().min()) => {
+                    self.due(&mut session).await?;
+                }
+            }
+        }
+    }
+
+    /// Leaves nothing behind that would log on by itself.
+    async fn part(&self, session: &Session) -> Result<(), SupplicantError> {
+        for id in session.networks.values() {
+            self.supplicant.remove(*id).await?;
+        }
+        Ok(())
+    }
+
+    async fn due(&mut self, session: &mut Session) -> Result<(), SupplicantError> {
+        let now = SystemClock.now();
+        if session.next_check <= now {
+            session.next_check = now + CHECK;
+            session.events.check(PATIENCE).await?;
+            let status = self.supplicant.status().await?;
+            let radio = status.state != State::Off;
+            if radio != session.radio {
+                session.radio = radio;
+                self.tell(SupplicantEvent::Radio(radio));
+            }
+        }
+        if session.on && session.next_signal <= now {
+            session.next_signal = now + SIGNAL;
+            if let Some(signal) = self.supplicant.signal().await? {
+                self.report(Report::Signal(signal.mean.unwrap_or(signal.last)));
+            }
+        }
+        if session.next_scan.is_some_and(|at| at <= now) {
+            session.next_scan = self.scan.map(|interval| now + interval);
+            match self.supplicant.scan().await {
+                Err(error) if error.is_gone() => return Err(error),
+                Err(error) => tracing::debug!(%error, "no scan"),
+                Ok(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn happened(
+        &mut self,
+        event: Event,
+        session: &mut Session,
+    ) -> Result<(), SupplicantError> {
+        match event {
+            Event::Connected { bssid, .. } => {
+                session.bssid = bssid.or(session.bssid);
+                session.on = true;
+                session.next_signal = SystemClock.now();
+                if let Some(bssid) = session.bssid {
+                    self.tell(SupplicantEvent::Connected { bssid });
+                }
+            }
+            Event::Disconnected { .. } => {
+                session.on = false;
+                self.tell(SupplicantEvent::Disconnected);
+            }
+            Event::Rejected { bssid, .. } => {
+                self.tell(SupplicantEvent::AssociationFailed { bssid });
+            }
+            Event::EapStarted => {
+                let bssid = self.supplicant.status().await?.bssid;
+                session.bssid = bssid.or(session.bssid);
+                if let Some(bssid) = bssid {
+                    self.tell(SupplicantEvent::Associated { bssid });
+                }
+            }
+            Event::BadCertificate { fault, text, .. } => {
+                let what = format!("{fault:?}: {text}");
+                tracing::warn!(what, "the server of this network is not the operator's");
+                self.tell(SupplicantEvent::WrongServer { what });
+            }
+            Event::EapFailed | Event::PasswordWanted { .. } => {
+                self.tell(SupplicantEvent::Rejected);
+            }
+            Event::ScanResults => {
+                let heard = self.supplicant.heard().await?;
+                let fresh = heard.into_iter().filter(|bss| bss.age <= MAX_AGE);
+                let heard = fresh.filter_map(|bss| {
+                    let (bssid, signal, enterprise) = (bss.bssid, bss.signal, bss.enterprise);
+                    bss.ssid.map(|ssid| Heard { bssid, ssid, signal, enterprise })
+                });
+                self.report(Report::Heard(heard.collect()));
+            }
+            Event::SignalChanged { signal: Some(signal), .. } if session.on => {
+                self.report(Report::Signal(signal));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does something. Only that the supplicant is gone is an error: what it refuses is told.
+    async fn carry_out(
+        &mut self,
+        order: Order,
+        session: &mut Session,
+    ) -> Result<(), SupplicantError> {
+        let done = match order {
+            Order::Program(id, networks) => {
+                let done = self.program(networks, session).await;
+                let told = match &done {
+                    Err(error) if error.is_gone() => return done,
+                    Err(error) => Err(error.to_string()),
+                    Ok(()) => Ok(()),
+                };
+                self.tell(SupplicantEvent::Programmed(id, told));
+                return Ok(());
+            }
+            Order::Join(ssid) => match session.networks.get(&ssid) {
+                Some(id) => self.supplicant.select(*id).await,
+                None => Ok(()),
+            },
+            Order::Leave => self.leave(session).await,
+            Order::Scan(interval) => {
+                self.scan = interval;
+                session.next_scan = interval.map(|_| SystemClock.now());
+                Ok(())
+            }
+        };
+        match done {
+            Err(error) if !error.is_gone() => {
+                // What does not happen runs into the machine's time limits.
+                tracing::warn!(%error, "the supplicant did not do it");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    async fn leave(&self, session: &mut Session) -> Result<(), SupplicantError> {
+        self.supplicant.disconnect().await?;
+        for id in session.networks.values() {
+            self.supplicant.disable(*id).await?;
+        }
+        if !session.on {
+            // It has nothing to say of what it was not on.
+            self.tell(SupplicantEvent::Disconnected);
+        }
+        Ok(())
+    }
+
+    async fn program(
+        &self,
+        networks: Vec<NetworkBlock>,
+        session: &mut Session,
+    ) -> Result<(), SupplicantError> {
+        for id in std::mem::take(&mut session.networks).into_values() {
+            self.supplicant.remove(id).await?;
+        }
+        for block in networks {
+            let authority = match block.ca {
+                Some(pem) => Authority::Pem(pem),
+                None => Authority::File(self.ca.clone()),
+            };
+            let network = Network {
+                medium: Medium::Wireless(block.ssid),
+                eap: block.eap,
+                identity: block.identity,
+                anonymous: block.anonymous,
+                password: block.password,
+                authority,
+                server_name: block.server_name,
+                priority: block.priority.into(),
+            };
+            let id = self.supplicant.add(&network).await?;
+            session.networks.insert(block.ssid, id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,29 @@
+//! The device role: learns who the modem is, asks the operator's portal for Wi-Fi credentials
+//! over cellular, has the supplicant log on when a network is strong enough, and moves connections
+//! there once it leads to the Internet.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`config`] | the configuration file |
+//! | [`service`] | the loop around the offload machine: inputs, actions, status, stop |
+//! | [`portal`] | asks the portal, over cellular and nothing else |
+//! | [`probe`] | looks whether the Internet is reached, over Wi-Fi and nothing else |
+//! | `dial` | connections that leave by one interface |
+//! | [`hands`] | has the supplicant do what the machine wants, and says what it does |
+//! | `addresses` | whether Wi-Fi has an address |
+//! | [`vault`] | credentials at rest, sealed; what the user has switched |
+//! | `hook` | runs the program that wants to know |
+#![forbid(unsafe_code)]
+
+mod addresses;
+pub mod config;
+mod dial;
+pub mod hands;
+mod hook;
+pub mod portal;
+pub mod probe;
+pub mod service;
+pub mod vault;
+
+pub use config::Config;
+pub use service::run;

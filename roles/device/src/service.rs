@@ -1,0 +1,425 @@
+//! The loop around the offload machine.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use homeward_daemon::{
+    Control, ControlError, Exit, ExitContext, Metrics, Request, Shutdown, SystemClock,
+    SystemEntropy, notify,
+};
+use homeward_linux::Steering;
+use homeward_model::{Clock, Instant};
+use homeward_modem::{Fixed, Managed, Modem, News};
+use homeward_offload::manager::{
+    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Notice, Registration, RequestId,
+    Settings, SupplicantEvent, Switches, VerifyId, WallClock,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::addresses::Watcher;
+use crate::config::{self, Config};
+use crate::dial::{Line, Target};
+use crate::hands::{Hands, Order, Report};
+use crate::hook::Hook;
+use crate::portal::Portal;
+use crate::probe;
+use crate::vault::Vault;
+
+/// The commands of the status socket.
+const COMMANDS: [&str; 4] = ["status", "why", "switch", "metrics"];
+/// How often the machine is told what the clock on the wall shows.
+const CLOCK: Duration = Duration::from_secs(60);
+
+type Ask = (Request, oneshot::Sender<Result<Value, ControlError>>);
+
+/// What the loop's own tasks bring back.
+enum Back {
+    Portal(RequestId, Box<Result<Answer, Failure>>),
+    Verified(VerifyId, Connectivity),
+}
+
+/// Runs the device until shutdown.
+///
+/// # Errors
+///
+/// What cannot be had at the start: authorities, sockets, directories. Later failures (modem,
+/// supplicant or portal away) are what the machine is there for.
+pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let vault = Vault::open(&config.state).exit(Exit::System)?;
+    let (stored, switches) = (vault.credentials(), vault.switches());
+    let date = stored.as_ref().and_then(|stored| stored.date);
+    let portal = Portal::new(&config.portal, date).exit(Exit::Config)?;
+    let check = config.check.target().map_err(anyhow::Error::msg).context("check.url");
+    let check = check.exit(Exit::Config)?;
+    let steering = match config.steer.enabled {
+        true => Some(steering(&config.steer).exit(Exit::System)?),
+        false => None,
+    };
+    let mut modem = modem(&config.modem).exit(Exit::System)?;
+
+    let (report_tx, mut reports) = mpsc::unbounded_channel();
+    let (orders, order_rx) = mpsc::unbounded_channel();
+    let socket = config.wlan.supplicant.join(&config.wlan.interface);
+    let run_dir = config.wlan.run_directory.clone();
+    let hands = Hands::new(socket, run_dir, config.wlan.ca.clone(), report_tx);
+    let hands = hands.exit(Exit::System)?;
+    let watcher = Watcher::open(config.wlan.interface.clone()).exit(Exit::System)?;
+    let (look, look_rx) = watch::channel(0);
+    let (address_tx, mut addresses) = mpsc::unbounded_channel();
+    let (back_tx, mut back) = mpsc::unbounded_channel();
+
+    let control = Control::bind(&config.control.socket, Default::default())?;
+    let (ask_tx, mut asks) = mpsc::channel::<Ask>(16);
+    let serve_control = control.serve(
+        move |request| {
+            let ask_tx = ask_tx.clone();
+            async move {
+                let (answer_tx, answer) = oneshot::channel();
+                let ended = || ControlError::failed(anyhow::anyhow!("the device is stopping"));
+                ask_tx.send((request, answer_tx)).await.map_err(|_| ended())?;
+                answer.await.map_err(|_| ended())?
+            }
+        },
+        shutdown.clone(),
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(serve_control);
+    tasks.spawn(watcher.run(look_rx, address_tx, shutdown.clone()));
+    let hands = tokio::spawn(hands.run(order_rx, shutdown.clone()));
+
+    let now = SystemClock.now();
+    let settings = Settings::default();
+    let machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
+    let mut this = Device {
+        hook: Hook::start(config.notify.command.clone()),
+        metrics: Metrics::new("device", env!("CARGO_PKG_VERSION")).share(),
+        config,
+        machine,
+        vault,
+        portal,
+        check,
+        steering,
+        orders,
+        look,
+        back: back_tx,
+        cellular: None,
+        modem_interface: None,
+        wifi: Vec::new(),
+        on_wifi: false,
+        started: now,
+    };
+    this.tell_time();
+    this.modem(&modem.facts());
+    this.act();
+    notify::ready();
+    tracing::info!(interface = %this.config.wlan.interface, "device is running");
+    let keep_alive = notify::keep_alive();
+    tokio::pin!(keep_alive);
+    let mut next_clock = SystemClock.now() + CLOCK;
+    loop {
+        let deadline = this.machine.poll_timeout().into_iter().chain([next_clock]).min();
+        tokio::select! {
+            () = shutdown.requested() => break,
+            news = modem.next() => {
+                if let News::Facts(facts) = news {
+                    this.modem(&facts);
+                }
+            }
+            Some(report) = reports.recv() => this.report(report),
+            Some(found) = addresses.recv() => this.addresses(found),
+            Some(back) = back.recv() => this.back(back),
+            Some((request, answer)) = asks.recv() => {
+                // The client may have gone.
+                let _ = answer.send(this.answer(&request));
+            }
+            () = SystemClock.until(deadline) => {
+                let now = SystemClock.now();
+                if next_clock <= now {
+                    next_clock = now + CLOCK;
+                    this.tell_time();
+                }
+                this.machine.handle_timeout(now);
+            }
+            () = &mut keep_alive => {}
+        }
+        this.act();
+    }
+    tracing::info!("stopping; new connections go where the system's own routes say");
+    hands.await.context("the task that speaks to the supplicant failed")?;
+    if let Some(mut steering) = this.steering.take()
+        && let Err(error) = steering.remove()
+    {
+        tracing::warn!(%error, "routing rules of ours are left behind");
+    }
+    tasks.shutdown().await;
+    Ok(())
+}
+
+fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
+    if let (Some(imsi), Some(interface)) = (config.imsi, config.interface.clone()) {
+        return Ok(Modem::fixed(Fixed { imsi, imei: config.imei, interface })?);
+    }
+    let bus = config.bus.clone().map_or(homeward_modem::Bus::System, homeward_modem::Bus::Address);
+    Ok(Modem::managed(Managed {
+        bus,
+        imei: config.imei,
+        interface: config.interface.clone(),
+        ..Managed::default()
+    })?)
+}
+
+fn steering(config: &config::Steer) -> anyhow::Result<Steering> {
+    let mut steering = Steering::open(config.priority, config.table)?;
+    if steering.remove()? {
+        tracing::warn!("removed the routing rules that an earlier run left");
+    }
+    Ok(steering)
+}
+
+struct Device {
+    config: Config,
+    machine: Manager,
+    vault: Vault,
+    portal: Portal,
+    check: Target,
+    steering: Option<Steering>,
+    hook: Hook,
+    metrics: Arc<Metrics>,
+    orders: mpsc::UnboundedSender<Order>,
+    look: watch::Sender<u64>,
+    back: mpsc::UnboundedSender<Back>,
+    /// The bearer, while it can be talked over.
+    cellular: Option<Line>,
+    /// The interface that the last bearer was on: what routes are left of it are cellular's.
+    modem_interface: Option<String>,
+    /// Wi-Fi's addresses.
+    wifi: Vec<IpAddr>,
+    on_wifi: bool,
+    started: Instant,
+}
+
+impl Device {
+    fn tell_time(&mut self) {
+        let unix = SystemClock.unix();
+        self.machine.handle_clock(WallClock { unix, offset: offset(unix) }, SystemClock.now());
+    }
+
+    fn modem(&mut self, facts: &homeward_modem::Facts) {
+        let bearer = facts.usable();
+        let line = bearer.map(|bearer| Line {
+            interface: bearer.interface.clone(),
+            addresses: bearer.addresses.clone(),
+        });
+        let moved = line != self.cellular;
+        if let Some(line) = &line {
+            self.modem_interface = Some(line.interface.clone());
+        }
+        self.cellular = line;
+        let told = match &facts.modem {
+            None => ModemFacts::default(),
+            Some(modem) => ModemFacts {
+                present: true,
+                imsi: modem.imsi,
+                imei: modem.imei,
+                registration: registration(modem.registration),
+                bearer: bearer.is_some(),
+            },
+        };
+        self.machine.handle_modem(told, SystemClock.now());
+        if moved {
+            self.steer();
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        let now = SystemClock.now();
+        match report {
+            Report::Heard(heard) => self.machine.handle_scan(&heard, now),
+            Report::Signal(signal) => self.machine.handle_signal(signal, now),
+            Report::Event(event) => {
+                let connected = matches!(event, SupplicantEvent::Connected { .. });
+                tracing::debug!(event = event.name(), "supplicant");
+                self.machine.handle_supplicant(event, now);
+                if connected {
+                    self.look.send_modify(|count| *count = count.wrapping_add(1));
+                }
+            }
+        }
+    }
+
+    fn addresses(&mut self, found: Vec<IpAddr>) {
+        let moved = found != self.wifi;
+        self.wifi = found;
+        self.machine.handle_address(!self.wifi.is_empty(), SystemClock.now());
+        if moved {
+            self.steer();
+        }
+    }
+
+    fn back(&mut self, back: Back) {
+        let now = SystemClock.now();
+        match back {
+            Back::Portal(id, result) => self.machine.handle_portal(id, *result, now),
+            Back::Verified(id, found) => self.machine.handle_connectivity(id, found, now),
+        }
+    }
+
+    /// Does what the machine wants done.
+    fn act(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::Request { id, request } => {
+                    let (portal, back) = (self.portal.clone(), self.back.clone());
+                    let line = self.cellular.clone();
+                    tokio::spawn(async move {
+                        let result = match line {
+                            Some(line) => portal.ask(request, line).await,
+                            None => Err(Failure::Away("the bearer has gone".to_owned())),
+                        };
+                        // The loop has ended only if the daemon is ending.
+                        let _ = back.send(Back::Portal(id, Box::new(result)));
+                    });
+                }
+                Action::Verify { id } => {
+                    let (target, back) = (self.check.clone(), self.back.clone());
+                    let line = self.wifi_line();
+                    tokio::spawn(async move {
+                        let found = probe::look(&target, &line).await;
+                        let _ = back.send(Back::Verified(id, found));
+                    });
+                }
+                Action::Program { id, networks } => self.order(Order::Program(id, networks)),
+                Action::Join { ssid, .. } => self.order(Order::Join(ssid)),
+                Action::Leave => self.order(Order::Leave),
+                Action::Scan { interval } => self.order(Order::Scan(interval)),
+                Action::PreferWifi { .. } => {
+                    self.on_wifi = true;
+                    self.steer();
+                }
+                Action::PreferCellular => {
+                    self.on_wifi = false;
+                    self.steer();
+                }
+                Action::Store(stored) => {
+                    if let Err(error) = self.vault.store(&stored) {
+                        let error = format!("{error:#}");
+                        tracing::error!(error, "credentials are not kept over a restart");
+                    }
+                }
+                Action::Forget => {
+                    if let Err(error) = self.vault.forget() {
+                        tracing::error!(%error, "old credentials are still on the disk");
+                    }
+                }
+                Action::Notify(notice) => {
+                    journal(&notice);
+                    self.hook.tell(&notice);
+                }
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // The hands have ended only if the daemon is ending.
+        let _ = self.orders.send(order);
+    }
+
+    fn wifi_line(&self) -> Line {
+        Line { interface: self.config.wlan.interface.clone(), addresses: self.wifi.clone() }
+    }
+
+    /// Has new connections go where the machine wants them.
+    fn steer(&mut self) {
+        let Some(steering) = &mut self.steering else { return };
+        let wifi = self.config.wlan.interface.as_str();
+        let cellular = self.modem_interface.as_deref();
+        if let Err(error) = steering.steer(wifi, cellular, self.on_wifi) {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(error, "connections cannot be sent where they should go");
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Result<Value, ControlError> {
+        match request.command.as_str() {
+            "status" => self.status().map_err(ControlError::failed),
+            "why" => serde_json::to_value(self.machine.why()).map_err(ControlError::failed),
+            "metrics" => Ok(Value::String(self.metrics.text())),
+            "switch" => {
+                let wanted: Wanted = request.parse()?;
+                let before = self.machine.switches();
+                let switches = Switches {
+                    offload: wanted.offload.unwrap_or(before.offload),
+                    metered: wanted.metered.unwrap_or(before.metered),
+                };
+                self.vault.keep_switches(switches).map_err(ControlError::failed)?;
+                self.machine.handle_setting(switches, SystemClock.now());
+                serde_json::to_value(switches).map_err(ControlError::failed)
+            }
+            other => Err(ControlError::unknown(other, &COMMANDS)),
+        }
+    }
+
+    fn status(&self) -> serde_json::Result<Value> {
+        let uptime = SystemClock.now().since(self.started).as_millis();
+        let cellular = self.cellular.as_ref();
+        Ok(json!({
+            "role": "device",
+            "version": env!("CARGO_PKG_VERSION"),
+            "uptime_ms": u64::try_from(uptime).unwrap_or(u64::MAX),
+            "portal": self.config.portal.url,
+            "wifi": { "interface": self.config.wlan.interface, "addresses": self.wifi },
+            "cellular": cellular.map(|line| {
+                json!({ "interface": line.interface, "addresses": line.addresses })
+            }),
+            "steers": self.steering.is_some(),
+            "machine": serde_json::to_value(self.machine.status())?,
+        }))
+    }
+}
+
+/// What a user switches; what is not said stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    offload: Option<bool>,
+    metered: Option<bool>,
+}
+
+/// How far local time is ahead of UTC, in minutes.
+fn offset(unix: homeward_model::UnixTime) -> i32 {
+    let Ok(at) = jiff::Timestamp::from_millisecond(unix.0) else { return 0 };
+    jiff::tz::TimeZone::system().to_offset(at).seconds() / 60
+}
+
+const fn registration(modem: homeward_modem::Registration) -> Registration {
+    match modem {
+        homeward_modem::Registration::Unknown => Registration::Unknown,
+        homeward_modem::Registration::Idle => Registration::Idle,
+        homeward_modem::Registration::Searching => Registration::Searching,
+        homeward_modem::Registration::Denied => Registration::Denied,
+        homeward_modem::Registration::Home => Registration::Home,
+        homeward_modem::Registration::Roaming => Registration::Roaming,
+    }
+}
+
+/// One line for each thing that happened.
+fn journal(notice: &Notice) {
+    match notice {
+        Notice::Credentials { wanted } => tracing::info!(%wanted, "new credentials"),
+        Notice::PortalFailed { failure, failures, retry_ms } => {
+            tracing::warn!(%failure, failures, retry_ms, "no credentials from the portal");
+        }
+        Notice::Forgotten { why } => tracing::info!(?why, "credentials discarded"),
+        Notice::Joining { ssid } => tracing::info!(%ssid, "joining"),
+        Notice::NotJoined { ssid, why } => tracing::warn!(%ssid, %why, "not joined"),
+        Notice::Offloaded { ssid, metered } => tracing::info!(%ssid, metered, "on Wi-Fi"),
+        Notice::Returned { ssid, why } => tracing::info!(%ssid, %why, "back on cellular"),
+        Notice::NotProgrammed { error } => {
+            tracing::warn!(error, "the supplicant does not take the networks");
+        }
+    }
+}
