@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use homeward_net::place::profile_dir;
 use homeward_net::process::last_lines;
 use homeward_net::wait::wait_for;
 use homeward_net::{Namespace, Process};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::register::{Entry, Register};
-use crate::ue::{Device, Sim, Ue, address_in};
+use crate::ue::{Carried, Device, Sim, Ue, address_in};
 use crate::vty::{self, PdpContext, Vty};
 
 /// The GGSN towards the SGSNs: the network 10.90.0.0/16.
@@ -27,6 +27,12 @@ pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 91, 0, 1);
 
 /// The services' namespace, where the portal stands.
 pub const SERVICES: Ipv4Addr = Ipv4Addr::new(10, 91, 0, 2);
+
+/// [`GATEWAY`] by IPv6.
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x91, 0, 0, 0, 0, 0, 1);
+
+/// [`SERVICES`] by IPv6.
+pub const SERVICES_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x91, 0, 0, 0, 0, 0, 2);
 
 /// The name of the one GGSN in its own configuration.
 pub const GGSN_NAME: &str = "ggsn0";
@@ -57,6 +63,9 @@ pub struct ApnPlan {
     pub name: Apn,
     /// The addresses that it gives to devices, but for the first, which is its own.
     pub pool: Ipv4Net,
+    /// The prefixes of 64 bits that it gives to devices that ask for IPv6, but for the first,
+    /// where there are any.
+    pub prefixes: Option<Ipv6Net>,
 }
 
 impl CellularPlan {
@@ -65,7 +74,8 @@ impl CellularPlan {
     /// # Errors
     /// Never.
     pub fn with_pool(pool: Ipv4Net) -> Result<Self> {
-        Ok(Self { apns: vec![ApnPlan { name: "internet".parse()?, pool }], echo: None })
+        let internet = ApnPlan { name: "internet".parse()?, pool, prefixes: None };
+        Ok(Self { apns: vec![internet], echo: None })
     }
 
     /// A network with one access point, `internet`, and 10.60.0.0/24.
@@ -74,6 +84,19 @@ impl CellularPlan {
     /// Never.
     pub fn simple() -> Result<Self> {
         Self::with_pool(Ipv4Net::new(Ipv4Addr::new(10, 60, 0, 0), 24)?)
+    }
+
+    /// [`simple`](Self::simple), with prefixes of fd00:60::/56 as well.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn dual() -> Result<Self> {
+        let mut plan = Self::simple()?;
+        let prefixes = Ipv6Net::new(Ipv6Addr::new(0xfd00, 0x60, 0, 0, 0, 0, 0, 0), 56)?;
+        for apn in &mut plan.apns {
+            apn.prefixes = Some(prefixes);
+        }
+        Ok(plan)
     }
 }
 
@@ -99,22 +122,16 @@ impl CellularNetwork {
     pub async fn start(folder: &Path, services: &Namespace, plan: CellularPlan) -> Result<Self> {
         let first = plan.apns.first().context("a network without an access point")?;
         let [sgsn, ggsn] = [Namespace::create("sgsn")?, Namespace::create("ggsn")?];
-        // None of them has anything to say in IPv6 on these links.
-        for (end, name) in [(&sgsn, "gn0"), (&ggsn, "gn0"), (&ggsn, "sgi0")] {
-            end.sysctl("net.ipv6.conf.default.disable_ipv6", "1")
-                .with_context(|| format!("for {name}"))?;
+        if !plan.apns.iter().any(|apn| apn.prefixes.is_some()) {
+            for namespace in [&sgsn, &ggsn] {
+                namespace.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+            }
         }
         sgsn.join("gn0", &ggsn, "gn0")?;
         sgsn.ip(&format!("link set gn0 mtu {GN_MTU}"))?;
         ggsn.ip(&format!("link set gn0 mtu {GN_MTU}\naddr add {GGSN}/16 dev gn0"))?;
         ggsn.join("sgi0", services, "sgi0")?;
-        ggsn.ip(&format!("addr add {GATEWAY}/24 dev sgi0\nroute add default via {SERVICES}"))?;
-        ggsn.sysctl("net.ipv4.ip_forward", "1")?;
-        let mut routes = format!("addr add {SERVICES}/24 dev sgi0\n");
-        for apn in &plan.apns {
-            writeln!(routes, "route add {} via {GATEWAY}", apn.pool.trunc())?;
-        }
-        services.ip(&routes)?;
+        join_services(&ggsn, services, &plan)?;
 
         let state = folder.join("ggsn");
         fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
@@ -167,6 +184,36 @@ impl CellularNetwork {
     /// # Errors
     /// If the GGSN refuses, or the device has an interface of that name already.
     pub async fn attach_to(&mut self, device: &Device, sim: &Sim, apn: &Apn) -> Result<Ue> {
+        let ue = self.bear(device, sim, apn).await?;
+        // The bearer is IPv4's: the device would ask for routers in vain.
+        let knob = format!("net.ipv6.conf.{}.disable_ipv6", device.interface);
+        device.namespace.sysctl(&knob, "1")?;
+        device.go_on_air(&format!("{}/32", ue.address()), "0.0.0.0/0")?;
+        Ok(ue)
+    }
+
+    /// [`attach_to`](Self::attach_to) by IPv6, with a prefix of the device's own.
+    ///
+    /// # Errors
+    /// As [`attach_to`](Self::attach_to), and if the access point has no prefixes.
+    pub async fn attach_v6(
+        &mut self,
+        device: &Device,
+        sim: &Sim,
+        apn: &Apn,
+    ) -> Result<Ue<Ipv6Addr>> {
+        let ue = self.bear(device, sim, apn).await?;
+        // The emulator has done what a router advertisement asks for, and lets nothing else pass.
+        let knobs = format!("net.ipv6.conf.{}", device.interface);
+        device.namespace.sysctl(&format!("{knobs}.disable_ipv6"), "0")?;
+        device.namespace.sysctl(&format!("{knobs}.accept_ra"), "0")?;
+        device.namespace.sysctl(&format!("{knobs}.addr_gen_mode"), "1")?;
+        device.go_on_air(&format!("{}/64 nodad", ue.address()), "::/0")?;
+        Ok(ue)
+    }
+
+    /// Has a context made, and takes its interface to the device, down and without address.
+    async fn bear<A: Carried>(&mut self, device: &Device, sim: &Sim, apn: &Apn) -> Result<Ue<A>> {
         ensure!(!sim.imsi.as_str().starts_with('0'), "an IMSI must not begin with a zero here");
         // Each SGSN has an address of its own; the first is 10.90.0.2.
         let number = self.attached;
@@ -190,7 +237,17 @@ impl CellularNetwork {
             &["stdbuf", "-oL", "sgsnemu", "--listen", &listen, "--remote", &remote][..],
             &["--imsi", sim.imsi.as_str(), "--msisdn", sim.msisdn.as_str()],
             &["--imeisv", device.imei.as_str(), "--apn", apn.as_str(), "--rattype", "1"],
-            &["--createif", "--tun-device", &tun, "--statedir", &state, "--pidfile", &pid],
+            &[
+                "--pdp-type",
+                A::PDP_TYPE,
+                "--createif",
+                "--tun-device",
+                &tun,
+                "--statedir",
+                &state,
+                "--pidfile",
+                &pid,
+            ],
         ]
         .concat();
         let mut emulator = Process::start(&self.folder, &name, &self.sgsn, &command)?;
@@ -204,7 +261,11 @@ impl CellularNetwork {
             }
         })
         .await?;
-        self.hand_over(&tun, device, address)?;
+        self.sgsn.ip(&format!(
+            "link set {tun} down\nlink set {tun} netns {} name {}",
+            device.namespace.path().display(),
+            device.interface
+        ))?;
         Ok(Ue { device: device.clone(), sim: *sim, apn: apn.clone(), address, sgsn, emulator })
     }
 
@@ -284,24 +345,28 @@ impl CellularNetwork {
     async fn vty(&self) -> Result<Vty> {
         open_vty(&self.ggsn).await
     }
+}
 
-    /// Takes the bearer's interface from the SGSN's namespace, where the emulator made it, to the
-    /// device, and sets it up there.
-    fn hand_over(&self, tun: &str, device: &Device, address: Ipv4Addr) -> Result<()> {
-        let (to, interface) = (device.namespace.path(), &device.interface);
-        self.sgsn.ip(&format!(
-            "link set {tun} down\nlink set {tun} netns {} name {interface}",
-            to.display()
-        ))?;
-        // The bearer is IPv4's: the device would ask for routers in vain.
-        let knob = format!("net.ipv6.conf.{interface}.disable_ipv6");
-        device.namespace.sysctl(&knob, "1")?;
-        device.namespace.ip(&format!(
-            "addr add {address}/32 dev {interface}\nlink set {interface} up\n\
-             route add default dev {interface} metric {}",
-            device.metric
-        ))
+/// The packet gateway's side towards the services, and theirs towards the devices.
+fn join_services(ggsn: &Namespace, services: &Namespace, plan: &CellularPlan) -> Result<()> {
+    let mut near = format!("addr add {GATEWAY}/24 dev sgi0\nroute add default via {SERVICES}\n");
+    let mut far = format!("addr add {SERVICES}/24 dev sgi0\n");
+    ggsn.sysctl("net.ipv4.ip_forward", "1")?;
+    for apn in &plan.apns {
+        writeln!(far, "route add {} via {GATEWAY}", apn.pool.trunc())?;
     }
+    let prefixes: Vec<_> = plan.apns.iter().filter_map(|apn| apn.prefixes).collect();
+    if !prefixes.is_empty() {
+        ggsn.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+        writeln!(near, "addr add {GATEWAY_V6}/64 dev sgi0 nodad")?;
+        writeln!(near, "route add ::/0 via {SERVICES_V6}")?;
+        writeln!(far, "addr add {SERVICES_V6}/64 dev sgi0 nodad")?;
+    }
+    for prefix in prefixes {
+        writeln!(far, "route add {} via {GATEWAY_V6}", prefix.trunc())?;
+    }
+    ggsn.ip(&near)?;
+    services.ip(&far)
 }
 
 async fn open_vty(ggsn: &Namespace) -> Result<Vty> {
@@ -327,15 +392,21 @@ fn configuration(plan: &CellularPlan, default: &Apn, state: &Path) -> Result<Str
         ensure!(names.insert(apn.name.as_str()), "access point {} is there twice", apn.name);
         let own = apn.pool.hosts().next().context("an empty pool")?;
         let length = apn.pool.prefix_len();
-        // Every command before the prefix: it is what the tunnel is made of.
         write!(
             text,
             " apn {}\n  gtpu-mode tun\n  tun-device gi{number}\n  type-support v4\n  \
-             ip prefix dynamic {}\n  ip dns 0 {SERVICES}\n  ip ifconfig {own}/{length}\n  \
-             no shutdown\n",
+             ip prefix dynamic {}\n  ip dns 0 {SERVICES}\n  ip ifconfig {own}/{length}\n",
             apn.name,
             apn.pool.trunc(),
         )?;
+        if let Some(prefixes) = apn.prefixes {
+            let all = prefixes.trunc();
+            write!(
+                text,
+                "  type-support v6\n  ipv6 prefix dynamic {all}\n  ipv6 ifconfig {all}\n"
+            )?;
+        }
+        text.push_str("  no shutdown\n");
     }
     writeln!(text, " default-apn {default}")?;
     if let Some(echo) = plan.echo {

@@ -1,6 +1,8 @@
 //! Devices, their SIMs, and the bearers they have.
 
-use std::net::Ipv4Addr;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -66,18 +68,30 @@ impl Device {
     }
 }
 
-/// A device that is attached: it has a bearer. Dropped, its SGSN dies as by [`Ue::kill`].
+impl Device {
+    /// Has the interface of its bearer use an address, and routes `all` of that family through it.
+    pub(crate) fn go_on_air(&self, address: &str, all: &str) -> Result<()> {
+        let Self { interface, metric, .. } = self;
+        self.namespace.ip(&format!(
+            "addr add {address} dev {interface}\nlink set {interface} up\n\
+             route add {all} dev {interface} metric {metric}"
+        ))
+    }
+}
+
+/// A device that is attached: it has a bearer, of IPv4 or (`Ue<Ipv6Addr>`) of IPv6. Dropped, its
+/// SGSN dies as by [`Ue::kill`].
 #[derive(Debug)]
-pub struct Ue {
+pub struct Ue<A = Ipv4Addr> {
     pub(crate) device: Device,
     pub(crate) sim: Sim,
     pub(crate) apn: Apn,
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: A,
     pub(crate) sgsn: Ipv4Addr,
     pub(crate) emulator: Process,
 }
 
-impl Ue {
+impl<A: Copy> Ue<A> {
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -103,8 +117,8 @@ impl Ue {
         &self.device.interface
     }
 
-    /// The address that the packet gateway gave it.
-    pub fn address(&self) -> Ipv4Addr {
+    /// The address that the packet gateway gave it; of IPv6, the one that it made of its prefix.
+    pub fn address(&self) -> A {
         self.address
     }
 
@@ -157,8 +171,31 @@ impl Ue {
     }
 }
 
+/// What a bearer can carry.
+pub(crate) trait Carried: Copy + FromStr + fmt::Display + Send + Sync + 'static {
+    /// How the emulator is told which.
+    const PDP_TYPE: &'static str;
+    /// What the emulator says before the device's address.
+    const MARK: &'static str;
+    /// What it says behind it, on the same line.
+    const BEHIND: &'static str;
+}
+
+impl Carried for Ipv4Addr {
+    const PDP_TYPE: &'static str = "v4";
+    const MARK: &'static str = "received EUA with IP address: ";
+    const BEHIND: &'static str = "";
+}
+
+impl Carried for Ipv6Addr {
+    const PDP_TYPE: &'static str = "v6";
+    // Not what it was assigned, but what it made of the router advertisement.
+    const MARK: &'static str = "Adding addr ";
+    const BEHIND: &'static str = " to tun";
+}
+
 /// The address in what the emulator said, once it has one; an error once it was refused.
-pub(crate) fn address_in(said: &str) -> Result<Option<Ipv4Addr>> {
+pub(crate) fn address_in<A: Carried>(said: &str) -> Result<Option<A>> {
     let after = |mark: &str| {
         let (_, rest) = said.split_once(mark)?;
         let (word, _) = rest.split_once('\n')?;
@@ -171,8 +208,14 @@ pub(crate) fn address_in(said: &str) -> Result<Option<Ipv4Addr>> {
         "the GGSN refuses the bearer with cause {} (3GPP TS 29.060 7.7.1)",
         cause.unwrap_or_default()
     );
-    let Some(word) = after("received EUA with IP address: ") else { return Ok(None) };
-    Ok(Some(word.parse().with_context(|| format!("{word:?} is no IPv4 address"))?))
+    let Some(line) = after(A::MARK) else { return Ok(None) };
+    let word = if A::BEHIND.is_empty() {
+        line
+    } else {
+        line.split_once(A::BEHIND).map_or(line, |(word, _)| word)
+    };
+    let address = word.parse().ok().with_context(|| format!("{word:?} is no address"))?;
+    Ok(Some(address))
 }
 
 #[cfg(test)]
@@ -195,5 +238,21 @@ mod tests {
             let so_far = address_in(&said[..end]).unwrap();
             assert!(so_far.is_none() || so_far == Some(Ipv4Addr::new(10, 60, 0, 2)), "{end}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_the_one_that_is_used() {
+        let said = "PDP ctx: received EUA with IP address: fd00:60:0:1:fd00:60:0:1\n\
+                    <0003> sgsnemu.c:1768 Adding addr fd00:60:0:1::2 to tun ue0\n";
+        assert_eq!(address_in(said).unwrap(), Some("fd00:60:0:1::2".parse::<Ipv6Addr>().unwrap()));
+        let before = said.split_once('\n').unwrap().0;
+        assert_eq!(address_in::<Ipv6Addr>(before).unwrap(), None);
+    }
+
+    #[test]
+    fn a_refusal_is_an_error() {
+        let said = "Received create PDP context response. Cause value: 211\n";
+        let error = address_in::<Ipv4Addr>(said).unwrap_err().to_string();
+        assert!(error.contains("cause 211"), "{error}");
     }
 }

@@ -2,15 +2,15 @@
 // So that clippy knows the helpers below for tests too.
 #![cfg(test)]
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use homeward_cell::network::{GGSN, SERVICES};
+use homeward_cell::network::{GGSN, SERVICES, SERVICES_V6};
 use homeward_cell::{ApnPlan, CellularNetwork, CellularPlan, Device, Sim, Ue};
 use homeward_net::wait::wait_for;
 use homeward_net::{Capture, Lab, Namespace, Printer, lab, printer};
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -198,7 +198,7 @@ fn a_device_moves_with_another_sim_to_another_access_point() {
     lab(|lab| async move {
         let pool = |third| Ipv4Net::new(Ipv4Addr::new(10, third, 0, 0), 24);
         let apn = |name: &str, third| -> Result<ApnPlan> {
-            Ok(ApnPlan { name: name.parse()?, pool: pool(third)? })
+            Ok(ApnPlan { name: name.parse()?, pool: pool(third)?, prefixes: None })
         };
         let plan = CellularPlan { apns: vec![apn("internet", 60)?, apn("ims", 61)?], echo: None };
         let (mut network, services) = network(&lab, plan).await?;
@@ -209,6 +209,51 @@ fn a_device_moves_with_another_sim_to_another_access_point() {
         let second = network.attach_to(&device, &Sim::numbered(2)?, &"ims".parse()?).await?;
         assert_eq!(second.address(), Ipv4Addr::new(10, 61, 0, 2));
         services.ping(second.address(), SOON).await?;
+        Ok(())
+    });
+}
+
+/// Pings once, with the size of a whole packet.
+fn ping_v6(from: &Namespace, source: Ipv6Addr, to: Ipv6Addr) -> Result<String> {
+    let (source, to) = (source.to_string(), to.to_string());
+    let words = ["-6", "-n", "-c", "1", "-W", "2", "-s", "1400", "-I", &source, &to];
+    from.run_tool("ping", &words)
+}
+
+#[test]
+fn a_bearer_of_ipv6_has_a_prefix_of_its_own_and_none_of_another() {
+    lab(|lab| async move {
+        let (mut network, services) = network(&lab, CellularPlan::dual()?).await?;
+        let internet = network.apns()[0].name.clone();
+        let one = network.attach_v6(&phone(1)?, &Sim::numbered(1)?, &internet).await?;
+        let two = network.attach_v6(&phone(2)?, &Sim::numbered(2)?, &internet).await?;
+        let three = network.attach(&phone(3)?, &Sim::numbered(3)?).await?;
+        for ue in [&one, &two] {
+            ping_v6(ue.namespace(), ue.address(), SERVICES_V6)?;
+            ping_v6(&services, SERVICES_V6, ue.address())?;
+        }
+        three.namespace().ping(SERVICES, SOON).await?;
+
+        let prefix = |address: Ipv6Addr| Ipv6Net::new(address, 64).map(|net| net.trunc());
+        let mut told: Vec<_> = network.contexts().await?;
+        told.sort_by_key(|context| context.imsi);
+        let told: Vec<_> = told.into_iter().map(|c| (c.imsi, c.ipv4, c.ipv6)).collect();
+        let six = |ue: &Ue<Ipv6Addr>| -> Result<_> {
+            Ok((ue.sim().imsi, None, Some(prefix(ue.address())?.addr())))
+        };
+        let four = (three.sim().imsi, Some(three.address()), None);
+        assert_eq!(told, [six(&one)?, six(&two)?, four]);
+
+        let heard = Capture::start(&services, "sgi0")?;
+        let foreign = two.address();
+        one.namespace().ip(&format!("addr add {foreign}/128 dev wwan0 nodad"))?;
+        assert!(ping_v6(one.namespace(), foreign, SERVICES_V6).is_err());
+        ping_v6(one.namespace(), one.address(), SERVICES_V6)?;
+        let from = |frame: &[u8], source: Ipv6Addr| {
+            frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(22..38) == Some(&source.octets())
+        };
+        heard.first("its own", SOON, |f| from(&f.octets, one.address())).await?;
+        assert_eq!(heard.count(|f| from(&f.octets, foreign)), 0);
         Ok(())
     });
 }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use homeward_cell::network::{GATEWAY, GGSN, SERVICES};
 use homeward_cell::{CellularNetwork, CellularPlan, Device, Sim};
-use homeward_net::wait::wait_for;
+use homeward_net::wait::{elapse, wait_for};
 use homeward_net::{Lab, Namespace, lab};
+use ipnet::Ipv6Net;
 
 use freeradius::FreeRadius;
 use receiver::{Receiver, Status};
@@ -85,6 +86,27 @@ fn freeradius_takes_the_reports_and_reads_in_them_what_was_meant() {
         assert_eq!(start["Acct-Session-Id"], id);
         assert!(stop.contains_key("Acct-Session-Time"));
         assert_eq!(stop["3GPP-Session-Stop-Indicator"], "255");
+        Ok(())
+    });
+}
+
+#[test]
+fn freeradius_reads_the_prefix_of_a_bearer_of_ipv6() {
+    lab(|lab| async move {
+        let services = lab.namespace("services")?;
+        let plan = CellularPlan::dual()?;
+        let mut network = CellularNetwork::start(lab.folder(), &services, plan).await?;
+        let server = FreeRadius::start(lab.folder(), &services, SERVICES, SECRET).await?;
+        let _bridge = network.report_to(PORTAL, SECRET, &[])?;
+        let internet = network.apns()[0].name.clone();
+        let ue = network.attach_v6(&phone(1)?, &Sim::numbered(1)?, &internet).await?;
+        let reports = server.reports(2, SOON).await?;
+        let start = reports.last().context("no report")?;
+        let prefix = Ipv6Net::new(ue.address(), 64)?.trunc();
+        assert_eq!(start["Framed-IPv6-Prefix"], prefix.to_string());
+        assert_eq!(start["3GPP-PDP-Type"], "2");
+        assert_eq!(start["3GPP-IMSI"], "\"999700000000001\"");
+        assert!(!start.contains_key("Framed-IP-Address"));
         Ok(())
     });
 }
@@ -218,6 +240,33 @@ fn a_gateway_that_restarts_says_so_and_what_it_had_is_not_reported_again() {
         assert_eq!(order, [Status::On, Status::Start, Status::On, Status::Start]);
         // The stale device has the address that the second was given.
         assert_eq!(one.address(), two.address());
+        Ok(())
+    });
+}
+
+#[test]
+fn what_was_not_heard_before_a_restart_is_not_repeated_behind_it() {
+    lab(|lab| async move {
+        let (mut network, services) = network(&lab).await?;
+        let receiver = Receiver::start(&services, PORTAL, SECRET)?;
+        let mut bridge = network.report_to(PORTAL, SECRET, &[])?;
+        receiver.hears(Status::On, SOON).await?;
+        receiver.set_deaf(true);
+        let _one = network.attach(&phone(1)?, &Sim::numbered(1)?).await?;
+        bridge.says("the GGSN's contexts have changed sessions=1", SOON).await?;
+        network.kill_ggsn();
+        network.restart_ggsn().await?;
+        wait_for("the bridge to see it", SOON, async || {
+            Ok((bridge.log().matches("the GGSN is up").count() == 2).then_some(()))
+        })
+        .await?;
+        receiver.set_deaf(false);
+        // Longer than any report is repeated for.
+        elapse(Duration::from_secs(4)).await;
+        let mut order: Vec<Status> =
+            receiver.heard().into_iter().map(|report| report.status).collect();
+        order.dedup();
+        assert_eq!(order, [Status::On]);
         Ok(())
     });
 }

@@ -48,6 +48,7 @@ struct State {
 pub(crate) struct Receiver {
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
+    deaf: Arc<AtomicBool>,
 }
 
 impl Receiver {
@@ -65,12 +66,16 @@ impl Receiver {
         let socket = namespace.enter(|| Ok(UdpSocket::bind(at)?))?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let secret = SharedSecret::new(&Secret::new(secret.as_bytes().to_vec()))?;
-        let receiver = Self { state: Arc::default(), stop: Arc::default() };
+        let receiver = Self { state: Arc::default(), stop: Arc::default(), deaf: Arc::default() };
         let (state, stop) = (Arc::clone(&receiver.state), Arc::clone(&receiver.stop));
+        let deaf = Arc::clone(&receiver.deaf);
         std::thread::spawn(move || {
             let mut room = [0; 4096];
             while !stop.load(Ordering::Relaxed) {
                 let Ok((length, from)) = socket.recv_from(&mut room) else { continue };
+                if deaf.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(answer) = state.take(from, &room[..length], &secret, nth) {
                     socket.send_to(&answer, from).unwrap();
@@ -78,6 +83,11 @@ impl Receiver {
             }
         });
         Ok(receiver)
+    }
+
+    /// Whether it takes no notice of anything.
+    pub(crate) fn set_deaf(&self, deaf: bool) {
+        self.deaf.store(deaf, Ordering::Relaxed);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
