@@ -40,13 +40,20 @@ pub(super) struct Order {
 
 /// Where the worker finds which reports are stored, or could not be.
 #[derive(Debug, Default)]
-pub(super) struct Desk(Mutex<(Vec<(u64, bool)>, Option<Waker>)>);
+pub(super) struct Desk(Mutex<OnDesk>);
+
+#[derive(Debug, Default)]
+struct OnDesk {
+    /// Numbers of reports, and whether they are stored.
+    done: Vec<(u64, bool)>,
+    waker: Option<Waker>,
+}
 
 impl Desk {
     pub(super) fn put(&self, done: impl IntoIterator<Item = (u64, bool)>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0.extend(done);
-        if let Some(waker) = &inner.1 {
+        inner.done.extend(done);
+        if let Some(waker) = &inner.waker {
             waker.wake();
         }
     }
@@ -147,7 +154,7 @@ impl Worker {
 
 impl Service for Worker {
     fn begin(&mut self, waker: Waker) {
-        self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(waker);
+        self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).waker = Some(waker);
     }
 
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
@@ -195,7 +202,7 @@ impl Service for Worker {
 
     fn woken(&mut self, replies: &mut Replies) {
         let done =
-            std::mem::take(&mut self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).0);
+            std::mem::take(&mut self.desk.0.lock().unwrap_or_else(PoisonError::into_inner).done);
         for (number, stored) in done {
             self.conclude(number, stored, replies);
         }
