@@ -7,4 +7,5 @@ mod clocks;
 mod credentials;
 mod walk;
 mod wifi;
+mod words;
 mod world;
