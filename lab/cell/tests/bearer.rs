@@ -220,6 +220,12 @@ fn ping_v6(from: &Namespace, source: Ipv6Addr, to: Ipv6Addr) -> Result<String> {
     from.run_tool("ping", &words)
 }
 
+/// Waits until the other end answers: it has to be found on the link first.
+async fn reaches_v6(from: &Namespace, source: Ipv6Addr, to: Ipv6Addr) -> Result<()> {
+    let reached = async || Ok(ping_v6(from, source, to).ok().map(|_| ()));
+    wait_for("an answer to a ping", SOON, reached).await
+}
+
 #[test]
 fn a_bearer_of_ipv6_has_a_prefix_of_its_own_and_none_of_another() {
     lab(|lab| async move {
@@ -229,8 +235,8 @@ fn a_bearer_of_ipv6_has_a_prefix_of_its_own_and_none_of_another() {
         let two = network.attach_v6(&phone(2)?, &Sim::numbered(2)?, &internet).await?;
         let three = network.attach(&phone(3)?, &Sim::numbered(3)?).await?;
         for ue in [&one, &two] {
-            ping_v6(ue.namespace(), ue.address(), SERVICES_V6)?;
-            ping_v6(&services, SERVICES_V6, ue.address())?;
+            reaches_v6(ue.namespace(), ue.address(), SERVICES_V6).await?;
+            reaches_v6(&services, SERVICES_V6, ue.address()).await?;
         }
         three.namespace().ping(SERVICES, SOON).await?;
 
@@ -248,7 +254,7 @@ fn a_bearer_of_ipv6_has_a_prefix_of_its_own_and_none_of_another() {
         let foreign = two.address();
         one.namespace().ip(&format!("addr add {foreign}/128 dev wwan0 nodad"))?;
         assert!(ping_v6(one.namespace(), foreign, SERVICES_V6).is_err());
-        ping_v6(one.namespace(), one.address(), SERVICES_V6)?;
+        reaches_v6(one.namespace(), one.address(), SERVICES_V6).await?;
         let from = |frame: &[u8], source: Ipv6Addr| {
             frame.get(12..14) == Some(&[0x86, 0xdd]) && frame.get(22..38) == Some(&source.octets())
         };

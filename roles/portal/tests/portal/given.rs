@@ -153,6 +153,9 @@ async fn a_policy_that_is_changed_is_told_at_once_and_that_of_a_mac_goes_before(
 #[tokio::test]
 async fn a_subscriber_without_a_record_is_taken_in_where_somebody_pays_for_it() {
     let world = World::start_with(Some("smith"), 0).await;
+    // Nobody is taken in for asking in another's name.
+    assert_eq!(world.ask(ADDRESS, &request(OTHER, 1)).await.status, 403);
+    assert!(world.store.subscriber_with_imsi(IMSI.parse().unwrap()).await.unwrap().is_none());
     let given = world.ask(ADDRESS, &request(IMSI, 1)).await.credentials();
     let subscriber = world.store.require_subscriber(IMSI.parse().unwrap()).await.unwrap();
     assert_eq!(subscriber.account, world.account);
