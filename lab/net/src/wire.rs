@@ -101,6 +101,8 @@ pub struct Wire<T> {
     impairment: Impairment,
     counters: Counters,
     /// On their way, by the time of their arrival, and in the order they came where that is equal.
+    /// Frames that had come when the impairment was set.
+    since: u64,
     under_way: BTreeMap<(Instant, u64), (T, usize)>,
     /// Numbers what is under way; a copy has a number of its own.
     next: u64,
@@ -117,6 +119,7 @@ impl<T: Clone> Wire<T> {
             seed,
             impairment: Impairment::NONE,
             counters: Counters::default(),
+            since: 0,
             under_way: BTreeMap::new(),
             next: 0,
             free: Instant::ORIGIN,
@@ -124,9 +127,11 @@ impl<T: Clone> Wire<T> {
         }
     }
 
-    /// Sets what happens to frames that come from now on. Those under way arrive as was settled.
+    /// Sets what happens to frames that come from now on, by the seed's sequence from its start: how
+    /// many came before is chance. Those under way arrive as was settled.
     pub fn set(&mut self, impairment: Impairment) {
         self.impairment = impairment;
+        self.since = self.counters.entered;
     }
 
     /// What it has done so far.
@@ -141,7 +146,7 @@ impl<T: Clone> Wire<T> {
 
     /// A frame of `len` octets, its Ethernet header included, comes in.
     pub fn handle_frame(&mut self, frame: T, len: usize, now: Instant) {
-        let mut random = SplitMix::at(self.seed, self.counters.entered * DRAWS);
+        let mut random = SplitMix::at(self.seed, (self.counters.entered - self.since) * DRAWS);
         let [lost, doubled, held, late] = [(); 4].map(|()| random.fraction());
         self.counters.entered += 1;
         self.counters.entered_octets += len as u64;

@@ -103,9 +103,10 @@ fn a_cable_loses_and_doubles_the_share_it_is_told_and_the_same_frames_for_the_sa
         let mut runs = Vec::new();
         for round in 0..2 {
             let (left, right, cable) = cabled(&lab, 42)?;
-            left.ping(RIGHT, SOON).await?;
-            // What the two say to each other before counts for the seed's sequence: as much each
-            // time, for all is one ARP exchange and one ping.
+            // What the two say to each other before is not the same each time.
+            for _ in 0..=round {
+                left.ping(RIGHT, SOON).await?;
+            }
             let before = cable.forth().counters();
             let ear = Capture::start(&right, "eth0")?;
             cable.forth().set(Impairment {
