@@ -130,6 +130,13 @@ async fn run_roles(
         let controller = controller.await?;
         process.add(controller);
     }
+    let upkeep = homeward_portal::upkeep::start(
+        config.portal.upkeep,
+        Arc::clone(&store),
+        process.metrics(),
+        shutdown.clone(),
+    );
+    process.add(upkeep);
     let mut portal = None;
     if config.portal.is_on() {
         let base = homeward_portal::Base { store };

@@ -239,6 +239,9 @@ pub trait Audit: Send + Sync {
         filter: &AuditFilter,
         limit: u32,
     ) -> Result<Vec<AuditEntry>>;
+    /// Forgets entries from before `before`, the oldest first, at most `limit` at a time; returns
+    /// how many.
+    async fn prune_audit(&self, before: UnixTime, limit: u32) -> Result<u64>;
     /// The same datastore, in which `actor` does what is done through the new handle.
     fn acting_as(&self, actor: Actor) -> Arc<dyn Store>;
 }

@@ -107,6 +107,8 @@ struct State {
     issued: issuing::Tables,
     bearers: bearers::Tables,
     audit: Vec<AuditEntry>,
+    /// How many entries the trail has had, those that are forgotten among them.
+    audited: i64,
     outbox: BTreeMap<Seq, OutboxEntry>,
     last: Seq,
     pruned: Seq,
@@ -234,22 +236,24 @@ impl Writer<'_> {
     fn note(&mut self, note: Result<Option<Note>>) {
         let (Some(actor), Ok(Some(note))) = (self.actor, note) else { return };
         let Note { kind, record, operation, before, after } = note;
-        let (seq, time) = (Seq(self.state.audit.len() as i64 + 1), self.now);
+        self.state.audited += 1;
+        let (seq, time) = (Seq(self.state.audited), self.now);
         let actor = actor.clone();
         let entry = AuditEntry { seq, time, actor, kind, record, operation, before, after };
         self.state.audit.push(entry);
     }
 
     /// How much is written, for [`unwrite`](Self::unwrite).
-    fn mark(&self) -> (Seq, usize) {
-        (self.state.last, self.state.audit.len())
+    fn mark(&self) -> (Seq, i64) {
+        (self.state.last, self.state.audited)
     }
 
     /// Takes back what was written since the mark.
-    fn unwrite(&mut self, (head, audit): (Seq, usize)) {
+    fn unwrite(&mut self, (head, audited): (Seq, i64)) {
         self.state.outbox.retain(|seq, _| *seq <= head);
         self.state.last = head;
-        self.state.audit.truncate(audit);
+        self.state.audit.retain(|entry| entry.seq <= Seq(audited));
+        self.state.audited = audited;
     }
 
     fn log(&mut self, operation: Operation, record: OutboxRecord) {

@@ -257,6 +257,19 @@ impl Table {
         changes
     }
 
+    /// Ends whatever a gateway has: nobody believes it any more.
+    pub fn forget_gateway(&mut self, name: &Name, now: Instant) -> Vec<Change> {
+        let sessions = self.names.get(name).and_then(|g| self.gateways.get(*g));
+        let sessions: Vec<usize> =
+            sessions.into_iter().flat_map(|g| g.sessions.values().copied()).collect();
+        for key in sessions {
+            if self.sessions.get(key).is_some_and(Session::is_live) {
+                self.end(key, Cause::Restart, now, &mut Vec::new());
+            }
+        }
+        vec![Change::Cleared { gateway: name.clone() }]
+    }
+
     /// The gateway of that name.
     fn gateway(&mut self, name: &Name) -> usize {
         if let Some(gateway) = self.names.get(name) {

@@ -377,3 +377,19 @@ fn what_was_kept_is_taken_back_and_is_as_old_as_it_was() {
     late.table.restore(kept[0].clone(), UnixTime((NOON + 9000) * 1000), late.now());
     assert_eq!(late.table.handle_timeout(late.now(), 10).len(), 1);
 }
+
+#[test]
+fn a_gateway_that_nobody_believes_any_more_has_no_bearers_and_others_keep_theirs() {
+    let mut w = World::new();
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    let other =
+        Report { gateway: "ggsn-2".parse().unwrap(), ..report(Kind::Start, "s1", 2, 0, &[B]) };
+    w.hear(&other);
+    let gone = "ggsn-1".parse().unwrap();
+    let now = w.at(1).now();
+    let cleared = Change::Cleared { gateway: "ggsn-1".parse().unwrap() };
+    assert_eq!(w.table.forget_gateway(&gone, now), [cleared.clone()]);
+    assert_eq!((w.phone("192.0.2.1"), w.phone("192.0.2.2").as_deref()), (None, Some("2")));
+    assert_eq!(w.table.len(), 1);
+    assert_eq!(w.table.forget_gateway(&gone, now), [cleared], "that nothing is there is kept");
+}

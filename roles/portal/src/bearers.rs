@@ -24,6 +24,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use homeward_bearer::{Bearer, Table};
 use homeward_daemon::{Exit, ExitContext, Metrics, Shutdown, SystemClock};
 use homeward_model::{Apn, Clock, Msisdn, Name};
@@ -35,12 +36,15 @@ use serde_json::{Value, json};
 use crate::desk::{Held, Whose};
 pub use config::Config;
 use figures::Figures;
-use listener::{Desk, Known, Worker};
+use listener::{Desk, Known, Order, Worker};
+use tokio::sync::mpsc::WeakUnboundedSender;
 
 /// What the worker, the keeper and whoever asks share.
 #[derive(Debug)]
 struct Shared {
     table: RwLock<Table>,
+    /// Who may report, the narrowest prefix first.
+    gateways: ArcSwap<Vec<Arc<Known>>>,
     figures: Figures,
 }
 
@@ -51,6 +55,11 @@ impl Shared {
 
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a gateway of that name may report.
+    fn is_known(&self, gateway: &Name) -> bool {
+        self.gateways.load().iter().any(|known| known.source.gateway == *gateway)
     }
 }
 
@@ -91,8 +100,50 @@ pub struct Started {
     pub bearers: Bearers,
     /// Where reports come to.
     pub listening: SocketAddr,
+    /// What can be reloaded.
+    pub reloads: Reloads,
     /// What is to be run until it ends.
     pub work: Work,
+}
+
+/// What of the listener can be reloaded: who may report.
+#[derive(Clone)]
+pub struct Reloads {
+    shared: Arc<Shared>,
+    /// The keeper's work ends with the worker, and not with whoever could reload.
+    orders: WeakUnboundedSender<Order>,
+}
+
+impl Reloads {
+    /// Takes the packet gateways, and their secrets, as they are configured now. The bearers of one
+    /// that is configured no more are nobody's from then on.
+    ///
+    /// # Errors
+    ///
+    /// The secret that cannot be read; then all stays as it was.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        let gateways = known(config)?;
+        let mut changes = Vec::new();
+        {
+            // Under the lock, so that no report of one that goes is applied behind this.
+            let mut table = self.shared.write();
+            let before = self.shared.gateways.swap(Arc::new(gateways));
+            let now = SystemClock.now();
+            for gateway in before.iter().filter(|g| !self.shared.is_known(&g.source.gateway)) {
+                tracing::info!(gateway = %gateway.source.gateway, "a packet gateway no more");
+                changes.extend(table.forget_gateway(&gateway.source.gateway, now));
+            }
+            let live = i64::try_from(table.len()).unwrap_or(i64::MAX);
+            self.shared.figures.live.set(live);
+        }
+        if let Some(orders) = self.orders.upgrade()
+            && !changes.is_empty()
+        {
+            // It fails only if the process stops.
+            let _ = orders.send(Order { changes, number: None });
+        }
+        Ok(())
+    }
 }
 
 /// The listener's work: it ends with the process, or with an error.
@@ -124,22 +175,14 @@ pub async fn start(
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
-    let mut gateways = Vec::with_capacity(config.gateways.len());
-    for gateway in &config.gateways {
-        let named = || format!("the secret of packet gateway {}", gateway.name);
-        let secret = gateway.secret.read().with_context(named).exit(Exit::Config)?;
-        let secret = SharedSecret::new(&secret).with_context(named).exit(Exit::Config)?;
-        if secret.is_short() {
-            tracing::warn!(gateway = %gateway.name, "its secret is shorter than 16 octets");
-        }
-        gateways.push(Known { net: gateway.address.0, source: gateway.source(), secret });
-    }
+    let gateways = known(config)?;
     let names: Vec<Name> = gateways.iter().map(|g| g.source.gateway.clone()).collect();
     let table = load(config, &*store, &names).await.context("cannot read the bearers")?;
     let figures = Figures::new(metrics);
     figures.live.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
     tracing::info!(count = table.len(), "bearers of before");
-    let shared = Arc::new(Shared { table: RwLock::new(table), figures });
+    let gateways = ArcSwap::from_pointee(gateways);
+    let shared = Arc::new(Shared { table: RwLock::new(table), gateways, figures });
 
     // One worker, so that reports are applied and stored in one order.
     let listen =
@@ -148,14 +191,15 @@ pub async fn start(
     let listening = server.local_address();
     let desk = Arc::new(Desk::default());
     let (orders, handed_in) = tokio::sync::mpsc::unbounded_channel();
-    let worker = Worker::new(Arc::clone(&shared), gateways, orders, Arc::clone(&desk));
+    let reloads = Reloads { shared: Arc::clone(&shared), orders: orders.downgrade() };
+    let worker = Worker::new(Arc::clone(&shared), orders, Arc::clone(&desk));
     let mut worker = Some(worker);
     let running = server.start(SystemClock, move |_| {
         worker.take().unwrap_or_else(|| unreachable!("there is one worker"))
     });
     let running = running.context("cannot start the bearers' worker").exit(Exit::Unavailable)?;
     tracing::info!(address = %listening, "hearing packet gateways");
-    let keeping = keeper::run(handed_in, desk, Arc::clone(&shared), store, names);
+    let keeping = keeper::run(handed_in, desk, Arc::clone(&shared), store);
     let work = Box::pin(async move {
         let serving = async move {
             let died = tokio::select! {
@@ -171,7 +215,24 @@ pub async fn start(
         };
         tokio::join!(serving, keeping).0
     });
-    Ok(Started { bearers: Bearers(shared), listening, work })
+    Ok(Started { bearers: Bearers(shared), listening, reloads, work })
+}
+
+/// The packet gateways that are configured, with their secrets, the narrowest prefix first.
+fn known(config: &Config) -> anyhow::Result<Vec<Arc<Known>>> {
+    let mut gateways = Vec::with_capacity(config.gateways.len());
+    for gateway in &config.gateways {
+        let named = || format!("the secret of packet gateway {}", gateway.name);
+        let secret = gateway.secret.read().with_context(named).exit(Exit::Config)?;
+        let secret = SharedSecret::new(&secret).with_context(named).exit(Exit::Config)?;
+        if secret.is_short() {
+            tracing::warn!(gateway = %gateway.name, "its secret is shorter than 16 octets");
+        }
+        let known = Known { net: gateway.address.0, source: gateway.source(), secret };
+        gateways.push(Arc::new(known));
+    }
+    gateways.sort_by_key(|g| std::cmp::Reverse(g.net.prefix_len()));
+    Ok(gateways)
 }
 
 /// What was stored of the gateways of these names; what is of others is cleared.

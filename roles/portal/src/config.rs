@@ -11,8 +11,8 @@ use homeward_offload::issuing::Realm;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::bearers;
 use crate::http::{Files, Limits};
+use crate::{bearers, upkeep};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
 #[derive(Debug, Clone, Deserialize)]
@@ -57,6 +57,8 @@ pub struct Config {
     pub bearers: bearers::Config,
     /// The administrators' API.
     pub api: ApiConfig,
+    /// For how long things are kept.
+    pub upkeep: upkeep::Config,
 }
 
 /// `[portal.api]`: the administrators' API.
@@ -95,6 +97,7 @@ impl Default for Config {
             idle_timeout: Period(limits.idle),
             bearers: bearers::Config::default(),
             api: ApiConfig::default(),
+            upkeep: upkeep::Config::default(),
         }
     }
 }
@@ -130,6 +133,7 @@ impl Config {
         }
         self.limits().check("portal", "connections_per_bearer")?;
         self.bearers.check()?;
+        self.upkeep.check()?;
         if self.api.certificate.is_some() != self.api.key.is_some() {
             return Err(Invalid::new("portal.api", "certificate and key go together"));
         }

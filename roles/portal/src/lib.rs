@@ -15,6 +15,7 @@
 //! | [`bearers`] | which address is whose, as packet gateways account for it |
 //! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`figures`] | metrics |
+//! | [`upkeep`] | takes from the datastore what has had its time |
 //! | [`service`] | the role: all of these, started |
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod routes;
 pub mod service;
 #[doc(hidden)]
 pub mod testing;
+pub mod upkeep;
 
 pub use config::Config;
 pub use service::{Base, Started, start};

@@ -32,10 +32,11 @@ pub struct Started {
     pub reloads: Reloads,
 }
 
-/// What of the role can be reloaded: certificates, and the API's tokens.
+/// What of the role can be reloaded: certificates, the API's tokens, and who may report bearers.
 #[derive(Clone)]
 pub struct Reloads {
     portal: Certificates,
+    bearers: Option<bearers::Reloads>,
     api: Option<(Certificates, Api)>,
 }
 
@@ -53,7 +54,8 @@ impl Reloads {
             }
             _ => Ok(()),
         };
-        portal.and(api)
+        let bearers = self.bearers.as_ref().map_or(Ok(()), |b| b.reload(&config.bearers));
+        portal.and(api).and(bearers)
     }
 }
 
@@ -87,6 +89,7 @@ pub async fn start(
         None => Arc::new(Nobody),
     };
     let bearers_status = bearers.as_ref().map(bearers::Started::status);
+    let reloads = bearers.as_ref().map(|started| started.reloads.clone());
     let hearing: bearers::Work = match bearers {
         Some(started) => started.work,
         None => Box::pin(async { Ok(()) }),
@@ -176,7 +179,7 @@ pub async fn start(
         async move { said }
     };
     let part = Part::new(status, work).section("portal");
-    Ok(Started { part, reloads: Reloads { portal, api } })
+    Ok(Started { part, reloads: Reloads { portal, bearers: reloads, api } })
 }
 
 fn addresses(local: &[SocketAddr]) -> Vec<String> {

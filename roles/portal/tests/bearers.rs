@@ -13,7 +13,7 @@ use homeward_bearer::Bearer;
 use homeward_daemon::{Metrics, SecretSource, Shutdown, SystemClock};
 use homeward_model::Clock;
 use homeward_portal::bearers::config::Gateway;
-use homeward_portal::bearers::{Bearers, Config, Started, start};
+use homeward_portal::bearers::{Bearers, Config, Reloads, Started, start};
 use homeward_portal::desk::Whose;
 use homeward_store::{BearerChange, Bearers as Kept, MemoryStore, StoredBearer};
 use serde_json::Value;
@@ -54,6 +54,7 @@ struct Running {
     listening: SocketAddr,
     status: Box<dyn Fn() -> Value + Send + Sync>,
     shutdown: Shutdown,
+    reloads: Reloads,
     work: JoinHandle<anyhow::Result<()>>,
     metrics: Metrics,
 }
@@ -64,8 +65,9 @@ async fn run(config: &Config, disk: &Arc<Disk>) -> Running {
     let started =
         start(config, address, disk.clone(), &mut metrics, shutdown.clone()).await.unwrap();
     let status = Box::new(started.status());
-    let Started { bearers, listening, work } = started;
-    Running { bearers, listening, status, shutdown, work: tokio::spawn(work), metrics }
+    let Started { bearers, listening, reloads, work } = started;
+    let work = tokio::spawn(work);
+    Running { bearers, listening, status, shutdown, reloads, work, metrics }
 }
 
 impl World {
@@ -258,4 +260,37 @@ async fn what_was_silent_for_too_long_while_nobody_listened_is_nobodys() {
     }
     assert_eq!(w.find("10.1.0.7"), None);
     assert!(w.find("10.1.0.8").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_and_their_secrets_are_reloaded_and_one_that_goes_takes_its_bearers_with_it() {
+    let mut w = World::new().await;
+    w.accounted(&report("Start", "s1", 1, A));
+    let file = w.folder.path().join("secret");
+    std::fs::write(&file, "another secret of ours").unwrap();
+    w.running.reloads.reload(&w.config).unwrap();
+    w.unanswered(&report("Stop", "s1", 1, A));
+    assert!(w.find("10.1.0.7").is_some(), "what stands, stands");
+    let stop = report("Stop", "s0", 1, A);
+    let said = radclient(w.running.listening, "another secret of ours", &stop);
+    assert!(said.contains("Received Accounting-Response"), "{said}");
+
+    // What cannot be read changes nothing.
+    std::fs::remove_file(&file).unwrap();
+    w.config.gateways[0].name = "ggsn-2".parse().unwrap();
+    let error = format!("{:#}", w.running.reloads.reload(&w.config).unwrap_err());
+    assert!(error.contains("the secret of packet gateway ggsn-2"), "{error}");
+    assert!(w.find("10.1.0.7").is_some());
+    std::fs::write(&file, SECRET).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    w.running.reloads.reload(&w.config).unwrap();
+    assert_eq!(w.find("10.1.0.7"), None);
+    while w.stored().await != 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((w.running.status)()["live"], 0);
+    w.accounted(&report("Start", "s1", 1, A));
+    assert_eq!(w.find("10.1.0.7").unwrap().gateway.as_str(), "ggsn-2");
+    // The work ends as it would without.
+    w.restart().await;
 }

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::outbox::{Operation, Seq};
 use crate::store::Store;
 
+const PRUNE: &str = "DELETE FROM audit WHERE seq IN \
+     (SELECT seq FROM audit WHERE time < ? ORDER BY time, seq LIMIT ?)";
+
 #[async_trait]
 impl Audit for SqliteStore {
     async fn audit_after(
@@ -38,6 +41,14 @@ impl Audit for SqliteStore {
         }
         query.push(" ORDER BY seq LIMIT ").push_bind(limit);
         query.build().fetch_all(&self.readers).await?.iter().map(entry).collect()
+    }
+
+    async fn prune_audit(&self, before: UnixTime, limit: u32) -> Result<u64> {
+        let mut w = self.begin().await?;
+        let query = sqlx::query(PRUNE).bind(before.0).bind(limit);
+        let gone = query.execute(w.connection()).await?.rows_affected();
+        w.commit().await?;
+        Ok(gone)
     }
 
     fn acting_as(&self, actor: Actor) -> Arc<dyn Store> {

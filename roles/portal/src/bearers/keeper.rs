@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use homeward_bearer::{Bearer, Change};
-use homeward_model::Name;
 use homeward_store::{BearerChange, Bearers as Kept, StoredBearer};
 use ipnet::IpNet;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -24,14 +23,13 @@ pub(super) async fn run(
     desk: Arc<Desk>,
     shared: Arc<Shared>,
     store: Arc<dyn Kept>,
-    gateways: Vec<Name>,
 ) {
     let mut waiting = Vec::with_capacity(MOST);
     let mut all = false;
     while orders.recv_many(&mut waiting, MOST).await > 0 {
         let mut changes: Vec<BearerChange> = Vec::new();
         if all {
-            changes = everything(&shared, &gateways);
+            changes = everything(&shared);
         }
         let mut numbers = Vec::with_capacity(waiting.len());
         for order in waiting.drain(..) {
@@ -53,10 +51,11 @@ pub(super) async fn run(
 
 /// All bearers, in place of all that is stored. What waits to be stored may be in it already: to
 /// carry that out once more changes nothing in the end.
-fn everything(shared: &Shared, gateways: &[Name]) -> Vec<BearerChange> {
+fn everything(shared: &Shared) -> Vec<BearerChange> {
     let table = shared.read();
+    let gateways = shared.gateways.load();
     let mut changes = Vec::with_capacity(table.len() + gateways.len());
-    for name in gateways {
+    for name in gateways.iter().map(|gateway| &gateway.source.gateway) {
         changes.push(BearerChange::Clear { gateway: name.as_str().to_owned() });
         changes.extend(table.bearers_of(name).cloned().map(|b| stored(Change::Put(b))));
     }

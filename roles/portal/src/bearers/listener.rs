@@ -63,15 +63,13 @@ impl Desk {
 struct Waiting {
     ticket: Ticket,
     path: Path,
-    gateway: usize,
+    gateway: Arc<Known>,
 }
 
 /// The worker. There is one: reports of a gateway are applied, and stored, in the order in which
 /// they came.
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    /// The narrowest prefix first.
-    gateways: Vec<Arc<Known>>,
     server: Server,
     entropy: SystemEntropy,
     orders: UnboundedSender<Order>,
@@ -83,14 +81,11 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
-        mut gateways: Vec<Known>,
         orders: UnboundedSender<Order>,
         desk: Arc<Desk>,
     ) -> Self {
-        gateways.sort_by_key(|g| std::cmp::Reverse(g.net.prefix_len()));
         Self {
             shared,
-            gateways: gateways.into_iter().map(Arc::new).collect(),
             server: Server::new(Port::Accounting, ServerSettings::default()),
             entropy: SystemEntropy::new(),
             orders,
@@ -107,6 +102,9 @@ impl Worker {
             Ok(report) => {
                 let applied = {
                     let mut table = self.shared.write();
+                    if !self.shared.is_known(&report.gateway) {
+                        return false;
+                    }
                     let (today, now) = (SystemClock.unix(), SystemClock.now());
                     let applied = table.handle(&report, today, now);
                     figures.live.set(i64::try_from(table.len()).unwrap_or(i64::MAX));
@@ -136,11 +134,12 @@ impl Worker {
 
     fn conclude(&mut self, number: u64, stored: bool, replies: &mut Replies) {
         let Some(waiting) = self.waiting.remove(&number) else { return };
-        let Some(gateway) = self.gateways.get(waiting.gateway).filter(|_| stored) else {
+        let gateway = &waiting.gateway;
+        if !stored {
             // RFC 2866 2: what is not recorded is not answered. It comes again.
             self.shared.figures.not_stored.inc();
             return self.server.abandon(&waiting.ticket);
-        };
+        }
         let answer = (Code::AccountingResponse, replies.reserve_late(&waiting.path));
         let nothing = |_: &mut Builder<'_>| Ok::<_, EncodeError>(());
         let (ticket, secret) = (&waiting.ticket, &gateway.secret);
@@ -160,9 +159,8 @@ impl Service for Worker {
     fn handle(&mut self, datagram: &Datagram<'_>, replies: &mut Replies) {
         let from = datagram.source.ip().to_canonical();
         let figures = &self.shared.figures;
-        let at = self.gateways.iter().position(|g| g.net.contains(&from));
-        let Some((at, gateway)) = at.and_then(|at| Some((at, Arc::clone(self.gateways.get(at)?))))
-        else {
+        let gateways = self.shared.gateways.load();
+        let Some(gateway) = gateways.iter().find(|g| g.net.contains(&from)).cloned() else {
             // RFC 2865 3: silently, or the answer would tell strangers that somebody is here.
             figures.dropped("unknown-client");
             tracing::debug!(source = %from, "a datagram from no packet gateway of ours");
@@ -192,7 +190,7 @@ impl Service for Worker {
             return self.server.abandon(&ticket);
         }
         if self.apply(Report::decode(&packet, &gateway.source), name) {
-            let waiting = Waiting { ticket, path: datagram.path(), gateway: at };
+            let waiting = Waiting { ticket, path: datagram.path(), gateway };
             self.waiting.insert(self.next, waiting);
             self.next += 1;
         } else {

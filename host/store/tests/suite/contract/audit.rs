@@ -27,6 +27,7 @@ on_each_store!(
     the_enrolment_of_gateways_and_the_authority_leave_a_trail,
     the_trail_is_read_in_parts_by_kind_time_and_actor,
     each_handle_acts_in_its_own_name,
+    what_is_old_is_forgotten_the_oldest_first_and_no_number_is_given_twice,
 );
 
 fn fred(world: &World) -> Arc<dyn Store> {
@@ -299,6 +300,24 @@ async fn the_trail_is_read_in_parts_by_kind_time_and_actor(world: World) {
     let part = world.store.audit_after(Seq(1), &any, 2).await.unwrap();
     assert_eq!(part.iter().map(|e| e.seq.0).collect::<Vec<_>>(), [2, 3]);
     assert_eq!(world.store.audit_after(Seq(4), &any, 2).await.unwrap(), []);
+}
+
+async fn what_is_old_is_forgotten_the_oldest_first_and_no_number_is_given_twice(world: World) {
+    let fred = fred(&world);
+    for (n, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
+        world.clock.set(NOON + 10 * i64::try_from(n).unwrap());
+        class(&*fred, name).await;
+    }
+    let numbers = async || -> Vec<i64> {
+        trail(&*world.store).await.iter().map(|entry| entry.seq.0).collect()
+    };
+    assert_eq!(world.store.prune_audit(UnixTime(NOON), 9).await.unwrap(), 0, "nothing is older");
+    assert_eq!(world.store.prune_audit(UnixTime(NOON + 30), 2).await.unwrap(), 2);
+    assert_eq!(numbers().await, [3, 4]);
+    assert_eq!(world.store.prune_audit(UnixTime(NOON + 31), 9).await.unwrap(), 2);
+    assert_eq!(numbers().await, [0_i64; 0]);
+    class(&*fred, "e").await;
+    assert_eq!(numbers().await, [5]);
 }
 
 async fn each_handle_acts_in_its_own_name(world: World) {
