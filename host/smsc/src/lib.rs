@@ -10,10 +10,13 @@
 //! - What was submitted and not answered when the session ended may have been sent or not:
 //!   [`SubmitError::Lost`] says so.
 //!
+//! - What it is told can be changed while it runs ([`Resettable`]): the next session has it.
+//!
 //! The PDUs are `rusmpp`'s. Its client is not used: it answers without asking, its queues have no
 //! bounds, and it has no window.
 #![forbid(unsafe_code)]
 
+mod codec;
 mod error;
 mod figures;
 mod message;
@@ -26,5 +29,5 @@ pub use error::{Error, SubmitError};
 pub use figures::Figures;
 pub use message::{Ack, Address, Concatenation, Incoming, Outgoing};
 pub use receipt::{Receipt, State};
-pub use run::{Sender, Smsc, open};
+pub use run::{Resettable, Sender, Smsc, open};
 pub use settings::{Settings, Tls};

@@ -1,11 +1,12 @@
 //! Messages as their takers and senders see them.
 
 use std::fmt;
+use std::time::Duration;
 
 use homeward_model::Msisdn;
 use rusmpp::pdus::{DeliverSm, SubmitSm};
 use rusmpp::tlvs::{MessageSubmissionRequestTlvValue, TlvValue};
-use rusmpp::types::{AnyOctetString, COctetString, OctetString};
+use rusmpp::types::{AnyOctetString, COctetString, EmptyOrFullCOctetString, OctetString};
 use rusmpp::values::{EsmClass, MessagePayload, MessageType, Npi, RegisteredDelivery, Ton};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
@@ -78,7 +79,7 @@ pub struct Incoming {
     pub octets: Zeroizing<Vec<u8>>,
     /// Where it belongs, if it says so by sar TLVs.
     pub concatenation: Option<Concatenation>,
-    /// What it is, if it is a delivery receipt.
+    /// What it says, if it is a delivery receipt or an intermediate notification.
     pub receipt: Option<Receipt>,
     /// To be called once the message is taken care of.
     pub ack: Ack,
@@ -111,8 +112,12 @@ impl Incoming {
             }
             _ => None,
         };
-        let is_receipt =
-            pdu.esm_class.message_type == MessageType::ShortMessageContainsMCDeliveryReceipt;
+        // The second says that a message is still on its way, in the same form (5.2.12).
+        let is_receipt = matches!(
+            pdu.esm_class.message_type,
+            MessageType::ShortMessageContainsMCDeliveryReceipt
+                | MessageType::ShortMessageContainsIntermediateDeliveryNotification
+        );
         let from = Address {
             ton: u8::from(pdu.source_addr_ton),
             npi: u8::from(pdu.source_addr_npi),
@@ -191,6 +196,9 @@ pub struct Outgoing {
     pub octets: Zeroizing<Vec<u8>>,
     /// Whether a delivery receipt is wanted.
     pub wants_receipt: bool,
+    /// For how long it may be tried to deliver it; `None`: as long as the SMSC likes. Whole
+    /// seconds, of at most 99 days.
+    pub validity: Option<Duration>,
 }
 
 impl fmt::Debug for Outgoing {
@@ -217,6 +225,9 @@ impl Outgoing {
                 .map_err(|_| invalid(field, "give at most 20 characters of ASCII"))
         };
         let receipt = if self.wants_receipt { 1 } else { 0 };
+        let validity = self.validity.map_or_else(String::new, relative);
+        let validity = EmptyOrFullCOctetString::from_string(validity)
+            .map_err(|_| invalid("validity", "give at most 99 days"))?;
         let pdu = SubmitSm::builder()
             .source_addr_ton(Ton::from(self.from.ton))
             .source_addr_npi(Npi::from(self.from.npi))
@@ -225,6 +236,7 @@ impl Outgoing {
             .dest_addr_npi(Npi::from(self.to.npi))
             .destination_addr(address("to", &self.to)?)
             .esm_class(EsmClass::from(self.esm_class))
+            .validity_period(validity)
             .registered_delivery(RegisteredDelivery::from(receipt))
             .data_coding(self.data_coding.into());
         if self.octets.len() > MAX_PAYLOAD {
@@ -240,9 +252,28 @@ impl Outgoing {
     }
 }
 
+/// A span in the form of a time that is relative to the SMSC's (7.1.1.2):
+/// `YYMMDDhhmmsstnnR`.
+fn relative(span: Duration) -> String {
+    let most = 100 * 86_400 - 1;
+    let seconds = span.as_secs().clamp(1, most);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // A month is as long as the SMSC takes it to be: days it does not.
+    format!("0000{days:02}{:02}{:02}{:02}000R", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_is_a_time_relative_to_the_smscs() {
+        let said = |seconds| relative(Duration::from_secs(seconds));
+        assert_eq!(said(3600), "000000010000000R");
+        assert_eq!(said(86_400 * 7 + 3 * 3600 + 62), "000007030102000R");
+        assert_eq!(said(0), "000000000001000R");
+        assert_eq!(said(u64::MAX), "000099235959000R");
+    }
 
     #[test]
     fn only_an_international_number_is_somebodys() {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_model::{Clock, Instant};
 use rusmpp::pdus::{BindTransceiver, DeliverSm, DeliverSmResp};
-use rusmpp::tokio_codec::CommandCodec;
 use rusmpp::types::COctetString;
 use rusmpp::values::InterfaceVersion;
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
@@ -19,19 +19,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::Framed;
 
+use crate::codec::{Codec, Header, Read};
 use crate::error::{Error, SubmitError, explain};
 use crate::message::{Ack, Incoming};
 use crate::run::{Job, Smsc};
 use crate::settings::Settings;
 
-/// The longest PDU that is read. Both have room for a message_payload of 8192 octets.
-const MAX_PDU: usize = 10 * 1024;
-
 trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
 
 /// A connection that is bound.
-pub(crate) struct Link(Framed<Pin<Box<dyn Stream>>, CommandCodec>);
+pub(crate) struct Link(Framed<Pin<Box<dyn Stream>>, Codec>);
 
 impl Link {
     async fn send(&mut self, command: Command, patience: Duration) -> Result<(), Error> {
@@ -43,9 +41,9 @@ impl Link {
     }
 
     /// Cancelling it loses nothing.
-    async fn receive(&mut self) -> Result<Command, Error> {
+    async fn receive(&mut self) -> Result<Read, Error> {
         match self.0.next().await {
-            Some(Ok(command)) => Ok(command),
+            Some(Ok(read)) => Ok(read),
             Some(Err(error)) => Err(Error::Unreadable { reason: error.to_string() }),
             None => Err(Error::Closed),
         }
@@ -77,7 +75,7 @@ async fn bind_patiently(settings: &Settings) -> Result<Link, Error> {
             Box::pin(stream.map_err(|source| Error::Tls { smsc: smsc(), source })?)
         }
     };
-    let mut link = Link(Framed::new(stream, CommandCodec::new().with_max_length(MAX_PDU)));
+    let mut link = Link(Framed::new(stream, Codec::default()));
     let no_room = |setting| Error::Setting { setting, reason: "give less, and ASCII" };
     let request = BindTransceiver::builder()
         .system_id(text(&settings.system_id).ok_or_else(|| no_room("system_id"))?)
@@ -92,13 +90,12 @@ async fn bind_patiently(settings: &Settings) -> Result<Link, Error> {
     let request = Command::new(CommandStatus::EsmeRok, 1, request);
     link.send(request, settings.connect_timeout).await?;
     loop {
-        let answer = link.receive().await?;
-        let is_answer =
-            matches!(answer.id(), CommandId::BindTransceiverResp | CommandId::GenericNack);
-        if !is_answer || answer.sequence_number() != 1 {
+        let Header { id, status, sequence } = link.receive().await?.header();
+        let is_answer = matches!(id, CommandId::BindTransceiverResp | CommandId::GenericNack);
+        if !is_answer || sequence != 1 {
             continue;
         }
-        return match (answer.id(), answer.status()) {
+        return match (id, status) {
             (CommandId::BindTransceiverResp, CommandStatus::EsmeRok) => Ok(link),
             (_, status) => {
                 let system_id = settings.system_id.clone();
@@ -120,6 +117,7 @@ struct Pending {
 
 struct Session<'a> {
     smsc: &'a mut Smsc,
+    settings: Arc<Settings>,
     link: Link,
     next: u32,
     pending: BTreeMap<u32, Pending>,
@@ -135,11 +133,17 @@ struct Session<'a> {
 }
 
 /// Holds a session until it is lost, or stopped.
-pub(crate) async fn hold(smsc: &mut Smsc, link: Link, shutdown: &Shutdown) -> Result<(), Error> {
-    let (answers, mut answered) = mpsc::channel(smsc.settings.queue);
-    let pause = smsc.settings.pause;
+pub(crate) async fn hold(
+    smsc: &mut Smsc,
+    settings: Arc<Settings>,
+    link: Link,
+    shutdown: &Shutdown,
+) -> Result<(), Error> {
+    let (answers, mut answered) = mpsc::channel(settings.queue);
+    let pause = settings.pause;
     let mut session = Session {
         smsc,
+        settings,
         link,
         next: 2,
         pending: BTreeMap::new(),
@@ -167,7 +171,7 @@ impl Session<'_> {
         loop {
             let now = SystemClock.now();
             self.handle_timeout(now).await?;
-            let may_submit = self.held.is_none() && self.pending.len() < self.smsc.settings.window;
+            let may_submit = self.held.is_none() && self.pending.len() < self.settings.window;
             if may_submit && let Some(job) = self.smsc.again.pop_front() {
                 self.submit(job).await?;
                 continue;
@@ -179,7 +183,7 @@ impl Session<'_> {
                 Some((sequence, is_done)) = answered.recv() => {
                     self.answer(sequence, is_done).await?;
                 }
-                command = self.link.receive() => self.handle(command?).await?,
+                read = self.link.receive() => self.handle(read?).await?,
                 job = self.smsc.jobs.recv(), if may_submit => match job {
                     Some(job) => self.submit(job).await?,
                     None => return self.unbind().await,
@@ -190,7 +194,7 @@ impl Session<'_> {
     }
 
     fn poll_timeout(&self) -> Instant {
-        let enquire = self.heard + self.smsc.settings.enquire_after;
+        let enquire = self.heard + self.settings.enquire_after;
         let waiting = self.pending.values().map(|pending| pending.deadline);
         let again = self.smsc.again.iter().map(|job| job.until);
         let timers = waiting.chain(again).chain(self.held);
@@ -198,7 +202,7 @@ impl Session<'_> {
     }
 
     async fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        let patience = self.smsc.settings.response_timeout;
+        let patience = self.settings.response_timeout;
         self.held = self.held.filter(|held| *held > now);
         self.smsc.give_up(now);
         if self.enquiry.is_some_and(|deadline| deadline <= now) {
@@ -207,7 +211,7 @@ impl Session<'_> {
         if self.pending.values().any(|pending| pending.deadline <= now) {
             return Err(silent("answer a submit_sm", patience));
         }
-        if self.enquiry.is_none() && self.heard + self.smsc.settings.enquire_after <= now {
+        if self.enquiry.is_none() && self.heard + self.settings.enquire_after <= now {
             self.enquiry = Some(now + patience);
             let sequence = self.sequence();
             let enquiry = Command::new(CommandStatus::EsmeRok, sequence, Pdu::EnquireLink);
@@ -216,19 +220,29 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn handle(&mut self, command: Command) -> Result<(), Error> {
+    async fn handle(&mut self, read: Read) -> Result<(), Error> {
         self.heard = SystemClock.now();
         // Whoever speaks is there.
         self.enquiry = None;
-        let (sequence, status) = (command.sequence_number(), command.status());
-        match (command.id(), command.pdu()) {
+        let Header { id, status, sequence } = read.header();
+        let pdu = match &read {
+            Read::Command(command) => command.pdu(),
+            Read::Unreadable(_) => None,
+        };
+        match (id, pdu) {
             (_, Some(Pdu::DeliverSm(deliver))) => self.delivered(sequence, deliver).await,
+            // It would be as unreadable the next time.
+            (CommandId::DeliverSm, _) => {
+                self.smsc.figures.delivered("unreadable");
+                tracing::debug!("the SMSC delivers what is no deliver_sm");
+                self.deliver_resp(sequence, CommandStatus::EsmeRxPAppn).await
+            }
             (CommandId::SubmitSmResp | CommandId::GenericNack, pdu) => {
-                let id = match pdu {
+                let name = match pdu {
                     Some(Pdu::SubmitSmResp(answer)) => answer.message_id().as_str().to_owned(),
                     _ => String::new(),
                 };
-                self.submitted(sequence, status, command.id(), id);
+                self.submitted(sequence, status, id, name);
                 Ok(())
             }
             (CommandId::EnquireLink, _) => self.reply(sequence, Pdu::EnquireLinkResp).await,
@@ -249,7 +263,7 @@ impl Session<'_> {
 
     async fn delivered(&mut self, sequence: u32, deliver: &DeliverSm) -> Result<(), Error> {
         // As many answers fit into the queue of answers as may be outstanding.
-        if self.unanswered >= self.smsc.settings.queue {
+        if self.unanswered >= self.settings.queue {
             self.smsc.figures.delivered("full");
             return self.deliver_resp(sequence, CommandStatus::EsmeRmsgqful).await;
         }
@@ -294,7 +308,7 @@ impl Session<'_> {
             }
         };
         let sequence = self.sequence();
-        let deadline = now + self.smsc.settings.response_timeout;
+        let deadline = now + self.settings.response_timeout;
         self.pending.insert(sequence, Pending { job, deadline });
         self.send(Command::new(CommandStatus::EsmeRok, sequence, pdu)).await
     }
@@ -303,7 +317,7 @@ impl Session<'_> {
         let Some(Pending { job, .. }) = self.pending.remove(&sequence) else { return };
         match status {
             CommandStatus::EsmeRok if id == CommandId::SubmitSmResp => {
-                self.pause = self.smsc.settings.pause;
+                self.pause = self.settings.pause;
                 self.smsc.figures.submitted("taken");
                 let _ = job.answer.send(Ok(name));
             }
@@ -312,7 +326,7 @@ impl Session<'_> {
                 // Those of one window are throttled together: that is one throttling.
                 if self.held.is_none() {
                     self.held = Some(SystemClock.now() + self.pause);
-                    self.pause = (self.pause * 2).min(self.smsc.settings.longest_pause);
+                    self.pause = (self.pause * 2).min(self.settings.longest_pause);
                 }
                 self.smsc.again.push_back(job);
             }
@@ -327,11 +341,11 @@ impl Session<'_> {
         let sequence = self.sequence();
         self.send(Command::new(CommandStatus::EsmeRok, sequence, Pdu::Unbind)).await?;
         let answered = async {
-            while self.link.receive().await?.id() != CommandId::UnbindResp {}
+            while self.link.receive().await?.header().id != CommandId::UnbindResp {}
             Ok::<(), Error>(())
         };
         // It has been told; whether it says so changes nothing.
-        let _ = timeout(self.smsc.settings.response_timeout, answered).await;
+        let _ = timeout(self.settings.response_timeout, answered).await;
         Ok(())
     }
 
@@ -340,7 +354,7 @@ impl Session<'_> {
     }
 
     async fn send(&mut self, command: Command) -> Result<(), Error> {
-        self.link.send(command, self.smsc.settings.response_timeout).await
+        self.link.send(command, self.settings.response_timeout).await
     }
 
     /// 1 to 0x7fffffff (5.1.4).
