@@ -17,13 +17,13 @@ export CARGO_TERM_COLOR ?= auto
 SECS ?= 60
 ONLY ?=
 
-.PHONY: demo test lint bench fuzz gateway setup setup-bench tools python clean-lab
+.PHONY: demo test lint bench fuzz gateway setup setup-bench tools python node clean-lab
 
 demo: setup
 	$(CARGO) build --locked --package homeward --package homeward-radio --bins
 	target/debug/homeward-radio demo --out target/demo
 
-test: lint setup tools python
+test: lint setup tools python node
 	$(CARGO) build --locked --package homeward
 	$(CARGO) nextest run --locked --workspace --all-targets --no-tests=pass -E 'not package(homeward-radio) and not kind(bench)'
 	$(CARGO) test --locked --workspace --doc --quiet
@@ -64,6 +64,9 @@ tools:
 
 python:
 	@lab/setup.sh python $(TOOLS)
+
+node:
+	@lab/setup.sh node $(TOOLS)
 
 .PHONY: tools-fuzz
 tools-fuzz:

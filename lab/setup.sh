@@ -6,6 +6,7 @@
 #   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
 #   python DIR      pyrad, zeep and openapi-spec-validator, in an environment of their own: DIR/python
+#   node DIR        smpp, an SMSC, in a folder of its own: DIR/node
 #   fuzz DIR        cargo-fuzz, likewise
 # Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
 set -euo pipefail
@@ -23,6 +24,7 @@ FUZZ=0.13.2
 PYRAD=2.6.0
 ZEEP=4.3.3
 OPENAPI=0.9.0
+SMPP=0.5.1
 
 packages() {
   local missing=() p
@@ -66,6 +68,19 @@ python() {
   echo "${want[*]}" >"$at/packages"
 }
 
+# node DIR: an SMSC that is none of ours. Made anew when its version changes.
+node() {
+  local at=$1/node want="smpp@$SMPP"
+  [ "$(cat "$at/packages" 2>/dev/null)" = "$want" ] && type -P node >/dev/null && return
+  # Whoever has them from elsewhere keeps them.
+  type -P node >/dev/null && type -P npm >/dev/null || packages nodejs npm
+  echo "setup: installing $want into $at (once)"
+  rm -rf "$at"
+  mkdir -p "$at"
+  npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$at" "$want" >/dev/null
+  echo "$want" >"$at/packages"
+}
+
 # peers DIR: the package is fetched and unpacked, not installed; apt's own lists stay as they are.
 peers() {
   local dir=$1 apt mirror
@@ -99,8 +114,9 @@ while [ $# -gt 0 ]; do
     peers) peers "$2"; shift ;;
     tools) tool cargo-nextest $NEXTEST "$2"; tool cargo-deny $DENY "$2"; shift ;;
     python) python "$2"; shift ;;
+    node) node "$2"; shift ;;
     fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
-    *) sed -n '2,10p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,11p' "$0" >&2; exit 2 ;;
   esac
   shift
 done

@@ -165,7 +165,9 @@ impl Smsc {
             }
             self.set(false, Some(said.clone()));
             last = said;
-            let until = SystemClock.now() + jittered(pause, &mut entropy);
+            let mut octet = [0];
+            entropy.fill(&mut octet);
+            let until = SystemClock.now() + jittered(pause, octet[0]);
             match self.wait(until, &shutdown).await {
                 Waited::Over => pause = (pause * 2).min(settings.longest_pause),
                 Waited::Reset => pause = self.settings.borrow().pause,
@@ -232,10 +234,8 @@ enum Waited {
 }
 
 /// Half of it for certain, and up to all of it: so that not everybody comes back at once.
-fn jittered(pause: Duration, entropy: &mut SystemEntropy) -> Duration {
-    let mut octet = [0];
-    entropy.fill(&mut octet);
-    pause / 2 + pause / 512 * u32::from(octet[0])
+fn jittered(pause: Duration, random: u8) -> Duration {
+    pause / 2 + pause / 512 * u32::from(random)
 }
 
 fn chain(error: &Error) -> String {
@@ -246,4 +246,16 @@ fn chain(error: &Error) -> String {
         source = error.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_between_half_of_it_and_all_of_it() {
+        let pause = Duration::from_secs(512);
+        assert_eq!(jittered(pause, 0), Duration::from_secs(256));
+        assert_eq!(jittered(pause, 255), Duration::from_secs(511));
+    }
 }

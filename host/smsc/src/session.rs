@@ -357,10 +357,24 @@ impl Session<'_> {
         self.link.send(command, self.settings.response_timeout).await
     }
 
-    /// 1 to 0x7fffffff (5.1.4).
     fn sequence(&mut self) -> u32 {
         let sequence = self.next;
-        self.next = if sequence >= 0x7fff_ffff { 1 } else { sequence + 1 };
+        self.next = after(sequence);
         sequence
+    }
+}
+
+/// The sequence_number after that one: 1 to 0x7fffffff (5.1.4).
+const fn after(sequence: u32) -> u32 {
+    if sequence >= 0x7fff_ffff { 1 } else { sequence + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_last_sequence_number_comes_the_first() {
+        assert_eq!([after(1), after(0x7fff_fffe), after(0x7fff_ffff)], [2, 0x7fff_ffff, 1]);
     }
 }

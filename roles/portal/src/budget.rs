@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use homeward_model::{Imsi, Instant};
+use homeward_model::{Imsi, Instant, Msisdn};
 
 use crate::http::Client;
 
@@ -22,6 +22,8 @@ pub enum Asker {
     Subscriber(Imsi),
     /// Somebody without a bearer.
     Client(Client),
+    /// Who sends short messages from there.
+    Number(Msisdn),
 }
 
 /// Counts requests in this minute and the one before: who has asked for `n` of the minute before

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::http::{Files, Limits};
-use crate::{bearers, upkeep};
+use crate::{bearers, sms, upkeep};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
 #[derive(Debug, Clone, Deserialize)]
@@ -55,6 +55,8 @@ pub struct Config {
 
     /// Which address is whose.
     pub bearers: bearers::Config,
+    /// Credentials by short message.
+    pub sms: sms::Config,
     /// The administrators' API.
     pub api: ApiConfig,
     /// For how long things are kept.
@@ -96,6 +98,7 @@ impl Default for Config {
             write_timeout: Period(limits.write),
             idle_timeout: Period(limits.idle),
             bearers: bearers::Config::default(),
+            sms: sms::Config::default(),
             api: ApiConfig::default(),
             upkeep: upkeep::Config::default(),
         }
@@ -133,6 +136,13 @@ impl Config {
         }
         self.limits().check("portal", "connections_per_bearer")?;
         self.bearers.check()?;
+        self.sms.check()?;
+        if self.sms.is_on() && !self.is_on() {
+            return Err(Invalid::new(
+                "portal.sms.smsc",
+                "it is a part of the portal: set portal.listen",
+            ));
+        }
         self.upkeep.check()?;
         if self.api.certificate.is_some() != self.api.key.is_some() {
             return Err(Invalid::new("portal.api", "certificate and key go together"));

@@ -13,6 +13,7 @@
 //! | [`committer`] | issues what waits in one transaction |
 //! | [`budget`] | how often a bearer may ask |
 //! | [`bearers`] | which address is whose, as packet gateways account for it |
+//! | [`sms`] | the same by short message, through an SMSC |
 //! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`figures`] | metrics |
 //! | [`upkeep`] | takes from the datastore what has had its time |
@@ -29,6 +30,7 @@ pub mod figures;
 pub mod http;
 pub mod routes;
 pub mod service;
+pub mod sms;
 #[doc(hidden)]
 pub mod testing;
 pub mod upkeep;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown};
-use homeward_offload::issuing;
 use homeward_store::Store;
 use serde_json::json;
 
@@ -17,6 +16,7 @@ use crate::desk::{Desk, Nobody, Terms, Whose};
 use crate::figures::Figures;
 use crate::http::{self, Certificates, Handler, Limits, Listen, Server};
 use crate::routes::Portal;
+use crate::sms;
 
 /// What the role stands on.
 pub struct Base {
@@ -32,11 +32,13 @@ pub struct Started {
     pub reloads: Reloads,
 }
 
-/// What of the role can be reloaded: certificates, the API's tokens, and who may report bearers.
+/// What of the role can be reloaded: certificates, the API's tokens, who may report bearers,
+/// and what the session with the SMSC is told.
 #[derive(Clone)]
 pub struct Reloads {
     portal: Certificates,
     bearers: Option<bearers::Reloads>,
+    sms: Option<sms::Reloads>,
     api: Option<(Certificates, Api)>,
 }
 
@@ -55,7 +57,8 @@ impl Reloads {
             _ => Ok(()),
         };
         let bearers = self.bearers.as_ref().map_or(Ok(()), |b| b.reload(&config.bearers));
-        portal.and(api).and(bearers)
+        let sms = self.sms.as_ref().map_or(Ok(()), |sms| sms.reload(&config.sms));
+        portal.and(api).and(bearers).and(sms)
     }
 }
 
@@ -74,7 +77,7 @@ pub async fn start(
     let (committer, committing) = Committer::new();
     let terms = Terms {
         realm: config.realm.parse().context("portal.realm").exit(Exit::Config)?,
-        settings: issuing::Settings::default(),
+        settings: config.sms.issuing(),
         unknown_subscribers: config.unknown_subscribers.clone(),
     };
     let store = Arc::clone(&base.store);
@@ -96,6 +99,22 @@ pub async fn start(
     };
     let desk = Desk::new(terms, Arc::clone(&store), whose, committer, figures.clone());
     let desk = Arc::new(desk.await?);
+    let sms = match config.sms.is_on() {
+        true => Some(sms::start(
+            &config.sms,
+            Arc::clone(&desk),
+            figures.clone(),
+            metrics,
+            shutdown.clone(),
+        )?),
+        false => None,
+    };
+    let sms_status = sms.as_ref().map(sms::Started::status);
+    let sms_reloads = sms.as_ref().map(|started| started.reloads.clone());
+    let messaging: sms::Work = match sms {
+        Some(started) => started.work,
+        None => Box::pin(async {}),
+    };
 
     let no_files = || anyhow::anyhow!("portal.certificate is missing");
     let portal = Certificates::load(&config.files().ok_or_else(no_files).exit(Exit::Config)?)?;
@@ -159,10 +178,11 @@ pub async fn start(
             };
             tokio::join!(server.serve(), api);
         };
-        // What is issued ends with the last who could ask for it: the listener holds the desk.
+        // What is issued ends with the last who could ask for it: the listener and the messages
+        // hold the desk.
         // Without knowing whose an address is, the rest had better end, too.
         let serving = async {
-            tokio::join!(serving, committing.run(store));
+            tokio::join!(serving, messaging, committing.run(store));
             Ok(())
         };
         tokio::try_join!(serving, hearing)?;
@@ -175,11 +195,12 @@ pub async fn start(
             "http": door.status(),
             "answered": figures.status(),
             "bearers": bearers_status.as_ref().map(|status| status()),
+            "sms": sms_status.as_ref().map(|status| status()),
         });
         async move { said }
     };
     let part = Part::new(status, work).section("portal");
-    Ok(Started { part, reloads: Reloads { portal, bearers: reloads, api } })
+    Ok(Started { part, reloads: Reloads { portal, bearers: reloads, sms: sms_reloads, api } })
 }
 
 fn addresses(local: &[SocketAddr]) -> Vec<String> {

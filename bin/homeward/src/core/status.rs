@@ -34,11 +34,35 @@ fn portal(portal: &Value) -> String {
     fields(&[
         ("listening on", addresses(&portal["listen"])),
         ("API on", addresses(&portal["api"])),
+        ("SMSC", messages(&portal["sms"])),
         ("connections", format!("{} open of {}", count(&http["open"]), count(&http["accepted"]))),
         ("handshakes failed", count(&http["handshakes_failed"])),
         ("requests", count(&http["requests"])),
         ("answered", if outcomes.is_empty() { "0".to_owned() } else { outcomes.join(", ") }),
     ])
+}
+
+/// The session with the SMSC, and what came and went by it.
+fn messages(sms: &Value) -> String {
+    if sms.is_null() {
+        return "none".to_owned();
+    }
+    let smsc = text(&sms["smsc"]);
+    let session = match (sms["bound"].as_bool(), sms["trouble"].as_str()) {
+        (Some(true), _) => format!("{smsc} bound"),
+        (_, Some(_)) => format!("{smsc} not bound: {}", text(&sms["trouble"])),
+        _ => format!("{smsc} not bound"),
+    };
+    let all = |counts: &Value| -> u64 {
+        counts.as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum()
+    };
+    format!(
+        "{session}; {} messages received, {} of {} answers sent, {} in hand",
+        all(&sms["received"]),
+        count(&sms["answers"]["sent"]),
+        all(&sms["answers"]),
+        count(&sms["in_hand"]),
+    )
 }
 
 fn summary(status: &Value) -> String {
@@ -298,7 +322,17 @@ mod tests {
         assert!(text.contains("\nPortal\n"), "{text}");
         assert!(text.contains("3 open of 9\n"), "{text}");
         assert!(text.contains("4 issued, 2 no-bearer\n"), "{text}");
+        assert!(text.contains("SMSC               none\n"), "{text}");
         assert!(!show(&lookups()).contains("Portal"));
+        status["portal"]["sms"] = json!({
+            "smsc": "smsc:2775", "bound": true, "trouble": null, "in_hand": 1,
+            "received": {"whole": 4, "receipt": 2}, "answers": {"sent": 2, "refused": 1},
+        });
+        let bound = "smsc:2775 bound; 6 messages received, 2 of 3 answers sent, 1 in hand\n";
+        assert!(show(&status).contains(bound), "{}", show(&status));
+        status["portal"]["sms"]["bound"] = json!(false);
+        status["portal"]["sms"]["trouble"] = json!("wrong password");
+        assert!(show(&status).contains("smsc:2775 not bound: wrong password; 6"));
     }
 
     #[test]

@@ -236,3 +236,31 @@ async fn who_stops_unbinds_and_waits_to_be_told() {
     world.running.await.unwrap();
     assert!(!world.sender.is_bound());
 }
+
+#[tokio::test]
+async fn who_stops_waits_for_no_bind_and_for_no_pause() {
+    let binding = world(|_| {}).await;
+    let began = SystemClock.now();
+    let (_silent, _) = binding.smsc.accept().await.unwrap();
+    binding.shutdown.trigger();
+    binding.running.await.unwrap();
+    let pausing = world(|settings| settings.pause = Duration::from_secs(20)).await;
+    pausing.accept(CommandStatus::EsmeRbindfail).await;
+    while pausing.sender.trouble().is_none() {
+        tokio::task::yield_now().await;
+    }
+    pausing.shutdown.trigger();
+    pausing.running.await.unwrap();
+    assert!(SystemClock.now().since(began) < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn who_has_just_been_heard_is_not_asked() {
+    let world = world(|settings| settings.enquire_after = Duration::from_millis(300)).await;
+    let mut link = world.bound().await;
+    let began = SystemClock.now();
+    while SystemClock.now().since(began) < Duration::from_millis(700) {
+        link.say_raw(0x15, 0, 4711, b"").await;
+        assert_eq!(link.hear().await.id(), CommandId::EnquireLinkResp);
+    }
+}

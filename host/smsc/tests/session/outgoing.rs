@@ -220,6 +220,74 @@ async fn what_is_said_of_a_message_is_in_the_pdu() {
         ("000000010000000R", 0)
     );
     assert_eq!((said.short_message().as_ref().len(), said.tlvs().len()), (254, 0));
+    let _sent = world.submit(&[b'x'; 255]);
+    let (_, said) = link.hear_submit().await;
+    assert_eq!((said.short_message().as_ref().len(), said.tlvs().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn without_a_session_only_so_many_wait() {
+    let world = world(|settings| settings.queue = 2).await;
+    let (_silent, _) = world.smsc.accept().await.unwrap();
+    let mut sent = Vec::new();
+    for n in 0..20 {
+        sent.push(world.submit(&[n]));
+        tokio::task::yield_now().await;
+    }
+    let mut full = 0;
+    for sent in sent {
+        if sent.is_finished() {
+            assert_eq!(sent.await.unwrap(), Err(SubmitError::Full));
+            full += 1;
+        }
+    }
+    assert!((16..20).contains(&full), "{full} were refused");
+}
+
+#[tokio::test]
+async fn an_smsc_that_reads_nothing_is_left() {
+    let world = world(|settings| {
+        settings.response_timeout = Duration::from_millis(100);
+        (settings.window, settings.queue) = (5000, 5000);
+    })
+    .await;
+    let link = world.bound().await;
+    // More than any socket's buffer holds.
+    let sent: Vec<_> = (0..5000).map(|_| world.submit(&[b'x'; 4096])).collect();
+    let mut lost = 0;
+    for sent in sent {
+        let said = tokio::time::timeout(Duration::from_secs(20), sent).await;
+        lost += usize::from(said.expect("it waits for ever").unwrap() == Err(SubmitError::Lost));
+        if lost > 0 {
+            break;
+        }
+    }
+    assert!(lost > 0);
+    world.counted("sessions_total{outcome=\"silent\"} 1");
+    drop(link);
+}
+
+#[tokio::test]
+async fn what_the_smsc_takes_again_makes_the_next_throttling_a_first_one() {
+    let world = world(|settings| settings.pause = Duration::from_millis(40)).await;
+    let mut link = world.bound().await;
+    for _ in 0..2 {
+        let began = SystemClock.now();
+        let sent = world.submit(b"1");
+        for _ in 0..3 {
+            let (request, _) = link.hear_submit().await;
+            link.answer(&request, CommandStatus::EsmeRthrottled, "").await;
+        }
+        let (request, _) = link.hear_submit().await;
+        link.answer(&request, CommandStatus::EsmeRok, "m").await;
+        assert_eq!(sent.await.unwrap(), Ok("m".to_owned()));
+        // 40, 80 and 160 ms; went it on, 320, 640 and 1280.
+        let took = SystemClock.now().since(began);
+        assert!(
+            (Duration::from_millis(280)..Duration::from_millis(1500)).contains(&took),
+            "{took:?}"
+        );
+    }
 }
 
 #[tokio::test]
