@@ -74,7 +74,7 @@ async fn a_long_answer_comes_in_segments_and_is_the_same_in_every_alphabet() {
     let read: String = segments.iter().map(|s| s["text"].as_str().unwrap()).collect();
     assert!(read.is_ascii() && !read.contains(['@', '_', '{']), "{read}");
     let Ok(sms::SmsReply::Credentials(said)) = sms::decode_reply(&read) else { panic!("{read}") };
-    let names: Vec<_> = said.answer.policy.networks.iter().map(|n| n.ssid.clone()).collect();
+    let names: Vec<_> = said.answer.policy.networks.iter().map(|n| n.ssid).collect();
     assert_eq!(names, ["Town_@_Hall".parse().unwrap(), "Straße {1}".parse().unwrap()]);
     assert_eq!(said.answer.username.realm(), Some("wlan.example.net"));
     assert_eq!(world.answered("issued"), 1);

@@ -1,5 +1,4 @@
 //! An SMSC, a portal's desk, and the messages between them.
-#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
