@@ -8,8 +8,9 @@ use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{
     AccountId, Clock, Coverage, Mac, Secret, ServiceTerms, Status, UnixTime, Uses, Verifier,
 };
+use homeward_seal::KeyRing;
 use homeward_store::{
-    Accounts, Classes, Issuing, KeyRing, NewAccount, NewClass, NewIssue, NewLogin, NewSubscriber,
+    Accounts, Classes, Issuing, NewAccount, NewClass, NewIssue, NewLogin, NewSubscriber,
     SqliteStore, Subscribers, Way,
 };
 

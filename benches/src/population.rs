@@ -8,9 +8,10 @@ use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{
     Clock, Coverage, DeviceKey, LookupForm, Mac, Psk, Secret, Security, ServiceTerms, Ssid, Status,
 };
+use homeward_seal::KeyRing;
 use homeward_store::{
-    Accounts, Classes, Devices, Gateways, KeyRing, Logins, Networks, NewAccount, NewClass,
-    NewDevice, NewGateway, NewLogin, NewNetwork, SqliteStore,
+    Accounts, Classes, Devices, Gateways, Logins, Networks, NewAccount, NewClass, NewDevice,
+    NewGateway, NewLogin, NewNetwork, SqliteStore,
 };
 
 use crate::world::{GATEWAY, SECRET};

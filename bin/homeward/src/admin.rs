@@ -22,9 +22,8 @@ use anyhow::anyhow;
 use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
 use homeward_ledger::LedgerReader;
-use homeward_store::{
-    Error, KeyFileError, KeyRing, OpenError, SealError, SqliteOptions, SqliteStore, Store,
-};
+use homeward_seal::{KeyFileError, KeyRing, SealError};
+use homeward_store::{Error, OpenError, SqliteOptions, SqliteStore, Store};
 use serde::Serialize;
 
 use crate::core::Config;

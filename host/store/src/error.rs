@@ -8,10 +8,9 @@ use homeward_model::{
     AccountId, DeviceId, Imsi, LoginId, Mac, Msisdn, Nai, Name, NetworkId, PolicyError, Security,
     Ssid, SubscriberId,
 };
+use homeward_seal::{KeyFileError, SealError};
 
-use crate::keyring::KeyFileError;
 use crate::outbox::Seq;
-use crate::seal::SealError;
 
 /// What the datastore returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -15,8 +15,8 @@
 //! | [`error`] | [`Error`]: what can go wrong, whose fault it is, and the repair |
 //! | [`sqlite`] | [`SqliteStore`]: one file, several processes |
 //! | [`memory`] | [`MemoryStore`]: the same semantics, nothing on disk |
-//! | [`keyring`] | [`KeyRing`]: the key file outside the database |
-//! | [`seal`] | [`Sealer`]: AES-256-GCM over the secrets in it |
+//!
+//! The secrets in it are sealed by `homeward-seal`, with the keys of a file outside the database.
 //!
 //! One rule for identifiers: they are given in rising order and never given again, so that a
 //! deleted record's identifier never comes to mean another record.
@@ -33,12 +33,11 @@ mod check;
 pub mod enrolment;
 pub mod error;
 pub mod issuing;
-pub mod keyring;
 pub mod memory;
 pub mod moves;
 pub mod outbox;
 pub mod policy;
-pub mod seal;
+mod sealed;
 pub mod sqlite;
 pub mod store;
 pub mod subscriber;
@@ -58,7 +57,6 @@ pub use enrolment::{
 };
 pub use error::{Entity, Error, Invalid, OpenError, Result};
 pub use issuing::{Issued, IssuedFacts, IssuedFilter, Issuing, NewIssue, Way};
-pub use keyring::{KeyFileError, KeyId, KeyRing};
 pub use memory::MemoryStore;
 pub use moves::{MoveWeight, Moves};
 pub use outbox::{
@@ -66,7 +64,6 @@ pub use outbox::{
     VerifierKind,
 };
 pub use policy::{Policies, StoredPolicy};
-pub use seal::{SealError, Sealer};
 pub use sqlite::{SqliteOptions, SqliteStore};
 pub use store::{
     Accounts, Classes, Dependents, Devices, Gateways, Keys, Logins, Networks, Outbox, Roaming,

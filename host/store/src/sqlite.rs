@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use homeward_model::{Clock, Entropy};
+use homeward_seal::{KeyId, KeyRing, SealError, Sealer, Slot};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::audit::{Actor, Note};
 use crate::error::{Error, Result};
-use crate::keyring::{KeyId, KeyRing};
 use crate::outbox::{Operation, OutboxRecord};
-use crate::seal::{SealError, Sealer, Slot};
 use crate::store::{Keys, Rotation};
 
 mod account;

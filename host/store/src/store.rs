@@ -10,6 +10,7 @@ use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Device, DeviceId, Gateway, GatewayId, Login,
     LoginId, Mac, Nai, Name, Network, NetworkId, RoamingRecord, Ssid, UnixTime,
 };
+use homeward_seal::KeyId;
 
 use crate::audit::Audit;
 use crate::bearers::Bearers;
@@ -21,7 +22,6 @@ use crate::change::{
 use crate::enrolment::Enrolment;
 use crate::error::{Entity, Error, Result};
 use crate::issuing::Issuing;
-use crate::keyring::KeyId;
 use crate::moves::Moves;
 use crate::outbox::{OutboxEntry, Seq};
 use crate::policy::Policies;

@@ -8,9 +8,7 @@ use anyhow::Context;
 use homeward_daemon::{SystemClock, SystemEntropy, private};
 use homeward_model::{Clock, Imei, Imsi, Mac, Nai, Secret, UnixTime, WlanPolicy};
 use homeward_offload::manager::{Stored, Switches};
-use homeward_store::keyring::KeyFileError;
-use homeward_store::seal::Slot;
-use homeward_store::{KeyRing, Sealer};
+use homeward_seal::{KeyFileError, KeyRing, Sealer, Slot};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::Clock;
-use homeward_store::{KeyId, KeyRing};
+use homeward_seal::{KeyId, KeyRing};
 use serde::Serialize;
 
 use super::{Context, Place};

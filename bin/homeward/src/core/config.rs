@@ -7,7 +7,8 @@ use homeward_daemon::config::{self, ConfigError, Invalid};
 use homeward_daemon::log::LogConfig;
 use homeward_daemon::process::{ControlConfig, MetricsConfig};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
-use homeward_store::{KeyRing, SqliteOptions, SqliteStore};
+use homeward_seal::KeyRing;
+use homeward_store::{SqliteOptions, SqliteStore};
 use serde::Deserialize;
 
 /// `/etc/homeward/core.toml`.

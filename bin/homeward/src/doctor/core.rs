@@ -6,8 +6,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use homeward_daemon::{Request, control};
 use homeward_model::{Gateway, PolicyScope};
 use homeward_store::{
-    AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, KeyRing,
-    LoginFilter, Logins, Page, Policies, SqliteStore, SubscriberFilter, Subscribers,
+use homeward_seal::KeyRing;
+    AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, LoginFilter,
+    Logins, Page, Policies, SqliteStore, SubscriberFilter, Subscribers,
 };
 use serde_json::Value;
 

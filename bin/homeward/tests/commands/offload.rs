@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{Secret, Status, UnixTime, Uses, Verifier};
-use homeward_store::{Issuing, KeyRing, NewIssue, NewLogin, SqliteStore, Subscribers, Way};
+use homeward_seal::KeyRing;
+use homeward_store::{Issuing, NewIssue, NewLogin, SqliteStore, Subscribers, Way};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Done, command, homeward};

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use homeward_model::{Device, DeviceId, DeviceKey, Mac, NetworkId, Ssid};
+use homeward_seal::KeyId;
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -10,9 +11,8 @@ use super::{SqliteStore, Writer, network};
 use crate::change::{DeviceChange, DeviceFilter, NewDevice, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::keyring::KeyId;
 use crate::outbox::{DeviceFacts, OutboxRecord};
-use crate::seal::{Slot, encode_key};
+use crate::sealed::{self, encode_key};
 use crate::store::Devices;
 
 #[async_trait]
@@ -179,7 +179,7 @@ fn seal(
     sealing: KeyId,
     key: Option<&DeviceKey>,
 ) -> Result<Option<Vec<u8>>> {
-    let seal = |key| w.seal(Slot::device_key(id.0), sealing, &encode_key(key));
+    let seal = |key| w.seal(sealed::device_key(id.0), sealing, &encode_key(key));
     Ok(key.map(seal).transpose()?)
 }
 

@@ -17,7 +17,7 @@ use crate::enrolment::{
 };
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{GatewayFacts, Operation, OutboxRecord};
-use crate::seal::{Slot, into_secret};
+use crate::sealed::{self, into_secret};
 
 /// The columns that [`credential`] takes.
 const BY_SERIAL: &str =
@@ -43,7 +43,7 @@ impl Enrolment for SqliteStore {
             return self.open_authority(&row);
         }
         let (id, key) = (w.next_id("authority").await?, w.sealing_key().await?);
-        let sealed = w.seal(Slot::authority_key(id), key, new.key.expose())?;
+        let sealed = w.seal(sealed::authority_key(id), key, new.key.expose())?;
         let created = self.clock.unix();
         sqlx::query("INSERT INTO authority (id, certificate, key, created) VALUES (?, ?, ?, ?)")
             .bind(id)
@@ -211,7 +211,7 @@ impl Enrolment for SqliteStore {
 impl SqliteStore {
     fn open_authority(&self, row: &SqliteRow) -> Result<StoredAuthority> {
         let (id, sealed): (i64, &[u8]) = (row.try_get(0)?, row.try_get(2)?);
-        let key: Secret = into_secret(self.sealer.open(Slot::authority_key(id), sealed)?);
+        let key: Secret = into_secret(self.sealer.open(sealed::authority_key(id), sealed)?);
         Ok(StoredAuthority { certificate: row.try_get(1)?, key })
     }
 }

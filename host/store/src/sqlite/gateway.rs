@@ -11,7 +11,7 @@ use crate::change::{GatewayChange, GatewayFilter, NewGateway, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::outbox::{GatewayFacts, OutboxRecord};
-use crate::seal::Slot;
+use crate::sealed;
 use crate::store::Gateways;
 
 #[async_trait]
@@ -154,7 +154,7 @@ pub(super) async fn find(
 
 async fn seal(w: &mut Writer<'_>, id: GatewayId, secret: &Secret) -> Result<Vec<u8>> {
     let key = w.sealing_key().await?;
-    Ok(w.seal(Slot::radius_secret(id.0), key, secret.expose())?)
+    Ok(w.seal(sealed::radius_secret(id.0), key, secret.expose())?)
 }
 
 /// Name, then MAC address, then source address.

@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use homeward_model::{AccountId, Imsi, LoginId, Status, SubscriberId, UnixTime, Uses};
+use homeward_seal::KeyId;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
@@ -16,7 +17,6 @@ use crate::change::Page;
 use crate::check;
 use crate::error::{Entity, Error, Result};
 use crate::issuing::{Issued, IssuedFacts, IssuedFilter, Issuing, NewIssue};
-use crate::keyring::KeyId;
 use crate::outbox::{Operation, OutboxRecord};
 
 /// The columns that [`Columns::issued`] takes, up to the WHERE.

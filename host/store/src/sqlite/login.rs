@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use homeward_model::{Login, LoginId, Nai, Verifier};
+use homeward_seal::KeyId;
 use sqlx::QueryBuilder;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
@@ -10,9 +11,8 @@ use super::{SqliteStore, Writer};
 use crate::change::{LoginChange, LoginFilter, NewLogin, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
-use crate::keyring::KeyId;
 use crate::outbox::{LoginFacts, OutboxRecord};
-use crate::seal::{Slot, encode_verifier};
+use crate::sealed::{self, encode_verifier};
 use crate::store::Logins;
 
 #[async_trait]
@@ -175,7 +175,7 @@ pub(super) async fn find(
 }
 
 fn seal(w: &Writer<'_>, id: LoginId, sealing: KeyId, verifier: &Verifier) -> Result<Vec<u8>> {
-    Ok(w.seal(Slot::login_verifier(id.0), sealing, &encode_verifier(verifier))?)
+    Ok(w.seal(sealed::login_verifier(id.0), sealing, &encode_verifier(verifier))?)
 }
 
 async fn fits(w: &mut Writer<'_>, new: &LoginFacts) -> Result<()> {

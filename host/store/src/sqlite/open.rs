@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use homeward_model::{Clock, Entropy};
+use homeward_seal::{KeyId, KeyRing, Lock, SealError, Sealer};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -15,8 +16,6 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::{SqliteOptions, SqliteStore};
 use crate::error::{Error, OpenError, Result};
-use crate::keyring::{KeyId, KeyRing, Lock};
-use crate::seal::{SealError, Sealer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -214,8 +213,8 @@ mod tests {
 
     use super::*;
     use crate::sqlite::testing;
-    use crate::testing::XorshiftEntropy;
     use crate::{Classes, NewClass, Outbox, Seq};
+    use homeward_seal::testing::XorshiftEntropy;
 
     /// A datastore as the schema's version `version` has it, with some SQL run on it.
     async fn older(version: i64, statements: &[&'static str]) -> TempDir {

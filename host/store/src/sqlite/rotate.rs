@@ -10,15 +10,15 @@
 //! begins at step 1 again, and its step 3 drops the leftovers too. One rotation runs at a time: it
 //! holds the key file's lock throughout.
 
+use homeward_seal::{KeyId, KeyRing, Lock, Slot};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row, SqlSafeStr};
 
 use super::{SqliteStore, Writer};
 use crate::audit::{AuditKind, Note};
 use crate::error::{Error, Result};
-use crate::keyring::{KeyId, KeyRing, Lock};
 use crate::outbox::Operation;
-use crate::seal::Slot;
+use crate::sealed;
 use crate::store::Rotation;
 
 /// Rows per statement: what is held in memory at a time.
@@ -54,11 +54,11 @@ async fn run(store: &SqliteStore, mut after: impl FnMut(Step)) -> Result<Rotatio
 
     store.sealer.reload()?;
     let mut w = store.begin().await?;
-    let devices = reseal_column(&mut w, key, Slot::device_key).await?;
+    let devices = reseal_column(&mut w, key, sealed::device_key).await?;
     after(Step::Sealing);
-    let gateways = reseal_column(&mut w, key, Slot::radius_secret).await?;
-    let authorities = reseal_column(&mut w, key, Slot::authority_key).await?;
-    let logins = reseal_column(&mut w, key, Slot::login_verifier).await?;
+    let gateways = reseal_column(&mut w, key, sealed::radius_secret).await?;
+    let authorities = reseal_column(&mut w, key, sealed::authority_key).await?;
+    let logins = reseal_column(&mut w, key, sealed::login_verifier).await?;
     let old = w.sealing_key().await?;
     w.note(Some(Note {
         kind: AuditKind::SealingKey,

@@ -11,13 +11,14 @@ use homeward_model::{
     Gateway, GatewayId, Login, LoginId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds,
     ServiceTerms, Ssid, Subscriber, SubscriberId, UnixTime, Vlan,
 };
+use homeward_seal::{SealError, Sealer, Slot};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Decode, Row, Sqlite, Type};
 
 use crate::error::{Entity, Error, Result};
 use crate::issuing::IssuedFacts;
 use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
-use crate::seal::{SealError, Sealer, Slot, decode_key, decode_verifier, into_secret};
+use crate::sealed::{self, decode_key, decode_verifier, into_secret};
 
 /// The columns that [`Columns::class`] takes, of the table as `c`.
 macro_rules! class_columns {
@@ -80,7 +81,7 @@ pub(super) struct SealedGateway {
 
 impl SealedGateway {
     pub(super) fn open(self, sealer: &Sealer) -> Result<Gateway, SealError> {
-        let plain = sealer.open(Slot::radius_secret(self.facts.id.0), &self.secret)?;
+        let plain = sealer.open(sealed::radius_secret(self.facts.id.0), &self.secret)?;
         Ok(self.facts.with_secret(into_secret(plain)))
     }
 }
@@ -93,7 +94,7 @@ pub(super) struct SealedDevice {
 
 impl SealedDevice {
     pub(super) fn open(self, sealer: &Sealer) -> Result<Device, SealError> {
-        let slot = Slot::device_key(self.facts.id.0);
+        let slot = sealed::device_key(self.facts.id.0);
         let key = match &self.key {
             Some(blob) => Some(decode_key(slot, &sealer.open(slot, blob)?)?),
             None => None,
@@ -115,7 +116,7 @@ pub(super) struct SealedLogin {
 
 impl SealedLogin {
     pub(super) fn open(self, sealer: &Sealer) -> Result<Login, SealError> {
-        let slot = Slot::login_verifier(self.facts.id.0);
+        let slot = sealed::login_verifier(self.facts.id.0);
         let verifier = decode_verifier(slot, &sealer.open(slot, &self.verifier)?)?;
         // As with a device's key, the kind in the clear is believed only if the sealed one agrees.
         if VerifierKind::of(&verifier) != self.facts.verifier {

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use homeward_model::UnixTime;
+use homeward_seal::KeyRing;
+use homeward_seal::testing::XorshiftEntropy;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
 use super::SqliteStore;
-use crate::keyring::KeyRing;
-use crate::testing::{ManualClock, XorshiftEntropy};
+use crate::testing::ManualClock;
 
 /// A new datastore.
 pub(super) async fn empty() -> (TempDir, SqliteStore) {

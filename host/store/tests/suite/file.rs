@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use homeward_model::UnixTime;
-use homeward_store::testing::{ManualClock, XorshiftEntropy};
-use homeward_store::{Devices, KeyRing, Networks, Outbox, Seq, SqliteOptions, SqliteStore};
+use homeward_seal::KeyRing;
+use homeward_seal::testing::XorshiftEntropy;
+use homeward_store::testing::ManualClock;
+use homeward_store::{Devices, Networks, Outbox, Seq, SqliteOptions, SqliteStore};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 

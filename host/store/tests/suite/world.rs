@@ -8,10 +8,12 @@ use homeward_model::{
     Imsi, LookupForm, Mac, Msisdn, Nai, Name, Network, NetworkId, NtHash, OffloadPolicy, Psk,
     Secret, Security, ServiceTerms, Ssid, Status, Subscriber, UnixTime, Uses, Verifier,
 };
-use homeward_store::testing::{ManualClock, XorshiftEntropy};
+use homeward_seal::KeyRing;
+use homeward_seal::testing::XorshiftEntropy;
+use homeward_store::testing::ManualClock;
 use homeward_store::{
-    KeyRing, MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewIssue, NewLogin,
-    NewNetwork, NewSubscriber, SqliteOptions, SqliteStore, Store, StoredBearer, Way,
+    MemoryStore, NewAccount, NewClass, NewDevice, NewGateway, NewIssue, NewLogin, NewNetwork,
+    NewSubscriber, SqliteOptions, SqliteStore, Store, StoredBearer, Way,
 };
 use tempfile::TempDir;
 

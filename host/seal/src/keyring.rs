@@ -190,7 +190,7 @@ impl KeyRing {
     }
 
     /// Adds a new key to the file, as the newest.
-    pub(crate) fn add(
+    pub fn add(
         lock: &Lock,
         path: &Path,
         entropy: &mut dyn Entropy,
@@ -205,7 +205,7 @@ impl KeyRing {
     }
 
     /// Drops every key but `keep` from the file.
-    pub(crate) fn retain(lock: &Lock, path: &Path, keep: KeyId) -> Result<(), KeyFileError> {
+    pub fn retain(lock: &Lock, path: &Path, keep: KeyId) -> Result<(), KeyFileError> {
         let mut ring = Self::load(path)?;
         ring.keys.retain(|k| k.id == keep);
         ring.write(lock)
@@ -273,13 +273,14 @@ impl Key {
 
 /// The right to replace a key file: a lock on its directory, so that no other file is needed and
 /// replacing the file does not lose the lock. Freed when dropped.
-pub(crate) struct Lock {
+#[derive(Debug)]
+pub struct Lock {
     directory: File,
 }
 
 impl Lock {
     /// Waits for the lock.
-    pub(crate) fn of(path: &Path) -> Result<Self, KeyFileError> {
+    pub fn of(path: &Path) -> Result<Self, KeyFileError> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

@@ -1,4 +1,4 @@
-//! Sealing: AES-256-GCM over the secrets in the database.
+//! Sealing: AES-256-GCM over secrets at rest.
 //!
 //! A sealed value is `version (1) ‖ key id (8) ‖ nonce (12) ‖ ciphertext ‖ tag (16)`. The
 //! associated data binds version, key id, table, column and row, so that a value moved to another
@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
-use homeward_model::{DeviceKey, Entropy, NtHash, Passphrase, Psk, Secret, Verifier};
+use homeward_model::Entropy;
 use zeroize::Zeroizing;
 
 use crate::keyring::{KeyFileError, KeyId, KeyRing};
@@ -24,28 +24,6 @@ pub struct Slot {
     pub column: &'static str,
     /// The row's identifier.
     pub row: i64,
-}
-
-impl Slot {
-    /// Where a device's key is kept.
-    pub const fn device_key(row: i64) -> Self {
-        Self { table: "device", column: "key", row }
-    }
-
-    /// Where a gateway's RADIUS secret is kept.
-    pub const fn radius_secret(row: i64) -> Self {
-        Self { table: "gateway", column: "radius_secret", row }
-    }
-
-    /// Where what a log-in's password is held against is kept.
-    pub const fn login_verifier(row: i64) -> Self {
-        Self { table: "login", column: "verifier", row }
-    }
-
-    /// Where the key of the control channel's authority is kept.
-    pub const fn authority_key(row: i64) -> Self {
-        Self { table: "authority", column: "key", row }
-    }
 }
 
 /// Why a value could not be sealed or opened.
@@ -112,6 +90,13 @@ pub enum SealError {
     Reload(#[source] KeyFileError),
 }
 
+impl SealError {
+    /// What `slot` holds is no sealed value of this version, or none of its kind.
+    pub const fn malformed(slot: Slot) -> Self {
+        Self::Malformed { table: slot.table, row: slot.row, column: slot.column }
+    }
+}
+
 const VERSION: u8 = 1;
 const HEAD: usize = 1 + KeyId::LEN + NONCE;
 const NONCE: usize = 12;
@@ -137,7 +122,7 @@ impl Sealer {
 
     /// Takes the key file's keys in. Keys that are no longer in the file are kept in memory, for
     /// a value that was read before a rotation and is opened after.
-    pub(crate) fn reload(&self) -> Result<Arc<KeyRing>, KeyFileError> {
+    pub fn reload(&self) -> Result<Arc<KeyRing>, KeyFileError> {
         let path = self.ring().path().to_owned();
         let read = KeyRing::load(&path)?;
         let mut held = self.ring.write().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +131,7 @@ impl Sealer {
     }
 
     /// The ring that holds `key`, read again once if need be; `None` if the file does not hold it.
-    pub(crate) fn ring_with(&self, key: KeyId) -> Result<Option<Arc<KeyRing>>, SealError> {
+    pub fn ring_with(&self, key: KeyId) -> Result<Option<Arc<KeyRing>>, SealError> {
         let ring = self.ring();
         if ring.cipher(key).is_some() {
             return Ok(Some(ring));
@@ -177,14 +162,14 @@ impl Sealer {
         let room = blob.get_mut(HEAD..).unwrap_or_default();
         let tag = cipher
             .encrypt_inout_detached(&Nonce::from(nonce), &associated(slot, key), room.into())
-            .map_err(|_| malformed(slot))?;
+            .map_err(|_| SealError::malformed(slot))?;
         blob.extend_from_slice(&tag);
         Ok(blob)
     }
 
     /// Opens what was sealed for `slot`.
     pub fn open(&self, slot: Slot, blob: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let parts = Parts::of(blob).ok_or_else(|| malformed(slot))?;
+        let parts = Parts::of(blob).ok_or_else(|| SealError::malformed(slot))?;
         let ring = self.ring_with(parts.key)?;
         let cipher = ring
             .as_ref()
@@ -204,72 +189,6 @@ impl Sealer {
         SealError::UnknownKey { table: slot.table, row: slot.row, column: slot.column, key, path }
     }
 }
-
-/// The octets that are sealed for a device's key: kind (1) ‖ PSK (32) ‖ length (1) ‖ passphrase,
-/// padded to 63, so that the length of a passphrase does not show.
-pub(crate) fn encode_key(key: &DeviceKey) -> Zeroizing<Vec<u8>> {
-    let passphrase = key.passphrase().map_or("", Passphrase::expose).as_bytes();
-    let mut plain = Zeroizing::new(Vec::with_capacity(KEY));
-    plain.push(u8::from(!passphrase.is_empty()));
-    plain.extend_from_slice(key.psk().expose());
-    plain.push(u8::try_from(passphrase.len()).unwrap_or(u8::MAX));
-    plain.extend_from_slice(passphrase);
-    plain.resize(KEY, 0);
-    plain
-}
-
-/// The octets that are sealed for a log-in: kind (1) ‖ NT hash (16), PHC string or
-/// password.
-pub(crate) fn encode_verifier(verifier: &Verifier) -> Zeroizing<Vec<u8>> {
-    let (kind, octets) = match verifier {
-        Verifier::NtHash(hash) => (0, &hash.expose()[..]),
-        Verifier::Argon2id(phc) => (1, phc.expose()),
-        Verifier::Password(password) => (2, password.expose()),
-    };
-    let mut plain = Zeroizing::new(Vec::with_capacity(1 + octets.len()));
-    plain.push(kind);
-    plain.extend_from_slice(octets);
-    plain
-}
-
-/// Reads what [`encode_verifier`] wrote.
-pub(crate) fn decode_verifier(slot: Slot, plain: &[u8]) -> Result<Verifier, SealError> {
-    match plain {
-        [0, hash @ ..] => {
-            let hash = hash.try_into().map_err(|_| malformed(slot))?;
-            Ok(Verifier::NtHash(NtHash::new(hash)))
-        }
-        [1, phc @ ..] => Ok(Verifier::Argon2id(Secret::new(phc))),
-        [2, password @ ..] => Ok(Verifier::Password(Secret::new(password))),
-        _ => Err(malformed(slot)),
-    }
-}
-
-/// Reads what [`encode_key`] wrote.
-pub(crate) fn decode_key(slot: Slot, plain: &[u8]) -> Result<DeviceKey, SealError> {
-    let parse = || {
-        let (kind, rest) = plain.split_first()?;
-        let (psk, rest) = rest.split_first_chunk::<32>()?;
-        let (len, rest) = rest.split_first()?;
-        let psk = Psk::new(*psk);
-        match (kind, rest.get(..usize::from(*len))?) {
-            (0, []) => Some(DeviceKey::Psk(psk)),
-            (1, text) => {
-                let passphrase = std::str::from_utf8(text).ok()?.parse().ok()?;
-                Some(DeviceKey::Passphrase { passphrase, psk })
-            }
-            _ => None,
-        }
-    };
-    parse().ok_or_else(|| malformed(slot))
-}
-
-/// Takes the opened octets as a secret; no copy is left behind.
-pub(crate) fn into_secret(mut plain: Zeroizing<Vec<u8>>) -> Secret {
-    Secret::new(std::mem::take(&mut *plain))
-}
-
-const KEY: usize = 1 + 32 + 1 + 63;
 
 struct Parts<'a> {
     key: KeyId,
@@ -320,10 +239,6 @@ fn associated(slot: Slot, key: KeyId) -> Vec<u8> {
     data
 }
 
-const fn malformed(slot: Slot) -> SealError {
-    SealError::Malformed { table: slot.table, row: slot.row, column: slot.column }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,7 +255,7 @@ mod tests {
         (directory, Sealer::new(ring), key)
     }
 
-    const SLOT: Slot = Slot::device_key(7);
+    const SLOT: Slot = Slot { table: "device", column: "key", row: 7 };
 
     proptest! {
         #[test]
@@ -357,7 +272,7 @@ mod tests {
                 Slot { row: 8, ..SLOT },
                 Slot { column: "label", ..SLOT },
                 Slot { table: "gateway", ..SLOT },
-                Slot::radius_secret(7),
+                Slot { table: "gateway", column: "radius_secret", row: 7 },
             ] {
                 let error = sealer.open(other, &blob).unwrap_err();
                 prop_assert!(matches!(error, SealError::Closed { .. }), "{}", error);
@@ -381,19 +296,6 @@ mod tests {
         fn opening_never_panics(blob in proptest::collection::vec(any::<u8>(), 0..80)) {
             let (_directory, sealer, _) = sealer();
             prop_assert!(sealer.open(SLOT, &blob).is_err());
-            let _ = decode_key(SLOT, &blob);
-        }
-
-        #[test]
-        fn a_key_survives_its_octets(text in "[ -~]{8,63}", psk: [u8; 32], raw: bool) {
-            let psk = Psk::new(psk);
-            let key = match raw {
-                true => DeviceKey::Psk(psk),
-                false => DeviceKey::Passphrase { passphrase: text.parse().unwrap(), psk },
-            };
-            let plain = encode_key(&key);
-            prop_assert_eq!(plain.len(), KEY);
-            prop_assert_eq!(decode_key(SLOT, &plain).unwrap(), key);
         }
     }
 
