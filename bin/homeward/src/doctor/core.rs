@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use homeward_daemon::{Request, control};
 use homeward_model::{Gateway, PolicyScope};
-use homeward_store::{
 use homeward_seal::KeyRing;
+use homeward_store::{
     AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, LoginFilter,
     Logins, Page, Policies, SqliteStore, SubscriberFilter, Subscribers,
 };
