@@ -1,0 +1,21 @@
+//! The core as a credential portal: from a bearer that a packet gateway reports to a session that
+//! is cut, over loopback in a namespace of the test's own.
+//!
+//! ```text
+//!   packet gateway (radclient) ──accounting──► 127.0.0.1 ┐
+//!   devices (curl, zeep) 10.45.0.x ──HTTPS──► 10.64.0.1  ├ homeward core ◄──SQLite── homeward admin
+//!   NAS (radclient, eapol_test) ──RADIUS────► 127.0.0.1  ┘      │
+//!   NAS (pyrad) ◄──Disconnect-Request───────────────────────────┘
+//! ```
+// So that clippy knows the helpers below for tests too.
+#![cfg(test)]
+
+mod cell;
+mod core;
+mod enumerating;
+mod given;
+mod kept;
+mod nas;
+mod refused;
+mod soap;
+mod used;
