@@ -393,3 +393,105 @@ fn a_gateway_that_nobody_believes_any_more_has_no_bearers_and_others_keep_theirs
     assert_eq!(w.table.len(), 1);
     assert_eq!(w.table.forget_gateway(&gone, now), [cleared], "that nothing is there is kept");
 }
+
+#[test]
+fn what_is_made_in_the_second_of_an_off_came_before_it_and_in_that_of_an_on_after_it() {
+    let boot = |kind| Report { imsi: None, ..report(kind, "boot", 0, 5, &[]) };
+    for (kind, survives) in [(Kind::Off, false), (Kind::On, true)] {
+        let mut w = World::new();
+        w.at(5).hear(&report(Kind::Start, "s1", 1, 5, &[A]));
+        w.hear(&boot(kind));
+        assert_eq!(w.phone("192.0.2.1").is_some(), survives, "{kind}, behind the Start");
+        let mut w = World::new();
+        w.at(5).hear(&boot(kind));
+        w.hear(&report(Kind::Start, "s1", 1, 5, &[A]));
+        assert_eq!(w.phone("192.0.2.1").is_some(), survives, "{kind}, ahead of the Start");
+    }
+}
+
+#[test]
+fn a_session_that_its_gateway_has_spoken_of_since_outlives_an_on_that_comes_late() {
+    let mut w = World::new();
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    w.at(9).hear(&report(Kind::Interim, "s1", 1, 9, &[A]));
+    let on = Report { imsi: None, ..report(Kind::On, "boot", 0, 5, &[]) };
+    assert_eq!(w.at(10).hear(&on), News::Restarted);
+    assert_eq!(w.phone("192.0.2.1").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_stop_from_before_what_was_forgotten_is_late_and_not_remembered() {
+    let mut w = World::new();
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    w.at(10).hear(&report(Kind::Stop, "s1", 1, 10, &[A]));
+    let now = w.at(700).now();
+    w.table.handle_timeout(now, 9);
+    assert_eq!(w.hear(&report(Kind::Stop, "s2", 2, 5, &[B])), News::Late);
+    assert_eq!(w.table.remembered(), 0);
+}
+
+#[test]
+fn a_stop_in_anothers_name_ends_nothing() {
+    let mut w = World::new();
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    assert_eq!(w.at(5).hear(&report(Kind::Stop, "s1", 2, 5, &[A])), News::Late);
+    assert_eq!(w.phone("192.0.2.1").as_deref(), Some("1"));
+}
+
+#[test]
+fn the_last_context_of_a_connection_ends_none_that_came_after_it_and_none_of_anothers() {
+    let last = |session: &str, at| Report {
+        nsapi: Some(5),
+        last_context: true,
+        ..report(Kind::Stop, session, 1, at, &[A])
+    };
+    for (phone, stop) in [(1, last("s1", 10)), (2, last("s1", 30))] {
+        let mut w = World::new();
+        w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+        w.at(20).hear(&report(Kind::Start, "s2", phone, 20, &[A]));
+        w.at(31).hear(&stop);
+        assert_eq!(w.phone("192.0.2.1"), Some(phone.to_string()));
+    }
+}
+
+#[test]
+fn what_has_no_date_and_was_sent_before_an_on_begins_nothing() {
+    let mut w = World::new();
+    let on = Report { imsi: None, ..report(Kind::On, "boot", 0, 10, &[]) };
+    w.at(10).hear(&on);
+    let start = |delay| undated(Report { delay, ..report(Kind::Start, "s1", 1, 0, &[A]) });
+    assert_eq!(w.at(12).hear(&start(5)), News::Late);
+    assert_eq!(w.hear(&start(1)), News::Began);
+}
+
+#[test]
+fn a_report_from_before_the_last_moves_no_address_and_changes_no_owner() {
+    let mut w = World::new();
+    w.at(10).hear(&report(Kind::Start, "s1", 1, 10, &[A]));
+    assert_eq!(w.hear(&report(Kind::Interim, "s1", 1, 5, &[B])), News::Late);
+    assert_eq!(w.hear(&report(Kind::Start, "s1", 2, 5, &[A])), News::Late);
+    assert_eq!(w.hear(&report(Kind::Start, "s1", 2, 10, &[A])), News::Late, "at the same moment");
+    assert_eq!((w.phone("192.0.2.1").as_deref(), w.phone("192.0.2.2")), (Some("1"), None));
+}
+
+#[test]
+fn a_session_that_was_silent_comes_back_by_news_alone_and_not_over_who_came_after_it() {
+    let mut w = World::new();
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    w.at(100).hear(&report(Kind::Interim, "s1", 1, 100, &[A]));
+    let now = w.at(3700).now();
+    assert_eq!(w.table.handle_timeout(now, 9).len(), 1);
+    assert_eq!(w.hear(&report(Kind::Interim, "s1", 1, 50, &[A])), News::Late);
+    w.hear(&report(Kind::Start, "s2", 2, 3700, &[A]));
+    assert_eq!(w.at(3800).hear(&report(Kind::Interim, "s1", 1, 3800, &[A])), News::Late);
+    assert_eq!(w.phone("192.0.2.1").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_session_that_goes_on_gets_no_more_addresses_than_there_is_room_for() {
+    let settings = Settings { bearers: 1, ..Settings::default() };
+    let mut w = World { table: Table::new(settings), clock: 0 };
+    w.hear(&report(Kind::Start, "s1", 1, 0, &[A]));
+    assert_eq!(w.at(5).hear(&report(Kind::Interim, "s1", 1, 5, &[A, SIX])), News::Full);
+    assert_eq!((w.table.len(), w.phone("192.0.2.1").as_deref()), (1, Some("1")));
+}
