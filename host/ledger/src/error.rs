@@ -108,6 +108,30 @@ pub enum Error {
         /// What it holds.
         value: String,
     },
+    /// The file of a cursor could not be read.
+    #[error("the cursor file {} cannot be read", path.display())]
+    CursorFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It was read, and is something else.
+    #[error("{} has no cursor in it", .0.display())]
+    NoCursor(PathBuf),
+    /// A cursor is of another ledger, or its own has lost what it had.
+    #[error(
+        "{} is at {}, and the ledger has told only up to {}: it belongs to another ledger; remove \
+         it, and export anew", path.display(), at.0, last.0
+    )]
+    CursorAhead {
+        /// The file of the cursor.
+        path: PathBuf,
+        /// Where it is.
+        at: crate::Cursor,
+        /// Where the ledger is.
+        last: crate::Cursor,
+    },
     /// An export could not be written where it should go.
     #[error("the export cannot be written")]
     Export(#[source] std::io::Error),

@@ -1,6 +1,7 @@
 //! What billing is told, as JSON lines and CSV, with control totals.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use homeward_accounting::{ClosingKind, Day, End, Figures, Nas};
 use homeward_model::{Mac, UnixTime};
@@ -20,6 +21,23 @@ use crate::row::Columns;
 )]
 #[serde(transparent)]
 pub struct Cursor(pub i64);
+
+impl Cursor {
+    /// Reads the file that an export leaves its cursor in; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// [`Error::CursorFile`], or [`Error::NoCursor`] where there is something else in it.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::CursorFile { path: path.to_owned(), source }),
+            Ok(text) => {
+                let cursor = text.trim().parse().map(|at| Some(Self(at)));
+                cursor.map_err(|_| Error::NoCursor(path.to_owned()))
+            }
+        }
+    }
+}
 
 /// The closings after a cursor.
 pub(crate) const AFTER: &str = "SELECT c.seq, c.session, c.kind, c.told, c.ended, c.cause, c.code, \

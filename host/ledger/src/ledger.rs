@@ -18,7 +18,7 @@ use crate::export::Cursor;
 use crate::open;
 use crate::reader::LedgerReader;
 use crate::settings::Settings;
-use crate::writer::{Command, Reply, Writer};
+use crate::writer::{Command, Forgot, Reply, Writer};
 
 /// How many sessions or rows a maintenance transaction takes, so that entries need not wait for
 /// long.
@@ -202,7 +202,8 @@ impl Ledger {
     }
 
     /// Deletes sessions that have been kept for long enough, with their records and closings, and
-    /// gives how many. A few at a time; entries go on meanwhile. Usage stays.
+    /// gives how many. A few at a time; entries go on meanwhile. Usage stays, and what goes on or
+    /// billing has not read stays whole.
     ///
     /// # Errors
     /// What could not be read or written. What was deleted before stays deleted.
@@ -213,12 +214,13 @@ impl Ledger {
             if ids.is_empty() {
                 return Ok(gone);
             }
-            let now = self.ask(|reply| Command::Forget { ids, reply }).await?;
+            let rule = *rule;
+            let now = self.ask(|reply| Command::Forget { ids, rule, reply }).await?;
             // One that was heard of again in between stays; it is not asked for for ever.
-            if now == 0 {
+            if now == Forgot::default() {
                 return Ok(gone);
             }
-            gone += now;
+            gone += now.sessions;
         }
     }
 
@@ -266,5 +268,53 @@ impl Ledger {
         let sent = self.commands.send(command(reply)).await;
         sent.map_err(|_| WriteError::Closed)?;
         answer.await.unwrap_or(Err(WriteError::Closed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use homeward_accounting::Kind;
+    use homeward_accounting::testing::{nas, record};
+    use homeward_model::{AccountId, DeviceId};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::entry::{Owner, User};
+
+    const BEGAN: UnixTime = UnixTime(1_800_000_000_000);
+    const CLASS: ClassId = ClassId(1);
+
+    async fn report(ledger: &Ledger, name: &str, kind: Kind, seconds: u32) {
+        let record = record(nas("gw-17"), name, kind, BEGAN, seconds, (u64::from(seconds), 0));
+        let user = User::Device(DeviceId(11));
+        let owner = Some(Owner { account: AccountId(1), user, class: CLASS });
+        let received = record.event.unwrap_or(BEGAN);
+        let entry = Entry { record, received, owner, host: None };
+        ledger.submit(entry).unwrap().await.unwrap();
+    }
+
+    /// What the keeper found old may be told more of before the writer comes to delete it.
+    #[tokio::test]
+    async fn what_is_heard_of_between_looking_and_deleting_is_kept() {
+        let directory = TempDir::new().unwrap();
+        let ledger = Ledger::open(&directory.path().join("ledger.db")).await.unwrap();
+        for name in ["corrected", "goes-on", "young", "old"] {
+            report(&ledger, name, Kind::Stop, 60).await;
+        }
+        let exported = Some(ledger.reader().last_closing().await.unwrap());
+        let before = UnixTime(BEGAN.0 + 100_000);
+        let rule = Retention { class: Some(CLASS), before, exported };
+        let ids = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
+        assert_eq!(ids.len(), 4);
+        report(&ledger, "corrected", Kind::Stop, 70).await;
+        report(&ledger, "goes-on", Kind::Interim, 500).await;
+        report(&ledger, "young", Kind::Stop, 5000).await;
+        let forgot = ledger.ask(|reply| Command::Forget { ids, rule, reply }).await.unwrap();
+        assert_eq!(forgot, Forgot { sessions: 1, records: 1 });
+        for (name, kept) in [("corrected", 1), ("goes-on", 1), ("young", 1), ("old", 0)] {
+            let found = ledger.reader().sessions_named(&nas("gw-17"), name).await.unwrap();
+            assert_eq!(found.len(), kept, "{name}");
+        }
+        ledger.close().await;
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_accounting::{Day, Figures, Identity, Nas, Period, Record, Session};
-use homeward_model::{AccountId, Mac, Name, UnixTime};
+use homeward_model::{AccountId, ClassId, Mac, Name, UnixTime};
 use sqlx::sqlite::{SqlitePool, SqlitePoolOptions, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 use tokio_stream::StreamExt as _;
@@ -47,6 +47,15 @@ pub(crate) const CHAIN: &str = "WITH RECURSIVE chain (seq) AS ( \
 pub(crate) const ENDED: &str = "SELECT id FROM session s WHERE s.class IS ? AND s.phase = 'closed' \
      AND s.ended < ? AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.session = s.id \
      AND c.seq > ?) ORDER BY s.ended LIMIT ?";
+
+/// The classes that there are sessions of that have ended, from one to the next in the index.
+pub(crate) const CLASSES: &str = "WITH RECURSIVE one (class) AS ( \
+     SELECT min(class) FROM session WHERE phase = 'closed' AND class > ?1 UNION ALL \
+     SELECT (SELECT min(s.class) FROM session s WHERE s.phase = 'closed' AND s.class > one.class) \
+     FROM one WHERE one.class IS NOT NULL) SELECT class FROM one WHERE class IS NOT NULL";
+
+/// The last closing that was ever told.
+const LAST_TOLD: &str = "SELECT seq FROM sqlite_sequence WHERE name = 'closing'";
 
 /// Open sessions, and when they were heard of.
 pub(crate) const SILENT: &str = "SELECT nas, id, heard FROM session WHERE phase <> 'closed' \
@@ -328,6 +337,25 @@ impl LedgerReader {
     pub async fn closings(&self, after: Cursor, limit: u32) -> Result<Vec<ClosingRow>> {
         let rows = sqlx::query(crate::export::AFTER).bind(after.0).bind(limit);
         self.rows(rows.fetch_all(&self.pool).await, ClosingRow::read)
+    }
+
+    /// Behind the last of all closings: where somebody is who has read everything.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn last_closing(&self) -> Result<Cursor> {
+        let last = sqlx::query_scalar(LAST_TOLD).fetch_optional(&self.pool).await;
+        Ok(Cursor(last.map_err(|e| self.unread(e))?.unwrap_or(0)))
+    }
+
+    /// The classes of service that there are sessions of that have ended: those that exist no
+    /// more, too.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub async fn classes_ended(&self) -> Result<Vec<ClassId>> {
+        let classes = sqlx::query_scalar(CLASSES).bind(i64::MIN).fetch_all(&self.pool).await;
+        Ok(classes.map_err(|e| self.unread(e))?.into_iter().map(ClassId).collect())
     }
 
     /// Open sessions not heard of since, in slices of all that are open; the second value is

@@ -99,3 +99,20 @@ async fn an_export_goes_on_where_the_last_one_ended_and_repeats_itself() {
     let (_, after) = export(&world, Format::JsonLines, at, u64::MAX).await;
     assert_eq!((after.sessions, after.input), (1, 9), "only what is new");
 }
+
+#[test]
+fn a_cursor_file_holds_a_cursor_or_is_not_there_yet() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("cursor");
+    assert_eq!(Cursor::read(&path).unwrap(), None);
+    for (text, read) in [("120000\n", Some(Cursor(120_000))), ("", None), ("seven\n", None)] {
+        std::fs::write(&path, text).unwrap();
+        match (Cursor::read(&path), read) {
+            (Ok(found), expected @ Some(_)) => assert_eq!(found, expected),
+            (Err(error), None) => assert!(error.to_string().ends_with("has no cursor in it")),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+    let error = Cursor::read(directory.path()).unwrap_err();
+    assert!(error.to_string().ends_with("cannot be read"), "{error}");
+}

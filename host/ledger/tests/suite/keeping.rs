@@ -263,6 +263,58 @@ async fn what_has_been_kept_for_long_enough_is_forgotten() {
     assert_eq!(world.usage(11).await, Figures::ZERO);
 }
 
+/// Sessions that are long or many go in pieces, and what comes meanwhile is written in between.
+#[tokio::test]
+async fn a_session_of_any_length_is_forgotten_whole_while_records_go_on() {
+    let world = World::new().await;
+    let mut pending = Vec::new();
+    for n in 1..=10_000_u32 {
+        pending.push(world.ledger.submit(entry("long", Kind::Interim, n, n.into())).unwrap());
+    }
+    pending.push(world.ledger.submit(entry("long", Kind::Stop, 10_001, 10_001)).unwrap());
+    for name in 0..600 {
+        pending.push(world.ledger.submit(entry(&format!("s-{name}"), Kind::Stop, 60, 1)).unwrap());
+    }
+    world.submit(entry("open", Kind::Interim, 60, 9)).await;
+    for pending in pending {
+        pending.await.unwrap();
+    }
+    let (id, open) = (world.session("long").await.id, world.session("open").await.id);
+    let usage = world.usage(11).await;
+    let before = world.ledger.counters().commits.get();
+    let rule = Retention { class: Some(ClassId(1)), before: at(100_000), exported: None };
+    let forgetting = world.ledger.forget_sessions(&rule);
+    let (gone, receipt) = tokio::join!(forgetting, world.report(Kind::Start, 0, 0));
+    assert_eq!(gone.unwrap(), 601);
+    assert!(!receipt.repeated);
+    assert!(world.ledger.counters().commits.get() >= before + 6, "in pieces");
+    assert!(world.ledger.reader().records(id).await.unwrap().is_empty());
+    assert!(world.sessions("long").await.is_empty() && world.told().await.is_empty());
+    assert_eq!(world.ledger.reader().records(open).await.unwrap().len(), 1);
+    assert_eq!(world.usage(11).await, usage, "what was used stays used");
+    let rest = world.rows("SELECT count(*) FROM record").await;
+    assert_eq!(rest, 2, "of the open session, and of the new one");
+}
+
+#[tokio::test]
+async fn the_classes_of_ended_sessions_are_known_whether_they_exist_or_not() {
+    let world = World::new().await;
+    for (name, class, kind) in
+        [("a", 7, Kind::Stop), ("b", 3, Kind::Stop), ("c", 7, Kind::Stop), ("d", 9, Kind::Interim)]
+    {
+        let mut entry = entry(name, kind, 60, 1);
+        entry.owner = Some(Owner { class: ClassId(class), ..owner(11) });
+        world.submit(entry).await;
+    }
+    let unknown = Entry { owner: None, ..entry("e", Kind::Stop, 60, 1) };
+    world.submit(unknown).await;
+    let classes = world.ledger.reader().classes_ended().await.unwrap();
+    assert_eq!(classes, [ClassId(3), ClassId(7)]);
+    let last = world.ledger.reader().last_closing().await.unwrap();
+    let told = world.ledger.reader().closings(Default::default(), 100).await.unwrap();
+    assert_eq!((told.len(), last), (4, told[3].cursor));
+}
+
 #[tokio::test]
 async fn another_process_reads_while_this_one_writes_and_does_not_write() {
     let world = World::new().await;

@@ -9,6 +9,7 @@ use homeward_ledger::{
     User,
 };
 use homeward_model::{AccountId, ClassId, DeviceId, QuotaPeriod, UnixTime};
+use sqlx::{ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
 /// When everything begins: 2027-01-15 08:00 UTC.
@@ -108,6 +109,15 @@ impl World {
         let mut found = self.sessions(name).await;
         assert_eq!(found.len(), 1, "{name}");
         found.remove(0)
+    }
+
+    /// What a query of one number gives, past the ledger's own reading.
+    pub(crate) async fn rows(&self, query: &'static str) -> i64 {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.path());
+        let mut connection = options.connect().await.unwrap();
+        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        number
     }
 
     /// What billing was told, as kind, cause and octets.
