@@ -69,7 +69,7 @@ pub(crate) fn measure() -> Result<()> {
 
 async fn fill(store: &SqliteStore) -> Result<AccountId> {
     let (coverage, terms) = (Coverage::Everywhere, ServiceTerms::default());
-    let new = NewClass { name: "standard".parse()?, coverage, terms };
+    let new = NewClass { name: "standard".parse()?, coverage, terms, retention: None };
     let class = store.create_class(&new).await?.id;
     let new = NewAccount { name: "account".parse()?, class, status: Status::Active };
     let account = store.create_account(&new).await?.id;

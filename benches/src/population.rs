@@ -78,6 +78,7 @@ impl Population {
                 name: "standard".parse()?,
                 coverage: Coverage::Everywhere,
                 terms: ServiceTerms::default(),
+                retention: None,
             })
             .await?;
         let gateway = |name: &str, mac: Mac, address: Option<&str>| -> Result<NewGateway> {

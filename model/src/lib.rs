@@ -38,7 +38,7 @@ pub use record::{
 };
 pub use secret::{DeviceKey, Passphrase, Psk, Secret};
 pub use service::{
-    Anchor, Bandwidth, BondingModes, ClassOfService, Coverage, Encryption, Priority, Quota,
+    Anchor, Bandwidth, BondingModes, ClassOfService, Coverage, Days, Encryption, Priority, Quota,
     QuotaPeriod, Seconds, ServiceTerms, Vlan,
 };
 pub use time::{Clock, Entropy, Instant, UnixTime};

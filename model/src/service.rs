@@ -20,6 +20,10 @@ pub struct ClassOfService {
     /// What a device under it is granted.
     #[serde(flatten)]
     pub terms: ServiceTerms,
+    /// How long what is recorded of its sessions is kept after they ended; `None` leaves it to the
+    /// ledger's configuration. No gateway has to know.
+    #[serde(default)]
+    pub retention: Option<Days>,
 }
 
 /// The part of a class of service that travels to the gateway with every [`Grant`](crate::Grant).
@@ -86,6 +90,35 @@ pub struct Seconds(pub u32);
 impl From<Seconds> for Duration {
     fn from(s: Seconds) -> Self {
         Self::from_secs(u64::from(s.0))
+    }
+}
+
+/// A span in whole days: 1 to 36500.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Days(u32);
+
+impl TryFrom<u32> for Days {
+    type Error = String;
+
+    fn try_from(days: u32) -> Result<Self, String> {
+        if (1..=36_500).contains(&days) {
+            Ok(Self(days))
+        } else {
+            Err(format!("use 1 to 36500 days, not {days}"))
+        }
+    }
+}
+
+impl From<Days> for u32 {
+    fn from(days: Days) -> Self {
+        days.0
+    }
+}
+
+impl From<Days> for Duration {
+    fn from(days: Days) -> Self {
+        Self::from_secs(u64::from(days.0) * 86_400)
     }
 }
 
@@ -272,6 +305,19 @@ mod tests {
             let read = serde_json::from_str::<Vlan>(&number.to_string());
             assert_eq!(read.is_ok(), is_one, "{number}");
         }
+    }
+
+    #[test]
+    fn sessions_are_kept_for_a_day_to_a_century_and_a_class_need_not_say() {
+        for (number, is_one) in [(0, false), (1, true), (36_500, true), (36_501, false)] {
+            assert_eq!(Days::try_from(number).is_ok(), is_one, "{number}");
+            let read = serde_json::from_str::<Days>(&number.to_string());
+            assert_eq!(read.is_ok(), is_one, "{number}");
+        }
+        assert_eq!(Duration::from(Days::try_from(2).unwrap()).as_secs(), 172_800);
+        let text = r#"{"id":1,"name":"gold","coverage":"local"}"#;
+        let class: ClassOfService = serde_json::from_str(text).unwrap();
+        assert_eq!(class.retention, None);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! leaves the field as it is), `*Filter` selects (`None` selects all), [`Page`] cuts lists.
 
 use homeward_model::{
-    Account, AccountId, ClassId, ClassOfService, Coverage, DeviceId, DeviceKey, GatewayId, LoginId,
-    LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms, Ssid,
-    Status, UnixTime, Uses, Verifier,
+    Account, AccountId, ClassId, ClassOfService, Coverage, Days, DeviceId, DeviceKey, GatewayId,
+    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms,
+    Ssid, Status, UnixTime, Uses, Verifier,
 };
 
 use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
@@ -39,6 +39,8 @@ pub struct NewClass {
     pub coverage: Coverage,
     /// What a device under it is granted. A quota is at most 2⁶³ − 1 octets.
     pub terms: ServiceTerms,
+    /// How long what is recorded of its sessions is kept; `None` leaves it to the ledger.
+    pub retention: Option<Days>,
 }
 
 /// What to change in a class of service.
@@ -50,6 +52,8 @@ pub struct ClassChange {
     pub coverage: Option<Coverage>,
     /// What is granted, as a whole.
     pub terms: Option<ServiceTerms>,
+    /// How long what is recorded of its sessions is kept.
+    pub retention: Option<Option<Days>>,
 }
 
 /// An account to create.
@@ -332,7 +336,7 @@ impl NewLogin {
 
 impl ClassChange {
     pub(crate) fn apply(&self, class: &mut ClassOfService) {
-        set!(class, self: name, coverage, terms);
+        set!(class, self: name, coverage, terms, retention);
     }
 }
 

@@ -164,7 +164,6 @@ pub async fn start(
     grants.push(Arc::clone(&before));
     let (spent_tx, spent) = mpsc::unbounded_channel();
     let queue = config.accounting.queue;
-    warn_of_classes(&config, &watch);
     let mut accounting = Vec::new();
     if let Some(ledger) = &ledger {
         for address in &records {
@@ -264,21 +263,6 @@ pub async fn start(
     };
     let part = Part::new(status, keep(config, store, overview, tasks, shutdown));
     Ok(Started { part, eap, radsec })
-}
-
-/// Classes of service that sessions are to be kept for longer or shorter, and that there are none
-/// of: they may be misspelt, or not made yet.
-fn warn_of_classes(config: &Config, watch: &Watch) {
-    let projection = watch.projection();
-    let p = projection.read().unwrap_or_else(PoisonError::into_inner);
-    for name in config.accounting.keep.keys() {
-        if !p.classes().any(|class| class.name.as_str() == name) {
-            tracing::warn!(
-                name,
-                "aaa.accounting.keep names a class of service that there is none of"
-            );
-        }
-    }
 }
 
 /// Starts a server, with a worker from `make` for each of its threads.

@@ -96,6 +96,7 @@ pub(crate) fn class(coverage: Coverage) -> ClassOfService {
         name: "standard".parse().unwrap(),
         coverage,
         terms: ServiceTerms::default(),
+        retention: None,
     }
 }
 

@@ -250,7 +250,7 @@ fn end(mut child: Child) -> Result<()> {
 
 async fn fill(store: &dyn Store, subscribers: u32) -> Result<()> {
     let (coverage, terms) = (Coverage::default(), ServiceTerms::default());
-    let class = NewClass { name: "gold".parse()?, coverage, terms };
+    let class = NewClass { name: "gold".parse()?, coverage, terms, retention: None };
     let class = store.create_class(&class).await?.id;
     let (name, status) = ("mobile".parse()?, Status::Active);
     let account = store.create_account(&NewAccount { name, class, status }).await?.id;

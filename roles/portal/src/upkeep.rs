@@ -200,7 +200,8 @@ mod tests {
             let store = MemoryStore::new(clock.clone());
             let named = homeward_store::Audit::acting_as(&store, "admin:fred".parse().unwrap());
             let (coverage, terms) = (Coverage::default(), ServiceTerms::default());
-            let class = NewClass { name: "gold".parse().unwrap(), coverage, terms };
+            let class =
+                NewClass { name: "gold".parse().unwrap(), coverage, terms, retention: None };
             let class = named.create_class(&class).await.unwrap().id;
             let (name, status) = ("smith".parse().unwrap(), Status::Active);
             clock.set(DAY);

@@ -52,6 +52,7 @@ impl World {
             name: "gold".parse().unwrap(),
             coverage: Coverage::default(),
             terms: ServiceTerms::default(),
+            retention: None,
         };
         let class = store.create_class(&class).await.unwrap();
         let account =

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_model::{
-    Anchor, BondingModes, ClassOfService, Coverage, Encryption, Name, Priority, Quota, Rssi,
+    Anchor, BondingModes, ClassOfService, Coverage, Days, Encryption, Name, Priority, Quota, Rssi,
     Seconds, ServiceTerms, Vlan,
 };
 use homeward_store::{ClassChange, Entity, NewClass};
@@ -44,6 +44,7 @@ Mikrotik-Total-Limit, each with its Gigawords); of those it heeds what it knows.
     #[command(after_long_help = "Examples:
   homeward admin class set gold --bandwidth-down 100M
   homeward admin class set gold --quota none --rename platinum
+  homeward admin class set gold --retention 90d       of sessions that ended, on and old ones
 
 Sessions that run have it too: NASes are sent a CoA-Request (RFC 5176), and change_refused of the
 core says what becomes of a session whose NAS does not take it. Homeward's own gateways ask anew
@@ -65,6 +66,10 @@ pub(super) struct Create {
     /// Where it is valid, seen from home: local, national or everywhere [default: national]
     #[arg(long)]
     coverage: Option<Coverage>,
+    /// How long what is recorded of sessions is kept after they ended, in days, such as 90d; none
+    /// leaves it to keep_sessions of the core
+    #[arg(long, value_name = "SPAN")]
+    retention: Option<OrNone<Days>>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -79,6 +84,10 @@ pub(super) struct Set {
     /// Where it is valid, seen from home: local, national or everywhere
     #[arg(long)]
     coverage: Option<Coverage>,
+    /// How long what is recorded of sessions is kept after they ended, in days, such as 90d; none
+    /// leaves it to keep_sessions of the core
+    #[arg(long, value_name = "SPAN")]
+    retention: Option<OrNone<Days>>,
     #[command(flatten)]
     terms: Terms,
 }
@@ -152,8 +161,9 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
             let mut terms = ServiceTerms::default();
             new.terms.apply(&mut terms);
             let coverage = new.coverage.unwrap_or_default();
-            let class =
-                cx.store.create_class(&NewClass { name: new.name, coverage, terms }).await?;
+            let retention = new.retention.and_then(|days| days.0);
+            let new = NewClass { name: new.name, coverage, terms, retention };
+            let class = cx.store.create_class(&new).await?;
             cx.show(&class, || format!("created class of service {}\n", class.name))
         }
         Verb::List => {
@@ -172,6 +182,7 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
                 name: set.rename,
                 coverage: set.coverage,
                 terms: Some(terms).filter(|terms| *terms != class.terms || set.terms.any()),
+                retention: set.retention.map(|days| days.0),
             })?;
             let class = cx.store.update_class(class.id, &change).await?;
             cx.show(&class, || format!("changed class of service {}\n", class.name))
@@ -258,5 +269,6 @@ pub(super) fn show(class: &ClassOfService) -> String {
         ("session timeout", or(cell(terms.session_timeout.as_ref()), "unlimited")),
         ("idle timeout", or(cell(terms.idle_timeout.as_ref()), "the gateway's")),
         ("vlan", or(cell(terms.vlan.as_ref()), "the NAS's")),
+        ("sessions kept", or(cell(class.retention.as_ref()), "the core's keep_sessions")),
     ])
 }

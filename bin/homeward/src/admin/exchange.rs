@@ -59,7 +59,7 @@ pub(super) struct ExportArgs {
 
 The first line names the columns, as `homeward admin export` writes them; their order is free:
   class    name, and if you like coverage priority bandwidth_up bandwidth_down quota encryption
-           anchor bonding handoff_threshold session_timeout idle_timeout vlan
+           anchor bonding handoff_threshold session_timeout idle_timeout vlan retention
   account  name class, and status
   gateway  name mac place operator, and address lookup status radius_secret
   network  account ssid security, and gateway status
@@ -123,6 +123,7 @@ impl What {
                 "session_timeout",
                 "idle_timeout",
                 "vlan",
+                "retention",
             ],
             Self::Account => &["name", "class", "status"],
             Self::Gateway => &[

@@ -6,7 +6,7 @@ use std::time::Duration;
 use homeward_daemon::Period;
 use homeward_model::address::{MacError, decode_hex};
 use homeward_model::{
-    BondingModes, Mac, Msisdn, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan,
+    BondingModes, Days, Mac, Msisdn, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -91,6 +91,21 @@ impl Spelled for Seconds {
 
     fn show(&self) -> String {
         if self.0 == 0 { "0s".to_owned() } else { Period(Duration::from(*self)).to_string() }
+    }
+}
+
+impl Spelled for Days {
+    fn read(text: &str) -> Result<Self, String> {
+        const DAY: u64 = 86_400;
+        let Period(span) = text.parse::<Period>().map_err(|e| e.to_string())?;
+        let whole = span.subsec_nanos() == 0 && span.as_secs() % DAY == 0;
+        let days = u32::try_from(span.as_secs() / DAY).ok().filter(|_| whole);
+        let days = days.ok_or_else(|| format!("{text:?} is not in whole days: write 90d"))?;
+        Self::try_from(days)
+    }
+
+    fn show(&self) -> String {
+        format!("{}d", u32::from(*self))
     }
 }
 

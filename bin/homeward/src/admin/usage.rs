@@ -59,7 +59,11 @@ Each session is told of once, when it has ended; what is learnt of it later come
 for exactly the difference. The last line has the control totals: sessions, corrections, octets,
 seconds, and the cursor that the next export begins after. The order never changes and nothing is
 inserted before what was read, so the same cursor and limit give the same lines. With --cursor-file
-the cursor is read there, and written once the export is whole and on disk.")]
+the cursor is read there, and written once the export is whole and on disk.
+
+The core deletes sessions when they are old (keep_sessions, and --retention of the class of service).
+Name the cursor file in its configuration (exports), readable to its user, and it keeps what the
+export has not taken yet.")]
     Export(Export),
 }
 
@@ -292,7 +296,7 @@ pub(super) fn time(seconds: u64) -> String {
 
 async fn export(ledger: &LedgerReader, args: &Export) -> anyhow::Result<()> {
     let after = match &args.cursor_file {
-        Some(path) => read_cursor(path)?,
+        Some(path) => Cursor::read(path).exit(Exit::Data)?.unwrap_or_default(),
         None => Cursor(args.after.unwrap_or_default()),
     };
     let (format, limit) = (args.form.into(), args.limit.unwrap_or(u64::MAX));
@@ -340,16 +344,6 @@ async fn write_new(
         let _ = std::fs::remove_file(path);
     }
     written.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The cursor of the last export; the beginning, where there was none.
-fn read_cursor(path: &Path) -> anyhow::Result<Cursor> {
-    let text = match std::fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Cursor::default()),
-        text => text.with_context(|| format!("cannot read {}", path.display()))?,
-    };
-    let cursor = text.trim().parse().map(Cursor);
-    cursor.map_err(|_| anyhow!("{} has no cursor in it", path.display())).exit(Exit::Data)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn a_key_is_not_made_for_a_datastore_that_it_would_not_open() {
 fn the_life_of_a_class_of_service() {
     let bench = Bench::new();
     let made = bench
-        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --anchor local --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m --vlan 30")
+        .admin("class create gold --json --coverage everywhere --priority 5 --bandwidth-up 10M --bandwidth-down 50M --quota 20GB/month --encryption off --anchor local --bonding mirrored,striped --handoff-threshold -75 --session-timeout 1h --idle-timeout 5m --vlan 30 --retention 90d")
         .json();
     let whole = json!({
         "id": 1, "name": "gold", "coverage": "everywhere", "priority": 5,
@@ -60,7 +60,7 @@ fn the_life_of_a_class_of_service() {
         "quota": {"octets": 20_000_000_000_u64, "period": "month"},
         "encryption": "off", "anchor": "local", "bonding": {"mirrored": true, "striped": true},
         "handoff_threshold": -75, "session_timeout": 3600, "idle_timeout": 300,
-        "vlan": 30,
+        "vlan": 30, "retention": 90,
     });
     assert_eq!(made, whole);
     assert_eq!(bench.admin("class show gold --json").json(), whole);
@@ -71,7 +71,14 @@ fn the_life_of_a_class_of_service() {
         (&changed["quota"], &changed["priority"], &changed["name"], &changed["bandwidth"]["up"]),
         (&json!(null), &json!(1), &json!("silver"), &json!(10_000_000))
     );
-    assert!(bench.admin("class show silver").ok().contains("bandwidth down      50Mbit/s\n"));
+    let shown = bench.admin("class show silver").ok();
+    assert!(shown.contains("bandwidth down      50Mbit/s\n"), "{shown}");
+    assert!(shown.contains("sessions kept       90d\n"), "{shown}");
+    bench.admin("class set silver --retention none").ok();
+    let shown = bench.admin("class show silver").ok();
+    assert!(shown.contains("sessions kept       the core's keep_sessions\n"), "{shown}");
+    let error = bench.admin("class set silver --retention 36h").fails(2);
+    assert!(error.contains("not in whole days: write 90d"), "{error}");
     let gone = bench.admin("class delete silver --json").json();
     assert_eq!(gone, json!({"deleted": {"entity": "class", "id": 1, "name": "silver"}}));
     assert_eq!(bench.admin("class list --json").json(), json!([]));

@@ -9,7 +9,7 @@ const ENTITIES: [&str; 6] = ["class", "account", "gateway", "network", "device",
 /// One of everything, with all that a CSV file might get wrong.
 fn full() -> Bench {
     let bench = Bench::furnished();
-    bench.admin("class create all --coverage local --priority 7 --bandwidth-up 512k --quota 2GiB/week --encryption off --anchor local --bonding striped --handoff-threshold -70 --session-timeout 1h30m --idle-timeout 90s").ok();
+    bench.admin("class create all --coverage local --priority 7 --bandwidth-up 512k --quota 2GiB/week --encryption off --anchor local --bonding striped --handoff-threshold -70 --session-timeout 1h30m --idle-timeout 90s --retention 400d").ok();
     bench.admin("account create jones,ltd --class all").fails(2);
     bench.admin("account create jones --class all").ok();
     bench.admin("account suspend jones").ok();

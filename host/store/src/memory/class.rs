@@ -17,8 +17,8 @@ impl Classes for MemoryStore {
         self.write(|w| {
             free(w.state, &new.name, None)?;
             let id = ClassId(w.state.classes.next());
-            let NewClass { name, coverage, terms } = new.clone();
-            let class = ClassOfService { id, name, coverage, terms };
+            let NewClass { name, coverage, terms, retention } = new.clone();
+            let class = ClassOfService { id, name, coverage, terms, retention };
             w.state.classes.rows.insert(id.0, class.clone());
             w.created(OutboxRecord::Class(class.clone()));
             Ok(class)

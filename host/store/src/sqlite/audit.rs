@@ -112,7 +112,7 @@ mod tests {
         let (_directory, store) = testing::empty().await;
         let store = store.with_actor("admin:fred".parse().unwrap());
         let (name, terms) = ("gold".parse().unwrap(), ServiceTerms::default());
-        let new = NewClass { name, coverage: Coverage::National, terms };
+        let new = NewClass { name, coverage: Coverage::National, terms, retention: None };
         store.create_class(&new).await.unwrap();
         let before = store.audit_after(Seq::ZERO, &Default::default(), 9).await.unwrap();
         assert_eq!(before.len(), 1);

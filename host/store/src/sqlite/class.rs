@@ -21,13 +21,13 @@ impl Classes for SqliteStore {
         check::terms(&new.terms)?;
         let mut w = self.begin().await?;
         free(&mut w, &new.name, None).await?;
-        let NewClass { name, coverage, terms } = new.clone();
-        let mut class = ClassOfService { id: ClassId(0), name, coverage, terms };
+        let NewClass { name, coverage, terms, retention } = new.clone();
+        let mut class = ClassOfService { id: ClassId(0), name, coverage, terms, retention };
         let insert = sqlx::query(
             "INSERT INTO class (name, coverage, priority, bandwidth_up, bandwidth_down, \
              quota_octets, quota_period, encryption, bonding_mirrored, bonding_striped, \
-             handoff_threshold, session_timeout, idle_timeout, anchor, vlan) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             handoff_threshold, session_timeout, idle_timeout, anchor, vlan, \
+             retention) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         );
         let done = bind(insert, &class)?.execute(w.connection()).await?;
         class.id = ClassId(done.last_insert_rowid());
@@ -51,7 +51,7 @@ impl Classes for SqliteStore {
             "UPDATE class SET name = ?, coverage = ?, priority = ?, bandwidth_up = ?, \
              bandwidth_down = ?, quota_octets = ?, quota_period = ?, encryption = ?, \
              bonding_mirrored = ?, bonding_striped = ?, handoff_threshold = ?, \
-             session_timeout = ?, idle_timeout = ?, anchor = ?, vlan = ? WHERE id = ?",
+             session_timeout = ?, idle_timeout = ?, anchor = ?, vlan = ?, retention = ? WHERE id = ?",
         );
         bind(update, &class)?.bind(id.0).execute(w.connection()).await?;
         let after = OutboxRecord::Class(class.clone());
@@ -129,7 +129,8 @@ fn bind<'q>(query: Query<'q>, class: &ClassOfService) -> Result<Query<'q>> {
         .bind(terms.session_timeout.map(|t| t.0))
         .bind(terms.idle_timeout.map(|t| t.0))
         .bind(terms.anchor.to_string())
-        .bind(terms.vlan.map(u16::from)))
+        .bind(terms.vlan.map(u16::from))
+        .bind(class.retention.map(u32::from)))
 }
 
 async fn free(w: &mut Writer<'_>, name: &Name, except: Option<ClassId>) -> Result<()> {

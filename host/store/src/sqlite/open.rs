@@ -237,13 +237,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_class_of_an_older_schema_is_in_no_vlan() {
+    async fn a_class_of_an_older_schema_is_in_no_vlan_and_leaves_retention_to_the_ledger() {
         const CLASS: &str = "INSERT INTO class VALUES (7, 'gold', 'local', 0, NULL, NULL, NULL, \
              NULL, 'off', 0, 0, NULL, NULL, 300, 'home')";
         let directory = older(4, &[CLASS]).await;
         let store = testing::open(directory.path(), 1).await;
         let class = store.class_named(&"gold".parse().unwrap()).await.unwrap().unwrap();
-        assert_eq!((class.id.0, class.terms.vlan), (7, None));
+        assert_eq!((class.id.0, class.terms.vlan, class.retention), (7, None, None));
         assert_eq!(class.terms.idle_timeout.map(|seconds| seconds.0), Some(300));
     }
 
@@ -262,7 +262,7 @@ mod tests {
             let pruned = if entries == 0 { Seq(41) } else { Seq::ZERO };
             assert_eq!(store.outbox_after(pruned, 9).await.unwrap().len(), entries);
             let (name, terms) = ("gold".parse().unwrap(), ServiceTerms::default());
-            let new = NewClass { name, coverage: Coverage::National, terms };
+            let new = NewClass { name, coverage: Coverage::National, terms, retention: None };
             store.create_class(&new).await.unwrap();
             assert_eq!(store.outbox_head().await.unwrap(), Seq(42));
             assert_eq!(store.outbox_after(Seq(41), 9).await.unwrap()[0].seq, Seq(42));

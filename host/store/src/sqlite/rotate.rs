@@ -140,6 +140,7 @@ mod tests {
             name: "gold".parse().unwrap(),
             coverage: Coverage::National,
             terms: ServiceTerms::default(),
+            retention: None,
         };
         let class = store.create_class(&new).await.unwrap().id;
         let name = "smith".parse().unwrap();

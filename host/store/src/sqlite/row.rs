@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::str::FromStr;
 
 use homeward_model::{
-    Account, AccountId, Bandwidth, BondingModes, ClassId, ClassOfService, Device, DeviceId,
+    Account, AccountId, Bandwidth, BondingModes, ClassId, ClassOfService, Days, Device, DeviceId,
     Gateway, GatewayId, Login, LoginId, Mac, Network, NetworkId, Priority, Quota, Rssi, Seconds,
     ServiceTerms, Ssid, Subscriber, SubscriberId, UnixTime, Vlan,
 };
@@ -23,7 +23,7 @@ use crate::sealed::{self, decode_key, decode_verifier, into_secret};
 /// The columns that [`Columns::class`] takes, of the table as `c`.
 macro_rules! class_columns {
     () => {
-        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout, c.anchor, c.vlan"
+        "c.id, c.name, c.coverage, c.priority, c.bandwidth_up, c.bandwidth_down, c.quota_octets, c.quota_period, c.encryption, c.bonding_mirrored, c.bonding_striped, c.handoff_threshold, c.session_timeout, c.idle_timeout, c.anchor, c.vlan, c.retention"
     };
 }
 /// The columns that [`Columns::account`] takes, of the table as `a`.
@@ -182,7 +182,9 @@ impl<'r> Columns<'r> {
             idle_timeout: idle.map(Seconds),
             vlan,
         };
-        Ok(ClassOfService { id, name, coverage, terms })
+        let retention: Option<u32> = self.next()?;
+        let retention = retention.map(Days::try_from).transpose().map_err(|e| self.corrupt(e))?;
+        Ok(ClassOfService { id, name, coverage, terms, retention })
     }
 
     pub(super) fn account(&mut self) -> Result<Account> {

@@ -105,7 +105,7 @@ pub(crate) fn raw_psk(octet: u8) -> DeviceKey {
 
 pub(crate) fn new_class(text: &str) -> NewClass {
     let terms = ServiceTerms::default();
-    NewClass { name: name(text), coverage: Coverage::National, terms }
+    NewClass { name: name(text), coverage: Coverage::National, terms, retention: None }
 }
 
 pub(crate) fn new_account(text: &str, class: ClassId) -> NewAccount {

@@ -21,14 +21,15 @@ pub struct AccountingConfig {
     pub queue: usize,
     /// After how many intervals (`aaa.interim`) without a word a session is closed.
     pub silent_after: u32,
-    /// For how long sessions are kept after their end.
+    /// For how long sessions are kept after their end, where their class of service does not say.
     pub keep_sessions: Period,
     /// The same, where they are of nobody known.
     pub keep_unknown: Period,
     /// For how long usage by day is kept.
     pub keep_usage: Period,
-    /// For how long the sessions of these classes of service are kept instead.
-    pub keep: std::collections::BTreeMap<String, Period>,
+    /// Where exports for billing keep their cursors (`homeward admin usage export --cursor-file`).
+    /// What not all of them have taken is kept, however old. Empty: age alone counts.
+    pub exports: Vec<PathBuf>,
 }
 
 impl Default for AccountingConfig {
@@ -42,7 +43,7 @@ impl Default for AccountingConfig {
             keep_sessions: days(400),
             keep_unknown: days(90),
             keep_usage: days(800),
-            keep: std::collections::BTreeMap::new(),
+            exports: Vec::new(),
         }
     }
 }
@@ -68,12 +69,6 @@ impl AccountingConfig {
         let named = [("keep_sessions", self.keep_sessions), ("keep_unknown", self.keep_unknown)];
         if let Some((key, _)) = named.iter().find(|(_, keep)| keep.0 < day) {
             return Err(Invalid::new(format!("aaa.accounting.{key}"), "use at least 1d"));
-        }
-        for (class, keep) in &self.keep {
-            if keep.0 < day || class.parse::<homeward_model::Name>().is_err() {
-                let key = format!("aaa.accounting.keep.{class}");
-                return Err(Invalid::new(key, "name a class of service, and use at least 1d"));
-            }
         }
         Ok(())
     }

@@ -155,7 +155,10 @@ impl World {
 /// A class, an account, two gateways, a network behind the first, a device.
 async fn furnish(store: &MemoryStore) {
     let (name, terms) = ("gold".parse().unwrap(), ServiceTerms::default());
-    store.create_class(&NewClass { name, coverage: Coverage::National, terms }).await.unwrap();
+    store
+        .create_class(&NewClass { name, coverage: Coverage::National, terms, retention: None })
+        .await
+        .unwrap();
     let (name, status) = ("smith".parse().unwrap(), Status::Active);
     store.create_account(&NewAccount { name, class: CLASS, status }).await.unwrap();
     for id in [HOME, FOREIGN] {

@@ -226,7 +226,7 @@ impl World {
         config.check().unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let (coverage, terms) = (Coverage::default(), ServiceTerms::default());
-        let class = NewClass { name: "gold".parse().unwrap(), coverage, terms };
+        let class = NewClass { name: "gold".parse().unwrap(), coverage, terms, retention: None };
         let class = store.create_class(&class).await.unwrap().id;
         let (name, status) = ("smith".parse().unwrap(), Status::Active);
         let account = store.create_account(&NewAccount { name, class, status }).await.unwrap().id;

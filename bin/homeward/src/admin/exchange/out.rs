@@ -79,7 +79,7 @@ pub(super) async fn export(args: ExportArgs, cx: &mut Context<'_>) -> anyhow::Re
     sink.end(&args, cx)
 }
 
-fn of_class(class: &ClassOfService) -> [String; 13] {
+fn of_class(class: &ClassOfService) -> [String; 14] {
     let terms = &class.terms;
     [
         class.name.to_string(),
@@ -95,6 +95,7 @@ fn of_class(class: &ClassOfService) -> [String; 13] {
         cell(terms.session_timeout.as_ref()),
         cell(terms.idle_timeout.as_ref()),
         cell(terms.vlan.as_ref()),
+        cell(class.retention.as_ref()),
     ]
 }
 

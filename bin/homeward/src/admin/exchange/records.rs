@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use homeward_model::{Name, Secret, ServiceTerms, Status};
+use homeward_model::{Days, Name, Secret, ServiceTerms, Status};
 use homeward_store::{
     AccountChange, ClassChange, GatewayChange, NetworkChange, NewAccount, NewClass, NewGateway,
     NewNetwork,
@@ -75,19 +75,20 @@ pub(super) async fn classes(import: &mut Import<'_>, cx: &Context<'_>) -> anyhow
         let mut terms = old.as_ref().map_or_else(ServiceTerms::default, |class| class.terms);
         read_terms(&mut r, &mut terms);
         let coverage = r.given("coverage", parsed).map(Option::unwrap_or_default);
+        let retention = r.given("retention", Days::read);
         plan.push((
             row.line,
             match old {
                 None => {
-                    Step::Create(NewClass { name, coverage: coverage.unwrap_or_default(), terms })
+                    let (coverage, retention) = (coverage.unwrap_or_default(), retention.flatten());
+                    Step::Create(NewClass { name, coverage, terms, retention })
                 }
                 Some(old) => {
                     import.may_update(row.line, "name", format_args!("class {name}"));
                     let coverage = coverage.and_then(|coverage| differs(coverage, &old.coverage));
-                    update(
-                        old.id,
-                        ClassChange { name: None, coverage, terms: differs(terms, &old.terms) },
-                    )
+                    let retention = retention.and_then(|days| differs(days, &old.retention));
+                    let terms = differs(terms, &old.terms);
+                    update(old.id, ClassChange { name: None, coverage, terms, retention })
                 }
             },
         ));

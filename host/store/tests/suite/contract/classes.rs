@@ -1,8 +1,8 @@
 //! Behaviours of classes.
 
 use homeward_model::{
-    Anchor, Bandwidth, BondingModes, ClassId, Coverage, Encryption, Priority, Quota, QuotaPeriod,
-    Rssi, Seconds, ServiceTerms, Vlan,
+    Anchor, Bandwidth, BondingModes, ClassId, Coverage, Days, Encryption, Priority, Quota,
+    QuotaPeriod, Rssi, Seconds, ServiceTerms, Vlan,
 };
 use homeward_store::{ClassChange, Page};
 
@@ -38,11 +38,14 @@ fn full_terms() -> ServiceTerms {
 async fn a_class_comes_back_as_it_was_given(world: World) {
     let mut new = new_class("gold");
     (new.coverage, new.terms) = (Coverage::Everywhere, full_terms());
+    new.retention = Some(Days::try_from(36_500).unwrap());
     let made = world.store.create_class(&new).await.unwrap();
     assert_eq!((&made.name, made.coverage, made.terms), (&new.name, new.coverage, new.terms));
+    assert_eq!(made.retention, new.retention);
     assert_eq!(world.store.class(made.id).await.unwrap().as_ref(), Some(&made));
     assert_eq!(world.store.class_named(&name("gold")).await.unwrap(), Some(made));
     let plain = class(&*world.store, "plain").await;
+    assert_eq!(world.store.class(plain.id).await.unwrap().unwrap().retention, None);
     assert_eq!(world.store.class(plain.id).await.unwrap().unwrap().terms, ServiceTerms::default());
     assert_eq!(world.store.class(ClassId(99)).await.unwrap(), None);
     assert_eq!(world.store.class_named(&name("lead")).await.unwrap(), None);
@@ -54,6 +57,12 @@ async fn a_class_changes_where_the_change_says(world: World) {
     let changed = world.store.update_class(made.id, &change).await.unwrap();
     assert_eq!((&changed.name, changed.terms), (&made.name, full_terms()));
     assert_eq!(world.store.class(made.id).await.unwrap(), Some(changed));
+    for retention in [Some(Days::try_from(30).unwrap()), None] {
+        let change = ClassChange { retention: Some(retention), ..ClassChange::default() };
+        let changed = world.store.update_class(made.id, &change).await.unwrap();
+        assert_eq!((changed.retention, changed.terms), (retention, full_terms()));
+        assert_eq!(world.store.class(made.id).await.unwrap(), Some(changed));
+    }
     let error = world.store.update_class(ClassId(99), &change).await.unwrap_err();
     assert_eq!(error.to_string(), "no class of service 99");
 }
