@@ -114,6 +114,7 @@ async fn run_roles(
         ledger: config.ledger(),
         class_keys: keys.derive(homeward_aaa::class::PURPOSE),
         proxy_key: keys.derive(homeward_aaa::realms::PURPOSE).swap_remove(0),
+        decoy_key: keys.derive(homeward_aaa::decoys::PURPOSE).swap_remove(0),
         channel: Some(channel).filter(|_| config.controller.is_on()),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());

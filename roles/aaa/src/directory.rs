@@ -27,12 +27,12 @@ impl Here<'_> {
 impl Directory for Here<'_> {
     type Subject = Arc<Login>;
 
-    /// A slow hash is checked against the password itself, which TTLS carries best.
+    /// A slow hash is checked against the password itself, which TTLS carries best. Who is
+    /// anonymous outside claims no name, and is to be told nothing of one.
     fn propose(&self, outer: &Identity) -> Option<Method> {
-        match self.login(outer)?.verifier {
-            Verifier::Argon2id(_) => Some(Method::Ttls),
-            Verifier::NtHash(_) | Verifier::Password(_) => None,
-        }
+        let name = outer.as_str().parse::<Nai>().ok()?;
+        let is_anonymous = name.user().eq_ignore_ascii_case("anonymous");
+        (!is_anonymous && self.known.records.is_slow(&name)).then_some(Method::Ttls)
     }
 
     fn find(&self, claim: &Claim<'_>) -> Option<Arc<Login>> {
@@ -52,8 +52,11 @@ impl Directory for Here<'_> {
         }
     }
 
-    fn decoy(&self, _: &Identity) -> Decoy {
-        if self.known.records.is_mostly_slow() { Decoy::Caller } else { Decoy::NtHash }
+    /// One that somebody has and that may not be tried stays as slow as it was.
+    fn decoy(&self, identity: &Identity) -> Decoy {
+        let name = identity.as_str().parse::<Nai>();
+        let is_slow = name.is_ok_and(|name| self.known.records.is_slow(&name));
+        if is_slow { Decoy::Caller } else { Decoy::NtHash }
     }
 
     fn stamp(&self, login: &Arc<Login>) -> [u8; 16] {

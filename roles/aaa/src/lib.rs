@@ -7,6 +7,7 @@
 //! | [`password`] | passwords, held against what is stored |
 //! | `login`, `conversations`, `directory`, `checker` | log-ins as a worker handles them |
 //! | `spender` | log-ins that are good for one log-on, spent |
+//! | [`decoys`] | names that nobody has, made to look like those that somebody has |
 //! | `tries` | how often a password may be tried, and a NAS may ask |
 //! | [`realms`] | partners: whose subscribers are asked about elsewhere |
 //! | [`pki`] | an authority of the operator's own for EAP's certificate |
@@ -36,6 +37,7 @@ pub mod config;
 mod conversations;
 mod courier;
 pub mod decision;
+pub mod decoys;
 mod desk;
 mod directory;
 pub mod eap;

@@ -430,10 +430,11 @@ impl Logins {
         // A name that may not be tried is one that nobody has.
         let login = find(scene.known.records, name);
         let may = scene.may_try_as(login, name, asker.station);
+        let is_slow = name.parse().is_ok_and(|name| scene.known.records.is_slow(&name));
         let login = login.filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
-            None if scene.known.records.is_mostly_slow() => None,
+            None if is_slow => None,
             // As much work as for a name that somebody has.
             None => {
                 let _ = password::is_right(&nobodys(), password);
@@ -459,8 +460,11 @@ impl Logins {
         let login = login.filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
-            Some(_) => return Verdict::Reject { eap: None, why: Why::NotForChap },
-            // As much work as for a name that somebody has, and never right.
+            // As much work as for one that is kept whole, and never right.
+            Some(_) => {
+                let _ = chap.is_of(b"nobody's");
+                return Verdict::Reject { eap: None, why: Why::NotForChap };
+            }
             None => {
                 let _ = chap.is_of(b"nobody's");
                 false

@@ -18,6 +18,7 @@ use homeward_transport::Asked;
 use homeward_transport::radsec::Version;
 use ipnet::IpNet;
 
+use crate::decoys::{Decoys, Share};
 use crate::hashing::{ByChoice, ById};
 
 /// A RADIUS client: a gateway with its secret made ready for use.
@@ -52,6 +53,7 @@ pub struct Projection {
     by_name: ByChoice<Nai, Arc<Login>>,
     /// Log-ins with a verifier that takes long.
     slow: usize,
+    decoys: Decoys,
     /// The gateways that an account's networks are at home behind.
     homes: ById<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
@@ -60,6 +62,11 @@ pub struct Projection {
 }
 
 impl Projection {
+    /// One without records.
+    pub fn new(decoys: Decoys) -> Self {
+        Self { decoys, ..Self::default() }
+    }
+
     /// The devices with that MAC; several where it is at home in several networks.
     pub fn devices(&self, mac: Mac) -> &[Device] {
         self.by_mac.get(&mac).map_or(&[], Vec::as_slice)
@@ -86,9 +93,12 @@ impl Projection {
         self.login_by(login).map(|login| login.account)
     }
 
-    /// Whether most passwords take long to check: then that of a name that nobody has is to, too.
-    pub fn is_mostly_slow(&self) -> bool {
-        self.slow * 2 > self.by_name.len()
+    /// Whether the password of that name takes long to check; of a name that nobody has, whether it
+    /// is to, so that it looks like one that somebody has. The same work for either.
+    pub fn is_slow(&self, name: &Nai) -> bool {
+        let share = Share::of(self.slow, self.by_name.len().saturating_sub(self.slow));
+        let decoy = self.decoys.is_slow(name, share);
+        self.login(name).map_or(decoy, |login| is_slow(login))
     }
 
     /// The gateways that the account's homes are behind.

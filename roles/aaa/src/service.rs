@@ -26,6 +26,7 @@ use crate::class::Signer;
 use crate::config::Config;
 use crate::courier::{self, Channel};
 use crate::decision::Known;
+use crate::decoys::Decoys;
 use crate::eap::Speech;
 use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
@@ -57,6 +58,8 @@ pub struct Base {
     pub class_keys: Vec<Zeroizing<[u8; 32]>>,
     /// What Proxy-States are marked with; see [`crate::realms::PURPOSE`].
     pub proxy_key: Zeroizing<[u8; 32]>,
+    /// What names that nobody has are given a kind of password with ([`crate::decoys::PURPOSE`]).
+    pub decoy_key: Zeroizing<[u8; 32]>,
     /// The control channel to gateways, where there is one.
     pub channel: Option<Arc<dyn Channel>>,
 }
@@ -84,10 +87,10 @@ pub async fn start(
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
-    let Base { store, ledger, class_keys, proxy_key, channel } = base;
+    let Base { store, ledger, class_keys, proxy_key, decoy_key, channel } = base;
     let figures = Figures::new(metrics);
 
-    let watch = Watch::load(Arc::clone(&store)).await?;
+    let watch = Watch::load(Arc::clone(&store), Decoys::new(&decoy_key)).await?;
     let counts = watch.counts();
     figures.changed(counts);
     tracing::info!(devices = counts.devices, gateways = counts.gateways, "roaming records loaded");

@@ -13,6 +13,7 @@ use homeward_store::{
 };
 
 use crate::changes::Before;
+use crate::decoys::Decoys;
 use crate::projection::{Counts, Projection};
 
 /// Records read at a time while loading.
@@ -25,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Follows the store for the life of the role.
 pub struct Watch {
     store: Arc<dyn Store>,
+    decoys: Decoys,
     projection: Arc<RwLock<Projection>>,
     at: Seq,
 }
@@ -64,9 +66,10 @@ impl Watch {
     /// # Errors
     ///
     /// If the store cannot be read, or a sealed value does not open.
-    pub async fn load(store: Arc<dyn Store>) -> anyhow::Result<Self> {
-        let (projection, at) = load(&*store).await.context("cannot load the roaming records")?;
-        Ok(Self { store, projection: Arc::new(RwLock::new(projection)), at })
+    pub async fn load(store: Arc<dyn Store>, decoys: Decoys) -> anyhow::Result<Self> {
+        let (projection, at) =
+            load(&*store, decoys.clone()).await.context("cannot load the roaming records")?;
+        Ok(Self { store, decoys, projection: Arc::new(RwLock::new(projection)), at })
     }
 
     /// The projection, to read from.
@@ -124,7 +127,7 @@ impl Watch {
         let entries = match self.store.outbox_after(self.at, BATCH).await {
             Err(Error::OutboxPruned { .. }) => {
                 tracing::warn!("the outbox was pruned beyond what was read; loading anew");
-                let (projection, at) = load(&*self.store).await?;
+                let (projection, at) = load(&*self.store, self.decoys.clone()).await?;
                 let mut now = self.projection.write().unwrap_or_else(PoisonError::into_inner);
                 let before = std::mem::replace(&mut *now, projection);
                 self.at = at;
@@ -198,9 +201,9 @@ impl Watch {
 
 /// Loads everything. The head is read first: what changes meanwhile is applied twice, which does
 /// no harm.
-async fn load(store: &dyn Store) -> anyhow::Result<(Projection, Seq)> {
+async fn load(store: &dyn Store, decoys: Decoys) -> anyhow::Result<(Projection, Seq)> {
     let at = store.outbox_head().await?;
-    let mut p = Projection::default();
+    let mut p = Projection::new(decoys);
     /// Reads all pages of one kind of record.
     macro_rules! all {
         ($read:expr, $put:expr) => {{

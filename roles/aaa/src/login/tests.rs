@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::LazyLock;
 
 use homeward_daemon::SystemEntropy;
+use homeward_eap::{Decoy, Directory as _, Identity};
 use homeward_model::{GatewayId, LoginId, Status, UnixTime};
 use homeward_radius::dictionary::standard;
 use homeward_radius::{Builder, Code, Packet};
@@ -44,10 +45,14 @@ fn ask(logins: &mut Logins, p: &Projection, gateway: GatewayId, password: &str) 
 }
 
 fn ask_under(logins: &mut Logins, scene: &Scene<'_>, password: &str) -> Verdict {
+    ask_as(logins, scene, NAME, password)
+}
+
+fn ask_as(logins: &mut Logins, scene: &Scene<'_>, name: &str, password: &str) -> Verdict {
     let client = scene.client;
     let mut out = Vec::new();
     let mut packet = Builder::request(&mut out, &client.secret, Code::AccessRequest, 1, [7; 16]);
-    packet.text(standard::USER_NAME, NAME).unwrap();
+    packet.text(standard::USER_NAME, name).unwrap();
     packet.user_password(password.as_bytes()).unwrap();
     packet.finish();
     let packet = Packet::decode(&out).unwrap();
@@ -205,4 +210,80 @@ fn a_nas_that_begins_too_many_log_ins_is_not_answered_for_a_while() {
         assert!(matches!(ask_under(&mut logins, &scene, "made"), Verdict::Accept(_)));
     }
     assert!(matches!(ask_under(&mut logins, &scene, "made"), Verdict::Silence("client-rate")));
+}
+
+/// Fred's password was chosen by a person, three were made by machines.
+fn both_kinds() -> Projection {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    for n in 20..23 {
+        let verifier = password::machine_made("made");
+        let name = format!("made-{n}@example.net").parse().unwrap();
+        p.put_login(Login { id: LoginId(n), name, verifier, ..fred() });
+    }
+    p
+}
+
+#[test]
+fn names_that_nobody_has_are_of_either_kind_and_the_same_by_every_method() {
+    let p = both_kinds();
+    let (mut logins, desk) = logins(100, 100);
+    let scene = scene(&p, HOME);
+    let always = |_: &str| true;
+    let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &always };
+    let (mut slow, mut fast) = (0, 0);
+    for n in 0..64 {
+        let name = format!("nobody-{n}@example.net");
+        let identity = Identity::decode(name.as_bytes()).unwrap();
+        for _ in 0..2 {
+            let by_eap = matches!(here.decoy(&identity), Decoy::Caller);
+            assert_eq!(by_eap, here.propose(&identity).is_some(), "{name}");
+            match ask_as(&mut logins, &scene, &name, "a guess") {
+                Verdict::Later(number) => {
+                    assert!(by_eap, "{name}");
+                    let right = answer(&desk).1;
+                    let verdict = logins.checked(&scene, number, right).unwrap();
+                    assert!(matches!(verdict, Verdict::Reject { .. }));
+                    slow += 1;
+                }
+                Verdict::Reject { .. } => {
+                    assert!(!by_eap, "{name}");
+                    fast += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(slow > 0 && fast > slow, "{slow} and {fast}");
+    for outer in ["anonymous@example.net", "Anonymous", "@example.net"] {
+        let outer = Identity::decode(outer.as_bytes()).unwrap();
+        assert_eq!(here.propose(&outer), None, "who claims no name is told nothing of one");
+    }
+}
+
+#[test]
+fn a_slow_name_that_may_not_be_tried_stays_slow() {
+    let (mut logins, desk) = logins(100, 100);
+    let limits = Limits { by_device: 1, by_all: 1, ..Config::default().limits() };
+    // Whatever the key would make of the name, if nobody had it.
+    for name in 0..8 {
+        let name = format!("fred-{name}@example.net");
+        let mut p = both_kinds();
+        p.put_login(Login { name: name.parse().unwrap(), ..fred() });
+        let tries = Tries::new(limits);
+        let scene = Scene { tries: &tries, ..scene(&p, HOME) };
+        for why in ["wrong_password", "too_many_tries", "too_many_tries"] {
+            let verdict = ask_as(&mut logins, &scene, &name, "a guess");
+            let Verdict::Later(number) = verdict else { panic!("{name}: {verdict:?}") };
+            let right = answer(&desk).1;
+            match logins.checked(&scene, number, right).unwrap() {
+                Verdict::Reject { why: said, .. } => assert_eq!(said.label(), why),
+                other => panic!("{other:?}"),
+            }
+        }
+        let never = |_: &str| false;
+        let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &never };
+        let identity = Identity::decode(name.as_bytes()).unwrap();
+        assert!(matches!(here.decoy(&identity), Decoy::Caller), "{name}");
+    }
 }
