@@ -48,5 +48,7 @@ fn load(role: Role, file: &Path) -> Result<(), ConfigError> {
             })
             .map(drop)
         }
+        #[cfg(feature = "device")]
+        Role::Device => homeward_device::Config::load(file).map(drop),
     }
 }

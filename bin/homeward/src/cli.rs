@@ -3,6 +3,8 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use homeward_daemon::Exit;
 
+#[cfg(feature = "device")]
+use crate::device;
 #[cfg(feature = "gateway")]
 use crate::gateway;
 use crate::role::LogArgs;
@@ -35,6 +37,9 @@ enum Command {
     /// Run a gateway's agent, or ask it
     #[cfg(feature = "gateway")]
     Gateway(gateway::GatewayArgs),
+    /// Run a device's agent: Wi-Fi credentials over cellular, and offload; or ask it
+    #[cfg(feature = "device")]
+    Device(device::DeviceArgs),
     /// Create, show and change the records of the datastore
     #[cfg(feature = "core")]
     Admin(Box<admin::AdminArgs>),
@@ -53,6 +58,9 @@ pub(crate) enum Role {
     /// A gateway's agent
     #[cfg(feature = "gateway")]
     Gateway,
+    /// A device's agent
+    #[cfg(feature = "device")]
+    Device,
 }
 
 impl Role {
@@ -63,6 +71,8 @@ impl Role {
             Self::Core => "core",
             #[cfg(feature = "gateway")]
             Self::Gateway => "gateway",
+            #[cfg(feature = "device")]
+            Self::Device => "device",
         }
     }
 }
@@ -82,6 +92,8 @@ pub(crate) fn main() -> Exit {
         Command::Core(args) => core::run(args, &cli.log),
         #[cfg(feature = "gateway")]
         Command::Gateway(args) => gateway::run(args, &cli.log),
+        #[cfg(feature = "device")]
+        Command::Device(args) => device::run(args, &cli.log),
         #[cfg(feature = "core")]
         Command::Admin(args) => admin::run(*args, &cli.log),
         Command::CheckConfig(args) => check::run(&args),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clap::{Args, Subcommand};
 use homeward_aaa::Channel;
 use homeward_controller::Revocations;
-use homeward_daemon::{Exit, ExitContext, Process, Reload, Shutdown};
+use homeward_daemon::{Exit, ExitContext, Process, Reload, Request, Shutdown};
 use homeward_model::{GatewayId, Mac};
 use homeward_store::Store;
 
@@ -67,7 +67,7 @@ pub(crate) fn run(args: CoreArgs, log: &LogArgs) -> anyhow::Result<()> {
     match args.command {
         None => serve(&args.config.unwrap_or_else(|| role::default_config("core")), log),
         Some(CoreCommand::Status { json, socket }) => {
-            let status = role::ask(&at(socket, config)?, "status")?;
+            let status = role::ask(&at(socket, config)?, &Request::new("status"))?;
             if json { output::json(&status) } else { output::text(&status::show(&status)) }
         }
         Some(CoreCommand::Metrics { socket }) => role::metrics(&at(socket, config)?),

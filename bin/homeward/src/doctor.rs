@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
+use homeward_daemon::doctor::{Finding, Findings, Severity};
 use homeward_daemon::{Exit, ExitContext};
 use serde::Serialize;
 
 use crate::cli::Role;
 use crate::output;
-use crate::role::{LogArgs, default_config};
+use crate::role::{LogArgs, default_config, small_runtime};
 
 #[cfg(feature = "core")]
 mod core;
@@ -33,41 +34,19 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-/// What was found about one thing.
+/// What was found about one thing of a role's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+struct Found {
     role: &'static str,
-    severity: Severity,
-    /// What was looked at, and how it is.
-    what: String,
-    /// What to do about it.
-    repair: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Severity {
-    Ok,
-    Warn,
-    Fail,
-}
-
-impl Finding {
-    fn new(
-        role: Role,
-        severity: Severity,
-        what: impl Into<String>,
-        repair: Option<String>,
-    ) -> Self {
-        Self { role: role.as_str(), severity, what: what.into(), repair }
-    }
+    #[serde(flatten)]
+    finding: Finding,
 }
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
 struct Report {
     ok: bool,
-    findings: Vec<Finding>,
+    findings: Vec<Found>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, log: &LogArgs) -> anyhow::Result<Exit> {
@@ -76,7 +55,7 @@ pub(crate) fn run(args: &DoctorArgs, log: &LogArgs) -> anyhow::Result<Exit> {
     for (role, path) in patients(args)? {
         findings.extend(examine(role, &path)?);
     }
-    let ok = findings.iter().all(|f| f.severity != Severity::Fail);
+    let ok = findings.iter().all(|f| f.finding.severity != Severity::Fail);
     if args.json {
         output::json(&Report { ok, findings })?;
     } else {
@@ -103,63 +82,54 @@ fn patients(args: &DoctorArgs) -> anyhow::Result<Vec<(Role, PathBuf)>> {
     Ok(found)
 }
 
-fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Finding>> {
-    let configuration = |wrong: Option<String>| match wrong {
-        None => Finding::new(
-            role,
-            Severity::Ok,
-            format!("the configuration {} is sound", path.display()),
-            None,
-        ),
-        Some(error) => Finding::new(role, Severity::Fail, error, Some("correct the file".into())),
-    };
-    let chain = |error| format!("{:#}", anyhow::Error::new(error));
-    match role {
+fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Found>> {
+    let mut findings = Findings::default();
+    let looked = match role {
         #[cfg(feature = "core")]
         Role::Core => match crate::core::Config::load(path) {
-            Ok(config) => {
-                let mut findings = vec![configuration(None)];
-                findings.extend(core::examine(&config)?);
-                Ok(findings)
-            }
-            Err(error) => Ok(vec![configuration(Some(chain(error)))]),
+            Ok(config) => Ok(core::examine(&config)?),
+            Err(error) => Err(error),
         },
         #[cfg(feature = "gateway")]
         Role::Gateway => match homeward_gateway::Config::load(path) {
-            Ok(config) => {
-                use homeward_gateway::doctor;
-                let found = crate::role::small_runtime()?.block_on(doctor::examine(&config));
-                let mut findings = vec![configuration(None)];
-                findings.extend(found.into_iter().map(|found| {
-                    let severity = match found.severity {
-                        doctor::Severity::Ok => Severity::Ok,
-                        doctor::Severity::Warn => Severity::Warn,
-                        doctor::Severity::Fail => Severity::Fail,
-                    };
-                    Finding::new(role, severity, found.what, found.repair)
-                }));
-                Ok(findings)
-            }
-            Err(error) => Ok(vec![configuration(Some(chain(error)))]),
+            Ok(config) => Ok(small_runtime()?.block_on(homeward_gateway::doctor::examine(&config))),
+            Err(error) => Err(error),
         },
-    }
+        #[cfg(feature = "device")]
+        Role::Device => match homeward_device::Config::load(path) {
+            Ok(config) => Ok(small_runtime()?.block_on(homeward_device::doctor::examine(&config))),
+            Err(error) => Err(error),
+        },
+    };
+    let further = match looked {
+        Ok(further) => {
+            findings.ok(format!("the configuration {} is sound", path.display()));
+            further
+        }
+        Err(error) => {
+            findings.fail(format!("{:#}", anyhow::Error::new(error)), "correct the file");
+            Vec::new()
+        }
+    };
+    let all = findings.into_vec().into_iter().chain(further);
+    Ok(all.map(|finding| Found { role: role.as_str(), finding }).collect())
 }
 
 /// One line a finding, its repair below it.
-fn show(findings: &[Finding]) -> String {
+fn show(findings: &[Found]) -> String {
     let mut text = String::new();
-    for finding in findings {
+    for Found { role, finding } in findings {
         let mark = match finding.severity {
             Severity::Ok => "ok  ",
             Severity::Warn => "warn",
             Severity::Fail => "FAIL",
         };
-        text.push_str(&format!("{mark}  {:<7}  {}\n", finding.role, finding.what));
+        text.push_str(&format!("{mark}  {role:<7}  {}\n", finding.what));
         if let Some(repair) = &finding.repair {
             text.push_str(&format!("{:15}-> {repair}\n", ""));
         }
     }
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let count = |severity| findings.iter().filter(|f| f.finding.severity == severity).count();
     let (warnings, failures) = (count(Severity::Warn), count(Severity::Fail));
     text.push_str(&match (failures, warnings) {
         (0, 0) => "all is well\n".to_owned(),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use homeward_daemon::Request;
 use homeward_gateway::Config;
 
 use crate::output;
@@ -87,7 +88,7 @@ pub(crate) fn run(args: GatewayArgs, log: &LogArgs) -> anyhow::Result<()> {
     match args.command {
         None => serve(&args.config.unwrap_or_else(|| role::default_config("gateway")), log),
         Some(GatewayCommand::Status { json, at }) => {
-            let status = role::ask(&at.path(config)?, "status")?;
+            let status = role::ask(&at.path(config)?, &Request::new("status"))?;
             if json { output::json(&status) } else { output::text(&status::show(&status)) }
         }
         Some(GatewayCommand::Enrol(enrol)) => {
@@ -95,17 +96,7 @@ pub(crate) fn run(args: GatewayArgs, log: &LogArgs) -> anyhow::Result<()> {
             enrol::run(enrol, config)
         }
         Some(GatewayCommand::Metrics(at)) => role::metrics(&at.path(config)?),
-        Some(GatewayCommand::Reload { json, at }) => {
-            let reloaded = role::ask(&at.path(config)?, "reload")?;
-            if json {
-                output::json(&reloaded)?
-            } else {
-                output::text(&status::reloaded(&reloaded))?
-            }
-            let failed = reloaded["failed"].as_array().is_some_and(|failed| !failed.is_empty());
-            anyhow::ensure!(!failed, "some settings could not take effect");
-            Ok(())
-        }
+        Some(GatewayCommand::Reload { json, at }) => role::reload(&at.path(config)?, json),
     }
 }
 

@@ -86,15 +86,27 @@ pub(crate) fn small_runtime() -> anyhow::Result<Runtime> {
         .exit(Exit::System)
 }
 
-/// Sends a command to the role that listens on `socket`.
-pub(crate) fn ask(socket: &Path, command: &str) -> anyhow::Result<Value> {
-    let request = Request::new(command);
-    Ok(small_runtime()?.block_on(control::ask(socket, &request))?)
+/// Sends a request to the role that listens on `socket`.
+pub(crate) fn ask(socket: &Path, request: &Request) -> anyhow::Result<Value> {
+    Ok(small_runtime()?.block_on(control::ask(socket, request))?)
+}
+
+/// Has a running role read its configuration again, and says what became of it.
+#[cfg(any(feature = "gateway", feature = "device"))]
+pub(crate) fn reload(socket: &Path, json: bool) -> anyhow::Result<()> {
+    let reloaded = ask(socket, &Request::new("reload"))?;
+    match json {
+        true => output::json(&reloaded)?,
+        false => output::text(&crate::answer::reloaded(&reloaded))?,
+    }
+    let failed = reloaded["failed"].as_array().is_some_and(|failed| !failed.is_empty());
+    anyhow::ensure!(!failed, "some settings could not take effect");
+    Ok(())
 }
 
 /// Shows a running role's metrics (OpenMetrics text).
 pub(crate) fn metrics(socket: &Path) -> anyhow::Result<()> {
-    let answer = ask(socket, "metrics")?;
+    let answer = ask(socket, &Request::new("metrics"))?;
     let text = answer.as_str().context("the role answered without metrics").exit(Exit::Data)?;
     output::text(text)
 }

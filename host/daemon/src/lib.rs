@@ -12,6 +12,7 @@
 //! | [`metrics`] | the registry, and its text over the status socket or HTTP |
 //! | [`process`] | [`Process`]: roles that share a process, its status socket and its metrics |
 //! | [`exit`] | [`Exit`]: what the process's exit status says |
+//! | [`doctor`] | what a look at the machine finds, and the repair |
 //! | [`private`] | directories and files for our eyes only |
 //!
 //! Everything async runs on a current-thread Tokio runtime as well as on a multi-thread one.
@@ -19,6 +20,7 @@
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod doctor;
 pub mod entropy;
 pub mod exit;
 pub mod lifecycle;

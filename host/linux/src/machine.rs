@@ -5,13 +5,21 @@ use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-/// The capabilities in force that a gateway needs (capabilities(7)).
+/// The capabilities in force that gateways and devices need (capabilities(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
     /// CAP_NET_ADMIN: make interfaces and set them up.
     pub net_admin: bool,
     /// CAP_NET_RAW: open packet sockets.
     pub net_raw: bool,
+}
+
+impl Capabilities {
+    /// The names of those that are not there.
+    pub fn missing(self) -> Vec<&'static str> {
+        let all = [(self.net_admin, "CAP_NET_ADMIN"), (self.net_raw, "CAP_NET_RAW")];
+        all.into_iter().filter(|(has, _)| !has).map(|(_, name)| name).collect()
+    }
 }
 
 const CAP_NET_ADMIN: u32 = 12;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_ctrl::{Command, Control, ControlError, files};
-use homeward_model::Rssi;
+use homeward_model::{Mac, Rssi};
 use zeroize::Zeroizing;
 
 use crate::network::{Authority, MARK, Network};
@@ -83,13 +83,19 @@ impl Supplicant {
         reply::parse_status(&reply).ok_or(SupplicantError::Answer { verb: "STATUS" })
     }
 
-    /// Begins a scan; [`Event::ScanResults`] tells its end. False if one is under way, whose
-    /// results will do as well.
+    /// Begins a scan of all that the station can hear, or of these frequencies (MHz) if there are
+    /// any; [`Event::ScanResults`] tells its end. False if one is under way, whose results will do
+    /// as well.
     ///
     /// # Errors
     /// It does not answer, or cannot scan: on a wire, or with the radio off.
-    pub async fn scan(&self) -> Result<bool> {
-        match self.control.command(&Command::new("SCAN", ""), self.patience).await {
+    pub async fn scan(&self, frequencies: &[u32]) -> Result<bool> {
+        let listed: Vec<String> = frequencies.iter().map(u32::to_string).collect();
+        let which = match listed.is_empty() {
+            true => String::new(),
+            false => format!("freq={}", listed.join(",")),
+        };
+        match self.control.command(&Command::new("SCAN", &which), self.patience).await {
             Ok(()) => Ok(true),
             Err(ControlError::Refused { reply, .. }) if reply == "FAIL-BUSY" => Ok(false),
             Err(error) => Err(error.into()),
@@ -105,7 +111,9 @@ impl Supplicant {
         let mut from = 0;
         // An answer holds 4,096 octets, some 25 access points: asked on from where it ended.
         while found.len() < MAX_BSS {
-            let reply = self.request("BSS", &format!("RANGE={from}- MASK={BSS_MASK:#x}")).await?;
+            // Without a last number, what follows would be taken for one.
+            let range = format!("RANGE={from}-{} MASK={BSS_MASK:#x}", i32::MAX);
+            let reply = self.request("BSS", &range).await?;
             let part = reply::parse_bss(&reply);
             let Some(last) = part.iter().map(|(number, _)| *number).max() else { break };
             found.extend(part.into_iter().map(|(_, bss)| bss));
@@ -249,6 +257,20 @@ impl Supplicant {
     /// It does not answer, or there is no such network.
     pub async fn select(&self, id: NetworkId) -> Result<()> {
         self.order("SELECT_NETWORK", id).await
+    }
+
+    /// Keeps away from these access points from now on, and from no others: those that it had
+    /// given up by itself are tried again, too.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn ignore(&self, bssids: &[Mac]) -> Result<()> {
+        self.control.command(&Command::new("BSSID_IGNORE", "clear"), self.patience).await?;
+        for bssid in bssids {
+            let bssid = bssid.full().to_string();
+            self.control.command(&Command::new("BSSID_IGNORE", &bssid), self.patience).await?;
+        }
+        Ok(())
     }
 
     /// Forgets a network. False if there is none of that number.

@@ -133,7 +133,8 @@ pub fn parse_bss(reply: &str) -> Vec<(u32, Bss)> {
     let mut at = 0;
     // A name may hold the mark, but is no line of its own. An entry without it was cut off.
     for line in reply.split_inclusive('\n') {
-        if line.trim_end() == "====" && found.len() < MAX_BSS {
+        // The last of the table has a mark of its own.
+        if matches!(line.trim_end(), "====" | "####") && found.len() < MAX_BSS {
             found.extend(reply.get(start..at).and_then(bss));
             start = at + line.len();
         }
@@ -239,7 +240,7 @@ mod tests {
 
     const TWO: &str = "id=0\nbssid=02:00:00:00:01:00\nfreq=2412\nlevel=-61\nage=2\n\
         flags=[WPA2-EAP-CCMP][ESS]\nssid=Town\n====\n\
-        id=7\nbssid=02:00:00:00:01:07\nfreq=5180\nlevel=-80\nage=31\nflags=[ESS]\nssid=\n====\n";
+        id=7\nbssid=02:00:00:00:01:07\nfreq=5180\nlevel=-80\nage=31\nflags=[ESS]\nssid=\n####\n";
 
     #[test]
     fn a_status_tells_where_it_is() {
@@ -266,8 +267,10 @@ mod tests {
         assert_eq!(parse_bss(&TWO[..TWO.len() - 5]).len(), 1);
         // The last line feed is taken off with every reply.
         assert_eq!(parse_bss(TWO.trim_end()).len(), 2);
-        let posing = TWO.replace("ssid=Town", "ssid=====");
-        assert_eq!(parse_bss(&posing)[0].1.ssid, "====".parse().ok());
+        for mark in ["====", "####"] {
+            let posing = TWO.replace("ssid=Town", &format!("ssid={mark}"));
+            assert_eq!(parse_bss(&posing)[0].1.ssid, mark.parse().ok());
+        }
         assert_eq!(parse_bss(&TWO.replace("Town", "\\x00\\x00"))[0].1.ssid, None);
         assert_eq!(parse_bss(""), []);
     }

@@ -388,7 +388,7 @@ fn a_gateway_that_nobody_believes_any_more_has_no_bearers_and_others_keep_theirs
     let gone = "ggsn-1".parse().unwrap();
     let now = w.at(1).now();
     let cleared = Change::Cleared { gateway: "ggsn-1".parse().unwrap() };
-    assert_eq!(w.table.forget_gateway(&gone, now), [cleared.clone()]);
+    assert_eq!(w.table.forget_gateway(&gone, now), std::slice::from_ref(&cleared));
     assert_eq!((w.phone("192.0.2.1"), w.phone("192.0.2.2").as_deref()), (None, Some("2")));
     assert_eq!(w.table.len(), 1);
     assert_eq!(w.table.forget_gateway(&gone, now), [cleared], "that nothing is there is kept");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use homeward_daemon::config::{self, ConfigError, Invalid};
 use homeward_daemon::log::LogConfig;
+use homeward_daemon::process::MetricsConfig;
 use homeward_daemon::{Period, control};
 use homeward_model::{Imei, Imsi};
 use homeward_supplicant::InterfaceName;
@@ -39,6 +40,9 @@ pub struct Config {
     /// The status socket.
     #[serde(default)]
     pub control: Control,
+    /// Metrics over HTTP.
+    #[serde(default)]
+    pub metrics: MetricsConfig,
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,

@@ -107,6 +107,27 @@ impl Line {
     }
 }
 
+/// Waits for what an HTTP exchange comes to, while its connection is driven.
+///
+/// # Errors
+///
+/// Either's. A connection that ends in good order ends nothing: what was read before is still to
+/// be had.
+pub(crate) async fn drive<T>(
+    exchange: impl Future<Output = io::Result<T>>,
+    connection: impl Future<Output = hyper::Result<()>>,
+) -> io::Result<T> {
+    tokio::pin!(exchange, connection);
+    tokio::select! {
+        biased;
+        outcome = &mut exchange => outcome,
+        ended = &mut connection => match ended {
+            Ok(()) => exchange.await,
+            Err(error) => Err(io::Error::other(error)),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,8 @@ use homeward_model::{Clock, Instant, Mac, Rssi, Ssid};
 use homeward_offload::manager::{Heard, NetworkBlock, ProgramId, SupplicantEvent};
 use homeward_supplicant::event::Event;
 use homeward_supplicant::{
-    Authority, Events, Medium, Network, NetworkId, Settings, State, Supplicant, SupplicantError,
+    Authority, Bss, Events, Medium, Network, NetworkId, Settings, State, Supplicant,
+    SupplicantError,
 };
 use tokio::sync::mpsc;
 
@@ -27,13 +28,19 @@ const SIGNAL: Duration = Duration::from_secs(1);
 /// What was heard longer ago than this, in seconds, is not there any more.
 const MAX_AGE: u32 = 15;
 
+/// Of so many scans, one is of all that the station can hear; the others, which take a fraction of
+/// its time, are where networks of ours were heard last.
+const WHOLE: u32 = 4;
+/// A scan of more frequencies than this takes as long as a whole one.
+const FEW: usize = 8;
+
 /// Something for the supplicant to do.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Have these networks and no others of ours.
     Program(ProgramId, Vec<NetworkBlock>),
-    /// Join that one.
-    Join(Ssid),
+    /// Join that one, by none of these access points.
+    Join(Ssid, Vec<Mac>),
     /// Leave, and stay away.
     Leave,
     /// Scan that often.
@@ -67,9 +74,28 @@ struct Session {
     radio: bool,
     on: bool,
     bssid: Option<Mac>,
+    /// Where networks of ours were heard last, in MHz.
+    frequencies: Vec<u32>,
+    /// Scans since the last whole one.
+    scans: u32,
     next_scan: Option<Instant>,
     next_check: Instant,
     next_signal: Instant,
+}
+
+impl Session {
+    fn heard_on(&mut self, fresh: &[Bss]) {
+        let ours = fresh
+            .iter()
+            .filter(|bss| bss.ssid.is_some_and(|ssid| self.networks.contains_key(&ssid)));
+        let mut frequencies: Vec<u32> = ours.map(|bss| bss.frequency).collect();
+        frequencies.sort_unstable();
+        frequencies.dedup();
+        if frequencies.len() > FEW {
+            frequencies.clear();
+        }
+        self.frequencies = frequencies;
+    }
 }
 
 impl Hands {
@@ -157,6 +183,8 @@ impl Hands {
             radio,
             on: false,
             bssid: status.bssid,
+            frequencies: Vec::new(),
+            scans: 0,
             next_scan: self.scan.map(|_| now),
             next_check: now + CHECK,
             next_signal: now,
@@ -217,10 +245,13 @@ impl Hands {
         }
         if session.next_scan.is_some_and(|at| at <= now) {
             session.next_scan = self.scan.map(|interval| now + interval);
-            match self.supplicant.scan().await {
+            let whole = session.scans == 0;
+            session.scans = (session.scans + 1) % WHOLE;
+            let on = if whole { &[][..] } else { &session.frequencies[..] };
+            match self.supplicant.scan(on).await {
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => tracing::debug!(%error, "no scan"),
-                Ok(_) => {}
+                Ok(begun) => tracing::debug!(begun, "scanning"),
             }
         }
         Ok(())
@@ -264,12 +295,16 @@ impl Hands {
             }
             Event::ScanResults => {
                 let heard = self.supplicant.heard().await?;
-                let fresh = heard.into_iter().filter(|bss| bss.age <= MAX_AGE);
+                let fresh: Vec<_> = heard.into_iter().filter(|bss| bss.age <= MAX_AGE).collect();
+                session.heard_on(&fresh);
+                let fresh = fresh.into_iter();
                 let heard = fresh.filter_map(|bss| {
                     let (bssid, signal, enterprise) = (bss.bssid, bss.signal, bss.enterprise);
                     bss.ssid.map(|ssid| Heard { bssid, ssid, signal, enterprise })
                 });
-                self.report(Report::Heard(heard.collect()));
+                let heard: Vec<Heard> = heard.collect();
+                tracing::debug!(heard = heard.len(), "scanned");
+                self.report(Report::Heard(heard));
             }
             Event::SignalChanged { signal: Some(signal), .. } if session.on => {
                 self.report(Report::Signal(signal));
@@ -296,8 +331,8 @@ impl Hands {
                 self.tell(SupplicantEvent::Programmed(id, told));
                 return Ok(());
             }
-            Order::Join(ssid) => match session.networks.get(&ssid) {
-                Some(id) => self.supplicant.select(*id).await,
+            Order::Join(ssid, avoid) => match session.networks.get(&ssid) {
+                Some(id) => self.join(*id, &avoid).await,
                 None => Ok(()),
             },
             Order::Leave => self.leave(session).await,
@@ -315,6 +350,11 @@ impl Hands {
             }
             other => other,
         }
+    }
+
+    async fn join(&self, id: NetworkId, avoid: &[Mac]) -> Result<(), SupplicantError> {
+        self.supplicant.ignore(avoid).await?;
+        self.supplicant.select(id).await
     }
 
     async fn leave(&self, session: &mut Session) -> Result<(), SupplicantError> {

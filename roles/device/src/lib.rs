@@ -11,6 +11,9 @@
 //! | `dial` | connections that leave by one interface |
 //! | [`hands`] | has the supplicant do what the machine wants, and says what it does |
 //! | `addresses` | whether Wi-Fi has an address |
+//! | `reload` | what of a changed configuration takes effect at once |
+//! | [`doctor`] | what the machine lacks |
+//! | `journal`, `figures` | log lines; metrics |
 //! | [`vault`] | credentials at rest, sealed; what the user has switched |
 //! | `hook` | runs the program that wants to know |
 #![forbid(unsafe_code)]
@@ -18,10 +21,14 @@
 mod addresses;
 pub mod config;
 mod dial;
+pub mod doctor;
+mod figures;
 pub mod hands;
 mod hook;
+mod journal;
 pub mod portal;
 pub mod probe;
+mod reload;
 pub mod service;
 pub mod vault;
 

@@ -24,7 +24,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use crate::config;
-use crate::dial::{Line, Target};
+use crate::dial::{Line, Target, drive};
 
 /// The portal, as it is reached.
 #[derive(Clone)]
@@ -74,6 +74,27 @@ impl Portal {
             .with_no_client_auth();
         let connector = TlsConnector::from(Arc::new(tls));
         Ok(Self { target, name, connector, timeout: config.timeout.0, floor })
+    }
+
+    /// The latest time that a portal is known to have said.
+    pub(crate) fn date(&self) -> UnixTime {
+        UnixTime(self.floor.0.load(Ordering::Relaxed))
+    }
+
+    /// Looks whether it is there: a TLS handshake and no more.
+    ///
+    /// # Errors
+    ///
+    /// Says what stands in the way.
+    pub(crate) async fn look(&self, by: &Line) -> io::Result<()> {
+        let look = async {
+            let stream = self.target.connect(by).await?;
+            self.connector.connect(self.name.clone(), stream).await.map(drop)
+        };
+        match tokio::time::timeout(self.timeout, look).await {
+            Ok(looked) => looked,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 
     /// Asks once.
@@ -127,16 +148,7 @@ impl Portal {
             let body = Limited::new(body, Limits::REPLY.octets).collect().await;
             Ok((head, body.map_err(io::Error::other)?.to_bytes()))
         };
-        tokio::pin!(exchange, connection);
-        let outcome: io::Result<_> = tokio::select! {
-            biased;
-            outcome = &mut exchange => outcome,
-            ended = &mut connection => match ended {
-                // What was read before the end is still to be had.
-                Ok(()) => exchange.await,
-                Err(error) => Err(io::Error::other(error)),
-            },
-        };
+        let outcome = drive(exchange, connection).await;
         let (head, body) = outcome.map_err(|e| away("no answer from", &e))?;
         understand(head.status, &head.headers, &body)
     }
@@ -174,7 +186,7 @@ fn date(headers: &HeaderMap) -> Option<UnixTime> {
     Some(UnixTime(i64::try_from(since.as_millis()).ok()?))
 }
 
-fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
+pub(crate) fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
     let shown = path.display();
     let pem = std::fs::read(path).with_context(|| format!("portal.ca: cannot read {shown}"))?;
     let mut roots = RootCertStore::empty();
@@ -187,3 +199,6 @@ fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
     anyhow::ensure!(good > 0, "portal.ca: {shown} has no authority in it");
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests;

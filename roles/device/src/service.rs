@@ -1,36 +1,40 @@
 //! The loop around the offload machine.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use homeward_daemon::config::ConfigError;
+use homeward_daemon::metrics::Endpoint;
 use homeward_daemon::{
-    Control, ControlError, Exit, ExitContext, Metrics, Request, Shutdown, SystemClock,
+    Control, ControlError, Exit, ExitContext, Metrics, Reload, Request, Shutdown, SystemClock,
     SystemEntropy, notify,
 };
 use homeward_linux::Steering;
 use homeward_model::{Clock, Instant};
 use homeward_modem::{Fixed, Managed, Modem, News};
 use homeward_offload::manager::{
-    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Notice, Registration, RequestId,
-    Settings, SupplicantEvent, Switches, VerifyId, WallClock,
+    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Registration, RequestId, Settings,
+    SupplicantEvent, Switches, VerifyId, WallClock,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::addresses::Watcher;
 use crate::config::{self, Config};
 use crate::dial::{Line, Target};
+use crate::figures::Figures;
 use crate::hands::{Hands, Order, Report};
 use crate::hook::Hook;
 use crate::portal::Portal;
-use crate::probe;
 use crate::vault::Vault;
+use crate::{journal, probe, reload};
 
 /// The commands of the status socket.
-const COMMANDS: [&str; 4] = ["status", "why", "switch", "metrics"];
+const COMMANDS: [&str; 5] = ["status", "why", "switch", "metrics", "reload"];
 /// How often the machine is told what the clock on the wall shows.
 const CLOCK: Duration = Duration::from_secs(60);
 
@@ -42,19 +46,24 @@ enum Back {
     Verified(VerifyId, Connectivity),
 }
 
-/// Runs the device until shutdown.
+/// Runs the device with the configuration read from `path` until shutdown, and reads it again when
+/// it is asked to.
 ///
 /// # Errors
 ///
 /// What cannot be had at the start: authorities, sockets, directories. Later failures (modem,
 /// supplicant or portal away) are what the machine is there for.
-pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    path: PathBuf,
+    shutdown: Shutdown,
+    mut reload: Reload,
+) -> anyhow::Result<()> {
     let vault = Vault::open(&config.state).exit(Exit::System)?;
     let (stored, switches) = (vault.credentials(), vault.switches());
     let date = stored.as_ref().and_then(|stored| stored.date);
     let portal = Portal::new(&config.portal, date).exit(Exit::Config)?;
-    let check = config.check.target().map_err(anyhow::Error::msg).context("check.url");
-    let check = check.exit(Exit::Config)?;
+    let check = check(&config.check).exit(Exit::Config)?;
     let steering = match config.steer.enabled {
         true => Some(steering(&config.steer).exit(Exit::System)?),
         false => None,
@@ -86,8 +95,18 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         },
         shutdown.clone(),
     );
+    let mut metrics = Metrics::new("device", env!("CARGO_PKG_VERSION"));
+    let figures = Figures::new(&mut metrics);
+    let metrics = metrics.share();
+    let endpoint = match config.metrics.listen {
+        Some(address) => Some(Endpoint::bind(address).await.exit(Exit::Unavailable)?),
+        None => None,
+    };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(serve_control);
+    if let Some(endpoint) = endpoint {
+        tasks.spawn(endpoint.serve(Arc::clone(&metrics), || Ok(()), shutdown.clone()));
+    }
     tasks.spawn(watcher.run(look_rx, address_tx, shutdown.clone()));
     let hands = tokio::spawn(hands.run(order_rx, shutdown.clone()));
 
@@ -96,8 +115,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
     let mut this = Device {
         hook: Hook::start(config.notify.command.clone()),
-        metrics: Metrics::new("device", env!("CARGO_PKG_VERSION")).share(),
+        metrics,
+        figures,
         config,
+        path,
         machine,
         vault,
         portal,
@@ -132,6 +153,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             Some(report) = reports.recv() => this.report(report),
             Some(found) = addresses.recv() => this.addresses(found),
             Some(back) = back.recv() => this.back(back),
+            _reloading = reload.requested() => {
+                // What is wrong was said in the log.
+                let _ = this.reload();
+            }
             Some((request, answer)) = asks.recv() => {
                 // The client may have gone.
                 let _ = answer.send(this.answer(&request));
@@ -147,6 +172,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
             () = &mut keep_alive => {}
         }
         this.act();
+        this.figures.take(&this.machine.status());
     }
     tracing::info!("stopping; new connections go where the system's own routes say");
     hands.await.context("the task that speaks to the supplicant failed")?;
@@ -159,7 +185,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
+pub(crate) fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
     if let (Some(imsi), Some(interface)) = (config.imsi, config.interface.clone()) {
         return Ok(Modem::fixed(Fixed { imsi, imei: config.imei, interface })?);
     }
@@ -172,6 +198,10 @@ fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
     })?)
 }
 
+fn check(config: &config::Check) -> anyhow::Result<Target> {
+    config.target().map_err(anyhow::Error::msg).context("check.url")
+}
+
 fn steering(config: &config::Steer) -> anyhow::Result<Steering> {
     let mut steering = Steering::open(config.priority, config.table)?;
     if steering.remove()? {
@@ -182,6 +212,7 @@ fn steering(config: &config::Steer) -> anyhow::Result<Steering> {
 
 struct Device {
     config: Config,
+    path: PathBuf,
     machine: Manager,
     vault: Vault,
     portal: Portal,
@@ -189,6 +220,7 @@ struct Device {
     steering: Option<Steering>,
     hook: Hook,
     metrics: Arc<Metrics>,
+    figures: Figures,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
     back: mpsc::UnboundedSender<Back>,
@@ -293,7 +325,7 @@ impl Device {
                     });
                 }
                 Action::Program { id, networks } => self.order(Order::Program(id, networks)),
-                Action::Join { ssid, .. } => self.order(Order::Join(ssid)),
+                Action::Join { ssid, avoid, .. } => self.order(Order::Join(ssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
                 Action::Scan { interval } => self.order(Order::Scan(interval)),
                 Action::PreferWifi { .. } => {
@@ -316,7 +348,7 @@ impl Device {
                     }
                 }
                 Action::Notify(notice) => {
-                    journal(&notice);
+                    journal::write(&notice);
                     self.hook.tell(&notice);
                 }
             }
@@ -347,6 +379,10 @@ impl Device {
         match request.command.as_str() {
             "status" => self.status().map_err(ControlError::failed),
             "why" => serde_json::to_value(self.machine.why()).map_err(ControlError::failed),
+            "reload" => {
+                let reloaded = self.reload().map_err(ControlError::failed)?;
+                serde_json::to_value(reloaded).map_err(ControlError::failed)
+            }
             "metrics" => Ok(Value::String(self.metrics.text())),
             "switch" => {
                 let wanted: Wanted = request.parse()?;
@@ -361,6 +397,49 @@ impl Device {
             }
             other => Err(ControlError::unknown(other, &COMMANDS)),
         }
+    }
+
+    /// Takes what may change while a network is used. What takes effect with a restart only is
+    /// said, and what could not be done.
+    ///
+    /// # Errors
+    ///
+    /// The file is wrong; all is as it was.
+    fn reload(&mut self) -> Result<Reloaded, ConfigError> {
+        let new = Config::load(&self.path).inspect_err(|error| {
+            tracing::error!(%error, "configuration not reloaded; the old one stays in force");
+        })?;
+        let restart = reload::needs_restart(&self.config, &new);
+        let mut next = reload::applicable(&self.config, &new);
+        let mut failed = Vec::new();
+        let date = self.portal.date();
+        match Portal::new(&next.portal, Some(date)) {
+            Ok(portal) => self.portal = portal,
+            Err(error) => {
+                failed.push(format!("{error:#}"));
+                next.portal = self.config.portal.clone();
+            }
+        }
+        match check(&next.check) {
+            Ok(check) => self.check = check,
+            Err(error) => {
+                failed.push(format!("{error:#}"));
+                next.check = self.config.check.clone();
+            }
+        }
+        if next.notify.command != self.config.notify.command {
+            self.hook = Hook::start(next.notify.command.clone());
+        }
+        self.config = next;
+        for error in &failed {
+            tracing::error!(error, "a setting could not take effect");
+        }
+        if !restart.is_empty() {
+            let keys = restart.join(", ");
+            tracing::warn!(keys, "these settings have changed and take effect with a restart only");
+        }
+        tracing::info!("configuration reloaded");
+        Ok(Reloaded { restart, failed })
     }
 
     fn status(&self) -> serde_json::Result<Value> {
@@ -379,6 +458,15 @@ impl Device {
             "machine": serde_json::to_value(self.machine.status())?,
         }))
     }
+}
+
+/// What became of a reload, besides what took effect.
+#[derive(Debug, Serialize)]
+struct Reloaded {
+    /// The keys that differ from what is in force, and take effect with a restart only.
+    restart: Vec<&'static str>,
+    /// What could not be done, and why.
+    failed: Vec<String>,
 }
 
 /// What a user switches; what is not said stays.
@@ -403,23 +491,5 @@ const fn registration(modem: homeward_modem::Registration) -> Registration {
         homeward_modem::Registration::Denied => Registration::Denied,
         homeward_modem::Registration::Home => Registration::Home,
         homeward_modem::Registration::Roaming => Registration::Roaming,
-    }
-}
-
-/// One line for each thing that happened.
-fn journal(notice: &Notice) {
-    match notice {
-        Notice::Credentials { wanted } => tracing::info!(%wanted, "new credentials"),
-        Notice::PortalFailed { failure, failures, retry_ms } => {
-            tracing::warn!(%failure, failures, retry_ms, "no credentials from the portal");
-        }
-        Notice::Forgotten { why } => tracing::info!(?why, "credentials discarded"),
-        Notice::Joining { ssid } => tracing::info!(%ssid, "joining"),
-        Notice::NotJoined { ssid, why } => tracing::warn!(%ssid, %why, "not joined"),
-        Notice::Offloaded { ssid, metered } => tracing::info!(%ssid, metered, "on Wi-Fi"),
-        Notice::Returned { ssid, why } => tracing::info!(%ssid, %why, "back on cellular"),
-        Notice::NotProgrammed { error } => {
-            tracing::warn!(error, "the supplicant does not take the networks");
-        }
     }
 }

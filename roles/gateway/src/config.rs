@@ -7,6 +7,7 @@ use std::time::Duration;
 use homeward_channel::ChannelConfig;
 use homeward_daemon::config::{self, ConfigError, Invalid, SecretSource};
 use homeward_daemon::log::LogConfig;
+use homeward_daemon::process::MetricsConfig;
 use homeward_daemon::{Period, Rate, control};
 use homeward_model::{Name, Rssi};
 use homeward_transport::Endpoint;
@@ -51,7 +52,7 @@ pub struct Config {
     pub control: Control,
     /// Metrics over HTTP.
     #[serde(default)]
-    pub metrics: Metrics,
+    pub metrics: MetricsConfig,
     /// Logs.
     #[serde(default)]
     pub log: LogConfig,
@@ -256,14 +257,6 @@ impl Default for Control {
     fn default() -> Self {
         Self { socket: control::default_path("gateway") }
     }
-}
-
-/// Metrics over HTTP.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Metrics {
-    /// Where; unset: through the status socket only.
-    pub listen: Option<SocketAddr>,
 }
 
 fn monitor() -> String {

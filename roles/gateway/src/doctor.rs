@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use homeward_daemon::doctor::{Finding, Findings};
 use homeward_daemon::{Invalid, SecretSource, SystemClock, SystemEntropy};
 use homeward_hostapd::Control;
 use homeward_linux::nl80211::InterfaceType;
@@ -25,31 +26,9 @@ mod uplink;
 /// How long hostapd may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What was found about one thing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How it is.
-    pub severity: Severity,
-    /// What was looked at, and how it is, in a sentence.
-    pub what: String,
-    /// What to do about it.
-    pub repair: Option<String>,
-}
-
-/// How a thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// As it should be.
-    Ok,
-    /// The gateway runs, but somebody should look at it.
-    Warn,
-    /// The gateway does not run, or serves nobody.
-    Fail,
-}
-
 /// Looks at everything that the configuration names on this machine.
 pub async fn examine(config: &Config) -> Vec<Finding> {
-    let mut found = Found::default();
+    let mut found = Findings::default();
     capabilities(&mut found);
     radio(config, &mut found);
     hostapd(config, &mut found).await;
@@ -68,7 +47,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
             server(address, secret, &mut found).await;
         }
     }
-    found.0
+    found.into_vec()
 }
 
 /// Refuses a bridge for roamers that is the owner's, where this machine tells. An interface that
@@ -96,44 +75,20 @@ fn owners_bridge(config: &Config) -> homeward_linux::Result<Option<String>> {
     Ok(Links::open()?.bridge_of(&config.radio.interface)?.map(|bridge| bridge.name))
 }
 
-#[derive(Default)]
-struct Found(Vec<Finding>);
-
-impl Found {
-    fn ok(&mut self, what: impl Into<String>) {
-        self.0.push(Finding { severity: Severity::Ok, what: what.into(), repair: None });
-    }
-
-    fn warn(&mut self, what: impl Into<String>, repair: impl Into<String>) {
-        let repair = Some(repair.into());
-        self.0.push(Finding { severity: Severity::Warn, what: what.into(), repair });
-    }
-
-    fn fail(&mut self, what: impl Into<String>, repair: impl Into<String>) {
-        let repair = Some(repair.into());
-        self.0.push(Finding { severity: Severity::Fail, what: what.into(), repair });
-    }
-}
-
 /// An error with its sources.
 fn chain(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
 }
 
-fn capabilities(found: &mut Found) {
-    match machine::capabilities() {
-        Ok(has) if has.net_admin && has.net_raw => {
+fn capabilities(found: &mut Findings) {
+    match machine::capabilities().map(machine::Capabilities::missing) {
+        Ok(missing) if missing.is_empty() => {
             found.ok("this process may configure and listen on interfaces");
         }
-        Ok(has) => {
-            let missing = [(!has.net_admin, "CAP_NET_ADMIN"), (!has.net_raw, "CAP_NET_RAW")];
-            let missing: Vec<&str> =
-                missing.iter().filter(|(m, _)| *m).map(|(_, name)| *name).collect();
-            found.fail(
-                format!("this process lacks {}", missing.join(" and ")),
-                "run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
-            );
-        }
+        Ok(missing) => found.fail(
+            format!("this process lacks {}", missing.join(" and ")),
+            "run as root, or give the service AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW",
+        ),
         Err(error) => found.warn(
             format!("this process's capabilities cannot be seen: {error}"),
             "mount /proc, and look again",
@@ -141,7 +96,7 @@ fn capabilities(found: &mut Found) {
     }
 }
 
-fn radio(config: &Config, found: &mut Found) {
+fn radio(config: &Config, found: &mut Findings) {
     let owner = &config.radio.interface;
     let phy = match Nl80211::open().and_then(|mut nl80211| nl80211.phy_of(owner)) {
         Ok(phy) => phy,
@@ -178,7 +133,7 @@ fn radio(config: &Config, found: &mut Found) {
     }
 }
 
-async fn hostapd(config: &Config, found: &mut Found) {
+async fn hostapd(config: &Config, found: &mut Findings) {
     let socket = &config.radio.hostapd;
     let control = match Control::global(socket, &config.radio.run_directory) {
         Ok(control) => control,
@@ -199,7 +154,7 @@ async fn hostapd(config: &Config, found: &mut Found) {
     }
 }
 
-fn bridge(config: &Config, found: &mut Found) {
+fn bridge(config: &Config, found: &mut Findings) {
     let Some(name) = &config.roam.bridge else {
         found.warn(
             "roamers are put on no bridge: a VAP's interface is on its own",
@@ -233,7 +188,7 @@ fn bridge(config: &Config, found: &mut Found) {
     }
 }
 
-fn run_directory(path: &Path, found: &mut Found) {
+fn run_directory(path: &Path, found: &mut Findings) {
     match machine::on_tmpfs(path) {
         Ok(true) => found.ok(format!("{} is in memory: keys do not reach a disk", path.display())),
         Ok(false) => found.warn(
@@ -249,7 +204,7 @@ fn run_directory(path: &Path, found: &mut Found) {
 
 /// The owner's `wpa_psk_file` can be written, and is for hostapd and us only. It is opened, but
 /// not changed.
-fn psk_file(path: &Path, found: &mut Found) {
+fn psk_file(path: &Path, found: &mut Findings) {
     let writable = match OpenOptions::new().write(true).open(path) {
         // A new one is made beside it and renamed, so the directory counts.
         Err(error) if error.kind() == io::ErrorKind::NotFound => parent_is_writable(path),
@@ -284,7 +239,7 @@ fn parent_is_writable(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn secret(core: SocketAddr, source: &SecretSource, found: &mut Found) -> Option<SharedSecret> {
+fn secret(core: SocketAddr, source: &SecretSource, found: &mut Findings) -> Option<SharedSecret> {
     let read = source.read().map_err(anyhow::Error::from);
     let secret = match read.and_then(|secret| Ok(SharedSecret::new(&secret)?)) {
         Ok(secret) => secret,
@@ -309,7 +264,7 @@ fn secret(core: SocketAddr, source: &SecretSource, found: &mut Found) -> Option<
 
 /// Asks the server whether it lives (Status-Server, RFC 5997): that also tells whether the secret
 /// is right and the gateway is known, for the server is silent otherwise.
-async fn server(core: SocketAddr, secret: SharedSecret, found: &mut Found) {
+async fn server(core: SocketAddr, secret: SharedSecret, found: &mut Findings) {
     let mut entropy = SystemEntropy::new();
     let mut client = Client::new(ClientSettings::default(), [secret]);
     let asked =
@@ -360,6 +315,7 @@ async fn server(core: SocketAddr, secret: SharedSecret, found: &mut Found) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeward_daemon::doctor::Severity;
 
     /// The names of a finding's parts, to be searched.
     fn text(findings: &[Finding], severity: Severity) -> String {
@@ -412,10 +368,10 @@ mod tests {
         fs::write(&path, "a secret of a good length").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let core = silent.local_addr().unwrap();
-        let mut found = Found::default();
+        let mut found = Findings::default();
         let secret = secret(core, &SecretSource::File(path), &mut found).unwrap();
         server(core, secret, &mut found).await;
-        assert!(text(&found.0, Severity::Fail).contains(&core.to_string()), "{:?}", found.0);
+        assert!(text(found.as_slice(), Severity::Fail).contains(&core.to_string()), "{found:?}");
     }
 
     #[test]
@@ -430,8 +386,8 @@ mod tests {
         let path = directory.path().join("home.psk");
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
-        let mut found = Found::default();
+        let mut found = Findings::default();
         psk_file(&path, &mut found);
-        assert!(text(&found.0, Severity::Warn).contains("chmod o="), "{:?}", found.0);
+        assert!(text(found.as_slice(), Severity::Warn).contains("chmod o="), "{found:?}");
     }
 }

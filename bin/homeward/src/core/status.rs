@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use crate::answer::{list, since, text};
 use crate::output::{Table, fields};
-use crate::role::span;
 
 /// The whole status: look-ups, and the control channel if there is one.
 pub(super) fn show(status: &Value) -> String {
@@ -250,26 +250,6 @@ fn count(value: &Value) -> String {
 fn addresses(value: &Value) -> String {
     let all: Vec<&str> = list(value).iter().filter_map(Value::as_str).collect();
     all.join(", ")
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-/// A text or number as it is, without what would play tricks on a terminal: some of it is what
-/// gateways say of themselves.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => {
-            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-        }
-        other => other.to_string(),
-    }
-}
-
-fn since(value: &Value) -> String {
-    value.as_u64().map(span).unwrap_or_default()
 }
 
 #[cfg(test)]

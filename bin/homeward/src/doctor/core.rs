@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
+use homeward_daemon::doctor::{Finding, Findings};
 use homeward_daemon::{Request, control};
 use homeward_model::{Gateway, PolicyScope};
 use homeward_seal::KeyRing;
@@ -12,8 +13,6 @@ use homeward_store::{
 };
 use serde_json::Value;
 
-use super::{Finding, Severity};
-use crate::cli::Role;
 use crate::core::Config;
 use crate::role::small_runtime;
 
@@ -22,7 +21,7 @@ const PAGE: u32 = 1000;
 
 pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
     small_runtime()?.block_on(async {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         if key_file(config, &mut found) {
             match config.open_store().await {
                 Ok(store) => {
@@ -37,28 +36,11 @@ pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
             }
         }
         addresses(config, &mut found).await;
-        Ok(found.0)
+        Ok(found.into_vec())
     })
 }
 
-#[derive(Default)]
-struct Found(Vec<Finding>);
-
-impl Found {
-    fn ok(&mut self, what: String) {
-        self.0.push(Finding::new(Role::Core, Severity::Ok, what, None));
-    }
-
-    fn warn(&mut self, what: String, repair: &str) {
-        self.0.push(Finding::new(Role::Core, Severity::Warn, what, Some(repair.to_owned())));
-    }
-
-    fn fail(&mut self, what: String, repair: &str) {
-        self.0.push(Finding::new(Role::Core, Severity::Fail, what, Some(repair.to_owned())));
-    }
-}
-
-fn key_file(config: &Config, found: &mut Found) -> bool {
+fn key_file(config: &Config, found: &mut Findings) -> bool {
     let path = &config.store.key_file;
     match KeyRing::load(path) {
         Ok(ring) => {
@@ -77,7 +59,7 @@ fn key_file(config: &Config, found: &mut Found) -> bool {
 }
 
 /// Reads every record: what is sealed is opened by that.
-async fn records(config: &Config, store: &SqliteStore, found: &mut Found) {
+async fn records(config: &Config, store: &SqliteStore, found: &mut Findings) {
     let result = async {
         let mut gateways: Vec<Gateway> = Vec::new();
         loop {
@@ -123,13 +105,13 @@ async fn records(config: &Config, store: &SqliteStore, found: &mut Found) {
             clients(config, &gateways, found);
             if no_accounts {
                 found.warn(
-                    "there are no accounts: every look-up is refused".into(),
+                    "there are no accounts: every look-up is refused",
                     "`homeward admin account create` makes one",
                 );
             }
             if untold {
                 found.warn(
-                    "there are subscribers and no default policy: nothing is issued to those whose class of service has none".into(),
+                    "there are subscribers and no default policy: nothing is issued to those whose class of service has none",
                     "`homeward admin policy set --default FILE` sets one",
                 );
             }
@@ -141,11 +123,11 @@ async fn records(config: &Config, store: &SqliteStore, found: &mut Found) {
     }
 }
 
-fn clients(config: &Config, gateways: &[Gateway], found: &mut Found) {
+fn clients(config: &Config, gateways: &[Gateway], found: &mut Findings) {
     let clients: Vec<&Gateway> = gateways.iter().filter(|g| g.address.is_some()).collect();
     if clients.is_empty() {
         found.warn(
-            "no gateway may ask: none has an address".into(),
+            "no gateway may ask: none has an address",
             "`homeward admin gateway create … --address IP` makes one that may, `gateway set` gives one an address",
         );
     }
@@ -169,7 +151,7 @@ fn clients(config: &Config, gateways: &[Gateway], found: &mut Found) {
         );
         if config.aaa.listen.iter().all(|at| at.ip().is_loopback()) {
             found.warn(
-                "the core listens on loopback only, and will not hear them".into(),
+                "the core listens on loopback only, and will not hear them",
                 "add the tunnel's address to aaa.listen",
             );
         }
@@ -183,7 +165,7 @@ fn is_loopback(address: &str) -> bool {
 }
 
 /// Each address is free, or held by the core that runs.
-async fn addresses(config: &Config, found: &mut Found) {
+async fn addresses(config: &Config, found: &mut Findings) {
     let socket = config.socket();
     let running = control::ask(&socket, &Request::new("status")).await;
     let held = |list: fn(&Value) -> &Value| -> Vec<SocketAddr> {

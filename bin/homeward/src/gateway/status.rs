@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::answer::{ago, counters, list, printable, since, text};
 use crate::output::{Table, fields};
 use crate::role::span;
 
@@ -24,21 +25,8 @@ pub(super) fn show(status: &Value) -> String {
     text.push_str("\nMemory\n");
     text.push_str(&memory(radio));
     text.push_str("\nCounters\n");
-    text.push_str(&counters(status));
+    text.push_str(&counters(&[("", &radio["counters"]), ("heard ", &status["heard"])]));
     text
-}
-
-/// What became of a reload.
-pub(super) fn reloaded(answer: &Value) -> String {
-    let mut shown = "configuration reloaded\n".to_owned();
-    let keys: Vec<String> = list(&answer["restart"]).iter().map(text).collect();
-    if !keys.is_empty() {
-        shown.push_str(&format!("takes effect with a restart only: {}\n", keys.join(", ")));
-    }
-    for problem in list(&answer["failed"]) {
-        shown.push_str(&format!("could not take effect: {}\n", text(problem)));
-    }
-    shown
 }
 
 fn summary(status: &Value, radio: &Value) -> String {
@@ -256,50 +244,6 @@ fn memory(radio: &Value) -> String {
         ]);
     }
     table.to_string()
-}
-
-/// Counters that are not zero; the radio's and the ear's.
-fn counters(status: &Value) -> String {
-    let sets = [("", &status["radio"]["counters"]), ("heard ", &status["heard"])];
-    let mut lines = Vec::new();
-    for (prefix, set) in sets {
-        for (name, count) in set.as_object().into_iter().flatten() {
-            if count.as_u64().is_some_and(|n| n > 0) {
-                lines.push((format!("{prefix}{}", name.replace('_', " ")), count.to_string()));
-            }
-        }
-    }
-    if lines.is_empty() {
-        return "none\n".to_owned();
-    }
-    let pairs: Vec<(&str, String)> = lines.iter().map(|(n, c)| (n.as_str(), c.clone())).collect();
-    fields(&pairs)
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-/// A text or number as it is, without what would play tricks on a terminal: an SSID is a
-/// stranger's to choose.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => printable(text),
-        other => other.to_string(),
-    }
-}
-
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn since(value: &Value) -> String {
-    value.as_u64().map(span).unwrap_or_default()
-}
-
-fn ago(value: &Value) -> String {
-    value.as_u64().map(|ms| format!("{} ago", span(ms))).unwrap_or_default()
 }
 
 #[cfg(test)]

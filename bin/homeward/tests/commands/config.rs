@@ -7,7 +7,7 @@ use crate::bench::{Bench, homeward};
 #[test]
 fn the_shipped_configurations_are_sound() {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
-    for role in ["core", "gateway"] {
+    for role in ["core", "gateway", "device"] {
         let file = packaging.join(format!("{role}.toml"));
         assert_eq!(homeward(&["check-config", role, file.to_str().unwrap()]).ok(), "ok\n");
     }
@@ -32,6 +32,11 @@ fn a_wrong_configuration_is_named_by_file_line_column_and_key() {
             "gateway",
             "name = \"gw-17\"\n[[core]]\naddress = \"127.0.0.1:1812\"\nsecret = \"hunter2\"\n",
         ),
+        (
+            "device",
+            "[portal]\nurl = \"http://portal.example.net/\"\n[check]\nurl = \"http://a/\"\n",
+        ),
+        ("device", "[check]\nurl = \"http://check.example.net/generate_204\"\n"),
     ] {
         let file = bench.file(&format!("{role}.toml"), text);
         let error = homeward(&["check-config", role, &file]).fails(78);
@@ -66,7 +71,7 @@ fn a_gateway_that_reaches_its_core_by_tls_needs_what_goes_with_that() {
 fn a_role_does_not_start_on_a_wrong_configuration() {
     let bench = Bench::new();
     let file = bench.file("core.toml", "[aaa]\nlisten = []\n");
-    for role in ["core", "gateway"] {
+    for role in ["core", "gateway", "device"] {
         let error = homeward(&[role, "--config", &file]).fails(78);
         assert!(error.starts_with("error: ") && error.contains("core.toml:"), "{error}");
         let error = homeward(&[role, "--config", "/nonexistent/role.toml"]).fails(78);

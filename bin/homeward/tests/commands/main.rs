@@ -1,5 +1,5 @@
 //! The command as people and scripts use it: the real binary, in directories of its own.
-#![cfg(all(feature = "core", feature = "gateway"))]
+#![cfg(all(feature = "core", feature = "gateway", feature = "device"))]
 #![expect(clippy::unwrap_used, reason = "helpers of a test may fail it")]
 
 mod admin;
@@ -7,6 +7,7 @@ mod bench;
 mod channel;
 mod config;
 mod csv;
+mod device;
 mod help;
 mod offload;
 mod running;

@@ -167,12 +167,12 @@ impl Manager {
             return Some(Cause::NoSim);
         }
         if !modem.bearer {
-            use super::Registration::{Home, Roaming};
+            use super::Registration::{Denied, Idle, Searching};
             let registration = modem.registration;
-            let registered = matches!(registration, Home | Roaming);
-            return Some(match registered {
-                true => Cause::NoBearer,
-                false => Cause::NotRegistered { registration },
+            // Where nobody knows, as of a modem without a manager, the bearer is what is missed.
+            return Some(match matches!(registration, Idle | Searching | Denied) {
+                true => Cause::NotRegistered { registration },
+                false => Cause::NoBearer,
             });
         }
         if let Some((trouble, error)) = self.asking.trouble.clone() {

@@ -6,20 +6,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use homeward_channel::{ChannelConfig, Credential, read_token};
+use homeward_daemon::doctor::Findings;
 use homeward_daemon::{Request, SystemClock, control};
 use homeward_linux::{Firewall, Links};
 use homeward_model::{Clock, UnixTime};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::{Found, chain};
+use super::chain;
 use crate::config::Config;
 use crate::wall::Wall;
 
 /// How long a controller may take to take a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) async fn examine(config: &Config, found: &mut Found) {
+pub(super) async fn examine(config: &Config, found: &mut Findings) {
     firewall(config, &Firewall::default(), found);
     for uplink in &config.roam.uplinks {
         uplink_of("roam.uplinks", uplink, found);
@@ -37,7 +38,7 @@ pub(super) async fn examine(config: &Config, found: &mut Found) {
     controllers(&config.channel.core, found).await;
 }
 
-fn firewall(config: &Config, firewall: &Firewall, found: &mut Found) {
+fn firewall(config: &Config, firewall: &Firewall, found: &mut Findings) {
     let rules = Wall::rules(config);
     if rules == homeward_linux::Rules::default() {
         return;
@@ -63,7 +64,7 @@ fn firewall(config: &Config, firewall: &Firewall, found: &mut Found) {
     }
 }
 
-fn uplink_of(key: &str, name: &str, found: &mut Found) {
+fn uplink_of(key: &str, name: &str, found: &mut Findings) {
     match Links::open().and_then(|mut links| links.by_name(name)) {
         Ok(Some(link)) if !link.up => {
             found.warn(
@@ -80,7 +81,7 @@ fn uplink_of(key: &str, name: &str, found: &mut Found) {
     }
 }
 
-fn home_bridge(config: &Config, found: &mut Found) {
+fn home_bridge(config: &Config, found: &mut Findings) {
     let Some(name) = &config.home.bridge else { return };
     if config.channel.core.is_empty() {
         return found.warn(
@@ -107,7 +108,7 @@ fn home_bridge(config: &Config, found: &mut Found) {
 }
 
 /// The port is free, or the gateway that runs has it.
-async fn port(config: &Config, found: &mut Found) {
+async fn port(config: &Config, found: &mut Findings) {
     for address in &config.tunnel.listen {
         match UdpSocket::bind(address) {
             Ok(_) => found.ok(format!("UDP {address} is free for tunnels")),
@@ -139,7 +140,7 @@ fn listens(status: &Value, port: u16) -> bool {
     addresses.filter_map(|text| text.parse::<SocketAddr>().ok()).any(|own| own.port() == port)
 }
 
-fn credential(config: &ChannelConfig, now: UnixTime, found: &mut Found) {
+fn credential(config: &ChannelConfig, now: UnixTime, found: &mut Findings) {
     const ENROL: &str = "have the operator run `homeward admin gateway enrol NAME`, and give the token to `homeward gateway enrol`";
     let directory = config.directory.display();
     let credential = match Credential::load(&config.directory) {
@@ -171,7 +172,7 @@ fn credential(config: &ChannelConfig, now: UnixTime, found: &mut Found) {
     }
 }
 
-fn token(path: Option<&Path>, enrol: &str, found: &mut Found) {
+fn token(path: Option<&Path>, enrol: &str, found: &mut Findings) {
     match path.map(|path| (path, read_token(path))) {
         None => found.fail("this gateway has no credential for the controller", enrol),
         Some((path, Ok(_))) => found.ok(format!(
@@ -184,7 +185,7 @@ fn token(path: Option<&Path>, enrol: &str, found: &mut Found) {
 
 /// Whether the controllers take connections. More is not tried: one that is let in would take the
 /// place of the gateway that runs.
-async fn controllers(core: &[String], found: &mut Found) {
+async fn controllers(core: &[String], found: &mut Findings) {
     let mut silent = Vec::new();
     for address in core {
         match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {

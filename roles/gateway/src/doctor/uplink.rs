@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
+use homeward_daemon::doctor::Findings;
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{Clock, Entropy};
 use homeward_radius::{Builder, Code};
 use homeward_transport::Endpoint;
 use homeward_transport::radsec::client::{ClientLimits, Event};
 
-use super::{Found, PATIENCE};
+use super::PATIENCE;
 use crate::uplink;
 
 /// Connects, and asks the server whether it lives (Status-Server, RFC 5997): in TLS 1.3 a client
 /// that is not let in does not know before.
-pub(super) async fn examine(core: &Endpoint, directory: &Path, found: &mut Found) {
+pub(super) async fn examine(core: &Endpoint, directory: &Path, found: &mut Findings) {
     let mut entropy = SystemEntropy::new();
     let mut client = uplink::connect(
         std::slice::from_ref(core),

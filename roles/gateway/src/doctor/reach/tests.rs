@@ -7,24 +7,24 @@ use homeward_channel::{
     Authority, Client, ClientSettings, Denial, Gatekeeper, Issue, Presented, Server,
     ServerSettings, Subject, Token, TokenHash,
 };
+use homeward_daemon::doctor::{Finding, Severity};
 use homeward_daemon::{Control, Shutdown, SystemEntropy};
 use homeward_model::GatewayId;
 
 use super::*;
-use crate::doctor::{Finding, Severity};
 use crate::testing::{config, in_namespace, ip, run};
 
-fn findings(look: impl FnOnce(&mut Found)) -> Vec<Finding> {
-    let mut found = Found::default();
+fn findings(look: impl FnOnce(&mut Findings)) -> Vec<Finding> {
+    let mut found = Findings::default();
     look(&mut found);
-    for finding in &found.0 {
+    for finding in found.as_slice() {
         assert_eq!(finding.repair.is_none(), finding.severity == Severity::Ok, "{finding:?}");
     }
-    found.0
+    found.into_vec()
 }
 
 /// The one finding, as severity and both texts.
-fn the_one(look: impl FnOnce(&mut Found)) -> (Severity, String) {
+fn the_one(look: impl FnOnce(&mut Findings)) -> (Severity, String) {
     let findings = findings(look);
     let [Finding { severity, what, repair }] = &findings[..] else { panic!("{findings:?}") };
     (*severity, format!("{what} -> {}", repair.as_deref().unwrap_or_default()))
@@ -84,10 +84,10 @@ fn a_port_that_somebody_else_has_is_told_from_one_that_the_gateway_has() {
         "[channel]\ncore = [\"core.example:4719\"]\n[tunnel]\nlisten = [\"{address}\"]\n[control]\nsocket = {socket:?}\n"
     ));
     let look = || {
-        let mut found = Found::default();
+        let mut found = Findings::default();
         async {
             port(&config, &mut found).await;
-            found.0
+            found.into_vec()
         }
     };
     run(async {
@@ -192,9 +192,9 @@ fn controllers_that_take_no_connection_are_named_and_one_that_does_is_enough() {
         };
         let look = async |core: &[&str]| {
             let core: Vec<String> = core.iter().map(|text| (*text).to_owned()).collect();
-            let mut found = Found::default();
+            let mut found = Findings::default();
             controllers(&core, &mut found).await;
-            found.0.iter().map(|finding| finding.severity).collect::<Vec<_>>()
+            found.as_slice().iter().map(|finding| finding.severity).collect::<Vec<_>>()
         };
         assert_eq!(look(&[&there.0]).await, [Severity::Ok]);
         assert_eq!(look(&[&gone, &there.0]).await, [Severity::Ok, Severity::Warn]);

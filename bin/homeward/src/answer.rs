@@ -1,0 +1,74 @@
+//! What a running role answers, for people: JSON values as text.
+
+use serde_json::Value;
+
+use crate::role::span;
+
+/// The members of a list; none if it is no list.
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A text or number as it is, without what would play tricks on a terminal: an SSID is a
+/// stranger's to choose, and some of it is what gateways say of themselves.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => printable(text),
+        other => other.to_string(),
+    }
+}
+
+/// A text without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Yes, no, or nothing where it is not said.
+#[cfg(feature = "device")]
+pub(crate) fn yes(value: &Value) -> String {
+    value.as_bool().map(|yes| if yes { "yes" } else { "no" }.to_owned()).unwrap_or_default()
+}
+
+/// A span given in milliseconds.
+pub(crate) fn since(value: &Value) -> String {
+    value.as_u64().map(span).unwrap_or_default()
+}
+
+/// How long ago something was, given in milliseconds.
+#[cfg(feature = "gateway")]
+pub(crate) fn ago(value: &Value) -> String {
+    value.as_u64().map(|ms| format!("{} ago", span(ms))).unwrap_or_default()
+}
+
+/// Counters that are not zero, from several sets, each with what goes before its names.
+#[cfg(any(feature = "gateway", feature = "device"))]
+pub(crate) fn counters(sets: &[(&str, &Value)]) -> String {
+    let mut lines = Vec::new();
+    for (prefix, set) in sets {
+        for (name, count) in set.as_object().into_iter().flatten() {
+            if count.as_u64().is_some_and(|n| n > 0) {
+                lines.push((format!("{prefix}{}", name.replace('_', " ")), count.to_string()));
+            }
+        }
+    }
+    if lines.is_empty() {
+        return "none\n".to_owned();
+    }
+    let pairs: Vec<(&str, String)> = lines.iter().map(|(n, c)| (n.as_str(), c.clone())).collect();
+    crate::output::fields(&pairs)
+}
+
+/// What became of a reload.
+#[cfg(any(feature = "gateway", feature = "device"))]
+pub(crate) fn reloaded(answer: &Value) -> String {
+    let mut shown = "configuration reloaded\n".to_owned();
+    let keys: Vec<String> = list(&answer["restart"]).iter().map(text).collect();
+    if !keys.is_empty() {
+        shown.push_str(&format!("takes effect with a restart only: {}\n", keys.join(", ")));
+    }
+    for problem in list(&answer["failed"]) {
+        shown.push_str(&format!("could not take effect: {}\n", text(problem)));
+    }
+    shown
+}

@@ -1,0 +1,152 @@
+//! `homeward device`: runs the device, or asks one that runs.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use homeward_daemon::Request;
+use homeward_device::Config;
+use serde_json::Value;
+
+use crate::output;
+use crate::role::{self, LogArgs};
+
+mod status;
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  homeward device                               run with /etc/homeward/device.toml
+  homeward device --config device.toml --log info,homeward_offload=debug
+  homeward device status                        modem, credentials, Wi-Fi
+  homeward device why                           why am I not on Wi-Fi?
+  homeward device off                           stay on cellular, over restarts too
+
+SIGTERM stops it, and new connections go where the system's own routes say; SIGHUP reloads.")]
+pub(crate) struct DeviceArgs {
+    /// The configuration file [default: /etc/homeward/device.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<DeviceCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum DeviceCommand {
+    /// Show the modem, the credentials, and where Wi-Fi stands
+    #[command(after_long_help = "Examples:
+  homeward device status
+  homeward device status --json | jq .machine.state
+
+Networks and names are shown in full, the subscriber's and the equipment's numbers are not.")]
+    Status(Ask),
+    /// Say why new connections do not use Wi-Fi, and what would change it
+    #[command(after_long_help = "Examples:
+  homeward device why
+  homeward device why --json | jq -r '.causes[].cause'")]
+    Why(Ask),
+    /// Use Wi-Fi when it is there
+    #[command(after_long_help = "Examples:
+  homeward device on
+
+Kept over restarts.")]
+    On(Ask),
+    /// Stay on cellular
+    #[command(after_long_help = "Examples:
+  homeward device off
+
+Kept over restarts. A network that is being used is left.")]
+    Off(Ask),
+    /// Whether networks may be used that the operator counts as dear
+    #[command(after_long_help = "Examples:
+  homeward device metered yes
+  homeward device metered no                    the default
+
+Kept over restarts.")]
+    Metered {
+        /// Whether they may
+        may: May,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show the running device's metrics (OpenMetrics text)
+    #[command(after_long_help = "Examples:
+  homeward device metrics | grep offloads")]
+    Metrics(At),
+    /// Have the running device read its configuration again
+    #[command(after_long_help = "Examples:
+  homeward device reload
+
+[portal], [check] and [notify] take effect at once. What has changed besides is listed: it takes
+effect with a restart. A file that is wrong changes nothing.")]
+    Reload(Ask),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum May {
+    /// They may
+    Yes,
+    /// They may not
+    No,
+}
+
+#[derive(Debug, Args)]
+struct Ask {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Args)]
+struct At {
+    /// The device's status socket [default: as its configuration says]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl At {
+    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+        role::socket("device", self.socket, config, |path| Ok(Config::load(path)?.control.socket))
+    }
+}
+
+pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
+    let config = args.config.as_deref();
+    let Some(command) = args.command else {
+        return serve(&args.config.unwrap_or_else(|| role::default_config("device")), log);
+    };
+    match command {
+        DeviceCommand::Status(ask) => ask.show(config, Request::new("status"), status::show),
+        DeviceCommand::Why(ask) => ask.show(config, Request::new("why"), status::why),
+        DeviceCommand::On(ask) => switch(ask, config, "offload", true),
+        DeviceCommand::Off(ask) => switch(ask, config, "offload", false),
+        DeviceCommand::Metered { may, ask } => switch(ask, config, "metered", may == May::Yes),
+        DeviceCommand::Metrics(at) => role::metrics(&at.path(config)?),
+        DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(config)?, json),
+    }
+}
+
+fn switch(ask: Ask, config: Option<&Path>, name: &str, on: bool) -> anyhow::Result<()> {
+    ask.show(config, Request::new("switch").with(name, on), status::switches)
+}
+
+impl Ask {
+    fn show(
+        self,
+        config: Option<&Path>,
+        request: Request,
+        text: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let answer = role::ask(&self.at.path(config)?, &request)?;
+        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
+    }
+}
+
+fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    log.begin(&config.log)?;
+    let runtime = role::small_runtime()?;
+    role::serve(&runtime, |shutdown, reload| {
+        homeward_device::run(config, path.to_owned(), shutdown, reload)
+    })
+}

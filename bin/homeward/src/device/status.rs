@@ -1,0 +1,262 @@
+//! A device's status, for people.
+
+use serde_json::Value;
+
+use crate::answer::{counters, list, printable, since, text, yes};
+use crate::output::{Table, fields};
+
+/// The whole status: state, modem, credentials, Wi-Fi, what is heard, counters.
+pub(super) fn show(status: &Value) -> String {
+    let machine = &status["machine"];
+    let mut shown = fields(&[
+        ("device", words(&machine["state"])),
+        ("version", text(&status["version"])),
+        ("up", since(&status["uptime_ms"])),
+        ("on Wi-Fi", yes(&machine["on_wifi"])),
+        ("offload", on(&machine["switches"]["offload"])),
+        ("metered Wi-Fi", on(&machine["switches"]["metered"])),
+        ("routes", if status["steers"] == true { "set here" } else { "left to others" }.to_owned()),
+    ]);
+    for (title, part) in [
+        ("Cellular", modem(status)),
+        ("Portal", portal(status)),
+        ("Credentials", credentials(machine)),
+        ("Wi-Fi", wifi(status)),
+        ("Heard", heard(machine)),
+        ("Counters", counters(&[("", &machine["counters"])])),
+    ] {
+        shown.push_str(&format!("\n{title}\n{part}"));
+    }
+    shown
+}
+
+/// Why new connections do not use Wi-Fi.
+pub(super) fn why(why: &Value) -> String {
+    if why["on_wifi"] == true {
+        return "new connections use Wi-Fi\n".to_owned();
+    }
+    let mut shown = format!("not on Wi-Fi; the device is {}\n", words(&why["state"]));
+    for cause in list(&why["causes"]) {
+        shown.push_str(&format!("- {}\n", text(&cause["what"])));
+        let change = text(&cause["change"]);
+        if !change.is_empty() {
+            shown.push_str(&format!("  -> {change}\n"));
+        }
+    }
+    shown
+}
+
+/// What is switched now.
+pub(super) fn switches(switches: &Value) -> String {
+    fields(&[("offload", on(&switches["offload"])), ("metered Wi-Fi", on(&switches["metered"]))])
+}
+
+fn modem(status: &Value) -> String {
+    let modem = &status["machine"]["modem"];
+    if modem["present"] != true {
+        return "no modem\n".to_owned();
+    }
+    let cellular = &status["cellular"];
+    fields(&[
+        ("subscriber", text(&modem["imsi"])),
+        ("equipment", text(&modem["imei"])),
+        ("registered", words(&modem["registration"])),
+        ("bearer", if modem["bearer"] == true { "up" } else { "down" }.to_owned()),
+        ("interface", text(&cellular["interface"])),
+        ("addresses", all(&cellular["addresses"])),
+    ])
+}
+
+fn portal(status: &Value) -> String {
+    let portal = &status["machine"]["portal"];
+    let mut lines = vec![("portal", text(&status["portal"]))];
+    let known = [("asked, because", "asking"), ("trouble", "trouble"), ("in words", "error")];
+    for (name, field) in known {
+        if !portal[field].is_null() {
+            lines.push((name, words(&portal[field])));
+        }
+    }
+    if portal["failures"].as_u64().is_some_and(|failures| failures > 0) {
+        lines.push(("failures in a row", text(&portal["failures"])));
+    }
+    if !portal["retry_ms"].is_null() {
+        lines.push(("asked again in", since(&portal["retry_ms"])));
+    }
+    fields(&lines)
+}
+
+fn credentials(machine: &Value) -> String {
+    let credentials = &machine["credentials"];
+    if credentials.is_null() {
+        return "none\n".to_owned();
+    }
+    let ends = match text(&credentials["expires"]) {
+        ends if ends.is_empty() => "never".to_owned(),
+        ends => ends,
+    };
+    let once = match (&credentials["one_time"], &credentials["spent"]) {
+        (Value::Bool(true), Value::Bool(true)) => ", good once, spent",
+        (Value::Bool(true), _) => ", good once",
+        _ => "",
+    };
+    let mut lines = vec![
+        ("name", text(&credentials["username"])),
+        ("end", format!("{ends}{once}")),
+        ("renewed from", text(&credentials["renew_from"])),
+        ("for station", text(&credentials["mac"])),
+        ("networks", all(&credentials["networks"])),
+        ("supplicant has them", yes(&machine["supplicant"]["programmed"])),
+    ];
+    if credentials["rejections"].as_u64().is_some_and(|count| count > 0) {
+        lines.push(("refused in a row", text(&credentials["rejections"])));
+    }
+    fields(&lines)
+}
+
+fn wifi(status: &Value) -> String {
+    let (machine, wifi) = (&status["machine"], &status["wifi"]);
+    let (supplicant, session) = (&machine["supplicant"], &machine["session"]);
+    let there = match (&supplicant["ready"], &supplicant["radio"]) {
+        (Value::Bool(true), Value::Bool(true)) => "ready",
+        (Value::Bool(true), _) => "ready, radio off",
+        _ => "away",
+    };
+    let mut lines = vec![
+        ("interface", text(&wifi["interface"])),
+        ("addresses", all(&wifi["addresses"])),
+        ("supplicant", there.to_owned()),
+    ];
+    if !supplicant["error"].is_null() {
+        lines.push(("it refused", text(&supplicant["error"])));
+    }
+    if !session.is_null() {
+        let signal = session["signal"].as_i64().map(|dbm| format!("{dbm} dBm"));
+        lines.push(("network", text(&session["ssid"])));
+        lines.push(("access point", text(&session["bssid"])));
+        lines.push(("signal", signal.unwrap_or_default()));
+        lines.push(("for", since(&session["since_ms"])));
+        if session["metered"] == true {
+            lines.push(("metered", "yes".to_owned()));
+        }
+        if !session["left"].is_null() {
+            lines.push(("being left", words(&session["left"])));
+        }
+    }
+    fields(&lines)
+}
+
+fn heard(machine: &Value) -> String {
+    let mut table = Table::new(["ssid", "access point", "signal", "strong for", "shunned for"]);
+    for bss in list(&machine["heard"]) {
+        let signal = bss["signal"].as_i64().map(|dbm| format!("{dbm} dBm"));
+        table.row([
+            text(&bss["ssid"]),
+            text(&bss["bssid"]),
+            signal.unwrap_or_default(),
+            since(&bss["strong_ms"]),
+            since(&bss["shunned_ms"]),
+        ]);
+    }
+    table.to_string()
+}
+
+fn on(value: &Value) -> String {
+    value.as_bool().map(|on| if on { "on" } else { "off" }.to_owned()).unwrap_or_default()
+}
+
+fn all(values: &Value) -> String {
+    list(values).iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// A word of the machine's, with spaces; of one with a detail, both.
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(word) => printable(&word.replace('-', " ")),
+        Value::Object(detailed) => {
+            let both = detailed.iter().map(|(word, of)| format!("{word} ({})", words(of)));
+            both.collect::<Vec<_>>().join(", ")
+        }
+        other => text(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status() -> Value {
+        json!({
+            "role": "device", "version": "0.1.0", "uptime_ms": 61_000,
+            "portal": "https://portal.example.net/offload/v1/credentials",
+            "wifi": {"interface": "wlan0", "addresses": ["10.1.0.23"]},
+            "cellular": {"interface": "wwan0", "addresses": ["10.64.0.2", "2001:db8::2"]},
+            "steers": true,
+            "machine": {
+                "state": "offloaded", "on_wifi": true,
+                "switches": {"offload": true, "metered": false},
+                "modem": {
+                    "present": true, "imsi": "99970…", "imei": "35693803…",
+                    "registration": "home", "bearer": true,
+                },
+                "supplicant": {
+                    "ready": true, "radio": true, "mac": "02:00:00:00:02:00", "programmed": true,
+                    "error": null,
+                },
+                "credentials": {
+                    "username": "p1@wifi.example.net", "expires": "2026-12-01T00:00:00Z",
+                    "renew_from": "2026-11-30T00:00:00Z", "one_time": true, "spent": true,
+                    "mac": "02:00:00:00:02:00", "networks": ["Town", "Tram"], "rejections": 0,
+                },
+                "portal": {
+                    "asking": null, "trouble": "away", "error": "no answer within 15 s",
+                    "failures": 2, "retry_ms": 4000,
+                },
+                "session": {
+                    "ssid": "Town\u{1b}[2J", "bssid": "02:00:00:00:00:00", "signal": -52,
+                    "metered": false, "since_ms": 3000, "left": {"broken": "dead"},
+                },
+                "heard": [{
+                    "ssid": "Town", "bssid": "02:00:00:00:00:00", "signal": -52,
+                    "strong_ms": 5000, "shunned_ms": null,
+                }],
+                "clock_skew_ms": null,
+                "counters": {"requests": 3, "answers": 1, "joins": 0, "offloads": 1},
+            },
+        })
+    }
+
+    #[test]
+    fn a_status_shows_cellular_credentials_and_where_wi_fi_stands() {
+        insta::assert_snapshot!(show(&status()));
+    }
+
+    #[test]
+    fn a_device_without_anything_says_so() {
+        let mut status = status();
+        status["cellular"] = Value::Null;
+        status["machine"]["modem"] = json!({"present": false});
+        status["machine"]["credentials"] = Value::Null;
+        status["machine"]["session"] = Value::Null;
+        status["machine"]["heard"] = json!([]);
+        let text = show(&status);
+        assert!(text.contains("\nCellular\nno modem\n"), "{text}");
+        assert!(text.contains("\nCredentials\nnone\n"), "{text}");
+        assert!(text.contains("\nHeard\nnone\n"), "{text}");
+    }
+
+    #[test]
+    fn why_lists_each_cause_with_what_would_change_it() {
+        let answer = json!({
+            "on_wifi": false, "state": "watching",
+            "causes": [{
+                "cause": "weak", "what": "Town is too weak: -80 dBm", "change": "-65 dBm or more",
+            }],
+        });
+        assert_eq!(
+            why(&answer),
+            "not on Wi-Fi; the device is watching\n- Town is too weak: -80 dBm\n  -> -65 dBm or more\n"
+        );
+        assert_eq!(why(&json!({"on_wifi": true})), "new connections use Wi-Fi\n");
+    }
+}

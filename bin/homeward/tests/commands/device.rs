@@ -1,0 +1,100 @@
+//! `homeward device`, on a machine without modem, supplicant and portal.
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, homeward};
+use crate::running::Running;
+
+/// A configuration whose parts are all away, and routes left alone.
+fn config(bench: &Bench, more: &str) -> String {
+    let text = format!(
+        "[portal]\nurl = \"https://portal.example.net/x\"\n\
+         [check]\nurl = \"http://check.example.net/\"\n\
+         [wlan]\ninterface = \"nosuch0\"\nsupplicant = {:?}\nrun_directory = {:?}\n\
+         [modem]\nimsi = \"999700123456789\"\ninterface = \"nosuch1\"\n\
+         [steer]\nenabled = false\n\
+         [state]\ndirectory = {:?}\nkey_file = {:?}\n\
+         [control]\nsocket = {:?}\n{more}",
+        bench.path("wpa"),
+        bench.path("run"),
+        bench.path("state"),
+        bench.path("state/device.keys"),
+        bench.path("device.sock"),
+    );
+    bench.file("device.toml", &text)
+}
+
+fn causes(config: &str) -> Vec<String> {
+    let why = homeward(&["device", "why", "--json", "--config", config]).json();
+    let causes = why["causes"].as_array().unwrap().iter();
+    causes.map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_device_says_what_keeps_it_from_wi_fi_and_what_is_switched_outlasts_it() {
+    let bench = Bench::new();
+    let config = config(&bench, "");
+    let mut device = Running::start(&bench, "device", &config);
+    assert_eq!(causes(&config), ["no-supplicant", "no-bearer"]);
+    let text = homeward(&["device", "off", "--config", &config]).ok();
+    assert_eq!(text, "offload        off\nmetered Wi-Fi  off\n");
+    homeward(&["device", "metered", "yes", "--config", &config]).ok();
+    assert_eq!(causes(&config), ["switched-off", "no-supplicant", "no-bearer"]);
+    let log = device.stop();
+    assert!(!log.contains("999700123456789"), "{log}");
+
+    let mut device = Running::start(&bench, "device", &config);
+    let status = homeward(&["device", "status", "--json", "--config", &config]).json();
+    assert_eq!(status["machine"]["switches"], json!({"offload": false, "metered": true}));
+    assert_eq!(status["machine"]["state"], "off");
+    assert!(!status.to_string().contains("999700123456789"), "{status}");
+    homeward(&["device", "on", "--config", &config]).ok();
+    assert_eq!(causes(&config), ["no-supplicant", "no-bearer"]);
+    let metrics = homeward(&["device", "metrics", "--config", &config]).ok();
+    assert!(metrics.contains("\nhomeward_device_supplicant_up 0\n"), "{metrics}");
+    device.stop();
+}
+
+#[test]
+fn a_reload_takes_the_portal_and_names_what_waits_for_a_restart() {
+    let bench = Bench::new();
+    let path = config(&bench, "");
+    let mut device = Running::start(&bench, "device", &path);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let changed = text.replace("portal.example.net", "portal.example.org");
+    bench.file("device.toml", &changed.replace("nosuch1", "nosuch2"));
+    let said = homeward(&["device", "reload", "--config", &path]).ok();
+    let restart = "takes effect with a restart only: modem.interface\n";
+    assert_eq!(said, format!("configuration reloaded\n{restart}"));
+    let status = homeward(&["device", "status", "--json", "--config", &path]).json();
+    assert_eq!(status["portal"], "https://portal.example.org/x");
+
+    bench.file("device.toml", &changed.replace("https://", "ftp://"));
+    let socket = bench.path("device.sock");
+    let error = homeward(&["device", "reload", "--socket", socket.to_str().unwrap()]).fails(1);
+    assert!(error.contains("portal.url"), "{error}");
+    let status =
+        homeward(&["device", "status", "--json", "--socket", socket.to_str().unwrap()]).json();
+    assert_eq!(status["portal"], "https://portal.example.org/x");
+    bench.file("device.toml", &text);
+    device.stop();
+}
+
+#[test]
+fn the_doctor_names_each_part_that_a_device_lacks() {
+    let bench = Bench::new();
+    let config = config(&bench, "");
+    let done = homeward(&["doctor", "device", "--config", &config, "--json"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    let found = report["findings"].as_array().unwrap();
+    let failed: Vec<&str> = found
+        .iter()
+        .filter(|f| f["severity"] == "fail")
+        .map(|f| f["what"].as_str().unwrap())
+        .collect();
+    for part in ["no interface nosuch0", "no supplicant on"] {
+        assert!(failed.iter().any(|what| what.contains(part)), "{part}: {failed:?}");
+    }
+    assert!(found.iter().all(|f| f["severity"] == "ok" || f["repair"].is_string()), "{report}");
+}
