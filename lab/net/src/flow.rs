@@ -1,6 +1,6 @@
 //! How long traffic is silent: a datagram every 10 ms from one namespace to another.
 
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,6 +27,7 @@ pub struct Flow {
 struct Arrival {
     at: Instant,
     number: u64,
+    from: Ipv4Addr,
 }
 
 /// What a stream suffered in a span of time.
@@ -72,8 +73,9 @@ impl Flow {
         std::thread::Builder::new().name("flow-in".into()).spawn(move || {
             let mut room = [0; 8];
             while !stop.load(Ordering::Relaxed) {
-                if let Ok(8) = receiver.recv(&mut room) {
-                    let arrival = Arrival { at: now(), number: u64::from_be_bytes(room) };
+                if let Ok((8, SocketAddr::V4(from))) = receiver.recv_from(&mut room) {
+                    let number = u64::from_be_bytes(room);
+                    let arrival = Arrival { at: now(), number, from: *from.ip() };
                     arrivals.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
                 }
             }
@@ -84,6 +86,19 @@ impl Flow {
     /// How many datagrams were sent so far.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// When the first datagram came from that address, at or after `since`: a sender without an
+    /// address of its own takes that of the line it is routed by.
+    pub fn first_from(&self, address: Ipv4Addr, since: Instant) -> Option<Instant> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.iter().find(|a| a.at >= since && a.from == address).map(|a| a.at)
+    }
+
+    /// From which address the last datagram came.
+    pub fn now_from(&self) -> Option<Ipv4Addr> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.last().map(|a| a.from)
     }
 
     /// What it suffered from `since` to `until`; the silence at both ends counts.
@@ -126,7 +141,7 @@ mod tests {
     fn an_outage_is_the_longest_silence_and_what_was_lost_in_it() {
         let ms = |ms: u64| Instant::from_nanos(ms * 1_000_000);
         let arrivals = [(10, 1), (20, 2), (95, 9), (100, 9), (104, 10)]
-            .map(|(at, number)| Arrival { at: ms(at), number });
+            .map(|(at, number)| Arrival { at: ms(at), number, from: Ipv4Addr::LOCALHOST });
         let seen = outage(arrivals.into_iter(), ms(5), ms(110));
         assert_eq!(seen, Outage { silence_ms: 75.0, lost: 6, arrived: 4 });
         let never = outage([].into_iter(), ms(5), ms(110));

@@ -52,6 +52,7 @@
 //! | [`flow`], [`timeline`], [`wait`] | of the network lab: how long traffic is silent; moments on one clock; waiting for conditions |
 //! | [`town`] | three gateways of an operator, and a phone that walks between them |
 //! | [`operator`] | a core and agents: the product itself |
+//! | [`offload`] | a phone that offloads by itself: a mobile network, a portal, and its agent |
 //! | [`demo`], [`report`] | the main job with commentary, and what is kept of it |
 //! | [`roam`](mod@roam) | how long a phone is silent when it roams |
 //! | [`floor`] | how fast a BSS that a script adds on a probe can serve |
@@ -73,6 +74,7 @@ pub mod floor;
 pub mod gateway;
 pub mod kernel;
 pub mod lab;
+pub mod offload;
 pub mod operator;
 pub mod radios;
 pub mod report;

@@ -31,8 +31,10 @@ pub const ROAM_INDEX: u8 = 1;
 const CONTROLLER: u16 = 4719;
 /// The port of RADIUS over TLS (RFC 6614).
 const RADSEC: u16 = 2083;
+/// The name that the core's certificate for 802.1X is for.
+const EAP_NAME: &str = "eap.example.net";
 /// The secret that all gateways of the lab share with the core, each in its own record.
-const SECRET: &str = "a secret for the lab, and only for it";
+pub(crate) const SECRET: &str = "a secret for the lab, and only for it";
 
 /// An operator: one core on the wired Internet.
 #[derive(Debug)]
@@ -59,6 +61,14 @@ impl Operator {
     /// # Errors
     /// If the core does not come up.
     pub async fn start(lab: &Lab) -> Result<Self> {
+        Self::start_with(lab, "").await
+    }
+
+    /// [`start`](Self::start), with further sections in the core's configuration.
+    ///
+    /// # Errors
+    /// If the core does not come up.
+    pub async fn start_with(lab: &Lab, more: &str) -> Result<Self> {
         let folder = Path::new(RUN).join("core");
         fs::create_dir_all(&folder)?;
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
@@ -69,14 +79,14 @@ impl Operator {
              [aaa.radsec]\nlisten = [\"{CORE}:{RADSEC}\"]\n\
              [aaa.eap]\ncertificate = \"{}\"\nkey = \"{}\"\n\
              [controller]\nlisten = [\"{CORE}:{CONTROLLER}\"]\n\
-             [control]\nsocket = \"{}\"\n",
+             [control]\nsocket = \"{}\"\n{more}",
             at("core.db"),
             at("core.keys"),
             at("eap.pem"),
             at("eap.key"),
             at("core.sock")
         );
-        let made = rcgen::generate_simple_self_signed(["eap.example.net".to_owned()])?;
+        let made = rcgen::generate_simple_self_signed([EAP_NAME.to_owned()])?;
         private(&folder.join("eap.pem"), &made.cert.pem())?;
         private(&folder.join("eap.key"), &made.signing_key.serialize_pem())?;
         fs::write(folder.join("core.toml"), &config)?;
@@ -104,6 +114,12 @@ impl Operator {
             password: password.to_owned(),
             ca: self.folder.join("eap.pem").display().to_string(),
         })
+    }
+
+    /// The file with the certificate by which the core lets in at 802.1X, in PEM, and the name that
+    /// it is for.
+    pub fn eap_server(&self) -> (PathBuf, &'static str) {
+        (self.folder.join("eap.pem"), EAP_NAME)
     }
 
     /// The core's process, to be killed, restarted, or read.
@@ -427,7 +443,8 @@ async fn run_admin(lab: &Lab, folder: &Path, arguments: &[&str]) -> Result<Value
         .with_context(|| format!("homeward admin {shown} printed no JSON"))
 }
 
-fn private(path: &Path, content: &str) -> Result<()> {
+/// Writes a file that nobody else may read.
+pub(crate) fn private(path: &Path, content: &str) -> Result<()> {
     fs::write(path, content)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(())

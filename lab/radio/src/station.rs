@@ -122,9 +122,7 @@ impl Station {
     /// # Errors
     /// If wpa_supplicant does not start or refuses the network block.
     pub async fn join(&mut self, network: &Network) -> Result<()> {
-        if self.supplicant.is_none() {
-            self.supplicant = Some(self.start_supplicant().await?);
-        }
+        self.run_supplicant().await?;
         let control = self.control()?;
         control.request("REMOVE_NETWORK", "all").await?;
         control.request("BSS_FLUSH", "0").await?;
@@ -140,6 +138,22 @@ impl Station {
         control.request("SELECT_NETWORK", &id).await?;
         self.joined = joined;
         Ok(())
+    }
+
+    /// Starts the supplicant, if it does not run, without a network: for others to tell it some.
+    ///
+    /// # Errors
+    /// If wpa_supplicant does not start.
+    pub async fn run_supplicant(&mut self) -> Result<()> {
+        if self.supplicant.is_none() {
+            self.supplicant = Some(self.start_supplicant().await?);
+        }
+        Ok(())
+    }
+
+    /// The folder with the supplicant's control socket, which has the interface's name.
+    pub fn supplicant_folder(&self) -> PathBuf {
+        self.folder.join("wpa")
     }
 
     /// Forgets all networks, which ends a connection.
@@ -267,7 +281,7 @@ impl Station {
 
     async fn start_supplicant(&self) -> Result<(Process, Control)> {
         let conf = self.folder.join("wpa_supplicant.conf");
-        let sockets = self.folder.join("wpa");
+        let sockets = self.supplicant_folder();
         fs::write(&conf, format!("ctrl_interface={}\nap_scan=1\n", sockets.display()))?;
         let interface = self.radio.interface();
         let conf = conf.to_string_lossy().into_owned();
