@@ -34,6 +34,7 @@ lint: setup tools
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --locked --package homeward --no-default-features --features gateway -- -D warnings
 	$(CARGO) clippy --locked --package homeward --no-default-features --features core -- -D warnings
+	$(CARGO) clippy --locked --package homeward --no-default-features --features device -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	cargo-deny --log-level error check bans licenses sources
 

@@ -1,5 +1,6 @@
 //! A device's status, for people.
 
+use homeward_model::UnixTime;
 use serde_json::Value;
 
 use crate::answer::{counters, list, printable, since, text, yes};
@@ -90,10 +91,7 @@ fn credentials(machine: &Value) -> String {
     if credentials.is_null() {
         return "none\n".to_owned();
     }
-    let ends = match text(&credentials["expires"]) {
-        ends if ends.is_empty() => "never".to_owned(),
-        ends => ends,
-    };
+    let ends = when(&credentials["expires"]).unwrap_or_else(|| "never".to_owned());
     let once = match (&credentials["one_time"], &credentials["spent"]) {
         (Value::Bool(true), Value::Bool(true)) => ", good once, spent",
         (Value::Bool(true), _) => ", good once",
@@ -102,7 +100,7 @@ fn credentials(machine: &Value) -> String {
     let mut lines = vec![
         ("name", text(&credentials["username"])),
         ("end", format!("{ends}{once}")),
-        ("renewed from", text(&credentials["renew_from"])),
+        ("renewed from", when(&credentials["renew_from"]).unwrap_or_default()),
         ("for station", text(&credentials["mac"])),
         ("networks", all(&credentials["networks"])),
         ("supplicant has them", yes(&machine["supplicant"]["programmed"])),
@@ -160,6 +158,11 @@ fn heard(machine: &Value) -> String {
     table.to_string()
 }
 
+/// A moment that is given in milliseconds since 1970.
+fn when(value: &Value) -> Option<String> {
+    value.as_i64().map(|ms| UnixTime(ms).to_string())
+}
+
 fn on(value: &Value) -> String {
     value.as_bool().map(|on| if on { "on" } else { "off" }.to_owned()).unwrap_or_default()
 }
@@ -204,8 +207,8 @@ mod tests {
                     "error": null,
                 },
                 "credentials": {
-                    "username": "p1@wifi.example.net", "expires": "2026-12-01T00:00:00Z",
-                    "renew_from": "2026-11-30T00:00:00Z", "one_time": true, "spent": true,
+                    "username": "p1@wifi.example.net", "expires": 1_796_083_200_000_i64,
+                    "renew_from": 1_795_996_800_000_i64, "one_time": true, "spent": true,
                     "mac": "02:00:00:00:02:00", "networks": ["Town", "Tram"], "rejections": 0,
                 },
                 "portal": {
