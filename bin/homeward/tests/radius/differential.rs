@@ -29,8 +29,11 @@ const REQUESTS: usize = 10_000;
 const PORT: usize = 250;
 /// Requests under way at each source port.
 const WINDOW: usize = 12;
+/// After so long without an answer a request is sent again, as a NAS does: a server with too much
+/// to do at once answers the repeated one.
+const REPEAT: Duration = Duration::from_millis(500);
 /// After so long without an answer there is none.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
@@ -81,7 +84,7 @@ fn the_same_requests_get_the_same_verdicts_from_us_and_from_freeradius() {
 #[derive(Clone, Copy)]
 enum Fate {
     Waits,
-    Sent(Instant),
+    Sent { first: Instant, last: Instant },
     Over(Verdict),
 }
 
@@ -117,7 +120,7 @@ impl<'r> Lane<'r> {
 
     fn under_way(&self) -> usize {
         let sent = |(fate, request): &(&Fate, &Request)| {
-            matches!(fate, Fate::Sent(_)) && !request.malformed
+            matches!(fate, Fate::Sent { .. }) && !request.malformed
         };
         self.fates.iter().zip(self.requests).filter(sent).count()
     }
@@ -128,9 +131,13 @@ impl<'r> Lane<'r> {
 
     fn send(&mut self) {
         let now = SystemClock.now();
-        for fate in &mut self.fates {
-            if matches!(fate, Fate::Sent(at) if now.since(*at) > PATIENCE) {
+        for (fate, request) in self.fates.iter_mut().zip(self.requests) {
+            let Fate::Sent { first, last } = fate else { continue };
+            if now.since(*first) > PATIENCE {
                 *fate = Fate::Over(Verdict::Silence);
+            } else if now.since(*last) > REPEAT && !request.malformed {
+                self.socket.send(&request.octets).unwrap();
+                *last = now;
             }
         }
         for at in 0..self.fates.len() {
@@ -139,7 +146,7 @@ impl<'r> Lane<'r> {
             }
             if matches!(self.fates[at], Fate::Waits) {
                 self.socket.send(&self.requests[at].octets).unwrap();
-                self.fates[at] = Fate::Sent(now);
+                self.fates[at] = Fate::Sent { first: now, last: now };
             }
         }
     }
@@ -163,7 +170,7 @@ impl<'r> Lane<'r> {
     fn verdicts(&self) -> impl Iterator<Item = Verdict> {
         self.fates.iter().map(|fate| match fate {
             Fate::Over(verdict) => *verdict,
-            Fate::Waits | Fate::Sent(_) => Verdict::Silence,
+            Fate::Waits | Fate::Sent { .. } => Verdict::Silence,
         })
     }
 }
