@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::Role;
 use crate::output;
-use crate::role::{LogArgs, default_config, small_runtime};
+use crate::role::{LogArgs, default_config};
 
 #[cfg(feature = "core")]
 mod core;
@@ -84,23 +84,26 @@ fn patients(args: &DoctorArgs) -> anyhow::Result<Vec<(Role, PathBuf)>> {
 
 fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Found>> {
     let mut findings = Findings::default();
-    let looked = match role {
-        #[cfg(feature = "core")]
-        Role::Core => match crate::core::Config::load(path) {
-            Ok(config) => Ok(core::examine(&config)?),
-            Err(error) => Err(error),
-        },
-        #[cfg(feature = "gateway")]
-        Role::Gateway => match homeward_gateway::Config::load(path) {
-            Ok(config) => Ok(small_runtime()?.block_on(homeward_gateway::doctor::examine(&config))),
-            Err(error) => Err(error),
-        },
-        #[cfg(feature = "device")]
-        Role::Device => match homeward_device::Config::load(path) {
-            Ok(config) => Ok(small_runtime()?.block_on(homeward_device::doctor::examine(&config))),
-            Err(error) => Err(error),
-        },
-    };
+    let looked =
+        match role {
+            #[cfg(feature = "core")]
+            Role::Core => match crate::core::Config::load(path) {
+                Ok(config) => Ok(core::examine(&config)?),
+                Err(error) => Err(error),
+            },
+            #[cfg(feature = "gateway")]
+            Role::Gateway => match homeward_gateway::Config::load(path) {
+                Ok(config) => Ok(crate::role::small_runtime()?
+                    .block_on(homeward_gateway::doctor::examine(&config))),
+                Err(error) => Err(error),
+            },
+            #[cfg(feature = "device")]
+            Role::Device => match homeward_device::Config::load(path) {
+                Ok(config) => Ok(crate::role::small_runtime()?
+                    .block_on(homeward_device::doctor::examine(&config))),
+                Err(error) => Err(error),
+            },
+        };
     let further = match looked {
         Ok(further) => {
             findings.ok(format!("the configuration {} is sound", path.display()));
