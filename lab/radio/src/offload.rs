@@ -62,7 +62,7 @@ pub struct Carrier {
     pub operator: Operator,
     /// The page that devices check by.
     pub check: CheckPage,
-    bridge: Process,
+    _bridge: Process,
     portal_ca: PathBuf,
 }
 
@@ -113,12 +113,14 @@ impl Carrier {
         let to = SocketAddr::from((SERVICES, 1813));
         let bridge = network.report_to(to, SECRET, &["--look-ms", "20"])?;
         let check = CheckPage::start(&Namespace::ROOT, CORE)?;
-        Ok(Self { lab: lab.clone(), network, operator, check, bridge, portal_ca: certificate })
-    }
-
-    /// The bridge's process.
-    pub fn bridge(&mut self) -> &mut Process {
-        &mut self.bridge
+        Ok(Self {
+            lab: lab.clone(),
+            network,
+            operator,
+            check,
+            _bridge: bridge,
+            portal_ca: certificate,
+        })
     }
 
     /// Makes a SIM known as a subscriber of [`ACCOUNT`].
@@ -206,7 +208,7 @@ impl Carrier {
             self.lab.homeward(&format!("{name}-device"), &arguments, station.namespace())?;
         device.says("device is running", START).await?;
         let socket = folder.join("device.sock");
-        Ok(Phone { station, device, socket, sim: *sim, config, _dhcp: dhcp })
+        Ok(Phone { station, device, socket, _dhcp: dhcp })
     }
 }
 
@@ -228,10 +230,7 @@ pub struct Phone {
     pub station: Station,
     /// Its agent, `homeward device`.
     pub device: Process,
-    /// The agent's configuration.
-    pub config: String,
     socket: PathBuf,
-    sim: Sim,
     _dhcp: KeptAddress,
 }
 
@@ -243,11 +242,6 @@ impl Phone {
     pub fn modem(&self) -> Result<Device> {
         let imei = "3569380356438001".parse()?;
         Ok(Device::in_namespace(self.station.name(), imei, self.station.namespace().clone()))
-    }
-
-    /// The SIM that is in it.
-    pub fn sim(&self) -> &Sim {
-        &self.sim
     }
 
     /// Asks the agent.
