@@ -234,12 +234,17 @@ impl Tunnels {
                 }
             }
             Report::Opened(id, Ok(())) => {
-                let news = self
-                    .tunnels
-                    .get_mut(&id)
-                    .is_some_and(|t| !std::mem::replace(&mut t.opened, true));
+                let Some(tunnel) = self.tunnels.get_mut(&id) else { return };
+                let news = !std::mem::replace(&mut tunnel.opened, true);
                 if news {
-                    self.report(id, now, |report| report.state = TunnelState::Ready);
+                    // The other end may have answered before the last port was in place: what the
+                    // data plane said of it meanwhile stands.
+                    self.report(id, now, |report| {
+                        if report.state == TunnelState::Failed {
+                            report.state = TunnelState::Ready;
+                            report.reason.clear();
+                        }
+                    });
                 }
                 self.greet_all(id, now);
             }

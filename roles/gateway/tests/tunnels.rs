@@ -184,6 +184,30 @@ fn a_device_that_was_quicker_than_its_tunnel_is_told_when_the_tunnel_is_there() 
 }
 
 #[test]
+fn a_tunnel_whose_other_end_answers_before_it_is_all_set_up_here_is_up() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, Vec::new())), 30);
+    // The data plane's threads are as quick as the other end; the ports take the kernel longer.
+    let tunnel = homeward_dataplane::TunnelId(9);
+    tunnels.plane(Report::Event(homeward_dataplane::Event::Up { tunnel }), at(31));
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(32));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
+    assert_eq!(tunnels.status(at(33)).tunnels[0].state, Some(TunnelState::Up));
+}
+
+#[test]
+fn a_tunnel_that_could_not_be_set_up_at_first_is_ready_once_it_is() {
+    let mut tunnels = synced();
+    serve(&mut tunnels, 20);
+    say(&mut tunnels, ToGateway::Open(open(Side::Foreign, Vec::new())), 30);
+    tunnels.plane(Report::Opened(TunnelId(9), Err("no interface".into())), at(31));
+    tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(40));
+    assert_eq!(reported(&mut tunnels), [TunnelState::Failed, TunnelState::Ready]);
+    assert_eq!(tunnels.status(at(41)).tunnels[0].reason, None);
+}
+
+#[test]
 fn the_home_side_tells_its_routers_and_shows_its_lan_where_the_device_is_now() {
     let mut tunnels = synced();
     tunnels.plane(Report::Routers(vec![ROUTER]), at(20));
