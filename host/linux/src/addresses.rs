@@ -60,7 +60,7 @@ impl AsFd for AddressWatch {
     }
 }
 
-/// Tells when interfaces or addresses of one network namespace change, that of the thread which
+/// Tells when interfaces, addresses or routes of one network namespace change, that of the thread which
 /// opened it; not which, for whoever looks again anyway. For use in a tokio runtime.
 #[derive(Debug)]
 pub struct NetworkWatch(AsyncFd<Socket>);
@@ -76,7 +76,11 @@ impl NetworkWatch {
     ///
     /// Outside a tokio runtime.
     pub fn open() -> io::Result<Self> {
-        let all = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+        let all = libc::RTMGRP_LINK
+            | libc::RTMGRP_IPV4_IFADDR
+            | libc::RTMGRP_IPV6_IFADDR
+            | libc::RTMGRP_IPV4_ROUTE
+            | libc::RTMGRP_IPV6_ROUTE;
         sys::watch(listen(all)?).map(Self)
     }
 

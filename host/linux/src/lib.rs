@@ -14,6 +14,7 @@
 //! | [`firewall`] | what strangers on the gateway's bridges may reach, by nftables |
 //! | [`qdisc`] | the owner first on a link that is shared with roamers |
 //! | [`neighbour`] | an interface's addresses, neighbours and routers |
+//! | [`routes`] | default routes: where an interface leads out |
 //! | [`steering`] | where new connections go: by Wi-Fi or by cellular |
 //! | [`machine`] | what `doctor` asks: capabilities, file systems |
 //! | [`error`] | what the kernel refused, on which interface, and what to do about it |
@@ -38,6 +39,7 @@ mod netlink;
 pub mod nl80211;
 pub mod packet;
 pub mod qdisc;
+pub mod routes;
 pub mod steering;
 mod sys;
 pub mod tap;
@@ -53,6 +55,7 @@ pub use neighbour::{Address, Neighbour, Networks};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
 pub use qdisc::Shaper;
+pub use routes::{DefaultRoutes, WayOut};
 pub use steering::Steering;
 pub use tap::{Tap, TapSettings};
 pub use udp::{Incoming, Outgoing, UdpSettings, UdpSocket};

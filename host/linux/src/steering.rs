@@ -15,23 +15,19 @@
 //! cable say, that is left to win: it is neither of the two that are chosen between. Where the one that is chosen has no
 //! default route in a family, connections of that family fail rather than go by the other.
 //!
-//! Rules and routes are marked with a routing protocol number, [`PROTOCOL`], and only those that
+//! Rules and routes are marked with a routing protocol number, [`PROTOCOL`](crate::routes::PROTOCOL), and only those that
 //! bear it are ever removed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use crate::error::{Error, Refusal, Result};
 use crate::link::{Link, Links};
 use crate::neighbour::Networks;
 use crate::netlink::{Attributes, Body, Netlink};
-
-/// The routing protocol that marks what is ours (`ip route show proto 72`); of those that no
-/// daemon has taken (`/etc/iproute2/rt_protos`).
-pub const PROTOCOL: u8 = 72;
-
-const MAIN: u32 = 254;
-const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
+use crate::routes::{
+    DefaultRoute, FAMILIES, MAIN, PROTOCOL, Way, defaults, family, ip, octets, route,
+};
 
 const FRA_SRC: u16 = 2;
 const FRA_PRIORITY: u16 = 6;
@@ -39,14 +35,6 @@ const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
 const FRA_TABLE: u16 = 15;
 const FRA_PROTOCOL: u16 = 21;
 const FR_ACT_TO_TBL: u8 = 1;
-
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-const RTA_TABLE: u16 = 15;
-const RTN_UNICAST: u8 = 1;
-const RTN_UNREACHABLE: u8 = 7;
-const RT_SCOPE_LINK: u8 = 253;
 
 /// Sends new connections by Wi-Fi or by cellular, in one network namespace: that of the thread
 /// which opened it.
@@ -65,23 +53,6 @@ struct Rule {
     priority: u32,
     from: Option<IpAddr>,
     table: u32,
-}
-
-/// Where a default route leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
-    By { interface: u32, gateway: Option<IpAddr> },
-    Nowhere,
-}
-
-/// A default route as the kernel has it.
-#[derive(Debug, Clone, Copy)]
-struct DefaultRoute {
-    family: u8,
-    table: u32,
-    protocol: u8,
-    metric: u32,
-    way: Way,
 }
 
 impl Steering {
@@ -129,8 +100,10 @@ impl Steering {
             addresses.push(own);
         }
         for family in FAMILIES {
-            let main: Vec<DefaultRoute> =
-                self.defaults(family)?.into_iter().filter(|d| d.table == MAIN).collect();
+            let main: Vec<DefaultRoute> = defaults(&mut self.netlink, family)?
+                .into_iter()
+                .filter(|d| d.table == MAIN)
+                .collect();
             let mut ways = pair.iter().zip(&addresses).zip(0u32..).map(|((link, own), n)| {
                 let way = link.as_ref().and_then(|link| way(link, own, family, &main));
                 if let Some(way) = way {
@@ -234,21 +207,9 @@ impl Steering {
         Ok(found)
     }
 
-    fn defaults(&mut self, family: u8) -> Result<Vec<DefaultRoute>> {
-        let mut header = [0; 12];
-        if let Some(first) = header.first_mut() {
-            *first = family;
-        }
-        let answer = self
-            .netlink
-            .dump(libc::RTM_GETROUTE, &header)
-            .map_err(|e| Error::refused("list the default routes", "", e))?;
-        Ok(answer.iter().filter_map(|body| default(body)).collect())
-    }
-
     fn own_defaults(&mut self, family: u8) -> Result<Vec<DefaultRoute>> {
         let tables = self.table..self.table + 3;
-        let mut found = self.defaults(family)?;
+        let mut found = defaults(&mut self.netlink, family)?;
         found.retain(|default| default.protocol == PROTOCOL && tables.contains(&default.table));
         Ok(found)
     }
@@ -298,23 +259,6 @@ fn far(address: &IpAddr) -> bool {
     }
 }
 
-fn family(address: &IpAddr) -> u8 {
-    let [v4, v6] = FAMILIES;
-    if address.is_ipv4() { v4 } else { v6 }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-fn ip(octets: &[u8]) -> Option<IpAddr> {
-    let four = <[u8; 4]>::try_from(octets).map(|octets| IpAddr::from(Ipv4Addr::from(octets)));
-    four.or_else(|_| <[u8; 16]>::try_from(octets).map(|octets| Ipv6Addr::from(octets).into())).ok()
-}
-
 impl Rule {
     /// `struct fib_rule_hdr`: family, destination's and source's prefix lengths, TOS, table, two
     /// pads, action, flags.
@@ -349,72 +293,20 @@ impl Rule {
     }
 }
 
-/// `struct rtmsg`: family, destination's and source's prefix lengths, TOS, table, protocol, scope,
-/// type, flags.
-fn route(family: u8, table: u32, way: Way, metric: Option<u32>) -> Body {
-    let (kind, scope) = match way {
-        Way::By { gateway: None, .. } if family == FAMILIES[0] => (RTN_UNICAST, RT_SCOPE_LINK),
-        Way::By { .. } => (RTN_UNICAST, 0),
-        Way::Nowhere => (RTN_UNREACHABLE, 0),
-    };
-    let mut body = Body::new(&[family, 0, 0, 0, 0, PROTOCOL, scope, kind, 0, 0, 0, 0])
-        .with_u32(RTA_TABLE, table);
-    if let Way::By { interface, gateway } = way {
-        body = body.with_u32(RTA_OIF, interface);
-        if let Some(gateway) = gateway {
-            body = body.with(RTA_GATEWAY, &octets(gateway));
-        }
-    }
-    match metric {
-        Some(metric) if metric > 0 => body.with_u32(RTA_PRIORITY, metric),
-        _ => body,
-    }
-}
-
-/// A default route; `None` for other routes, and for one with several next hops.
-fn default(body: &[u8]) -> Option<DefaultRoute> {
-    let [family, to, from, _, table, protocol, _, kind, ..] = *body else { return None };
-    if to != 0 || from != 0 {
-        return None;
-    }
-    let attributes = Attributes::new(body.get(12..)?);
-    let way = match kind {
-        RTN_UNICAST => Way::By {
-            interface: attributes.u32(RTA_OIF)?,
-            gateway: attributes.get(RTA_GATEWAY).and_then(ip),
-        },
-        RTN_UNREACHABLE => Way::Nowhere,
-        _ => return None,
-    };
-    let table = attributes.u32(RTA_TABLE).unwrap_or(table.into());
-    let metric = attributes.u32(RTA_PRIORITY).unwrap_or(0);
-    Some(DefaultRoute { family, table, protocol, metric, way })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_of_a_rule_or_route_is_read_again() {
+    fn what_is_written_of_a_rule_is_read_again() {
         for from in [None, Some("192.0.2.1".parse().unwrap()), Some("2001:db8::1".parse().unwrap())]
         {
             let of = from.map_or(FAMILIES[0], |from| family(&from));
             let rule = Rule { family: of, priority: 7, from, table: 300 };
             assert_eq!(Rule::read(rule.body().octets()), Some(rule));
-        }
-        let gateway = Some("192.0.2.1".parse().unwrap());
-        for way in [
-            Way::By { interface: 3, gateway },
-            Way::By { interface: 3, gateway: None },
-            Way::Nowhere,
-        ] {
-            let body = route(FAMILIES[0], 300, way, Some(5));
-            let read = default(body.octets()).unwrap();
-            assert_eq!((read.table, read.protocol, read.metric, read.way), (300, PROTOCOL, 5, way));
-            for end in 0..body.octets().len() {
+            for end in 0..rule.body().octets().len() {
                 // Cut off anywhere, it is read as less or not at all.
-                let _ = (default(&body.octets()[..end]), Rule::read(&body.octets()[..end]));
+                let _ = Rule::read(&rule.body().octets()[..end]);
             }
         }
     }

@@ -7,7 +7,7 @@
 
 use std::process::Command;
 
-use homeward_linux::Steering;
+use homeward_linux::{DefaultRoutes, Error, Steering, WayOut};
 
 const INSIDE: &str = "HOMEWARD_TEST_NAMESPACE";
 
@@ -172,5 +172,29 @@ fn what_a_killed_run_left_is_found_and_removed_and_nothing_else() {
         assert!(ip("rule").contains("192.0.2.99"));
         assert_eq!(ip("rule").lines().count(), 4);
         assert!(ip("route show table 20000").contains("metric 99"));
+    });
+}
+
+#[test]
+fn an_interface_leads_out_where_the_system_has_a_default_route_by_it_and_ours_do_not_count() {
+    let name =
+        "an_interface_leads_out_where_the_system_has_a_default_route_by_it_and_ours_do_not_count";
+    in_namespace(name, || {
+        two_ways();
+        let by = |interface: &str| DefaultRoutes::open().unwrap().by(interface);
+        let way = |router: &str| {
+            let router = router.parse::<std::net::IpAddr>().unwrap();
+            WayOut { ipv6: router.is_ipv6(), router: Some(router) }
+        };
+        let mut steering = Steering::open(20_000, 20_000).unwrap();
+        steering.steer("wifi0", Some("cell0"), true).unwrap();
+        assert_eq!(by("wifi0").unwrap(), [way("192.0.2.1"), way("2001:db8:1::1")]);
+        assert_eq!(by("cell0").unwrap(), [way("198.51.100.1")]);
+        ip("route delete default dev wifi0");
+        assert_eq!(by("wifi0").unwrap(), [way("2001:db8:1::1")]);
+        ip("route add default dev wifi0");
+        assert_eq!(by("wifi0").unwrap()[0], WayOut { ipv6: false, router: None });
+        assert!(matches!(by("wifi9"), Err(Error::NoInterface(_))));
+        steering.remove().unwrap();
     });
 }

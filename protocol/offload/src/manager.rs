@@ -56,8 +56,8 @@ pub mod time;
 pub mod why;
 
 pub use action::{
-    Action, Discarded, Left, NetworkBlock, Notice, ProgramId, Request, RequestId, Trouble,
-    VerifyId, Wanted,
+    Action, Discarded, Left, NetworkBlock, Notice, ProgramId, Request, RequestId, Scanning,
+    Trouble, VerifyId, Wanted,
 };
 pub use held::Stored;
 pub use input::{
@@ -74,6 +74,10 @@ use backoff::{Backoff, Jitter};
 use held::{Held, Rejections};
 use link::{Link, Session};
 use time::Clocks;
+
+/// How soon a scan of few frequencies may follow another: each keeps the station from what it is
+/// on for some 50 ms.
+const SOONEST_SCAN: Duration = Duration::from_millis(500);
 
 /// The offload machine of one device.
 #[derive(Debug)]
@@ -99,7 +103,7 @@ pub struct Manager {
     /// Whether new connections use Wi-Fi.
     on_wifi: bool,
     verifies: u64,
-    scan: Option<Duration>,
+    scan: Option<Scanning>,
     actions: VecDeque<Action>,
     counters: Counters,
 }
@@ -382,14 +386,14 @@ impl Manager {
 
     /// Scans as often as there is something to find.
     fn rescan(&mut self, now: Instant) {
-        let interval = self.scan_interval(now);
-        if interval != self.scan {
-            self.scan = interval;
-            self.actions.push_back(Action::Scan { interval });
+        let scanning = self.scanning(now);
+        if scanning != self.scan {
+            self.scan = scanning;
+            self.actions.push_back(Action::Scan(scanning));
         }
     }
 
-    fn scan_interval(&self, now: Instant) -> Option<Duration> {
+    fn scanning(&self, now: Instant) -> Option<Scanning> {
         let held = self.held.as_ref()?;
         let policy = &held.stored.policy;
         let useless = !self.supplicant.ready
@@ -405,11 +409,13 @@ impl Manager {
         let near = self.settings.scan_near;
         let dwell = Duration::from_secs(u64::from(policy.dwell.0));
         Some(if ours().any(|(_, bss)| bss.above.is_some()) {
-            (dwell / 2).clamp(Duration::from_secs(1), near)
+            // It is measured until it was strong for long enough, and nothing else is looked for.
+            let interval = (dwell / 2).clamp(SOONEST_SCAN, near);
+            Scanning { interval, known: true }
         } else if ours().next().is_some() {
-            near
+            Scanning { interval: near, known: false }
         } else {
-            self.settings.scan_far
+            Scanning { interval: self.settings.scan_far, known: false }
         })
     }
 

@@ -1,13 +1,24 @@
-//! Which addresses an interface has that traffic can leave from.
+//! By which addresses traffic can leave an interface, and where to.
 
 use std::net::IpAddr;
 
 use anyhow::Context;
 use homeward_daemon::Shutdown;
-use homeward_linux::{Error, Links, NetworkWatch, Networks};
+use homeward_linux::{DefaultRoutes, Error, Links, NetworkWatch, Networks, WayOut};
 use tokio::sync::{mpsc, watch};
 
-/// Watches an interface's addresses, and says so when they have changed, or when it is asked.
+/// What an interface has that traffic needs to get anywhere. Addresses without a default route of
+/// their family are left out: a DHCP client sets one moments before the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The addresses that reach further than the interface's own link.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// The default routes by it.
+    ways: Vec<WayOut>,
+}
+
+/// Watches an interface's addresses and default routes, and says what there is when something has
+/// changed, or when it is asked.
 pub(crate) struct Watcher {
     interface: String,
     watch: NetworkWatch,
@@ -28,7 +39,7 @@ impl Watcher {
     pub(crate) async fn run(
         self,
         mut ask: watch::Receiver<u64>,
-        out: mpsc::UnboundedSender<Vec<IpAddr>>,
+        out: mpsc::UnboundedSender<Found>,
         shutdown: Shutdown,
     ) {
         loop {
@@ -48,21 +59,27 @@ impl Watcher {
     }
 }
 
-/// The addresses that reach further than the interface's own link; none if it is down, or not
-/// there.
-pub(crate) fn look(interface: &str) -> Vec<IpAddr> {
+/// What there is now; nothing if the interface is down, or not there.
+pub(crate) fn look(interface: &str) -> Found {
     let read = || {
         if !Links::open()?.by_name(interface)?.is_some_and(|link| link.up) {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
-        Networks::open()?.addresses(interface)
+        let ways = DefaultRoutes::open()?.by(interface)?;
+        let own = Networks::open()?.addresses(interface)?;
+        let addresses = own
+            .into_iter()
+            .map(|own| own.address)
+            .filter(|own| reaches_far(own) && ways.iter().any(|way| way.ipv6 == own.is_ipv6()))
+            .collect();
+        Ok(Found { addresses, ways })
     };
     match read() {
-        Ok(found) => found.into_iter().map(|found| found.address).filter(reaches_far).collect(),
-        Err(Error::NoInterface(_)) => Vec::new(),
+        Ok(found) => found,
+        Err(Error::NoInterface(_)) => Found::default(),
         Err(error) => {
             tracing::warn!(interface, %error, "an interface's addresses are not known");
-            Vec::new()
+            Found::default()
         }
     }
 }

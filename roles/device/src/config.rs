@@ -14,6 +14,10 @@ use serde::Deserialize;
 
 use crate::dial::Target;
 
+mod limits;
+
+pub use limits::Limits;
+
 /// `/etc/homeward/device.toml`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +38,9 @@ pub struct Config {
     /// What is kept.
     #[serde(default)]
     pub state: State,
+    /// Limits and times of the offload.
+    #[serde(default)]
+    pub limits: Limits,
     /// Who is told.
     #[serde(default)]
     pub notify: Notify,
@@ -235,6 +242,7 @@ impl Config {
         if !(256..=u32::MAX - 2).contains(&self.steer.table) {
             return Err(Invalid::new("steer.table", "give 256 or more"));
         }
+        self.limits.check()?;
         if let Some(program) = self.notify.command.first()
             && !Path::new(program).is_absolute()
         {
@@ -299,6 +307,8 @@ url = "http://check.example.net/generate_204"
             ("[modem]\ninterface = \"wlan0\"\n", "modem.interface"),
             ("[steer]\ntable = 254\n", "steer.table"),
             ("[steer]\npriority = 0\n", "steer.priority"),
+            ("[limits]\nverify = \"10ms\"\n", "limits.verify"),
+            ("[limits]\npatience = \"1s\"\n", "limits.patience"),
             ("[notify]\ncommand = [\"notify-send\"]\n", "notify.command"),
             ("[notify]\nprogram = \"x\"\n", "notify.program"),
         ] {

@@ -227,7 +227,7 @@ async fn portal(config: &config::Portal, line: &Line, found: &mut Findings) {
 /// Whether Wi-Fi leads anywhere, if it is on a network.
 async fn wifi(config: &Config, found: &mut Findings) {
     let interface = config.wlan.interface.clone();
-    let addresses = addresses::look(&interface);
+    let addresses = addresses::look(&interface).addresses;
     if addresses.is_empty() {
         found.ok(format!("{interface} is on no network"));
         return;

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_model::{Clock, Instant, Mac, Rssi, Ssid};
-use homeward_offload::manager::{Heard, NetworkBlock, ProgramId, SupplicantEvent};
+use homeward_offload::manager::{Heard, NetworkBlock, ProgramId, Scanning, SupplicantEvent};
 use homeward_supplicant::event::Event;
 use homeward_supplicant::{
-    Authority, Bss, Events, Medium, Network, NetworkId, Settings, State, Supplicant,
-    SupplicantError,
+    Authority, Events, Medium, Network, NetworkId, Settings, State, Supplicant, SupplicantError,
 };
 use tokio::sync::mpsc;
+
+use crate::span::Span;
 
 /// How long the supplicant may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,12 +29,6 @@ const SIGNAL: Duration = Duration::from_secs(1);
 /// What was heard longer ago than this, in seconds, is not there any more.
 const MAX_AGE: u32 = 15;
 
-/// Of so many scans, one is of all that the station can hear; the others, which take a fraction of
-/// its time, are where networks of ours were heard last.
-const WHOLE: u32 = 4;
-/// A scan of more frequencies than this takes as long as a whole one.
-const FEW: usize = 8;
-
 /// Something for the supplicant to do.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -43,8 +38,8 @@ pub(crate) enum Order {
     Join(Ssid, Vec<Mac>),
     /// Leave, and stay away.
     Leave,
-    /// Scan that often.
-    Scan(Option<Duration>),
+    /// Scan like that.
+    Scan(Option<Scanning>),
 }
 
 /// Something that the supplicant did or found.
@@ -64,7 +59,7 @@ pub(crate) struct Hands {
     /// Where the authorities are that servers must be of, where a network names none.
     ca: PathBuf,
     out: mpsc::UnboundedSender<Report>,
-    scan: Option<Duration>,
+    scan: Option<Scanning>,
 }
 
 /// What is known of a supplicant that is there.
@@ -74,28 +69,10 @@ struct Session {
     radio: bool,
     on: bool,
     bssid: Option<Mac>,
-    /// Where networks of ours were heard last, in MHz.
-    frequencies: Vec<u32>,
-    /// Scans since the last whole one.
-    scans: u32,
+    span: Span,
     next_scan: Option<Instant>,
     next_check: Instant,
     next_signal: Instant,
-}
-
-impl Session {
-    fn heard_on(&mut self, fresh: &[Bss]) {
-        let ours = fresh
-            .iter()
-            .filter(|bss| bss.ssid.is_some_and(|ssid| self.networks.contains_key(&ssid)));
-        let mut frequencies: Vec<u32> = ours.map(|bss| bss.frequency).collect();
-        frequencies.sort_unstable();
-        frequencies.dedup();
-        if frequencies.len() > FEW {
-            frequencies.clear();
-        }
-        self.frequencies = frequencies;
-    }
 }
 
 impl Hands {
@@ -143,8 +120,8 @@ impl Hands {
             }
             // What was wanted of one that is gone is wanted no more; but how often to scan is.
             while let Ok(order) = orders.try_recv() {
-                if let Order::Scan(interval) = order {
-                    self.scan = interval;
+                if let Order::Scan(scanning) = order {
+                    self.scan = scanning;
                 }
             }
         }
@@ -183,8 +160,7 @@ impl Hands {
             radio,
             on: false,
             bssid: status.bssid,
-            frequencies: Vec::new(),
-            scans: 0,
+            span: Span::default(),
             next_scan: self.scan.map(|_| now),
             next_check: now + CHECK,
             next_signal: now,
@@ -244,11 +220,9 @@ impl Hands {
             }
         }
         if session.next_scan.is_some_and(|at| at <= now) {
-            session.next_scan = self.scan.map(|interval| now + interval);
-            let whole = session.scans == 0;
-            session.scans = (session.scans + 1) % WHOLE;
-            let on = if whole { &[][..] } else { &session.frequencies[..] };
-            match self.supplicant.scan(on).await {
+            session.next_scan = self.scan.map(|scanning| now + scanning.interval);
+            let known = self.scan.is_some_and(|scanning| scanning.known);
+            match self.supplicant.scan(session.span.next(known)).await {
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => tracing::debug!(%error, "no scan"),
                 Ok(begun) => tracing::debug!(begun, "scanning"),
@@ -296,7 +270,10 @@ impl Hands {
             Event::ScanResults => {
                 let heard = self.supplicant.heard().await?;
                 let fresh: Vec<_> = heard.into_iter().filter(|bss| bss.age <= MAX_AGE).collect();
-                session.heard_on(&fresh);
+                let ours = fresh.iter().filter(|bss| {
+                    bss.ssid.is_some_and(|ssid| session.networks.contains_key(&ssid))
+                });
+                session.span.heard(ours.map(|bss| bss.frequency));
                 let fresh = fresh.into_iter();
                 let heard = fresh.filter_map(|bss| {
                     let (bssid, signal, enterprise) = (bss.bssid, bss.signal, bss.enterprise);
@@ -336,9 +313,11 @@ impl Hands {
                 None => Ok(()),
             },
             Order::Leave => self.leave(session).await,
-            Order::Scan(interval) => {
-                self.scan = interval;
-                session.next_scan = interval.map(|_| SystemClock.now());
+            Order::Scan(scanning) => {
+                let before = std::mem::replace(&mut self.scan, scanning);
+                // What was measured a moment ago is not measured again at once.
+                let pause = before.and(scanning).map(|scanning| scanning.interval);
+                session.next_scan = scanning.map(|_| SystemClock.now() + pause.unwrap_or_default());
                 Ok(())
             }
         };

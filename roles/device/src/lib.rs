@@ -10,7 +10,8 @@
 //! | [`probe`] | looks whether the Internet is reached, over Wi-Fi and nothing else |
 //! | `dial` | connections that leave by one interface |
 //! | [`hands`] | has the supplicant do what the machine wants, and says what it does |
-//! | `addresses` | whether Wi-Fi has an address |
+//! | `span` | where the next scan is to be |
+//! | `addresses` | by which addresses traffic can leave by Wi-Fi |
 //! | `reload` | what of a changed configuration takes effect at once |
 //! | [`doctor`] | what the machine lacks |
 //! | `journal`, `figures` | log lines; metrics |
@@ -30,6 +31,7 @@ pub mod portal;
 pub mod probe;
 mod reload;
 pub mod service;
+mod span;
 pub mod vault;
 
 pub use config::Config;

@@ -21,8 +21,19 @@ pub(crate) fn applicable(old: &Config, new: &Config) -> Config {
 /// configuration does not compile until it is said here which kind it is.
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
-    let Config { portal: _, wlan, modem, check: _, steer, state, notify: _, control, metrics, log } =
-        new;
+    let Config {
+        portal: _,
+        wlan,
+        modem,
+        check: _,
+        steer,
+        state,
+        limits,
+        notify: _,
+        control,
+        metrics,
+        log,
+    } = new;
     let Wlan { interface, supplicant, run_directory, ca } = wlan;
     let Modem { imsi, imei, interface: bearer, bus } = modem;
     let Steer { enabled, priority, table } = steer;
@@ -45,6 +56,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("steer.table", old.steer.table != *table);
     compare("state.directory", differ(&old.state.directory, directory));
     compare("state.key_file", differ(&old.state.key_file, key_file));
+    compare("limits", differ(&old.limits, limits));
     compare("control", differ(&old.control, control));
     compare("metrics", differ(&old.metrics, metrics));
     compare("log", differ(&old.log, log));
@@ -73,6 +85,8 @@ mod tests {
         interface = "wwan0"
         [steer]
         table = 20000
+        [limits]
+        penalty = "60s"
         [notify]
         command = ["/bin/true"]
         [metrics]
@@ -92,6 +106,7 @@ mod tests {
             ("999700123456789", "999700123456780", "modem.imsi"),
             ("wwan0", "wwan1", "modem.interface"),
             ("20000", "20001", "steer.table"),
+            ("60s", "61s", "limits"),
             ("127.0.0.1:9466", "127.0.0.1:9467", "metrics"),
         ] {
             let new = parse(&BASE.replace(from, to));

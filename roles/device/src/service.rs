@@ -1,6 +1,5 @@
 //! The loop around the offload machine.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +15,14 @@ use homeward_linux::Steering;
 use homeward_model::{Clock, Instant};
 use homeward_modem::{Fixed, Managed, Modem, News};
 use homeward_offload::manager::{
-    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Registration, RequestId, Settings,
+    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Registration, RequestId,
     SupplicantEvent, Switches, VerifyId, WallClock,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::addresses::Watcher;
+use crate::addresses::{Found, Watcher};
 use crate::config::{self, Config};
 use crate::dial::{Line, Target};
 use crate::figures::Figures;
@@ -111,7 +110,7 @@ pub async fn run(
     let hands = tokio::spawn(hands.run(order_rx, shutdown.clone()));
 
     let now = SystemClock.now();
-    let settings = Settings::default();
+    let settings = config.limits.settings();
     let machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
     let mut this = Device {
         hook: Hook::start(config.notify.command.clone()),
@@ -129,7 +128,7 @@ pub async fn run(
         back: back_tx,
         cellular: None,
         modem_interface: None,
-        wifi: Vec::new(),
+        wifi: Found::default(),
         on_wifi: false,
         started: now,
     };
@@ -228,8 +227,8 @@ struct Device {
     cellular: Option<Line>,
     /// The interface that the last bearer was on: what routes are left of it are cellular's.
     modem_interface: Option<String>,
-    /// Wi-Fi's addresses.
-    wifi: Vec<IpAddr>,
+    /// By what traffic can leave by Wi-Fi.
+    wifi: Found,
     on_wifi: bool,
     started: Instant,
 }
@@ -283,10 +282,10 @@ impl Device {
         }
     }
 
-    fn addresses(&mut self, found: Vec<IpAddr>) {
+    fn addresses(&mut self, found: Found) {
         let moved = found != self.wifi;
         self.wifi = found;
-        self.machine.handle_address(!self.wifi.is_empty(), SystemClock.now());
+        self.machine.handle_address(!self.wifi.addresses.is_empty(), SystemClock.now());
         if moved {
             self.steer();
         }
@@ -327,7 +326,7 @@ impl Device {
                 Action::Program { id, networks } => self.order(Order::Program(id, networks)),
                 Action::Join { ssid, avoid, .. } => self.order(Order::Join(ssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
-                Action::Scan { interval } => self.order(Order::Scan(interval)),
+                Action::Scan(scanning) => self.order(Order::Scan(scanning)),
                 Action::PreferWifi { .. } => {
                     self.on_wifi = true;
                     self.steer();
@@ -361,7 +360,10 @@ impl Device {
     }
 
     fn wifi_line(&self) -> Line {
-        Line { interface: self.config.wlan.interface.clone(), addresses: self.wifi.clone() }
+        Line {
+            interface: self.config.wlan.interface.clone(),
+            addresses: self.wifi.addresses.clone(),
+        }
     }
 
     /// Has new connections go where the machine wants them.
@@ -450,7 +452,7 @@ impl Device {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": u64::try_from(uptime).unwrap_or(u64::MAX),
             "portal": self.config.portal.url,
-            "wifi": { "interface": self.config.wlan.interface, "addresses": self.wifi },
+            "wifi": { "interface": self.config.wlan.interface, "addresses": self.wifi.addresses },
             "cellular": cellular.map(|line| {
                 json!({ "interface": line.interface, "addresses": line.addresses })
             }),

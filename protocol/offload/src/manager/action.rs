@@ -83,11 +83,18 @@ pub enum Action {
     Forget,
     /// Tell whoever wants to know.
     Notify(Notice),
-    /// Scan that often from now on; `None`: do not.
-    Scan {
-        /// How often.
-        interval: Option<Duration>,
-    },
+    /// Scan like that from now on; `None`: do not.
+    Scan(Option<Scanning>),
+}
+
+/// How the air is scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scanning {
+    /// How often.
+    pub interval: Duration,
+    /// Only where networks of the policy were heard last. Else it is to be everywhere now and
+    /// then, which takes a station seconds in which it measures nothing.
+    pub known: bool,
 }
 
 /// One network, as a supplicant is told of it.

@@ -14,8 +14,9 @@ pub(crate) enum Link {
     Joining { step: Step, deadline: Instant },
     /// In one, but not yet sure that it leads anywhere.
     Verifying(Check),
-    /// New connections use it.
-    Offloaded { check: Check, below: Option<Instant> },
+    /// New connections use it. Since when the signal has been too weak, and since when there has
+    /// been no address.
+    Offloaded { check: Check, below: Option<Instant>, bare: Option<Instant> },
     /// New connections do not use it any more; old ones end, until then.
     Lingering { until: Instant },
     /// The supplicant was told to leave.
@@ -76,11 +77,12 @@ impl Manager {
             Link::Joining { deadline, .. } | Link::Leaving { deadline } => Some(*deadline),
             Link::Lingering { until } => Some(*until),
             Link::Verifying(check) => Some(check.due()),
-            Link::Offloaded { check, below } => {
+            Link::Offloaded { check, below, bare } => {
                 let leave = below.map(|below| below + self.dwell());
                 // Where there is no cellular to go to, a weak signal has to do.
                 let leave = leave.filter(|_| self.modem.bearer);
-                [Some(check.due()), leave].into_iter().flatten().min()
+                let bare = bare.map(|bare| bare + self.settings.bare);
+                [Some(check.due()), leave, bare].into_iter().flatten().min()
             }
         }
     }
@@ -205,6 +207,9 @@ impl Manager {
     /// What the link waits for, if it is over.
     pub(crate) fn link_due(&mut self, now: Instant) {
         match self.link {
+            Link::Offloaded { bare: Some(bare), .. } if now - bare >= self.settings.bare => {
+                self.abandon(Left::NoAddress, now);
+            }
             Link::Joining { step, deadline } if deadline <= now => {
                 let why = match step {
                     Step::Associating => Left::NotAssociated,
@@ -345,7 +350,17 @@ impl Manager {
                 let deadline = now + self.settings.address;
                 self.link = Link::Joining { step: Step::Addressing, deadline };
             }
-            (Link::Offloaded { .. }, false) => self.abandon(Left::NoAddress, now),
+            // A lease that is renewed may take the address away for a moment.
+            (Link::Offloaded { check, below, .. }, false) => {
+                let (check, below) = (*check, *below);
+                self.link = Link::Offloaded { check, below, bare: Some(now) };
+            }
+            (Link::Offloaded { check, below, bare: Some(_) }, true) => {
+                let (check, below) = (*check, *below);
+                self.link = Link::Offloaded { check, below, bare: None };
+                // It may be another, by which nothing was looked for yet.
+                self.look(0, now);
+            }
             _ => {}
         }
     }
@@ -393,7 +408,7 @@ impl Manager {
         session.since = now;
         let (ssid, bssid, metered) = (session.ssid, session.bssid, session.metered);
         self.air.pardon(bssid);
-        self.link = Link::Offloaded { check: next, below: None };
+        self.link = Link::Offloaded { check: next, below: None, bare: None };
         self.on_wifi = true;
         self.counters.offloads += 1;
         self.actions.push_back(Action::PreferWifi { metered });

@@ -54,6 +54,8 @@ pub struct Settings {
     pub authenticate: Duration,
     /// How long an address may take. At least 1 s.
     pub address: Duration,
+    /// How long Wi-Fi that is used may be without an address, as while a lease is renewed.
+    pub bare: Duration,
     /// How long a check of connectivity may take. At least 1 s.
     pub verify: Duration,
     /// How many checks in a row may fail before Wi-Fi counts as broken. At least 1.
@@ -99,6 +101,7 @@ impl Default for Settings {
             associate: s(10),
             authenticate: s(20),
             address: s(15),
+            bare: s(1),
             verify: s(8),
             verify_tries: 2,
             verify_pause: s(1),

@@ -342,8 +342,43 @@ fn connections_go_back_when_the_address_is_lost() {
     let mut world = on_wifi(25);
     world.m.handle_address(false, world.now);
     world.drain();
-    assert!(!world.on_wifi);
+    assert!(world.on_wifi, "it may be back at once");
+    let took = world.until(s(5), |w| !w.on_wifi);
+    assert_eq!(took, s(1));
     assert_eq!(left(&world), Some(Left::NoAddress));
+}
+
+#[test]
+fn an_address_that_is_back_at_once_keeps_connections_where_they_are_if_it_leads_somewhere() {
+    for (leads, stays) in [(Connectivity::Open, true), (Connectivity::Captive, false)] {
+        let mut world = on_wifi(28);
+        world.m.handle_address(false, world.now);
+        world.run(ms(900));
+        world.ap(1).leads = leads;
+        world.m.handle_address(true, world.now);
+        world.drain();
+        world.run(s(3));
+        assert_eq!(world.on_wifi, stays, "{leads:?}");
+    }
+}
+
+#[test]
+fn nothing_else_is_looked_for_while_a_network_proves_that_it_is_strong() {
+    let mut world = near(29);
+    let weak = world.ap(1).signal;
+    world.ap(1).signal = -79;
+    world.until(s(30), |w| !w.m.status().heard.is_empty());
+    world.run(s(4));
+    assert_eq!(world.scan.map(|scan| (scan.interval, scan.known)), Some((s(3), false)));
+    world.ap(1).signal = weak;
+    let mut spans = Vec::new();
+    while !world.on_wifi {
+        spans.extend(world.scan);
+        world.run(ms(100));
+    }
+    let settling = spans.iter().filter(|scan| scan.known).count();
+    assert!(settling > 0, "{spans:?}");
+    assert!(spans.iter().all(|scan| scan.known || scan.interval == s(3)), "{spans:?}");
 }
 
 #[test]

@@ -13,8 +13,8 @@ use std::time::Duration;
 use homeward_model::{Imsi, Instant, Mac, Rssi, Secret, Ssid, UnixTime, WlanPolicy};
 use homeward_offload::manager::{
     Action, Answer, Connectivity, Failure, Heard, Manager, ModemFacts, Notice, ProgramId,
-    Registration, Request, RequestId, Settings, State, Stored, SupplicantEvent, Switches, VerifyId,
-    WallClock,
+    Registration, Request, RequestId, Scanning, Settings, State, Stored, SupplicantEvent, Switches,
+    VerifyId, WallClock,
 };
 
 pub(crate) use crate::words::{EPOCH, HOUR, Seed, imei, imsi, mac, ms, policy, s, ssid};
@@ -97,7 +97,7 @@ pub(crate) struct World {
     pub(crate) supplicant: bool,
     coming: BTreeMap<(Instant, u64), Coming>,
     sequence: u64,
-    scan: Option<Duration>,
+    pub(crate) scan: Option<Scanning>,
     next_scan: Instant,
     next_signal: Instant,
     next_clock: Instant,
@@ -282,7 +282,7 @@ impl World {
                 let (_, what) = self.coming.pop_first().unwrap();
                 self.happen(what);
             } else if scan == Some(next) {
-                self.next_scan = self.now + self.scan.unwrap();
+                self.next_scan = self.now + self.scan.unwrap().interval;
                 self.scanned();
             } else if signal == Some(next) {
                 self.next_signal = self.now + s(1);
@@ -518,9 +518,10 @@ impl World {
             Action::Store(stored) => self.stored = Some(*stored),
             Action::Forget => self.stored = None,
             Action::Notify(notice) => self.log.push((self.now, notice)),
-            Action::Scan { interval } => {
-                assert_ne!(interval, self.scan, "said twice");
-                self.scan = interval;
+            Action::Scan(scanning) => {
+                assert_ne!(scanning, self.scan, "said twice");
+                self.scan = scanning;
+                let interval = scanning.map(|scanning| scanning.interval);
                 self.next_scan = self.now + interval.unwrap_or_default().min(ms(500));
             }
         }
