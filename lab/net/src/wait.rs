@@ -6,8 +6,10 @@ use anyhow::{Result, bail};
 use homeward_model::Instant;
 use nix::time::{ClockId, clock_gettime};
 
-/// How often a condition is looked at.
-const POLL: Duration = Duration::from_millis(2);
+/// How soon a condition is looked at again, at first and at last. In between, after a fiftieth of
+/// the time already waited: what is looked at, an emulated machine say, needs its CPU itself.
+const SOONEST: Duration = Duration::from_millis(2);
+const LATEST: Duration = Duration::from_millis(50);
 
 /// Now, on this machine's CLOCK_MONOTONIC.
 ///
@@ -31,15 +33,16 @@ pub async fn wait_for<T>(
     limit: Duration,
     mut check: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
-    let end = now() + limit;
+    let began = now();
     loop {
         if let Some(value) = check().await? {
             return Ok(value);
         }
-        if now() >= end {
+        let waited = now() - began;
+        if waited >= limit {
             bail!("waited {limit:?} for {what}, in vain");
         }
-        turn(POLL).await;
+        turn((waited / 50).clamp(SOONEST, LATEST)).await;
     }
 }
 
