@@ -20,7 +20,7 @@ ONLY ?=
 .PHONY: demo test lint bench fuzz gateway setup setup-bench tools python node clean-lab
 
 demo: setup
-	$(CARGO) build --locked --package homeward --package homeward-radio --bins
+	$(CARGO) build --locked --package homeward --package homeward-cell --package homeward-radio --bins
 	target/debug/homeward-radio demo --out target/demo
 
 test: lint setup tools python node

@@ -1,7 +1,10 @@
-//! The demo: a phone leaves its home, is served by strangers' gateways under its home SSID, and
+//! The demo's first chapter: a phone leaves its home, is served by strangers' gateways under its home SSID, and
 //! keeps its address and its download from one to the next, while the owners notice nothing and
-//! others are refused. Everything that is reported was seen happening.
+//! others are refused. Everything that is reported was seen happening. The second chapter is
+//! [`offload`].
 
+pub mod offload;
+pub mod story;
 mod topology;
 mod walk;
 
@@ -19,11 +22,13 @@ use crate::lab::Lab;
 use crate::operator::{Agent, Home, Operator, ROAM_BRIDGE, ROAM_INDEX};
 use crate::report::{
     Actor, BEACON_GAP_LIMIT_MS, Machine, Mark, Milestone, Outcome, Owner, Reached, Refused, Report,
-    SeenIn, Step, console,
+    SeenIn,
 };
 use crate::security::Security;
 use crate::station::{Connection, Network, Station};
 use crate::town::{Plot, SOON, SSID, Site, household};
+
+use story::Story;
 
 const KEY: &str = "the phone's own key";
 const OWNERS_SSID: &str = "Oak Avenue 4";
@@ -56,7 +61,7 @@ pub async fn run(lab: Lab, rounds: usize) -> Result<()> {
 struct Demo {
     lab: Lab,
     report: Report,
-    began: Instant,
+    story: Story,
     operator: Operator,
     home: Site,
     foreign: Site,
@@ -71,8 +76,8 @@ struct Demo {
 
 impl Demo {
     async fn start(lab: Lab, rounds: usize) -> Result<Self> {
-        let began = now();
-        let started = UnixTime(i64::try_from((wall_offset() + began.as_nanos()) / 1_000_000)?);
+        let story = Story::new();
+        let started = UnixTime(i64::try_from((wall_offset() + now().as_nanos()) / 1_000_000)?);
         let mut report = Report::new(env!("CARGO_PKG_VERSION"), started);
         report.machine = machine();
         let operator = Operator::start(&lab).await?;
@@ -112,7 +117,7 @@ impl Demo {
         Ok(Self {
             lab,
             report,
-            began,
+            story,
             operator,
             home,
             foreign,
@@ -415,34 +420,16 @@ impl Demo {
     }
 
     fn tell(&mut self, actor: Actor, title: &str, detail: &str, outcome: Outcome) {
-        let at_ms = now().since(self.began).as_secs_f64() * 1e3;
-        say(&console::line(at_ms, actor, &format!("{title}: {detail}")));
-        self.report.story.push(Step {
-            at_ms,
-            actor,
-            title: title.into(),
-            detail: detail.into(),
-            outcome,
-        });
+        self.story.tell(actor, title, detail, outcome);
     }
 
     fn close(mut self, error: Option<anyhow::Error>) -> Result<()> {
-        self.report.duration_ms = u64::try_from(now().since(self.began).as_millis())?;
+        (self.report.duration_ms, self.report.story) = self.story.end();
         self.report.topology = topology::topology(!self.report.timeline.is_empty());
+        self.report.stopped.extend(error.map(|error| format!("{error:#}")));
         self.report.verdict = self.report.judge();
-        if let Some(error) = error {
-            self.report.verdict.failures.push(format!("the demo stopped: {error:#}"));
-        }
-        self.lab.save("report.json", self.report.to_json()?)?;
-        Ok(())
+        self.lab.save("report.json", self.report.to_json()?).map(drop)
     }
-}
-
-/// A line of commentary; the host repeats it as it comes.
-fn say(line: &str) {
-    use std::io::Write;
-    // Nobody reads a closed output, so nothing is lost.
-    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// When a line of a log was written: the time of day in its timestamp, today.

@@ -2,6 +2,8 @@
 //! `report.json` and `report.html` in the folder. Exit status 0 when everything held.
 //!
 //! `homeward-radio roam [--rounds N] [--out FOLDER]`: measures roams, and leaves `roam.json`.
+//!
+//! `homeward-radio offload`: the second chapter of the demo alone.
 
 use std::fs;
 use std::io::Write;
@@ -10,10 +12,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use homeward_radio::report::{Report, console};
+use homeward_radio::report::{Chapter, Report, console};
 use homeward_radio::{Scenario, demo, roam};
 
-const USAGE: &str = "usage: homeward-radio demo|roam [--rounds N] [--out FOLDER]";
+const USAGE: &str = "usage: homeward-radio demo|roam [--rounds N] [--out FOLDER]\n       \
+                     homeward-radio offload";
+/// How long one chapter may take.
+const LIMIT: Duration = Duration::from_secs(420);
 
 fn main() -> ExitCode {
     match run() {
@@ -31,6 +36,10 @@ fn run() -> Result<bool> {
     let what = arguments.next();
     let what = match what.as_deref() {
         Some(what @ ("demo" | "roam")) => what,
+        Some("offload") if arguments.next().is_none() => {
+            let chapter = second_chapter()?;
+            return Ok(chapter.offload.is_some() && chapter.stopped.is_none());
+        }
         _ => bail!(USAGE),
     };
     let (mut rounds, mut out) = (10usize, Path::new("target").join(what));
@@ -47,33 +56,47 @@ fn run() -> Result<bool> {
     if what == "roam" {
         return measure_roams(&words, rounds, &out);
     }
-    let ran = Scenario::new().radios(demo::RADIOS).within(Duration::from_secs(420)).program(
-        "demo",
-        &words,
-        move |lab| demo::run(lab, rounds),
-    )?;
-    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let json = match fs::read_to_string(ran.logs.join("report.json")) {
-        Ok(json) => json,
+    let ran =
+        Scenario::new()
+            .radios(demo::RADIOS)
+            .within(LIMIT)
+            .program("demo", &words, move |lab| demo::run(lab, rounds))?;
+    let mut report = match fs::read_to_string(ran.logs.join("report.json")) {
+        Ok(json) => Report::from_json(&json)?,
         Err(_) => bail!("the demo left no report: {ran}"),
     };
-    let report = Report::from_json(&json)?;
-    fs::write(out.join("report.json"), &json)?;
+    let mut screen = std::io::stdout();
+    writeln!(screen, "\nThe second chapter: from cellular to Wi-Fi and back.")?;
+    report.append(second_chapter()?);
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::write(out.join("report.json"), report.to_json()?)?;
     fs::write(out.join("report.html"), report.to_html())?;
-    let mut screen = std::io::stdout().lock();
     writeln!(screen, "\n{}", console::summary(&report))?;
     writeln!(screen, "report: {}", out.join("report.html").display())?;
-    writeln!(screen, "logs:   {}", ran.logs.display())?;
+    writeln!(screen, "logs:   {}, and “offload” beside it", ran.logs.display())?;
     Ok(report.verdict.passed() && ran.ending == Ok(()))
+}
+
+/// Plays the second chapter, in a VM of its own.
+fn second_chapter() -> Result<Chapter> {
+    let ran = Scenario::new().within(LIMIT).program(
+        "offload",
+        &["offload".to_owned()],
+        demo::offload::run,
+    )?;
+    match fs::read_to_string(ran.logs.join("offload.json")) {
+        Ok(json) => Ok(serde_json::from_str(&json)?),
+        Err(_) => bail!("the second chapter left nothing: {ran}"),
+    }
 }
 
 /// Measures roams in the guest, and keeps what it left.
 fn measure_roams(words: &[String], rounds: usize, out: &Path) -> Result<bool> {
-    let ran = Scenario::new().radios(roam::RADIOS).within(Duration::from_secs(420)).program(
-        "roam",
-        words,
-        move |lab| roam::measure(lab, rounds),
-    )?;
+    let ran =
+        Scenario::new()
+            .radios(roam::RADIOS)
+            .within(LIMIT)
+            .program("roam", words, move |lab| roam::measure(lab, rounds))?;
     if ran.ending != Ok(()) {
         bail!("the roams were not measured: {ran}");
     }

@@ -30,6 +30,7 @@ use anyhow::{Context, Result};
 use homeward_cell::network::{GATEWAY, SERVICES};
 use homeward_cell::{CellularNetwork, CellularPlan, Device, Sim};
 use homeward_daemon::control::{Request, ask};
+use homeward_model::Rssi;
 use homeward_net::wait::{now, pause, wait_for};
 use homeward_net::{Namespace, Process};
 use serde_json::Value;
@@ -45,6 +46,12 @@ use crate::{OUT, RUN};
 
 /// The operator's network.
 pub const SSID: &str = "Town";
+/// A policy's table of thresholds, with a signal that is over them and one that is under them.
+pub const POLICY: &str = "join = -65\nleave = -72\ndwell = 1";
+/// See [`POLICY`].
+pub const NEAR: Rssi = Rssi(-50);
+/// See [`POLICY`].
+pub const FAR: Rssi = Rssi(-79);
 /// The account that all subscribers of the lab are of.
 pub const ACCOUNT: &str = "riders";
 /// The name of the portal, of no resolver's.
@@ -169,11 +176,12 @@ impl Carrier {
     }
 
     /// Makes a phone: out of everybody's reach, its supplicant without a network, its agent
-    /// running. It has no bearer yet: its modem is `wwan0`, with `sim` in it.
+    /// running. It has no bearer yet: its modem is `wwan0`, with `sim` in it. `limits` are the lines
+    /// of its agent's table of that name.
     ///
     /// # Errors
     /// If a part does not come up.
-    pub async fn phone(&self, name: &str, sim: &Sim) -> Result<Phone> {
+    pub async fn phone(&self, name: &str, sim: &Sim, limits: &str) -> Result<Phone> {
         let mut station = self.lab.station(name)?;
         station.out_of_reach()?;
         station.namespace().ip("link set lo up")?;
@@ -190,7 +198,7 @@ impl Carrier {
              [wlan]\ninterface = \"{}\"\nsupplicant = \"{}\"\nrun_directory = \"{}\"\n\
              [modem]\nimsi = \"{}\"\ninterface = \"wwan0\"\n\
              [state]\ndirectory = \"{}\"\nkey_file = \"{}\"\n\
-             [control]\nsocket = \"{}\"\n[log]\nfilter = \"debug\"\n",
+             [control]\nsocket = \"{}\"\n[log]\nfilter = \"debug\"\n[limits]\n{limits}\n",
             self.portal_ca.display(),
             station.radio().interface(),
             station.supplicant_folder().display(),
@@ -288,6 +296,25 @@ impl Phone {
             .await
     }
 
+    /// The user name of the credentials in hand; empty without any.
+    ///
+    /// # Errors
+    /// If the agent does not answer.
+    pub async fn username(&self) -> Result<String> {
+        let status = self.ask(&Request::new("status")).await?;
+        Ok(username(&status["machine"]))
+    }
+
+    /// Waits until it holds credentials of another name than `before`, not spent; returns it.
+    ///
+    /// # Errors
+    /// As [`machine_where`](Self::machine_where).
+    pub async fn other_credentials(&self, before: &str, limit: Duration) -> Result<String> {
+        let other = |m: &Value| !["", before].contains(&username(m).as_str());
+        let machine = self.machine_where("credentials of another name", limit, other).await?;
+        Ok(username(&machine))
+    }
+
     /// What keeps it from Wi-Fi, in the machine's words: `weak`, `nothing-heard`, …
     ///
     /// # Errors
@@ -297,6 +324,10 @@ impl Phone {
         let causes = why["causes"].as_array().into_iter().flatten();
         Ok(causes.filter_map(|cause| cause["cause"].as_str()).map(str::to_owned).collect())
     }
+}
+
+fn username(machine: &Value) -> String {
+    machine["credentials"]["username"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Gets an address whenever the supplicant has connected, and drops it when it has disconnected;

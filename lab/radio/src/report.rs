@@ -12,6 +12,7 @@
 pub mod console;
 mod dots;
 mod markup;
+pub mod offload;
 mod owner;
 mod page;
 #[cfg(test)]
@@ -19,7 +20,9 @@ mod sample;
 mod scene;
 #[cfg(test)]
 mod tests;
+mod throughput;
 mod timeline;
+mod topology;
 mod walk;
 
 use std::fmt;
@@ -27,7 +30,9 @@ use std::fmt;
 use homeward_model::UnixTime;
 use serde::{Deserialize, Serialize};
 
+pub use offload::Offload;
 pub use owner::{BEACON_GAP_LIMIT_MS, Owner};
+pub use topology::{Link, Node, NodeKind, Place, PlaceKind, Topology};
 pub use walk::{Expected, Move, Walk};
 
 /// The version of the JSON form. It grows with every change that an older reader would misread.
@@ -59,6 +64,12 @@ pub struct Report {
     /// From gateway to gateway with a download running; `None` if it did not come to that.
     #[serde(default)]
     pub walk: Option<Walk>,
+    /// From cellular to Wi-Fi and back; `None` if it did not come to that.
+    #[serde(default)]
+    pub offload: Option<Offload>,
+    /// Why a chapter ended before its time, one text each.
+    #[serde(default)]
+    pub stopped: Vec<String>,
     /// Repeated measurements, ours and the scripted floor, of the same VM run.
     pub rounds: Rounds,
     /// What follows from all that.
@@ -78,82 +89,6 @@ pub struct Machine {
     pub radios: u32,
     /// How the VM's CPU was provided, e.g. `QEMU TCG, 2 cores`.
     pub cpu: Option<String>,
-}
-
-/// Who took part, and where.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Topology {
-    /// The places, from left to right.
-    pub places: Vec<Place>,
-    /// What stands, or stood first, at those places.
-    pub nodes: Vec<Node>,
-    /// Wires between nodes.
-    pub links: Vec<Link>,
-    /// The [`Place::id`]s that the station visits, in order.
-    pub walk: Vec<String>,
-}
-
-/// A place of the scene.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// What [`Node::place`] and [`Topology::walk`] refer to.
-    pub id: String,
-    /// What people read, e.g. `Home`.
-    pub name: String,
-    /// What kind of place it is.
-    pub kind: PlaceKind,
-}
-
-/// Kinds of [`Place`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlaceKind {
-    /// A house with a gateway, whose radio reaches around it.
-    House,
-    /// The operator's machine room: no radio.
-    Operator,
-}
-
-/// Somebody or something that takes part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
-    /// What people read, and what [`Link`] refers to. Unique.
-    pub name: String,
-    /// What it is.
-    pub kind: NodeKind,
-    /// The [`Place::id`] where it stands, or starts.
-    pub place: String,
-    /// The SSIDs that it put on the air; those made for guests after its own.
-    pub ssids: Vec<String>,
-    /// A few words more; may be empty.
-    pub detail: String,
-}
-
-/// Kinds of [`Node`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeKind {
-    /// The station that walks from one place to the next.
-    Walker,
-    /// A gateway, with the radio whose reach is drawn.
-    Gateway,
-    /// The operator's core.
-    Core,
-    /// A station of a gateway's owner.
-    Owner,
-    /// A station that is to be refused.
-    Stranger,
-}
-
-/// A wire between two nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Link {
-    /// The [`Node::name`] of one end.
-    pub from: String,
-    /// The [`Node::name`] of the other.
-    pub to: String,
-    /// What runs over it, e.g. `RADIUS`.
-    pub label: String,
 }
 
 /// One event of the story.
@@ -384,6 +319,19 @@ impl Rounds {
     }
 }
 
+/// What a run in a VM of its own adds to a [`Report`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chapter {
+    /// How long it took, in ms.
+    pub duration_ms: u64,
+    /// What happened, since it began.
+    pub story: Vec<Step>,
+    /// From cellular to Wi-Fi and back; `None` if it did not come to that.
+    pub offload: Option<Offload>,
+    /// Why it ended before its time.
+    pub stopped: Option<String>,
+}
+
 /// Was the station served, and did all else hold?
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -436,6 +384,8 @@ impl Report {
             refused: Vec::new(),
             owner: None,
             walk: None,
+            offload: None,
+            stopped: Vec::new(),
             rounds: Rounds::default(),
             verdict: Verdict { outcome: Service::NotServed, failures: Vec::new() },
         }
@@ -464,8 +414,19 @@ impl Report {
         marks
     }
 
-    /// The verdict that follows from the data. The caller stores it in [`Report::verdict`] and
-    /// may add failures that only it knows of.
+    /// Adds what a second run saw, as if it had begun when the first was over.
+    pub fn append(&mut self, chapter: Chapter) {
+        let offset = self.duration_ms as f64;
+        self.story.extend(
+            chapter.story.into_iter().map(|step| Step { at_ms: step.at_ms + offset, ..step }),
+        );
+        self.duration_ms += chapter.duration_ms;
+        self.offload = chapter.offload;
+        self.stopped.extend(chapter.stopped);
+        self.verdict = self.judge();
+    }
+
+    /// The verdict that follows from the data. The caller stores it in [`Report::verdict`].
     pub fn judge(&self) -> Verdict {
         let mut failures = Vec::new();
         let missing = self.missing();
@@ -495,6 +456,8 @@ impl Report {
             Some(owner) => failures.extend(owner::failures(owner)),
         }
         failures.extend(walk::failures(self.walk.as_ref()));
+        failures.extend(offload::failures(self.offload.as_ref()));
+        failures.extend(self.stopped.iter().map(|why| format!("The demo stopped: {why}.")));
         if self.rounds.difference().is_none() {
             failures.push("The comparison with the scripted floor is missing.".to_owned());
         }
@@ -541,6 +504,16 @@ fn absent(missing: &[Milestone]) -> String {
         [one] => format!("{one} was not seen"),
         [first @ .., last] => format!("{} and {last} were not seen", first.join(", ")),
     }
+}
+
+/// A paragraph that says what is not there.
+fn absence(text: &str) -> String {
+    format!("<p class=\"absent\">{text}</p>\n")
+}
+
+/// Octets as people read them.
+fn octets(octets: u64) -> String {
+    format!("{:.1} MB", octets as f64 / 1e6)
 }
 
 /// A number of ms as people read it: no more digits than it has, and one decimal at most; a dash

@@ -26,7 +26,7 @@ const WATCH: Duration = Duration::from_secs(2);
 /// How long the controller may take to have the next gateway prepared.
 const PREPARATION: Duration = Duration::from_secs(10);
 /// Steps of the download in one of the report's.
-const COARSER: usize = 10;
+pub(super) const COARSER: usize = 10;
 
 /// Where the walk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

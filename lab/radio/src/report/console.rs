@@ -83,6 +83,10 @@ impl Console {
         }
         out.push(format!("  {:<15}{}", "Floor", floor(report)));
         out.extend(walk(report));
+        let offload = super::offload::lines(report.offload.as_ref());
+        out.extend(offload.iter().enumerate().map(|(n, line)| {
+            format!("  {:<15}{}", if n == 0 { "Offload" } else { "" }, clean(line))
+        }));
         out.push(String::new());
         if !report.verdict.failures.is_empty() {
             out.push("Did not hold:".to_owned());

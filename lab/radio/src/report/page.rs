@@ -5,8 +5,8 @@
 
 use super::markup::{Esc, put};
 use super::{
-    Mark, Milestone, Outcome, Owner, Reached, Refused, Report, SeenIn, Service, Walk, absent, dots,
-    figure, scene, timeline, walk,
+    Mark, Milestone, Outcome, Owner, Reached, Refused, Report, SeenIn, Service, Walk, absence,
+    absent, dots, figure, octets, offload, scene, timeline, walk,
 };
 
 /// Inlined: the page loads nothing.
@@ -43,6 +43,11 @@ pub(super) fn html(report: &Report) -> String {
             "walk",
             "From gateway to gateway, with a download running",
             walk_section(report.walk.as_ref()),
+        ),
+        (
+            "offload",
+            "From cellular to Wi-Fi and back, with a download running",
+            offload::section(report.offload.as_ref()),
         ),
         ("floor", "Beside the scripted floor", floor(report)),
         ("refused", "Who was refused", refused(&report.refused)),
@@ -132,11 +137,6 @@ fn failures(failures: &[String]) -> String {
         "<div class=\"notice bad-edge\">\n<h2>What did not hold</h2>\n<ul>\n{}</ul>\n</div>\n",
         items.concat()
     )
-}
-
-/// A paragraph that says what is not there.
-fn absence(text: &str) -> String {
-    format!("<p class=\"absent\">{text}</p>\n")
 }
 
 fn scene_section(report: &Report) -> String {
@@ -253,11 +253,6 @@ fn walk_section(walk: Option<&Walk>) -> String {
         ("home printer", ""),
     ];
     out + &table("cards", "Each move", &heads, &rows)
-}
-
-/// Octets as people read them.
-fn octets(octets: u64) -> String {
-    format!("{:.1} MB", octets as f64 / 1e6)
 }
 
 fn floor(report: &Report) -> String {
@@ -425,7 +420,7 @@ fn machine(report: &Report) -> String {
 
 /// A table that turns into labelled lines on a narrow page. The roles are spelled out because
 /// a browser forgets them where the style sheet lays a table out as something else.
-fn table(class: &str, caption: &str, heads: &[(&str, &str)], rows: &str) -> String {
+pub(super) fn table(class: &str, caption: &str, heads: &[(&str, &str)], rows: &str) -> String {
     let heads: Vec<String> = heads
         .iter()
         .map(|(name, class)| {
@@ -446,6 +441,6 @@ fn table(class: &str, caption: &str, heads: &[(&str, &str)], rows: &str) -> Stri
 }
 
 /// With exactly one decimal, so that the points stand below each other.
-fn tenth(ms: f64) -> String {
+pub(super) fn tenth(ms: f64) -> String {
     if ms.is_finite() { format!("{ms:.1}") } else { figure(ms) }
 }

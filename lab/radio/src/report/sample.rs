@@ -2,6 +2,7 @@
 
 use homeward_model::UnixTime;
 
+use super::offload::{Cause, Change, Way};
 use super::*;
 
 /// A run in which all went well.
@@ -55,6 +56,7 @@ pub(super) fn served() -> Report {
         beacons: 912,
     });
     report.walk = Some(walk());
+    report.offload = Some(offload());
     report.rounds = Rounds {
         ours: vec![163.8, 151.0, 188.2, 172.4, 158.9, 201.3, 166.0],
         floor: vec![149.1, 138.4, 171.6, 163.0, 152.2, 190.8, 144.7],
@@ -70,6 +72,7 @@ pub(super) fn cut_short() -> Report {
     report.refused.clear();
     report.owner = None;
     report.walk = None;
+    report.offload = None;
     report.rounds.floor.clear();
     report.machine.kernel = None;
     report.verdict = report.judge();
@@ -101,6 +104,32 @@ fn walk() -> Walk {
             step("Villa Rosa", Expected::Prepared, 2_050.0, 61.4, 72.9),
             step("Haus Nord", Expected::Heard, 6_100.0, 190.2, 204.0),
             step("Lindenhof 7", Expected::Home, 10_020.0, 55.5, 48.1),
+        ],
+    }
+}
+
+fn offload() -> Offload {
+    let change = |to, cause, at_ms, first_packet_ms, silent_ms, lost| Change {
+        to,
+        cause,
+        at_ms,
+        first_packet_ms,
+        silent_ms,
+        lost,
+        stalled_ms: silent_ms + 10.0,
+    };
+    Offload {
+        credentials_ms: 412.3,
+        username: "k3w7q2@wifi.example.net".into(),
+        shows_imsi: false,
+        pace_mbit: 2.0,
+        step_ms: 100.0,
+        octets: vec![25_000; 200],
+        broken: None,
+        changes: vec![
+            change(Way::Wifi, Cause::Strong, 3_000.0, 2_950.4, 38.9, 0),
+            change(Way::Cellular, Cause::Faded, 9_000.0, 3_100.0, 36.5, 1),
+            change(Way::Cellular, Cause::Vanished, 16_000.0, 1_286.9, 1_286.9, 120),
         ],
     }
 }

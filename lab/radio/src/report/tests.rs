@@ -240,7 +240,7 @@ fn the_page_loads_nothing_and_runs_nothing() {
         assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} is unique");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
-    assert_eq!(html.matches("<svg").count(), 8);
+    assert_eq!(html.matches("<svg").count(), 10);
 }
 
 #[test]
@@ -275,6 +275,8 @@ fn a_run_in_which_all_held_is_served_without_failures() {
         "3 moves, one TCP connection: 5.7 MB came through, held to 4 Mbit/s.",
         "silent for 72.9 ms a move",
         "10.77.0.23 (kept)",
+        "The phone had its credentials 412.3 ms after it was attached",
+        "One TCP connection of 2 Mbit/s: 5.0 MB came through.",
         "make demo",
     ] {
         assert!(text.contains(said), "{said}");
@@ -298,6 +300,7 @@ fn a_run_cut_short_says_what_is_missing_and_what_was_seen_last() {
         assert!(text.contains(said), "{said}");
     }
     assert_eq!(walk::failures(None), ["The walk with a download running is missing."]);
+    assert_eq!(offload::failures(None), ["The way from cellular to Wi-Fi and back is missing."]);
     assert_eq!(text.matches("not seen").count(), 3 + 2 + 1, "three rows, two sentences, a failure");
     assert!(!text.contains("294.1"), "nothing that is not in the data");
 }
@@ -333,6 +336,10 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
     walk.moves[0].address_kept = false;
     walk.moves[1].printer_reached = false;
     report.rounds.ours.clear();
+    let offload = report.offload.as_mut().unwrap();
+    offload.broken = Some("timed out".into());
+    offload.shows_imsi = true;
+    offload.changes.iter_mut().for_each(|change| change.lost = 6);
     let verdict = report.judge();
     assert_eq!(verdict.outcome, Service::Served);
     assert_eq!(
@@ -345,13 +352,42 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
             "The download broke off: connection reset.",
             "At Villa Rosa the phone had another address: 10.77.0.23.",
             "From Haus Nord the printer at home was not reached.",
+            "The download over cellular and Wi-Fi broke off: timed out.",
+            "The user name that the portal gave shows the IMSI.",
+            "On the way to Wi-Fi 6 datagrams were lost; one line before the other loses 5 at most.",
+            "On the way to cellular 6 datagrams were lost; one line before the other loses 5 at most.",
             "The comparison with the scripted floor is missing.",
         ]
     );
     report.verdict = verdict;
     let text = well_formed(&report.to_html());
     assert!(text.contains("What did not hold") && text.contains("connected: it got in"));
-    assert!(console::summary(&report).contains("What did not hold: 8."));
+    assert!(console::summary(&report).contains("What did not hold: 12."));
+}
+
+#[test]
+fn a_second_chapter_follows_the_first_and_is_judged_with_it() {
+    let mut report = served();
+    let (offload, step) = (report.offload.take(), report.story[0].clone());
+    assert_eq!(report.judge().failures, offload::failures(None));
+    let chapter = Chapter {
+        duration_ms: 1_000,
+        story: vec![Step { at_ms: 10.5, ..step.clone() }],
+        offload,
+        stopped: None,
+    };
+    let mut whole = report.clone();
+    whole.append(chapter);
+    assert!(whole.verdict.passed(), "{:?}", whole.verdict);
+    assert_eq!(whole.duration_ms, 97_431);
+    assert_eq!(whole.story.last(), Some(&Step { at_ms: 96_441.5, ..step }));
+
+    let stopped = Some("no bearer".to_owned());
+    report.append(Chapter { duration_ms: 0, story: Vec::new(), offload: None, stopped });
+    assert_eq!(
+        report.verdict.failures,
+        ["The way from cellular to Wi-Fi and back is missing.", "The demo stopped: no bearer.",]
+    );
 }
 
 #[test]
@@ -405,6 +441,10 @@ fn odd_numbers_break_nothing() {
     walk.moves[0].at_ms = f64::INFINITY;
     walk.moves[1].silent_up_ms = f64::NAN;
     walk.moves[2].at_ms = -1e12;
+    let offload = report.offload.as_mut().unwrap();
+    offload.credentials_ms = f64::NAN;
+    offload.changes[0].at_ms = f64::INFINITY;
+    offload.changes[1].silent_ms = f64::NAN;
     report.rounds.ours = vec![f64::INFINITY, 0.0];
     report.rounds.floor = vec![f64::NAN];
     let html = report.to_html();
