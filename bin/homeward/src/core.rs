@@ -95,6 +95,10 @@ impl Channel for ByChannel {
     async fn revoke(&self, gateway: GatewayId, device: Mac) -> bool {
         self.0.revoke(gateway, device).await
     }
+
+    async fn put_out(&self, gateway: GatewayId, station: Mac) -> bool {
+        self.0.put_out(gateway, station).await
+    }
 }
 
 /// Runs the core's roles side by side on one datastore.

@@ -4,7 +4,7 @@
 //! further than they say: `DISABLE` (takes the whole radio down, whichever BSS it names) and
 //! `REMOVE` of a radio's first BSS (takes all its BSSs along). The first BSS is the owner's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,9 +14,11 @@ use homeward_model::{DeviceKey, Mac, Passphrase, Security};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::bss::{self, BANNER, BssConfig, BssError, BssPaths, VapDevice};
-use crate::reply::{self, RadioStatus, Station};
+use crate::bss::{self, BANNER, BssConfig, BssPaths, VapDevice};
+use crate::reply::{self, RadioStatus};
 use crate::{Command, Control, ControlError, Events, InterfaceName, RadioError, bssid};
+
+mod stations;
 
 /// The files of a BSS in the run directory: its interface's name and one of these.
 const FILE_KINDS: [&str; 3] = [PSK, ACCEPT, CONF];
@@ -148,44 +150,6 @@ impl Radio {
         let owner = &self.settings.owner;
         let reply = self.ask(&Command::on(owner, "STATUS", "")).await?;
         reply::parse_status(&reply).ok_or_else(|| RadioError::Status { owner: owner.clone() })
-    }
-
-    /// The stations that a BSS knows.
-    ///
-    /// # Errors
-    /// Those of the control socket.
-    pub async fn stations(&self, interface: &InterfaceName) -> Result<Vec<Station>, RadioError> {
-        let mut stations = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut reply = self.ask(&Command::on(interface, "STA-FIRST", "")).await?;
-        while let Some(station) = reply::parse_station(&reply)
-            && seen.insert(station.mac)
-            && stations.len() < bss::MAX_DEVICES
-        {
-            stations.push(station);
-            let next = Command::on(interface, "STA-NEXT", &station.mac.full().to_string());
-            reply = match self.ask(&next).await {
-                // It left between the two questions; the list ends early.
-                Err(RadioError::Control(ControlError::Refused { .. })) => break,
-                other => other?,
-            };
-        }
-        Ok(stations)
-    }
-
-    /// What a BSS knows of one station.
-    ///
-    /// # Errors
-    /// Those of the control socket.
-    pub async fn station(
-        &self,
-        interface: &InterfaceName,
-        mac: Mac,
-    ) -> Result<Option<Station>, RadioError> {
-        match self.ask(&Command::on(interface, "STA", &mac.full().to_string())).await {
-            Err(RadioError::Control(ControlError::Refused { .. })) => Ok(None),
-            other => Ok(reply::parse_station(&other?)),
-        }
     }
 
     /// Adds a BSS that admits `devices` and nobody else, and returns its BSSID. Its stations and
@@ -357,28 +321,6 @@ impl Radio {
         }
         tracing::debug!(%interface, "BSS removed");
         Ok(())
-    }
-
-    /// Disconnects a station from a BSS of ours or from the owner's. One that is known to have gone
-    /// elsewhere too: it takes no notice of a BSS that it left, and a later return is not held up
-    /// by an SA Query (IEEE 802.11-2020 11.13). To have the kernel forget it silently (`tx=0`)
-    /// would lose what it used since the last record: hostapd asks the kernel only then.
-    ///
-    /// # Errors
-    /// [`RadioError::NotOurs`]; those of the control socket.
-    pub async fn deauthenticate(
-        &self,
-        interface: &InterfaceName,
-        mac: Mac,
-    ) -> Result<(), RadioError> {
-        if *interface != self.settings.owner {
-            self.check_ours(interface)?;
-        }
-        // To hostapd a broadcast address means all stations.
-        if mac.is_group() {
-            return Err(BssError::Device(mac).into());
-        }
-        self.send(&Command::on(interface, "DEAUTHENTICATE", &mac.full().to_string())).await
     }
 
     /// Gives the owner's own BSS the keys of the household's roaming devices: replaces its

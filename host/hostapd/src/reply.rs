@@ -64,6 +64,8 @@ pub struct Station {
     /// Whether its key came from a PSK (AKM suites 2, 4 and 6 of IEEE 802.11-2020 9.4.2.24.3);
     /// false for SAE and 802.1X, and before association.
     pub psk: bool,
+    /// Whether its key came from an EAP log-in (AKM suites 1, 3, 5, 11 to 13, 22 and 23).
+    pub login: bool,
     /// Seconds since it connected.
     pub connected: u32,
     /// Milliseconds since a frame of it was heard, where the driver tells.
@@ -125,6 +127,7 @@ pub fn parse_station(reply: &str) -> Option<Station> {
         associated: false,
         authorized: false,
         psk: false,
+        login: false,
         connected: 0,
         inactive: None,
         received: None,
@@ -137,7 +140,10 @@ pub fn parse_station(reply: &str) -> Option<Station> {
                 station.authorized = value.contains("[AUTHORIZED]");
             }
             "AKMSuiteSelector" => {
-                station.psk = matches!(value, "00-0f-ac-2" | "00-0f-ac-4" | "00-0f-ac-6");
+                let suite = value.strip_prefix("00-0f-ac-").and_then(|suite| suite.parse().ok());
+                station.psk = suite.is_some_and(|suite: u8| matches!(suite, 2 | 4 | 6));
+                station.login =
+                    suite.is_some_and(|suite| matches!(suite, 1 | 3 | 5 | 11..=13 | 22 | 23));
             }
             "connected_time" => station.connected = value.parse().unwrap_or_default(),
             "inactive_msec" => station.inactive = value.parse().ok(),

@@ -77,7 +77,12 @@ impl Script {
                 format!("{}\nflags=[AUTH][ASSOC][AUTHORIZED]\nAKMSuiteSelector={akm}\n", mac.full())
             }),
             "STA-NEXT" => String::new(),
-            "STA" => "FAIL\n".into(),
+            "STA" => match self.station {
+                Some((mac, akm)) if command.ends_with(&mac.full().to_string()) => {
+                    format!("{}\nflags=[AUTH][ASSOC]\nAKMSuiteSelector={akm}\n", mac.full())
+                }
+                _ => "FAIL\n".into(),
+            },
             "PING" => "PONG\n".into(),
             _ => "OK\n".into(),
         })
@@ -397,4 +402,34 @@ async fn nobody_but_one_station_is_deauthenticated() {
     assert!(lab.radio.deauthenticate(&name("hw0"), Mac::new([0xff; 6])).await.is_err());
     assert!(lab.radio.deauthenticate(&name("eth0"), A).await.is_err());
     assert!(lab.heard.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_station_whose_log_in_has_ended_is_put_out_where_a_log_in_let_it_in_and_no_key_of_it_stays()
+ {
+    let lab = lab();
+    lab.radio.add_bss(&config("hw0", Security::Wpa2Psk), &[device(A, "password-a")]).await.unwrap();
+    lab.script().bss.push(("wlan0-1".into(), "02:00:00:00:00:01".into()));
+    lab.changes();
+    lab.script().station = Some((A, "00-0f-ac-1"));
+    assert_eq!(lab.radio.put_out(A).await.unwrap(), 2);
+    let put_out = |name: &str| format!("IFNAME={name} DEAUTHENTICATE {}", A.full());
+    let flushed = |name: &str| format!("IFNAME={name} PMKSA_FLUSH");
+    assert_eq!(
+        lab.changes(),
+        // The key first: it would be back before the cache is empty.
+        [flushed("wlan0"), put_out("wlan0"), flushed("wlan0-1"), put_out("wlan0-1")]
+    );
+    // Whoever came by a key of the household, or has gone, is no log-in's; but its key may be left.
+    for (station, akm) in [(A, "00-0f-ac-2"), (A, "00-0f-ac-8"), (B, "00-0f-ac-1")] {
+        lab.script().station = Some((station, akm));
+        assert_eq!(lab.radio.put_out(A).await.unwrap(), 0, "{akm}");
+        assert_eq!(lab.changes(), [flushed("wlan0"), flushed("wlan0-1")]);
+    }
+    // A BSS without such a cache.
+    lab.script().station = Some((A, "00-0f-ac-5"));
+    lab.script().refused = vec!["PMKSA_FLUSH"];
+    assert_eq!(lab.radio.put_out(A).await.unwrap(), 2);
+    let everybody = lab.radio.put_out(Mac::new([0xff; 6])).await.unwrap_err();
+    assert!(matches!(everybody, RadioError::Bss(BssError::Device(_))), "{everybody:?}");
 }

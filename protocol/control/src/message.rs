@@ -81,6 +81,8 @@ pub struct Hello {
     pub prepared: Vec<Prepare>,
     /// The address it has inside tunnels, if it was told one.
     pub inner_address: Option<Ipv4Addr>,
+    /// Whether log-ins at its access points ask the core through it.
+    pub carries_logins: bool,
 }
 
 /// A tunnel as one side has it.
@@ -245,6 +247,8 @@ pub enum ToGateway {
     Evict(Evict),
     /// A device or a network is no longer entitled.
     Revoke(Revoke),
+    /// A log-in has ended: the station that it let in is to be put out.
+    PutOut(Mac),
     /// To be answered with [`FromGateway::Pong`].
     Ping(u64),
 }
@@ -492,6 +496,7 @@ impl ToGateway {
             Self::Withdraw(_) => "withdraw",
             Self::Evict(_) => "evict",
             Self::Revoke(_) => "revoke",
+            Self::PutOut(_) => "put-out",
             Self::Ping(_) => "ping",
         }
     }

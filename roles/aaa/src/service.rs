@@ -206,13 +206,17 @@ pub async fn start(
     if let Some(radsec) = &radsec {
         tasks.spawn(radsec.clone().renew(config.radsec.clone(), shutdown.clone()));
     }
-    let (orders, ordered) = mpsc::unbounded_channel();
+    let (mut orders, ordered) = mpsc::unbounded_channel();
     tasks.spawn(revoker.run(revocations, ordered, shutdown.clone()));
     if let Some(channel) = channel {
         let (carried_tx, carried) = mpsc::unbounded_channel();
-        let by_radius = std::mem::replace(&mut revoke_tx, carried_tx);
-        let figures = figures.clone();
-        tasks.spawn(courier::carry(channel, carried, by_radius, figures, shutdown.clone()));
+        let (orders_tx, carried_orders) = mpsc::unbounded_channel();
+        let by_radius = courier::ByRadius {
+            revocations: std::mem::replace(&mut revoke_tx, carried_tx),
+            orders: std::mem::replace(&mut orders, orders_tx),
+        };
+        let (figures, shutdown) = (figures.clone(), shutdown.clone());
+        tasks.spawn(courier::carry(channel, carried, carried_orders, by_radius, figures, shutdown));
     }
     tasks.spawn(spending.run(Arc::clone(&store), shutdown.clone()));
     if let Some(relaying) = relaying {

@@ -162,6 +162,7 @@ impl Figures {
             ("prepared", counters.prepared),
             ("came-prepared", counters.came_prepared),
             ("revoked", counters.revoked),
+            ("put-out", counters.put_out),
         ] {
             set(&self.counted, kind, value);
         }

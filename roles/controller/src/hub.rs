@@ -242,6 +242,13 @@ impl Hub {
         told
     }
 
+    /// A log-in has ended that had let a station in: whether the gateway was told.
+    pub fn handle_login_ended(&mut self, gateway: GatewayId, station: Mac) -> bool {
+        let told = self.machine.handle_login_ended(gateway, station);
+        self.drain();
+        told
+    }
+
     /// A look-up has come to an end.
     pub fn handle_found(&mut self, found: Found) {
         let now = SystemClock.now();

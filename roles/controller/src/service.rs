@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::figures::Figures;
 use crate::gate::Gate;
 use crate::hub::{Hub, Times};
-use crate::revocations::Revoking;
+use crate::revocations::{Revoked, Revoking};
 use crate::watch;
 
 /// How long gateways have to hear the goodbye when the process stops.
@@ -124,9 +124,13 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
             }
             Some(found) = inputs.found.recv() => hub.handle_found(found),
             Some(change) = inputs.changes.recv() => hub.handle_change(change),
-            Some((gateway, device, told)) = inputs.revoking.0.recv() => {
+            Some(Revoked { gateway, device, by_login, told }) = inputs.revoking.0.recv() => {
+                let done = match by_login {
+                    true => hub.handle_login_ended(gateway, device),
+                    false => hub.handle_grant_revoked(gateway, device),
+                };
                 // Whoever asked may be gone.
-                let _ = told.send(hub.handle_grant_revoked(gateway, device));
+                let _ = told.send(done);
             }
             Some(question) = inputs.questions.recv() => {
                 let status = serde_json::to_value(hub.status()).unwrap_or(Value::Null);

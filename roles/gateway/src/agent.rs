@@ -345,6 +345,10 @@ impl Agent {
                     self.radio.handle_revoked(mac, None, now);
                 }
             }
+            tunnels::Output::PutOut { mac } => {
+                let order = Order::PutOut { mac };
+                self.outputs.push_back(Output::Order { epoch: self.epoch, order });
+            }
             tunnels::Output::Told(event) => self.journal.tunnels(&event),
         }
     }

@@ -54,6 +54,10 @@ pub enum Order {
         bss: Bss,
         mac: Mac,
     },
+    /// A log-in has ended: put the station out that it let in, at any of the owner's BSSs.
+    PutOut {
+        mac: Mac,
+    },
 }
 
 /// Where the traffic of a VAP goes.
@@ -319,6 +323,18 @@ impl Hands {
                 let put_out = self.radio.deauthenticate(&interface, mac).await;
                 if let Err(error) = self.told(put_out)? {
                     tracing::debug!(%bss, %mac, error, "station not put out; it may be gone");
+                }
+            }
+            Order::PutOut { mac } => {
+                let put_out = self.radio.put_out(mac).await;
+                match self.told(put_out.map(|found| {
+                    tracing::info!(%mac, found, "a log-in has ended");
+                }))? {
+                    Ok(()) => {}
+                    Err(error) => tracing::error!(
+                        %mac, error,
+                        "a station whose log-in has ended is not put out"
+                    ),
                 }
             }
         }

@@ -144,6 +144,10 @@ impl Journal {
                 self.count("prepare", "");
                 tracing::debug!(mac = %mac.full(), %network, "asked to prepare");
             }
+            link::Event::PutOut { mac } => {
+                self.count("put-out", "");
+                tracing::debug!(mac = %mac.full(), "a log-in is said to have ended");
+            }
             link::Event::Withdraw { mac, network } => {
                 self.count("withdraw", "");
                 tracing::debug!(mac = %mac.full(), %network, "no longer expected");

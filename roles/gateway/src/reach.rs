@@ -67,6 +67,8 @@ impl Reach {
             home: lan.is_some(),
             prepared_max: tuning.prepared_max,
             bssids: Vec::new(),
+            // Without a secret that its owner knows, nobody but our own VAPs asks through it.
+            carries_logins: config.proxy.secret.is_some(),
         };
         let Tuning { settings, endpoints, .. } = tuning;
         let tunnels = Tunnels::new(identity, settings, endpoints, SystemClock.now());

@@ -43,6 +43,8 @@ pub enum Output {
     Evict { network: NetworkId, mac: Mac },
     /// A device, or with `None` all of a network, is no longer entitled.
     Revoke { network: NetworkId, mac: Option<Mac> },
+    /// Put a station out whose log-in has ended.
+    PutOut { mac: Mac },
     /// Say how busy the gateway is, by [`Tunnels::load`].
     TellLoad,
     /// For the log.
@@ -422,6 +424,7 @@ impl Tunnels {
             Event::Revoke { network, mac } => {
                 self.outputs.push_back(Output::Revoke { network, mac });
             }
+            Event::PutOut { mac } => self.outputs.push_back(Output::PutOut { mac }),
             Event::Lost { .. } => self.load_due = None,
             Event::Synced { .. } | Event::Expired | Event::Denied { .. } => {}
         }

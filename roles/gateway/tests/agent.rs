@@ -204,6 +204,7 @@ fn serving() -> (Agent, VapId) {
         home: false,
         prepared_max: 4,
         bssids: Vec::new(),
+        carries_logins: true,
     };
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));

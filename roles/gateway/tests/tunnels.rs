@@ -64,6 +64,7 @@ fn synced() -> Tunnels {
         home: true,
         prepared_max: 4,
         bssids: Vec::new(),
+        carries_logins: true,
     };
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let mut tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
@@ -273,4 +274,11 @@ fn what_the_controller_wants_of_the_vaps_is_handed_on() {
     let evict = Evict { mac: PHONE, network: ELM, sequence: update.sequence };
     say(&mut tunnels, ToGateway::Evict(evict), 50);
     assert_eq!(outputs(&mut tunnels), [Output::Evict { network: ELM, mac: PHONE }]);
+}
+
+#[test]
+fn a_log_in_that_has_ended_is_passed_on_to_the_radio() {
+    let mut tunnels = synced();
+    say(&mut tunnels, ToGateway::PutOut(PHONE), 20);
+    assert_eq!(outputs(&mut tunnels), [Output::PutOut { mac: PHONE }]);
 }

@@ -66,6 +66,7 @@ async fn greet(client: &Client) -> Channel {
         wants: Vec::new(),
         prepared: Vec::new(),
         inner_address: None,
+        carries_logins: false,
     };
     channel.to_core.send(FromGateway::Hello(hello).to_pb()).await.unwrap();
     let first = channel.from_core.recv().await.unwrap();

@@ -82,6 +82,7 @@ fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {
             [] => None,
             octets => Some(ipv4(octets, "hello.inner_address")?),
         },
+        carries_logins: m.carries_logins,
     })
 }
 
@@ -101,6 +102,7 @@ fn write_hello(m: &Hello) -> pb::Hello {
         wants: m.wants.iter().map(write_want).collect(),
         prepared: m.prepared.iter().map(write_prepare).collect(),
         inner_address: m.inner_address.map(|a| address_octets(a.into())).unwrap_or_default(),
+        carries_logins: m.carries_logins,
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) fn read(body: Body) -> Result<Option<ToGateway>, DecodeError> {
                 octets => Some(mac(octets, "revoke.mac")?),
             },
         }),
+        Body::PutOut(m) => ToGateway::PutOut(mac(&m.mac, "put_out.mac")?),
         Body::Ping(m) => ToGateway::Ping(m.number),
     }))
 }
@@ -81,6 +82,7 @@ pub(super) fn write(message: &ToGateway) -> Body {
             network: m.network.0,
             mac: m.mac.map(mac_octets).unwrap_or_default(),
         }),
+        ToGateway::PutOut(mac) => Body::PutOut(pb::PutOut { mac: mac_octets(*mac) }),
         ToGateway::Ping(number) => Body::Ping(pb::Ping { number: *number }),
     }
 }

@@ -51,6 +51,7 @@ impl Controller {
         record.public_key = hello.public_key;
         record.home = hello.home;
         record.prepared_max = usize::try_from(hello.prepared_max).unwrap_or(usize::MAX);
+        record.carries_logins = hello.carries_logins;
         record.observed = facts.observed;
         record.endpoints = hello.endpoints;
         self.channels.insert(channel, gateway);
@@ -173,6 +174,7 @@ impl Controller {
             public_key: hello.public_key,
             home: false,
             prepared_max: 0,
+            carries_logins: false,
             observed: facts.observed,
             endpoints: Vec::new(),
             inner,

@@ -266,6 +266,19 @@ impl Controller {
         !there.is_empty()
     }
 
+    /// A log-in has ended that had let a station in at a gateway. Whether the gateway was told: not
+    /// where it has no channel, or log-ins there ask the core past it, so that it is the access
+    /// point which has to be told.
+    pub fn handle_login_ended(&mut self, gateway: GatewayId, mac: Mac) -> bool {
+        let record = self.gateways.get(&gateway);
+        let told = record.is_some_and(|record| record.is_connected() && record.carries_logins);
+        if told {
+            self.counters.put_out += 1;
+            self.send(gateway, ToGateway::PutOut(mac));
+        }
+        told
+    }
+
     fn say_revoked(&mut self, gateway: GatewayId, network: NetworkId, mac: Option<Mac>) {
         self.counters.revoked += 1;
         self.send(gateway, ToGateway::Revoke(Revoke { network, mac }));

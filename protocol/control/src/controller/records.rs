@@ -36,6 +36,8 @@ pub(super) struct Gateway {
     pub(super) public_key: PublicKey,
     pub(super) home: bool,
     pub(super) prepared_max: usize,
+    /// Whether log-ins at its access points ask through it.
+    pub(super) carries_logins: bool,
     pub(super) observed: IpAddr,
     /// As it names them.
     pub(super) endpoints: Vec<SocketAddr>,

@@ -170,6 +170,8 @@ pub struct Counters {
     pub came_prepared: u64,
     /// Revocations told to gateways.
     pub revoked: u64,
+    /// Stations that gateways were told to put out because their log-in had ended.
+    pub put_out: u64,
 }
 
 impl Controller {

@@ -181,6 +181,7 @@ impl Link {
             wants: self.wants.iter().take(limits::WANTS).map(|(n, w)| w.message(*n)).collect(),
             prepared: prepared.map(|held| held.prepare).collect(),
             inner_address: self.inner_address,
+            carries_logins: identity.carries_logins,
         }
     }
 }

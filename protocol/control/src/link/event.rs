@@ -106,6 +106,11 @@ pub enum Event {
         /// Of which network.
         network: NetworkId,
     },
+    /// A log-in has ended: put the station out that it let in.
+    PutOut {
+        /// Which station.
+        mac: Mac,
+    },
     /// A device, or with `None` all of a network, is no longer entitled.
     Revoke {
         /// Which network.

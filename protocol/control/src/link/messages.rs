@@ -42,6 +42,7 @@ impl Link {
             }
             ToGateway::Evict(evict) => self.evict(evict),
             ToGateway::Revoke(revoke) => self.revoke(revoke),
+            ToGateway::PutOut(mac) => self.events.push_back(Event::PutOut { mac }),
             ToGateway::Ping(number) => self.say(FromGateway::Pong(number)),
         }
     }

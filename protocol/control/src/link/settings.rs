@@ -68,6 +68,8 @@ pub struct Identity {
     pub prepared_max: u32,
     /// The BSSIDs of its access points, for others to name what they hear.
     pub bssids: Vec<Mac>,
+    /// Whether log-ins at its access points ask the core through it.
+    pub carries_logins: bool,
 }
 
 /// A device connected here, or is no longer connected.

@@ -22,6 +22,7 @@ pub(crate) struct Agent {
     pub(crate) arrived: Vec<(TunnelId, Mac)>,
     pub(crate) evicted: Vec<(NetworkId, Mac)>,
     pub(crate) revoked: Vec<(NetworkId, Option<Mac>)>,
+    pub(crate) put_out: Vec<Mac>,
     /// How often it was told of a tunnel.
     pub(crate) told: usize,
     /// How often a tunnel was set up that was not there, and taken down that was.
@@ -45,6 +46,7 @@ impl Agent {
             arrived: Vec::new(),
             evicted: Vec::new(),
             revoked: Vec::new(),
+            put_out: Vec::new(),
             told: 0,
             opened: 0,
             closed: 0,
@@ -156,6 +158,7 @@ impl Agent {
                 }
                 self.want(link, network);
             }
+            Event::PutOut { mac } => self.put_out.push(mac),
         }
     }
 

@@ -34,6 +34,7 @@ fn hello() -> Hello {
         wants: vec![],
         prepared: vec![],
         inner_address: None,
+        carries_logins: false,
     }
 }
 

@@ -34,6 +34,7 @@ fn link() -> Link {
         home: true,
         prepared_max: 2,
         bssids: vec![],
+        carries_logins: true,
     };
     let mut link = Link::new(identity, LinkSettings::default(), start());
     assert_eq!(link.poll_action(), Some(Action::Connect), "at once");

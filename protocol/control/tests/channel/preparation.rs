@@ -305,6 +305,7 @@ fn nobody_draws_preparations_to_itself_with_anothers_bssid() {
         home: true,
         prepared_max: 4,
         bssids: vec![crate::world::bssid(3)],
+        carries_logins: false,
     };
     world.add(4);
     world.node(4).link.set_identity(identity);

@@ -224,6 +224,7 @@ fn a_home_without_a_lan_is_no_home_for_tunnels() {
         home: false,
         prepared_max: 0,
         bssids: vec![],
+        carries_logins: false,
     };
     world.node(1).link.set_identity(identity.clone());
     world.run(secs(1));

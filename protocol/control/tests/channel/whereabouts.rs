@@ -199,6 +199,22 @@ fn a_device_that_aaa_puts_out_is_revoked_where_it_is_said_to_be_and_nowhere_else
 }
 
 #[test]
+fn a_station_whose_log_in_ended_is_put_out_by_the_gateway_that_carried_the_log_in() {
+    let mut world = World::connected(2);
+    assert!(world.controller.handle_login_ended(GatewayId(1), mac(11)));
+    assert!(!world.controller.handle_login_ended(GatewayId(2), mac(11)), "it carries none");
+    assert!(!world.controller.handle_login_ended(GatewayId(9), mac(11)), "nobody's gateway");
+    world.run(secs(1));
+    assert_eq!(
+        (&world.agent(1).put_out[..], &world.agent(2).put_out[..]),
+        (&[mac(11)][..], &[][..])
+    );
+    world.cut(1);
+    world.run(secs(60));
+    assert!(!world.controller.handle_login_ended(GatewayId(1), mac(11)), "it has no channel");
+}
+
+#[test]
 fn a_suspended_device_is_revoked_where_it_is_and_where_it_is_prepared() {
     let mut world = World::connected(3);
     world.hear(2, &[(3, -50)]);

@@ -160,6 +160,7 @@ impl World {
             home: true,
             prepared_max: 4,
             bssids: vec![bssid(number)],
+            carries_logins: number == 1,
         };
         let mut link = Link::new(identity, LinkSettings::default(), self.now);
         let own = Ipv4Addr::new(192, 168, number as u8, 1);

@@ -155,6 +155,7 @@ fn hello() -> impl Strategy<Value = Hello> {
         wants: holds.2,
         prepared: holds.3,
         inner_address: holds.4,
+        carries_logins: who.0 % 2 == 0,
     })
 }
 
@@ -329,6 +330,7 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         }),
         (network(), proptest::option::of(mac()))
             .prop_map(|(network, mac)| ToGateway::Revoke(Revoke { network, mac })),
+        mac().prop_map(ToGateway::PutOut),
         any::<u64>().prop_map(ToGateway::Ping),
     ]
 }

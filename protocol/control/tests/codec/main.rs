@@ -64,6 +64,7 @@ fn hello() -> Hello {
         wants: vec![Want { network: NetworkId(1), macs: vec![mac] }],
         prepared: vec![Prepare { mac, ssid: "Home".parse().unwrap(), network: NetworkId(1) }],
         inner_address: Some(Ipv4Addr::new(100, 64, 0, 1)),
+        carries_logins: true,
     }
 }
 

@@ -287,6 +287,7 @@ pub(crate) fn hello(gateway: GatewayId) -> Hello {
         wants: Vec::new(),
         prepared: Vec::new(),
         inner_address: None,
+        carries_logins: false,
     }
 }
 
