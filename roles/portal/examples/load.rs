@@ -193,7 +193,8 @@ async fn portal(devices: u32, connections: u32) -> Result<()> {
     let listen = Listen { addresses: vec![("127.0.0.1:0".parse()?, None)], proxies: Vec::new() };
     let certificates = Certificates::load(&files)?;
     let door = http::Figures::default();
-    let server = Server::bind(listen, limits, certificates, handler, door, Shutdown::new()).await?;
+    let server =
+        Server::bind(listen, limits, Some(certificates), handler, door, Shutdown::new()).await?;
     let at = *server.local().first().context("no address")?;
     tokio::spawn(server.serve());
 

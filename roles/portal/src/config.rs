@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::http::{Files, Limits};
-use crate::{bearers, sms, upkeep};
+use crate::{acme, bearers, sms, upkeep};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Config {
     /// How long a connection may be silent between requests.
     pub idle_timeout: Period,
 
+    /// A certificate by ACME, instead of one in files.
+    pub acme: Option<acme::Config>,
     /// Which address is whose.
     pub bearers: bearers::Config,
     /// Credentials by short message.
@@ -97,6 +99,7 @@ impl Default for Config {
             body: Size(limits.body_octets),
             write_timeout: Period(limits.write),
             idle_timeout: Period(limits.idle),
+            acme: None,
             bearers: bearers::Config::default(),
             sms: sms::Config::default(),
             api: ApiConfig::default(),
@@ -127,8 +130,19 @@ impl Config {
             let why = "name the realm of what is issued, such as \"wlan.example.net\"";
             return Err(Invalid::new("portal.realm", why));
         }
-        if self.is_on() && self.certificate.is_none() {
-            return Err(Invalid::new("portal.certificate", "name a certificate and its key"));
+        if let Some(acme) = &self.acme {
+            if self.certificate.is_some() {
+                let why = "portal.certificate and portal.key are set as well: it is one or the other, so take out either";
+                return Err(Invalid::new("portal.acme", why));
+            }
+            if !self.is_on() {
+                let why = "it is a part of the portal: set portal.listen";
+                return Err(Invalid::new("portal.acme", why));
+            }
+            acme.check()?;
+        } else if self.is_on() && self.certificate.is_none() {
+            let why = "name a certificate and its key, or have one issued: [portal.acme]";
+            return Err(Invalid::new("portal.certificate", why));
         }
         if let Some(other) = self.apn.keys().find(|address| !self.listen.contains(address)) {
             let why = format!("{other} is none of the addresses of portal.listen");
@@ -168,16 +182,10 @@ impl Config {
         Some(Files { section: "portal", certificate, key })
     }
 
-    /// The files of the API's certificate.
+    /// The files of the API's certificate, if it has one of its own.
     pub(crate) fn api_files(&self) -> Option<Files> {
-        match (&self.api.certificate, &self.api.key) {
-            (Some(certificate), Some(key)) => Some(Files {
-                section: "portal.api",
-                certificate: certificate.clone(),
-                key: key.clone(),
-            }),
-            _ => self.files(),
-        }
+        let (certificate, key) = (self.api.certificate.clone()?, self.api.key.clone()?);
+        Some(Files { section: "portal.api", certificate, key })
     }
 
     /// How connections are served.
@@ -245,6 +253,19 @@ mod tests {
         }
     }
 
+    fn by_acme() -> acme::Config {
+        let names = vec!["portal.example.net".to_owned()];
+        acme::Config { names, terms_agreed: true, ..acme::Config::default() }
+    }
+
+    #[test]
+    fn a_certificate_comes_from_files_or_by_acme() {
+        on().check().unwrap();
+        let config = Config { certificate: None, key: None, acme: Some(by_acme()), ..on() };
+        config.check().unwrap();
+        assert!(config.files().is_none());
+    }
+
     #[test]
     fn the_defaults_are_allowed_and_open_nothing() {
         let config = Config::default();
@@ -262,6 +283,18 @@ mod tests {
         };
         assert!(wrong(|c| c.key = None).starts_with("portal"));
         assert!(wrong(|c| (c.certificate, c.key) = (None, None)).starts_with("portal.certificate"));
+        let both = wrong(|c| c.acme = Some(by_acme()));
+        assert!(
+            both.starts_with("portal.acme: portal.certificate and portal.key are set"),
+            "{both}"
+        );
+        let unused = wrong(|c| {
+            (c.listen, c.certificate, c.key, c.acme) = (Vec::new(), None, None, Some(by_acme()))
+        });
+        assert!(unused.starts_with("portal.acme: it is a part"), "{unused}");
+        let within =
+            wrong(|c| (c.certificate, c.key, c.acme) = (None, None, Some(acme::Config::default())));
+        assert!(within.starts_with("portal.acme.terms_agreed"), "{within}");
         for realm in ["", "a..b", "a b", "x@y", "net"] {
             let config = Config { realm: realm.to_owned(), ..on() };
             let error = config.check().unwrap_err().to_string();

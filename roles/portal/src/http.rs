@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 pub use door::{Client, Door, Stage};
 pub use figures::Figures;
+pub(crate) use tls::provider;
 pub use tls::{Certificates, Files};
 
 mod connection;
@@ -136,7 +137,7 @@ pub struct BindError {
 struct Shared {
     limits: Limits,
     proxies: Vec<IpNet>,
-    certificates: Certificates,
+    certificates: Option<Certificates>,
     handler: Arc<dyn Handler>,
     door: std::sync::Mutex<Door<connection::Cut>>,
     figures: Figures,
@@ -157,7 +158,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// Binds the addresses.
+    /// Binds the addresses. Without certificates, HTTP is spoken in the clear.
     ///
     /// # Errors
     ///
@@ -165,7 +166,7 @@ impl Server {
     pub async fn bind(
         listen: Listen,
         limits: Limits,
-        certificates: Certificates,
+        certificates: Option<Certificates>,
         handler: Arc<dyn Handler>,
         figures: Figures,
         shutdown: Shutdown,

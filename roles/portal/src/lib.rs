@@ -14,12 +14,14 @@
 //! | [`budget`] | how often a bearer may ask |
 //! | [`bearers`] | which address is whose, as packet gateways account for it |
 //! | [`sms`] | the same by short message, through an SMSC |
+//! | [`acme`] | the certificate, where an ACME server issues it |
 //! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
 //! | [`figures`] | metrics |
 //! | [`upkeep`] | takes from the datastore what has had its time |
 //! | [`service`] | the role: all of these, started |
 #![forbid(unsafe_code)]
 
+pub mod acme;
 pub mod api;
 pub mod bearers;
 pub mod budget;

@@ -8,6 +8,7 @@ use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown};
 use homeward_store::Store;
 use serde_json::json;
 
+use crate::acme::{self, Hurry};
 use crate::api::Api;
 use crate::bearers;
 use crate::committer::Committer;
@@ -37,6 +38,7 @@ pub struct Started {
 #[derive(Clone)]
 pub struct Reloads {
     portal: Certificates,
+    acme: Option<Hurry>,
     bearers: Option<bearers::Reloads>,
     sms: Option<sms::Reloads>,
     api: Option<(Certificates, Api)>,
@@ -50,11 +52,16 @@ impl Reloads {
     /// The file that cannot be read; what was loaded of it before stays, and the rest is reloaded.
     pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
         let portal = config.files().map_or(Ok(()), |files| self.portal.reload(&files));
+        if let Some(acme) = &self.acme {
+            acme.now();
+        }
         let api = match (&self.api, config.api_files()) {
             (Some((certificates, api)), Some(files)) => {
                 certificates.reload(&files).and(api.reload())
             }
-            _ => Ok(()),
+            // It shows the portal's.
+            (Some((_, api)), None) => api.reload(),
+            (None, _) => Ok(()),
         };
         let bearers = self.bearers.as_ref().map_or(Ok(()), |b| b.reload(&config.bearers));
         let sms = self.sms.as_ref().map_or(Ok(()), |sms| sms.reload(&config.sms));
@@ -116,8 +123,23 @@ pub async fn start(
         None => Box::pin(async {}),
     };
 
-    let no_files = || anyhow::anyhow!("portal.certificate is missing");
-    let portal = Certificates::load(&config.files().ok_or_else(no_files).exit(Exit::Config)?)?;
+    let (portal, acme) = match &config.acme {
+        Some(acme) => {
+            let started =
+                acme::start(acme, config.proxies.clone(), metrics, shutdown.clone()).await?;
+            for address in &started.listening {
+                tracing::info!(%address, "answering ACME challenges");
+            }
+            (started.certificates.clone(), Some(started))
+        }
+        None => {
+            let no_files = || anyhow::anyhow!("portal.certificate is missing");
+            let files = config.files().ok_or_else(no_files).exit(Exit::Config)?;
+            (Certificates::load(&files)?, None)
+        }
+    };
+    let hurry = acme.as_ref().map(|started| started.hurry.clone());
+    let acme_status = acme.as_ref().map(acme::Started::status);
     let door = http::Figures::new(metrics, "portal_http");
     let listen = Listen {
         addresses: config
@@ -132,7 +154,7 @@ pub async fn start(
     let server = Server::bind(
         listen,
         config.limits(),
-        portal.clone(),
+        Some(portal.clone()),
         handler,
         door.clone(),
         shutdown.clone(),
@@ -143,9 +165,10 @@ pub async fn start(
     }
     let listening = addresses(server.local());
 
-    let (api, api_server, api_listening) = match (config.api_files(), &config.api.tokens) {
-        (Some(files), Some(tokens)) if config.api.is_on() => {
-            let certificates = Certificates::load(&files)?;
+    let (api, api_server, api_listening) = match &config.api.tokens {
+        Some(tokens) if config.api.is_on() => {
+            let own = config.api_files().map(|files| Certificates::load(&files)).transpose()?;
+            let certificates = own.unwrap_or_else(|| portal.clone());
             let api = Api::load(tokens, Arc::clone(&store), metrics)?;
             let listen = Listen {
                 addresses: config.api.listen.iter().map(|address| (*address, None)).collect(),
@@ -155,10 +178,10 @@ pub async fn start(
             let server = Server::bind(
                 listen,
                 limits,
-                certificates.clone(),
+                Some(certificates.clone()),
                 Arc::new(api.clone()),
                 http::Figures::new(metrics, "portal_api_http"),
-                shutdown,
+                shutdown.clone(),
             );
             let server = server.await.exit(Exit::Unavailable)?;
             for address in server.local() {
@@ -176,7 +199,12 @@ pub async fn start(
                     server.serve().await;
                 }
             };
-            tokio::join!(server.serve(), api);
+            let certifying = async move {
+                if let Some(acme) = acme {
+                    acme.run(shutdown).await;
+                }
+            };
+            tokio::join!(server.serve(), api, certifying);
         };
         // What is issued ends with the last who could ask for it: the listener and the messages
         // hold the desk.
@@ -192,6 +220,7 @@ pub async fn start(
         let said = json!({
             "listen": listening,
             "api": api_listening,
+            "acme": acme_status.as_ref().map(|status| status()),
             "http": door.status(),
             "answered": figures.status(),
             "bearers": bearers_status.as_ref().map(|status| status()),
@@ -200,7 +229,10 @@ pub async fn start(
         async move { said }
     };
     let part = Part::new(status, work).section("portal");
-    Ok(Started { part, reloads: Reloads { portal, bearers: reloads, sms: sms_reloads, api } })
+    Ok(Started {
+        part,
+        reloads: Reloads { portal, acme: hurry, bearers: reloads, sms: sms_reloads, api },
+    })
 }
 
 fn addresses(local: &[SocketAddr]) -> Vec<String> {

@@ -34,12 +34,34 @@ fn portal(portal: &Value) -> String {
     fields(&[
         ("listening on", addresses(&portal["listen"])),
         ("API on", addresses(&portal["api"])),
+        ("certificate", certificate(&portal["acme"])),
         ("SMSC", messages(&portal["sms"])),
         ("connections", format!("{} open of {}", count(&http["open"]), count(&http["accepted"]))),
         ("handshakes failed", count(&http["handshakes_failed"])),
         ("requests", count(&http["requests"])),
         ("answered", if outcomes.is_empty() { "0".to_owned() } else { outcomes.join(", ") }),
     ])
+}
+
+/// Where the portal's certificate comes from, and how long it is good.
+fn certificate(acme: &Value) -> String {
+    if acme.is_null() {
+        return "from files".to_owned();
+    }
+    let from = text(&acme["directory"]);
+    let next = text(&acme["next"]);
+    let has = match acme["expires"].as_str() {
+        Some(_) => format!("until {}", text(&acme["expires"])),
+        None => "none yet, so TLS is not answered".to_owned(),
+    };
+    match acme["trouble"].as_str() {
+        Some(_) => format!(
+            "{has}; {from} asked {} times in vain, next at {next}: {}",
+            count(&acme["failures"]),
+            text(&acme["trouble"]),
+        ),
+        None => format!("{has}; {from} asked for the next at {next}"),
+    }
 }
 
 /// The session with the SMSC, and what came and went by it.
@@ -304,6 +326,19 @@ mod tests {
         assert!(text.contains("4 issued, 2 no-bearer\n"), "{text}");
         assert!(text.contains("SMSC               none\n"), "{text}");
         assert!(!show(&lookups()).contains("Portal"));
+        assert!(text.contains("certificate        from files\n"), "{text}");
+        status["portal"]["acme"] = json!({
+            "directory": "https://acme/", "names": ["portal"], "expires": "2026-04-01T00:00:00.000Z",
+            "failures": 0, "trouble": null, "next": "2026-03-01T00:00:00.000Z",
+        });
+        let good = "until 2026-04-01T00:00:00.000Z; https://acme/ asked for the next at 2026-03-01T00:00:00.000Z\n";
+        assert!(show(&status).contains(good), "{}", show(&status));
+        let acme = &mut status["portal"]["acme"];
+        (acme["expires"], acme["failures"]) = (Value::Null, json!(3));
+        acme["trouble"] = json!("port 443 does not lead here");
+        let bad = "none yet, so TLS is not answered; https://acme/ asked 3 times in vain, next at \
+                   2026-03-01T00:00:00.000Z: port 443 does not lead here\n";
+        assert!(show(&status).contains(bad), "{}", show(&status));
         status["portal"]["sms"] = json!({
             "smsc": "smsc:2775", "bound": true, "trouble": null, "in_hand": 1,
             "received": {"whole": 4, "receipt": 2}, "answers": {"sent": 2, "refused": 1},

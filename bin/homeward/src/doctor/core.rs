@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use homeward_daemon::doctor::{Finding, Findings};
-use homeward_daemon::{Request, control};
-use homeward_model::{Gateway, PolicyScope};
+use homeward_daemon::{Request, SystemClock, control};
+use homeward_model::{Clock as _, Gateway, PolicyScope};
 use homeward_seal::KeyRing;
 use homeward_store::{
     AccountFilter, Accounts as _, DeviceFilter, Devices, GatewayFilter, Gateways, LoginFilter,
@@ -176,6 +176,11 @@ async fn addresses(config: &Config, found: &mut Findings) {
     match &running {
         Ok(_) => found.ok(format!("a core is running and answers on {}", socket.display())),
         Err(_) => found.ok(format!("no core is running on {}", socket.display())),
+    }
+    if let Some(acme) = &config.portal.acme {
+        let trouble = running.iter().find_map(|s| s["portal"]["acme"]["trouble"].as_str());
+        let ports: Vec<u16> = config.portal.listen.iter().map(SocketAddr::port).collect();
+        homeward_portal::acme::doctor::examine(acme, trouble, &ports, SystemClock.unix(), found);
     }
     for address in &config.aaa.listen {
         if radius.contains(address) {

@@ -64,24 +64,36 @@ pub(crate) fn portal_with(settings: &str, terms: &str, body: impl FnOnce(&mut Wo
         here.sysctl("net.ipv6.ip_nonlocal_bind", "1")?;
         // All that the body starts is in the namespace, for its thread is.
         here.enter(|| {
-            body(&mut World::start(settings, terms));
+            let folder = folder();
+            let file = |name: &str| folder.path().join(name);
+            let more = format!(
+                "listen = [\"10.64.0.1:0\", \"[fd00:45::1]:0\"]\ncertificate = {:?}\nkey = {:?}\n{settings}",
+                file("ca.pem"),
+                file("tls.key")
+            );
+            body(&mut World::start(folder, &more, terms));
             Ok(())
         })
     });
 }
 
+/// A folder of ours alone.
+pub(crate) fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    folder
+}
+
 impl World {
-    fn start(settings: &str, terms: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    /// A core with that of `[portal]` and of the default policy's `[terms]`.
+    pub(crate) fn start(folder: TempDir, settings: &str, terms: &str) -> Self {
         let das = Das::start(SECRET);
         let at = |file: &str| folder.path().join(file);
         let config = format!(
             "[store]\npath = {:?}\nkey_file = {:?}\n\
              [aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\ndisconnect_port = {}\n\
              [aaa.eap]\ncertificate = {:?}\nkey = {:?}\n\
-             [portal]\nlisten = [\"10.64.0.1:0\", \"[fd00:45::1]:0\"]\ncertificate = {:?}\nkey = {:?}\n\
-             realm = \"wlan.example.net\"\n{settings}\
+             [portal]\nrealm = \"wlan.example.net\"\n{settings}\
              [portal.upkeep]\nevery = \"1s\"\n\
              [portal.bearers]\nlisten = \"127.0.0.1:0\"\n\
              [[portal.bearers.gateways]]\nname = \"ggsn-1\"\naddress = \"127.0.0.1\"\n\
@@ -90,8 +102,6 @@ impl World {
             at("core.db"),
             at("core.keys"),
             das.port,
-            at("ca.pem"),
-            at("tls.key"),
             at("ca.pem"),
             at("tls.key"),
             at("secret"),
@@ -159,6 +169,19 @@ impl World {
     /// Runs `homeward admin … --json`.
     pub(crate) fn admin_json(&self, words: &[&str]) -> Value {
         serde_json::from_str(&self.admin(&[words, &["--json"]].concat())).unwrap()
+    }
+
+    /// The core rereads its configuration.
+    pub(crate) fn reloads(&self) {
+        let pid = self.running.process.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
+    /// What `homeward` prints for those words, with this core's configuration.
+    pub(crate) fn says(&self, words: &[&str]) -> String {
+        let mut command = homeward();
+        command.args(words).args(["--config", &self.file("core.toml")]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
     /// What `homeward core status` says.

@@ -7,9 +7,13 @@
 //!   NAS (radclient, eapol_test) ──RADIUS────► 127.0.0.1  ┘      │
 //!   NAS (pyrad) ◄──Disconnect-Request───────────────────────────┘
 //! ```
+//!
+//! With a certificate by ACME there is Pebble besides, which asks pebble-challtestsrv for names and
+//! comes to the portal's own port, or to port 80's.
 // So that clippy knows the helpers below for tests too.
 #![cfg(test)]
 
+mod acme;
 mod cell;
 mod core;
 mod enumerating;

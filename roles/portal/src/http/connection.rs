@@ -16,12 +16,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::door::{Client, Id, Stage};
+use super::tls::is_challenge;
 use super::{Answer, Peer, Shared, proxy, quick};
 
 /// Cuts a connection when it is dropped.
@@ -98,10 +101,28 @@ async fn serve(
     mut cut_off: oneshot::Receiver<()>,
 ) {
     quick(&stream);
+    let shared = Arc::clone(&life.shared);
     let opening = open(stream, from, apn, &life);
     let Some(Some((stream, peer))) = supervise(&life, &mut cut_off, pin!(opening)).await else {
         return;
     };
+    let Some(certificates) = &shared.certificates else {
+        return converse(stream, peer, life, cut_off).await;
+    };
+    let securing = secure(stream, certificates.now(), &life);
+    let Some(Some(stream)) = supervise(&life, &mut cut_off, pin!(securing)).await else {
+        return;
+    };
+    converse(stream, peer, life, cut_off).await;
+}
+
+/// HTTP, until the connection ends.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: Peer,
+    life: Arc<Life>,
+    mut cut_off: oneshot::Receiver<()>,
+) {
     life.enter(Stage::Idle);
     let watched = Watched { stream, life: Arc::clone(&life) };
     let peer = Arc::new(peer);
@@ -118,13 +139,13 @@ async fn serve(
     }
 }
 
-/// The PROXY header, where there has to be one, and TLS.
+/// The PROXY header, where there has to be one: whom the connection is from.
 async fn open(
     mut stream: TcpStream,
     from: SocketAddr,
     apn: Option<Apn>,
     life: &Life,
-) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Peer)> {
+) -> Option<(TcpStream, Peer)> {
     let shared = &life.shared;
     let mut address = from.ip().to_canonical();
     if shared.proxies.iter().any(|net| net.contains(&address)) {
@@ -143,11 +164,21 @@ async fn open(
     if let Some(shed) = shed {
         shared.figures.shed(shed.stage);
     }
-    let acceptor = TlsAcceptor::from(shared.certificates.now());
-    match acceptor.accept(stream).await {
-        Ok(stream) => Some((stream, Peer { address, apn })),
+    Some((stream, Peer { address, apn }))
+}
+
+/// TLS.
+async fn secure(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    life: &Life,
+) -> Option<TlsStream<TcpStream>> {
+    match TlsAcceptor::from(config).accept(stream).await {
+        // An ACME server has seen by now what it came for.
+        Ok(stream) if is_challenge(stream.get_ref().1.alpn_protocol()) => None,
+        Ok(stream) => Some(stream),
         Err(error) => {
-            shared.figures.handshakes_failed.inc();
+            life.shared.figures.handshakes_failed.inc();
             tracing::debug!(%error, "a TLS handshake failed");
             None
         }

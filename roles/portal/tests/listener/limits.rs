@@ -138,3 +138,14 @@ async fn a_new_certificate_is_shown_to_newcomers_and_those_who_are_there_stay() 
     make_certificate(&world.files());
     assert!(world.tls(world.tcp_from("127.0.0.7").await).await.is_err(), "it shows what it had");
 }
+
+#[tokio::test]
+async fn an_acme_server_that_was_not_asked_is_told_nothing() {
+    let world = World::start(wide(), &[]).await;
+    let asks = async |protocols: &[&str]| {
+        let stream = world.tcp_from("127.0.0.7").await;
+        world.tls_trusting(&world.trust_and_offer(protocols), stream).await
+    };
+    assert!(asks(&["acme-tls/1"]).await.is_err());
+    assert!(asks(&["http/1.1"]).await.is_ok());
+}

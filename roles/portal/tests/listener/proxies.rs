@@ -44,3 +44,22 @@ async fn a_header_of_somebody_who_is_no_proxy_is_not_believed() {
     assert_eq!(world.figures.status()["requests"], 0);
     assert_eq!(world.visit("127.0.2.5").await, "127.0.2.5 0 by internet");
 }
+
+#[tokio::test]
+async fn a_listener_in_the_clear_believes_the_same_proxies() {
+    let world = World::start_by(false, wide(), &["127.0.1.0/24"]).await;
+    let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".as_slice();
+    for (from, head, said) in [
+        ("127.0.1.5", header(), "10.1.0.7 0 by internet"),
+        ("127.0.2.5", Vec::new(), "127.0.2.5 0 by internet"),
+    ] {
+        let mut stream = world.tcp_from(from).await;
+        stream.write_all(&[&head, request].concat()).await.unwrap();
+        let answer = closed(&mut stream).await;
+        assert!(answer.ends_with(said), "{answer}");
+    }
+    let mut stream = world.tcp_from("127.0.1.5").await;
+    stream.write_all(request).await.unwrap();
+    assert_eq!(closed(&mut stream).await, "");
+    assert_eq!(world.figures.status()["proxies_not_believed"], 1);
+}

@@ -82,6 +82,11 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 impl World {
     pub(crate) async fn start(limits: Limits, proxies: &[&str]) -> Self {
+        Self::start_by(true, limits, proxies).await
+    }
+
+    /// With TLS, or in the clear.
+    pub(crate) async fn start_by(tls: bool, limits: Limits, proxies: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files = Files {
             section: "portal",
@@ -100,7 +105,7 @@ impl World {
         let server = Server::bind(
             listen,
             limits,
-            certificates.clone(),
+            tls.then(|| certificates.clone()),
             handler,
             figures.clone(),
             shutdown.clone(),
@@ -134,15 +139,21 @@ impl World {
 
     /// Those who believe the certificate that is in the file now.
     pub(crate) fn trust(&self) -> TlsConnector {
+        self.trust_and_offer(&[])
+    }
+
+    /// The same, and they offer these protocols (ALPN).
+    pub(crate) fn trust_and_offer(&self, protocols: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         let root = CertificateDer::from_pem_file(self.files().certificate).unwrap();
         roots.add(root).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
 
