@@ -24,6 +24,9 @@ use crate::writer::{Command, Forgot, Reply, Writer};
 /// long.
 const SLICE: u32 = 256;
 
+/// How many sessions are deleted in one transaction; their records are more to write than theirs.
+const OLD: u32 = 64;
+
 /// How to open a ledger; see [`Ledger::open`] for the usual way.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -210,7 +213,7 @@ impl Ledger {
     pub async fn forget_sessions(&self, rule: &Retention) -> Result<u64> {
         let mut gone = 0;
         loop {
-            let ids = self.reader.ended_before(rule, SLICE).await?;
+            let ids = self.reader.ended_before(rule, OLD).await?;
             if ids.is_empty() {
                 return Ok(gone);
             }
@@ -284,13 +287,16 @@ mod tests {
     const BEGAN: UnixTime = UnixTime(1_800_000_000_000);
     const CLASS: ClassId = ClassId(1);
 
-    async fn report(ledger: &Ledger, name: &str, kind: Kind, seconds: u32) {
+    fn entry(name: &str, kind: Kind, seconds: u32) -> Entry {
         let record = record(nas("gw-17"), name, kind, BEGAN, seconds, (u64::from(seconds), 0));
         let user = User::Device(DeviceId(11));
         let owner = Some(Owner { account: AccountId(1), user, class: CLASS });
         let received = record.event.unwrap_or(BEGAN);
-        let entry = Entry { record, received, owner, host: None };
-        ledger.submit(entry).unwrap().await.unwrap();
+        Entry { record, received, owner, host: None }
+    }
+
+    async fn report(ledger: &Ledger, name: &str, kind: Kind, seconds: u32) {
+        ledger.submit(entry(name, kind, seconds)).unwrap().await.unwrap();
     }
 
     /// What the keeper found old may be told more of before the writer comes to delete it.
@@ -316,5 +322,38 @@ mod tests {
             assert_eq!(found.len(), kept, "{name}");
         }
         ledger.close().await;
+    }
+
+    /// Who waits for an answer goes before what may be deleted at any time; but not for ever.
+    #[tokio::test]
+    async fn while_records_come_one_piece_is_deleted_after_every_few_transactions() {
+        let directory = TempDir::new().unwrap();
+        let settings = Settings { batch: 1, ..Settings::default() };
+        let options = Options::new(directory.path().join("ledger.db")).settings(settings);
+        let ledger = Arc::new(options.open().await.unwrap());
+        report(&ledger, "old", Kind::Stop, 60).await;
+        let before = UnixTime(BEGAN.0 + 100_000);
+        let rule = Retention { class: Some(CLASS), before, exported: None };
+        let ids = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
+        let (seen, mut each) = mpsc::unbounded_channel();
+        let writers = Arc::clone(&ledger);
+        // On the writer's thread, which takes nothing until all of it waits.
+        let all_wait = move |_| {
+            let (reply, mut forgot) = oneshot::channel();
+            writers.commands.try_send(Command::Forget { ids, rule, reply }).ok().unwrap();
+            let forgot = Arc::new(std::sync::Mutex::new(move || forgot.try_recv().is_ok()));
+            for n in 1..=10 {
+                let (seen, forgot) = (seen.clone(), Arc::clone(&forgot));
+                let entry = entry(&format!("new-{n}"), Kind::Start, 0);
+                let look = move |_| drop(seen.send((n, forgot.lock().unwrap()())));
+                writers.submit_with(entry, look).unwrap();
+            }
+        };
+        ledger.submit_with(entry("new-0", Kind::Start, 0), all_wait).unwrap();
+        let mut first = None;
+        while let Some((n, forgot)) = each.recv().await {
+            first = first.or(forgot.then_some(n));
+        }
+        assert_eq!(first, Some(5), "four transactions first, and then it");
     }
 }

@@ -1,6 +1,6 @@
 //! The thread that writes: it takes what is waiting, commits it as one, and only then tells.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,13 +27,32 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Receipt, WriteError>) + Send>;
 /// How many sessions are closed in one transaction, so that entries need not wait for long.
 const SLICE: i64 = 256;
 
-/// How many records are deleted in one transaction, or little more: some 10 ms.
-const RECORDS: i64 = 4096;
+/// How many records are deleted in one transaction: some milliseconds.
+const RECORDS: i64 = 1024;
 
-/// Deletes records of a session, from its newest back; gives each, and the one before it.
+/// How many batches of entries go before each piece of upkeep while entries wait.
+const BATCHES: u32 = 4;
+
+/// Which of some sessions the rule still has: one may have been heard of since they were looked
+/// for, and what came late is billing's to read.
+pub(crate) const FIND: &str = "SELECT s.id, s.nas, s.name, s.newest FROM json_each(?1) one \
+     CROSS JOIN session s ON s.id = one.value WHERE s.phase = 'closed' AND s.ended < ?2 \
+     AND NOT EXISTS (SELECT 1 FROM closing c WHERE c.session = s.id AND c.seq > ?3)";
+
+/// Deletes records of sessions, from the newest of each back, the newest of all first; gives whose
+/// each was, and the one before it.
 pub(crate) const CUT: &str = "DELETE FROM record WHERE seq IN (WITH RECURSIVE chain (seq) AS ( \
-     SELECT ?1 UNION ALL SELECT r.prev FROM chain c CROSS JOIN record r ON r.seq = c.seq \
-     WHERE r.prev > 0 LIMIT ?2) SELECT seq FROM chain) RETURNING seq, prev";
+     SELECT value FROM json_each(?1) UNION ALL SELECT r.prev FROM chain c \
+     CROSS JOIN record r ON r.seq = c.seq WHERE r.prev > 0 LIMIT ?2) SELECT seq FROM chain) \
+     RETURNING session, seq, prev";
+
+/// Deletes the closings of sessions.
+pub(crate) const CLOSINGS: &str =
+    "DELETE FROM closing WHERE session IN (SELECT value FROM json_each(?1))";
+
+/// Deletes sessions.
+pub(crate) const SESSIONS: &str =
+    "DELETE FROM session WHERE id IN (SELECT value FROM json_each(?1))";
 
 /// The oldest restart whose sessions may still be open.
 pub(crate) const PENDING: &str =
@@ -133,39 +152,39 @@ impl Writer {
         let fold = Arc::clone(&self.log).fold(self.path.clone(), self.settings.busy_timeout);
         let folding = tokio::spawn(fold);
         let mut batch = Vec::new();
+        // What else is to be done, and how many batches it has waited for.
+        let (mut upkeep, mut batches) = (VecDeque::new(), 0);
         loop {
-            // Closing what restarts have ended goes on between batches.
-            let first = match self.restarts {
-                true => match self.commands.try_recv() {
-                    Ok(command) => Some(command),
-                    Err(_) => {
-                        self.close_restarted().await;
-                        if self.restarts {
-                            continue;
-                        }
-                        self.commands.recv().await
-                    }
-                },
-                false => self.commands.recv().await,
+            let first = if self.restarts || !upkeep.is_empty() {
+                self.commands.try_recv().ok()
+            } else {
+                match self.commands.recv().await {
+                    Some(command) => Some(command),
+                    None => break,
+                }
             };
-            let Some(mut command) = first else { break };
-            loop {
+            let mut next = first;
+            let any = next.is_some();
+            while let Some(command) = next {
                 match command {
                     Command::Entry(entry, reply) => batch.push((*entry, reply)),
-                    other => {
-                        self.commit_entries(&mut batch).await;
-                        self.maintain(other).await;
-                    }
+                    other => upkeep.push_back(other),
                 }
-                if batch.len() >= self.settings.batch {
-                    break;
-                }
-                match self.commands.try_recv() {
-                    Ok(next) => command = next,
-                    Err(_) => break,
-                }
+                next = match batch.len() < self.settings.batch {
+                    true => self.commands.try_recv().ok(),
+                    false => None,
+                };
             }
             self.commit_entries(&mut batch).await;
+            batches += u32::from(!upkeep.is_empty());
+            // Who waits for an answer goes first, and upkeep on all the same.
+            if !any || batches >= BATCHES {
+                batches = 0;
+                if let Some(command) = upkeep.pop_front() {
+                    self.maintain(command).await;
+                }
+            }
+            // Closing what restarts have ended goes on between batches.
             if self.restarts {
                 self.close_restarted().await;
             }
@@ -358,39 +377,33 @@ impl Writer {
     }
 
     async fn forget(&mut self, ids: &[i64], rule: &Retention) -> Result<Forgot, WriteError> {
-        // Asked again, for it may have been heard of since: what came late is billing's to read.
-        const FIND: &str = "SELECT s.nas, s.name, s.newest FROM session s WHERE s.id = ?1 \
-             AND s.phase = 'closed' AND s.ended < ?2 AND NOT EXISTS (SELECT 1 FROM closing c \
-             WHERE c.session = s.id AND c.seq > ?3)";
         const LAST: &str = "UPDATE session SET newest = ? WHERE id = ?";
-        const CLOSINGS: &str = "DELETE FROM closing WHERE session = ?";
-        const SESSION: &str = "DELETE FROM session WHERE id = ?";
         let read = rule.exported.map_or(i64::MAX, |c| c.0);
         self.transaction(async |batch| {
-            let mut gone = Forgot::default();
-            for id in ids {
-                let find = sqlx::query_as(FIND).bind(id).bind(rule.before.0).bind(read);
-                let found = find.fetch_optional(batch.connection()).await?;
-                let found: Option<(i64, String, i64)> = found;
-                let Some((nas, name, newest)) = found else { continue };
-                batch.forget((nas, name));
-                let cut = sqlx::query_as::<_, (i64, i64)>(CUT).bind(newest).bind(RECORDS);
-                let cut = cut.fetch_all(batch.connection()).await?;
-                gone.records += u64::try_from(cut.len()).unwrap_or(u64::MAX);
-                let left = cut.iter().min().map_or(0, |(_, before)| *before);
-                if left > 0 {
-                    // One that was long goes a piece at a time, from its newest record back.
-                    sqlx::query(LAST).bind(left).bind(id).execute(batch.connection()).await?;
-                    break;
-                }
-                sqlx::query(CLOSINGS).bind(id).execute(batch.connection()).await?;
-                sqlx::query(SESSION).bind(id).execute(batch.connection()).await?;
-                gone.sessions += 1;
-                if gone.records >= RECORDS.unsigned_abs() {
-                    break;
-                }
+            let find = sqlx::query_as(FIND).bind(list(ids)).bind(rule.before.0).bind(read);
+            let found: Vec<(i64, i64, String, i64)> = find.fetch_all(batch.connection()).await?;
+            let newest: Vec<i64> = found.iter().map(|(.., newest)| *newest).collect();
+            let cut = sqlx::query_as(CUT).bind(list(&newest)).bind(RECORDS);
+            let cut: Vec<(i64, i64, i64)> = cut.fetch_all(batch.connection()).await?;
+            let mut left: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+            for (session, seq, before) in &cut {
+                let oldest = left.entry(*session).or_insert((*seq, *before));
+                *oldest = (*seq, *before).min(*oldest);
             }
-            Ok(gone)
+            // What was long goes a piece at a time, from its newest record back.
+            left.retain(|_, (_, before)| *before > 0);
+            for (id, (_, before)) in &left {
+                sqlx::query(LAST).bind(before).bind(id).execute(batch.connection()).await?;
+            }
+            let mut whole = Vec::new();
+            for (id, nas, name, _) in found {
+                batch.forget((nas, name));
+                whole.extend(Some(id).filter(|id| !left.contains_key(id)));
+            }
+            sqlx::query(CLOSINGS).bind(list(&whole)).execute(batch.connection()).await?;
+            sqlx::query(SESSIONS).bind(list(&whole)).execute(batch.connection()).await?;
+            let count = |many: usize| u64::try_from(many).unwrap_or(u64::MAX);
+            Ok(Forgot { sessions: count(whole.len()), records: count(cut.len()) })
         })
         .await
     }
@@ -404,6 +417,12 @@ impl Writer {
         })
         .await
     }
+}
+
+/// Numbers as SQLite's `json_each` takes them.
+fn list(numbers: &[i64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(i64::to_string).collect();
+    format!("[{}]", numbers.join(","))
 }
 
 /// Connects, and learns what a new connection has to know.
