@@ -193,15 +193,18 @@ impl Scene<'_> {
     /// Counts a try that was wrong; what is said of it: that there were too many, if it was not
     /// looked at.
     fn tried(&self, tried: Tried<'_>, station: Option<Mac>, reason: Reason) -> Why {
-        let is_guess = matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity);
-        if !is_guess || !is_guessable(find(self.known.records, tried.name)) {
+        if !matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity) {
             return Why::Reason(reason);
         }
-        if !tried.may {
-            return Why::TooManyTries;
+        let is_guessable = is_guessable(find(self.known.records, tried.name));
+        // One that was made is counted, too, and nobody is locked out by it: left out, it would be
+        // refused quicker than a name that nobody has.
+        let may =
+            if is_guessable { tried.may } else { self.tries.may(tried.name, station, self.now) };
+        if may {
+            self.tries.wrong(tried.name, station, self.now);
         }
-        self.tries.wrong(tried.name, station, self.now);
-        Why::Reason(reason)
+        if is_guessable && !may { Why::TooManyTries } else { Why::Reason(reason) }
     }
 
     /// The record of a log-in as it is now: it may have changed while its password was checked.

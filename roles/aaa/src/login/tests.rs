@@ -197,6 +197,8 @@ fn nobody_is_locked_out_by_guesses_at_a_password_that_was_made() {
         assert_eq!(outcome(&mut logins, &desk, &scene, "a guess"), "wrong_password");
     }
     assert_eq!(outcome(&mut logins, &desk, &scene, "made"), "in");
+    // They are counted all the same: as much work as for a name that nobody has.
+    assert!(!tries.may(NAME, None, Instant::ORIGIN));
 }
 
 #[test]
