@@ -16,6 +16,8 @@ use serde_json::Value;
 use crate::core::Config;
 use crate::role::small_runtime;
 
+mod exports;
+
 /// Records fetched at a time.
 const PAGE: u32 = 1000;
 
@@ -35,6 +37,7 @@ pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
                 ),
             }
         }
+        exports::examine(config, &mut found).await;
         addresses(config, &mut found).await;
         Ok(found.into_vec())
     })

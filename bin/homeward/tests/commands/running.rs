@@ -142,6 +142,83 @@ fn the_doctor_misses_a_default_policy_where_there_are_subscribers() {
 }
 
 #[test]
+fn the_doctor_finds_cursor_files_for_want_of_which_nothing_is_deleted() {
+    let bench = Bench::furnished();
+    let config = std::fs::read_to_string(core_config(&bench)).unwrap();
+    let cursor = bench.path("billing.cursor");
+    let config = format!("{config}[aaa.accounting]\nexports = [{cursor:?}]\n");
+    let config = bench.file("core.toml", &config);
+    let cursor = cursor.display();
+    let doctor = || {
+        let done = homeward(&["doctor", "core", "--config", &config, "--json"]);
+        let report: Value = serde_json::from_str(&done.stdout).unwrap();
+        let about = |f: &&Value| f["what"].as_str().unwrap().contains("billing.cursor");
+        let found: Vec<_> = report["findings"].as_array().unwrap().iter().filter(about).collect();
+        assert_eq!(found.len(), 1, "{report}");
+        let say = |key| found[0][key].as_str().unwrap_or_default().to_owned();
+        (done.code, say("severity"), say("what"), say("repair"))
+    };
+    let (code, severity, what, repair) = doctor();
+    assert_eq!((code, &*severity), (0, "warn"), "{what}");
+    assert_eq!(
+        what,
+        format!("the cursor file {cursor} is not there: no session is deleted until it is")
+    );
+    assert!(repair.contains(&format!("--cursor-file {cursor} ")), "{repair}");
+
+    bench.file("billing.cursor", "7\n");
+    let (code, severity, what, _) = doctor();
+    assert_eq!((code, &*severity), (0, "ok"), "{what}: there is no ledger yet");
+    bench.file("billing.cursor", "seven\n");
+    let (code, severity, what, _) = doctor();
+    assert_eq!((code, &*severity), (1, "fail"));
+    assert_eq!(what, format!("no session is deleted: {cursor} has no cursor in it"));
+
+    // With a ledger, it cannot be further than that has told.
+    Running::start(&bench, "core", &config).stop();
+    bench.file("billing.cursor", "7\n");
+    let (code, _, what, repair) = doctor();
+    assert!(code == 1 && what.contains("is at 7, and the ledger has told only up to 0"), "{what}");
+    assert!(repair.starts_with(&format!("`rm {cursor}`, then ")), "{repair}");
+    bench.file("billing.cursor", "0\n");
+    assert_eq!(doctor().1, "ok");
+
+    std::fs::remove_file(bench.path("billing.cursor")).unwrap();
+    std::fs::create_dir(bench.path("billing.cursor")).unwrap();
+    let (code, _, what, repair) = doctor();
+    assert!(code == 1 && what.contains("cannot be read: Is a directory"), "{what}");
+    assert!(repair.starts_with(&format!("mend {cursor}, or remove it")), "{repair}");
+}
+
+/// Root reads everything; the core that runs as somebody else does not.
+#[test]
+fn the_doctor_that_is_root_finds_a_cursor_file_that_the_cores_user_cannot_read() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let bench = Bench::furnished();
+    let config = std::fs::read_to_string(core_config(&bench)).unwrap();
+    let cursor = bench.file("billing.cursor", "0\n");
+    let config = format!("{config}[aaa.accounting]\nexports = [{cursor:?}]\n");
+    let config = bench.file("core.toml", &config);
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(bench.path(""), everybody).unwrap();
+    let give =
+        |path: &std::path::Path| std::os::unix::fs::chown(path, Some(4_000_000), None).unwrap();
+    give(&bench.path("core.db"));
+    let done = homeward(&["doctor", "core", "--config", &config]);
+    assert_eq!(done.code, 1);
+    let text = done.stdout;
+    let why = format!(
+        "the core's user 4000000 cannot read the cursor file {cursor}: {cursor} is root's, mode 0600"
+    );
+    assert!(text.contains(&why), "{text}");
+    assert!(text.contains(&format!("-> `chown 4000000 {cursor}`")), "{text}");
+    give(cursor.as_ref());
+    homeward(&["doctor", "core", "--config", &config]).ok();
+}
+
+#[test]
 fn the_doctor_names_what_keeps_a_core_from_running() {
     let bench = Bench::furnished();
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
