@@ -6,6 +6,7 @@
 //! | `lookup` | look-ups per second, and server CPU per look-up | FreeRADIUS, PAP from a flat file |
 //! | `probe` | probe frame in → `ADD` command out, from memory and through the core | – |
 //! | `pap` | log-ins by PAP per second, and server CPU for one | FreeRADIUS, same users: in a flat file, and in PostgreSQL |
+//! | `timing` | a wrong password by PAP: time until it is refused for names that nobody has | names that somebody has |
 //! | `eap` | a log-in by TTLS and PEAP: from start to end, and server CPU, in full and resumed | FreeRADIUS, same certificate and users |
 //! | `accounting` | records per second that are durable before the answer, how long it takes, server CPU for one | FreeRADIUS with PostgreSQL |
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
@@ -35,6 +36,7 @@ mod postgres;
 mod probe;
 mod radio;
 mod roam;
+mod timing;
 mod tunnel;
 mod world;
 
@@ -45,10 +47,11 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 12] = [
+const BENCHES: [(&str, Bench); 13] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
+    ("timing", timing::measure),
     ("eap", eap::measure),
     ("accounting", accounting::measure),
     ("million", million::measure),

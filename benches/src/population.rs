@@ -46,6 +46,8 @@ pub(crate) struct Population {
     pub(crate) devices: u32,
     /// Log-ins, all of the first home's.
     pub(crate) logins: u32,
+    /// How many of them, the first, have passwords that people chose.
+    pub(crate) people: u32,
 }
 
 /// Records a transaction.
@@ -54,12 +56,12 @@ const BATCH: usize = 10_000;
 impl Population {
     /// So many homes, a device each.
     pub(crate) const fn homes(homes: u32) -> Self {
-        Self { homes, devices: 1, logins: 0 }
+        Self { homes, devices: 1, logins: 0, people: 0 }
     }
 
     /// So many log-ins.
     pub(crate) const fn logins(logins: u32) -> Self {
-        Self { homes: 1, devices: 1, logins }
+        Self { homes: 1, devices: 1, logins, people: 0 }
     }
 
     /// The `n`th device and its home's SSID; after the last comes the first.
@@ -134,11 +136,17 @@ impl Population {
         store.create_devices(&devices).await?;
         let account = store.require_account(&"account-0".parse()?).await?.id;
         let mut logins = Vec::new();
+        let mut entropy = SystemEntropy::new();
         for n in 0..self.logins {
+            let verifier = if n < self.people {
+                homeward_aaa::password::of_a_person(password(n).as_bytes(), &mut entropy)?
+            } else {
+                homeward_aaa::password::machine_made(&password(n))
+            };
             logins.push(NewLogin {
                 account,
                 name: login(n).parse()?,
-                verifier: homeward_aaa::password::machine_made(&password(n)),
+                verifier,
                 mac: None,
                 expires: None,
                 uses: homeward_model::Uses::Any,
