@@ -1,8 +1,9 @@
 //! Where the next scan is to be.
 
 /// Of so many scans, one is of all that the station can hear; the others, which take a fraction of
-/// its time, are where networks of ours were heard last.
-const WHOLE: u32 = 4;
+/// its time, are where networks of ours were heard last. A scan of all takes seconds in which
+/// nothing is measured: with one in sixteen, a twelfth of the time of a station near a network.
+const WHOLE: u32 = 16;
 /// A scan of more frequencies than this takes as long as a whole one.
 const FEW: usize = 8;
 
@@ -45,16 +46,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_scan_in_four_is_everywhere_and_none_while_one_is_measured() {
+    fn one_scan_in_sixteen_is_everywhere_and_none_while_one_is_measured() {
         let mut span = Span::default();
         assert_eq!(span.next(true), [0; 0], "nothing is known");
         span.heard([2437, 2412, 2437].into_iter());
-        let widths = |span: &mut Span, known: bool| -> Vec<usize> {
-            (0..5).map(|_| span.next(known).len()).collect()
+        let everywhere = |span: &mut Span, known: bool, scans: usize| -> Vec<usize> {
+            (1..=scans).filter(|_| span.next(known).is_empty()).collect()
         };
-        assert_eq!(widths(&mut span, false), [2, 2, 2, 0, 2]);
-        assert_eq!(widths(&mut span, true), [2, 2, 2, 2, 2]);
-        assert_eq!(widths(&mut span, false), [2, 2, 0, 2, 2]);
+        assert_eq!(everywhere(&mut span, false, 40), [16, 32]);
+        assert!(everywhere(&mut span, true, 40).is_empty());
+        // Those did not count.
+        assert_eq!(everywhere(&mut span, false, 10), [8]);
         assert_eq!(span.next(true), [2412, 2437]);
     }
 
