@@ -345,7 +345,7 @@ mod tests {
             for n in 1..=10 {
                 let (seen, forgot) = (seen.clone(), Arc::clone(&forgot));
                 let entry = entry(&format!("new-{n}"), Kind::Start, 0);
-                let look = move |_| drop(seen.send((n, forgot.lock().unwrap()())));
+                let look = move |_| seen.send((n, forgot.lock().unwrap()())).unwrap();
                 writers.submit_with(entry, look).unwrap();
             }
         };
