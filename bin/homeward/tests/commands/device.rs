@@ -1,5 +1,9 @@
 //! `homeward device`, on a machine without modem, supplicant and portal.
 
+use std::time::Duration;
+
+use homeward_daemon::SystemClock;
+use homeward_model::Clock;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, homeward};
@@ -30,16 +34,30 @@ fn causes(config: &str) -> Vec<String> {
     causes.map(|cause| cause["cause"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Waits until it says that these are the causes: what it says of its modem comes after its start.
+#[track_caller]
+fn comes_to(config: &str, expected: &[&str]) {
+    let began = SystemClock.now();
+    loop {
+        let found = causes(config);
+        if found == expected {
+            return;
+        }
+        let waited = SystemClock.now().since(began);
+        assert!(waited < Duration::from_secs(20), "{found:?}, not {expected:?}");
+    }
+}
+
 #[test]
 fn a_device_says_what_keeps_it_from_wi_fi_and_what_is_switched_outlasts_it() {
     let bench = Bench::new();
     let config = config(&bench, "");
     let mut device = Running::start(&bench, "device", &config);
-    assert_eq!(causes(&config), ["no-supplicant", "no-bearer"]);
+    comes_to(&config, &["no-supplicant", "no-bearer"]);
     let text = homeward(&["device", "off", "--config", &config]).ok();
     assert_eq!(text, "offload        off\nmetered Wi-Fi  off\n");
     homeward(&["device", "metered", "yes", "--config", &config]).ok();
-    assert_eq!(causes(&config), ["switched-off", "no-supplicant", "no-bearer"]);
+    comes_to(&config, &["switched-off", "no-supplicant", "no-bearer"]);
     let log = device.stop();
     assert!(!log.contains("999700123456789"), "{log}");
 
@@ -49,7 +67,7 @@ fn a_device_says_what_keeps_it_from_wi_fi_and_what_is_switched_outlasts_it() {
     assert_eq!(status["machine"]["state"], "off");
     assert!(!status.to_string().contains("999700123456789"), "{status}");
     homeward(&["device", "on", "--config", &config]).ok();
-    assert_eq!(causes(&config), ["no-supplicant", "no-bearer"]);
+    comes_to(&config, &["no-supplicant", "no-bearer"]);
     let metrics = homeward(&["device", "metrics", "--config", &config]).ok();
     assert!(metrics.contains("\nhomeward_device_supplicant_up 0\n"), "{metrics}");
     device.stop();

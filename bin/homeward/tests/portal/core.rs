@@ -184,11 +184,18 @@ impl World {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
-    /// What `homeward core status` says.
+    /// What `homeward core status` says, once there is somebody to ask: the portal is open before
+    /// the status socket is.
+    #[track_caller]
     pub(crate) fn status(&self) -> Value {
-        let mut command = homeward();
-        command.args(["core", "status", "--json", "--config", &self.file("core.toml")]);
-        serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+        let mut said = None;
+        soon("a core that says how it is", || {
+            let mut command = homeward();
+            command.args(["core", "status", "--json", "--config", &self.file("core.toml")]);
+            said = serde_json::from_slice(&command.output().unwrap().stdout).ok();
+            said.is_some()
+        });
+        said.unwrap()
     }
 
     /// How often the portal has come to that.

@@ -1,6 +1,7 @@
 //! A bus of the test's own, with those on it that ModemManager asks.
 
 use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use homeward_modem::Bus;
 use homeward_net::process::Process;
+use homeward_net::wait::wait_for;
 use homeward_net::{Lab, Namespace};
 use tempfile::TempDir;
 use zbus::{Connection, OwnedVariant, connection::Builder, interface};
@@ -47,7 +49,9 @@ impl PrivateBus {
         let command = ["dbus-daemon", &option, "--nofork", "--nopidfile", "--nosyslog"];
         let mut daemon = lab.process("dbus", place, &command)?;
         daemon.makes(&socket, LIMIT).await?;
-        Ok(Self { dir, daemon })
+        let this = Self { dir, daemon };
+        this.listens().await?;
+        Ok(this)
     }
 
     /// Kills it and starts it anew.
@@ -56,7 +60,17 @@ impl PrivateBus {
         std::fs::remove_file(self.socket())?;
         self.daemon.restart()?;
         let socket = self.socket();
-        self.daemon.makes(&socket, LIMIT).await
+        self.daemon.makes(&socket, LIMIT).await?;
+        self.listens().await
+    }
+
+    /// Waits until it takes connections: its socket is there before it listens.
+    async fn listens(&self) -> Result<()> {
+        let socket = self.socket();
+        wait_for("a bus that listens", LIMIT, async || {
+            Ok(UnixStream::connect(&socket).ok().map(drop))
+        })
+        .await
     }
 
     fn socket(&self) -> PathBuf {
