@@ -15,7 +15,7 @@
 //! cable say, that is left to win: it is neither of the two that are chosen between. Where the one that is chosen has no
 //! default route in a family, connections of that family fail rather than go by the other.
 //!
-//! Rules and routes are marked with a routing protocol number, [`PROTOCOL`](crate::routes::PROTOCOL), and only those that
+//! Rules and routes are marked with a routing protocol number, [`PROTOCOL`], and only those that
 //! bear it are ever removed.
 
 use std::collections::{BTreeMap, BTreeSet};
