@@ -2,13 +2,14 @@
 //! (rtnetlink(7)).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use homeward_model::Mac;
 
 use crate::error::{Error, Result};
 use crate::link::{Link, Links};
 use crate::netlink::{Attributes, Netlink, u16_at, u32_at};
+use crate::routes::ip;
 
 /// An address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,14 +116,6 @@ impl Networks {
 
     fn get(&mut self, name: &str) -> Result<Link> {
         self.links.by_name(name)?.ok_or_else(|| Error::NoInterface(name.to_owned()))
-    }
-}
-
-fn ip(octets: &[u8]) -> Option<IpAddr> {
-    match octets.len() {
-        4 => <[u8; 4]>::try_from(octets).ok().map(|octets| Ipv4Addr::from(octets).into()),
-        16 => <[u8; 16]>::try_from(octets).ok().map(|octets| Ipv6Addr::from(octets).into()),
-        _ => None,
     }
 }
 

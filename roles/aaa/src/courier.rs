@@ -53,9 +53,11 @@ pub(crate) async fn carry(
             Some(order) = orders.recv() => {
                 let done = match &order {
                     Order::End(session) => carrier.put_out(session).await,
-                    // Who is let in by a log-in through a gateway of ours is at a hostapd, which
-                    // takes no change in mid-session.
-                    Order::Change(change) => change.or_end && carrier.ends(&change.session).await,
+                    // A hostapd behind a gateway of ours takes no change in mid-session.
+                    Order::Change(change) => {
+                        let ends = change.or_end && change.session.login.is_some();
+                        ends && carrier.put_out(&change.session).await
+                    }
                 };
                 if !done {
                     let _ = by_radius.orders.send(order);
@@ -71,31 +73,18 @@ struct Carrier {
 }
 
 impl Carrier {
+    /// Has a station put out; whether its gateway was told.
     async fn put_out(&self, session: &Revocation) -> bool {
-        let told = match (session.station, &session.login) {
-            (Some(device), None) => self.channel.revoke(session.gateway, device).await,
-            _ => return self.ends(session).await,
+        let Some(station) = session.station else { return false };
+        let told = match session.login {
+            None => self.channel.revoke(session.gateway, station).await,
+            Some(_) => self.channel.put_out(session.gateway, station).await,
         };
         if told {
-            self.note(session);
+            self.figures.disconnect("by-channel");
+            tracing::info!(gateway = %session.gateway, device = %station, "revoked a grant by the control channel");
         }
         told
-    }
-
-    /// Ends the session of a log-in.
-    async fn ends(&self, session: &Revocation) -> bool {
-        let (Some(station), Some(_)) = (session.station, &session.login) else { return false };
-        let told = self.channel.put_out(session.gateway, station).await;
-        if told {
-            self.note(session);
-        }
-        told
-    }
-
-    fn note(&self, session: &Revocation) {
-        self.figures.disconnect("by-channel");
-        let device = session.station.map(tracing::field::display);
-        tracing::info!(gateway = %session.gateway, device, "revoked a grant by the control channel");
     }
 }
 

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, ensure};
 use homeward_cell::Sim;
 use homeward_model::Instant;
 use homeward_net::wait::{elapse, now, wait_for};
-use homeward_net::{Download, Flow, Namespace, download};
+use homeward_net::{Download, Flow, Namespace};
 
 use super::story::Story;
-use super::walk::COARSER;
+use super::walk::{STEP_MS, octets};
 use crate::lab::{CORE, Lab};
 use crate::offload::{Carrier, FAR, Hotspot, NEAR, POLICY, Phone, SSID};
 use crate::report::offload::{Cause, Change, Offload, Way};
@@ -74,7 +74,7 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         credentials_ms: ms(had - attached),
         username: phone.username().await?,
         pace_mbit: PACE as f64 / 1e6,
-        step_ms: ms(download::STEP) * COARSER as f64,
+        step_ms: STEP_MS,
         ..Offload::default()
     };
     ensure!(offload.username.ends_with("@wifi.example.net"), "{}", offload.username);
@@ -131,12 +131,7 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         offload.changes.push(change);
     }
     offload.broken = traffic.download.end();
-    offload.octets = traffic
-        .download
-        .progress()
-        .chunks(COARSER)
-        .map(|steps| steps.iter().map(|step| step.octets).sum())
-        .collect();
+    offload.octets = octets(&traffic.download);
     Ok(offload)
 }
 

@@ -25,8 +25,15 @@ const PRINTERS_PAGE: &str = "the printer of Elm Street 17";
 const WATCH: Duration = Duration::from_secs(2);
 /// How long the controller may take to have the next gateway prepared.
 const PREPARATION: Duration = Duration::from_secs(10);
-/// Steps of the download in one of the report's.
-pub(super) const COARSER: usize = 10;
+/// Steps of a download in one of the report's, and how long that is.
+const COARSER: usize = 10;
+pub(super) const STEP_MS: f64 = (download::STEP.as_millis() as u64 * COARSER as u64) as f64;
+
+/// The octets that came in each of the report's steps.
+pub(super) fn octets(download: &Download) -> Vec<u64> {
+    let steps = download.progress();
+    steps.chunks(COARSER).map(|steps| steps.iter().map(|step| step.octets).sum()).collect()
+}
 
 /// Where the walk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +87,7 @@ impl Demo {
         );
         self.operator.locates(self.phone.mac(), SOON).await?;
         elapse(WATCH).await;
-        let mut walk = Walk {
-            pace_mbit: PACE as f64 / 1e6,
-            step_ms: download::STEP.as_secs_f64() * 1e3 * COARSER as f64,
-            ..Walk::default()
-        };
+        let mut walk = Walk { pace_mbit: PACE as f64 / 1e6, step_ms: STEP_MS, ..Walk::default() };
         let route =
             [(Stop::Home, Stop::Foreign), (Stop::Foreign, Stop::Third), (Stop::Third, Stop::Home)];
         for (from, to) in route {
@@ -104,12 +107,7 @@ impl Demo {
             walk.moves.push(step);
         }
         walk.broken = traffic.download.end();
-        walk.octets = traffic
-            .download
-            .progress()
-            .chunks(COARSER)
-            .map(|steps| steps.iter().map(|step| step.octets).sum())
-            .collect();
+        walk.octets = octets(&traffic.download);
         self.report.walk = Some(walk);
         Ok(())
     }
