@@ -46,8 +46,13 @@ use crate::{OUT, RUN};
 
 /// The operator's network.
 pub const SSID: &str = "Town";
-/// A policy's table of thresholds, with a signal that is over them and one that is under them.
-pub const POLICY: &str = "join = -65\nleave = -72\ndwell = 1";
+/// A policy's table of thresholds, with a signal that is over them and one that is under them. They
+/// are as far from each other as where a policy names none.
+pub const POLICY: &str = "join = -60\nleave = -70\ndwell = 1";
+/// See [`POLICY`].
+pub const JOIN: Rssi = Rssi(-60);
+/// See [`POLICY`].
+pub const LEAVE: Rssi = Rssi(-70);
 /// See [`POLICY`].
 pub const NEAR: Rssi = Rssi(-50);
 /// See [`POLICY`].

@@ -5,11 +5,13 @@
 //!  modem ──► cellular up ──► requesting ──► credentials in hand
 //!                                                  │ programmed, wanted, nothing in the way
 //!      ┌──────────────────────────────────────► watching ◄─────────────────────────┐
-//!      │                                           │ strong enough for the dwell   │
+//!      │                                           │ strong, or nearly so          │
 //!      │                associating ► authenticating ► addressing                  │
 //!      │                                           │                               │
 //!      │                                        verifying ── captive, dead ──► returning
 //!      │                                           │ open                          ▲
+//!      ├─ lost ◄────────────────────────────── ready ── fading, hours over … ──────┤
+//!      │                                           │ strong for the dwell          │
 //!      └─ lost ◄───────────────────────────── offloaded ── fading, hours over … ───┘
 //! ```
 //!
@@ -36,6 +38,7 @@
 //! | `held` | the credentials in hand; log-ons that were refused |
 //! | `asking` | requests to the portal: why, when, how often |
 //! | `air` | access points heard, smoothed; those that are shunned |
+//! | `fit` | which access point is joined, and when it is used |
 //! | `link` | from joining to returning |
 
 use std::collections::VecDeque;
@@ -47,6 +50,7 @@ pub mod action;
 mod air;
 mod asking;
 mod backoff;
+mod fit;
 mod held;
 pub mod input;
 mod link;
@@ -104,6 +108,8 @@ pub struct Manager {
     on_wifi: bool,
     verifies: u64,
     scan: Option<Scanning>,
+    /// How often the signal is measured, as far as that was said.
+    measure: Option<Duration>,
     actions: VecDeque<Action>,
     counters: Counters,
 }
@@ -167,6 +173,7 @@ impl Manager {
             on_wifi: false,
             verifies: 0,
             scan: None,
+            measure: None,
             actions: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -198,8 +205,8 @@ impl Manager {
         self.settle(now);
     }
 
-    /// How strong the access point is that the station is associated with. Tell it every second
-    /// or so while it is.
+    /// How strong the access point is that the station is associated with. Tell it as often as
+    /// [`Action::Measure`] says.
     pub fn handle_signal(&mut self, signal: Rssi, now: Instant) {
         let now = self.tick(now);
         self.signal(signal, now);
@@ -317,10 +324,12 @@ impl Manager {
         }
         self.link_due(now);
         self.stay(now);
+        self.settle_on(now);
         self.ask(now);
         self.program(now);
         self.join(now);
         self.rescan(now);
+        self.remeasure();
     }
 
     fn notify(&mut self, notice: Notice) {
@@ -399,14 +408,18 @@ impl Manager {
         let useless = !self.supplicant.ready
             || !self.supplicant.radio
             || !self.switches.offload
-            || !matches!(self.link, Link::Idle)
+            || !matches!(self.link, Link::Idle | Link::Ready { .. })
             || !self.is_open(policy, now);
         if useless {
             return None;
         }
+        let near = self.settings.scan_near;
+        if self.is_ready() {
+            // There may be one that is better.
+            return Some(Scanning { interval: near, known: false });
+        }
         let ours =
             || self.air.bsses.iter().filter(|(mac, _)| self.air.penalty(**mac, now).is_none());
-        let near = self.settings.scan_near;
         let dwell = Duration::from_secs(u64::from(policy.dwell.0));
         Some(if ours().any(|(_, bss)| bss.above.is_some()) {
             // It is measured until it was strong for long enough, and nothing else is looked for.
@@ -417,6 +430,17 @@ impl Manager {
         } else {
             Scanning { interval: self.settings.scan_far, known: false }
         })
+    }
+
+    /// What is not used yet is measured more often than what is.
+    fn remeasure(&mut self) {
+        let Settings { measure, measure_ready, .. } = self.settings;
+        let used = matches!(self.link, Link::Offloaded { .. });
+        let wanted = if used { measure } else { measure_ready };
+        if self.session.is_some() && self.measure != Some(wanted) {
+            self.measure = Some(wanted);
+            self.actions.push_back(Action::Measure(wanted));
+        }
     }
 
     /// Whether the policy lets Wi-Fi be used at this hour. While nobody knows the hour it does

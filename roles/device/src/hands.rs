@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 /// How often it is asked whether it lives, and whether its radio is on.
 const CHECK: Duration = Duration::from_secs(5);
-/// How often the signal is measured while a network is used.
+/// How often the signal is measured until the machine says.
 const SIGNAL: Duration = Duration::from_secs(1);
 /// What was heard longer ago than this, in seconds, is not there any more.
 const MAX_AGE: u32 = 15;
@@ -40,6 +40,8 @@ pub(crate) enum Order {
     Leave,
     /// Scan like that.
     Scan(Option<Scanning>),
+    /// Measure the signal so often.
+    Measure(Duration),
 }
 
 /// Something that the supplicant did or found.
@@ -60,6 +62,7 @@ pub(crate) struct Hands {
     ca: PathBuf,
     out: mpsc::UnboundedSender<Report>,
     scan: Option<Scanning>,
+    measure: Duration,
 }
 
 /// What is known of a supplicant that is there.
@@ -88,7 +91,7 @@ impl Hands {
         out: mpsc::UnboundedSender<Report>,
     ) -> Result<Self, SupplicantError> {
         let supplicant = Supplicant::new(&Settings { socket, run_dir, patience: PATIENCE })?;
-        Ok(Self { supplicant, ca, out, scan: None })
+        Ok(Self { supplicant, ca, out, scan: None, measure: SIGNAL })
     }
 
     /// Works until shutdown, and then takes our networks away.
@@ -120,8 +123,10 @@ impl Hands {
             }
             // What was wanted of one that is gone is wanted no more; but how often to scan is.
             while let Ok(order) = orders.try_recv() {
-                if let Order::Scan(scanning) = order {
-                    self.scan = scanning;
+                match order {
+                    Order::Scan(scanning) => self.scan = scanning,
+                    Order::Measure(interval) => self.measure = interval,
+                    Order::Program(..) | Order::Join(..) | Order::Leave => {}
                 }
             }
         }
@@ -214,7 +219,7 @@ impl Hands {
             }
         }
         if session.on && session.next_signal <= now {
-            session.next_signal = now + SIGNAL;
+            session.next_signal = now + self.measure;
             if let Some(signal) = self.supplicant.signal().await? {
                 self.report(Report::Signal(signal.mean.unwrap_or(signal.last)));
             }
@@ -318,6 +323,11 @@ impl Hands {
                 // What was measured a moment ago is not measured again at once.
                 let pause = before.and(scanning).map(|scanning| scanning.interval);
                 session.next_scan = scanning.map(|_| SystemClock.now() + pause.unwrap_or_default());
+                Ok(())
+            }
+            Order::Measure(interval) => {
+                self.measure = interval;
+                session.next_signal = session.next_signal.min(SystemClock.now() + interval);
                 Ok(())
             }
         };

@@ -15,6 +15,7 @@ pub(crate) fn write(notice: &Notice) {
             tracing::info!("joining");
         }
         Notice::NotJoined { why, .. } => tracing::warn!(%why, "not joined"),
+        Notice::Ready { .. } => tracing::info!("logged on; used once it is strong enough"),
         Notice::Offloaded { metered, .. } => tracing::info!(metered, "on Wi-Fi"),
         Notice::Returned { why, .. } => tracing::info!(%why, "back on cellular"),
         Notice::NotProgrammed { error } => {

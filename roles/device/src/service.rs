@@ -327,6 +327,7 @@ impl Device {
                 Action::Join { ssid, avoid, .. } => self.order(Order::Join(ssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
                 Action::Scan(scanning) => self.order(Order::Scan(scanning)),
+                Action::Measure(interval) => self.order(Order::Measure(interval)),
                 Action::PreferWifi { .. } => {
                     self.on_wifi = true;
                     self.steer();

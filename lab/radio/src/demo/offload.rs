@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use homeward_cell::Sim;
-use homeward_model::Instant;
+use homeward_model::{Instant, Rssi};
 use homeward_net::wait::{elapse, now, wait_for};
 use homeward_net::{Download, Flow, Namespace};
 
 use super::story::Story;
 use super::walk::{STEP_MS, octets};
 use crate::lab::{CORE, Lab};
-use crate::offload::{Carrier, FAR, Hotspot, NEAR, POLICY, Phone, SSID};
+use crate::offload::{Carrier, FAR, Hotspot, JOIN, LEAVE, NEAR, POLICY, Phone, SSID};
 use crate::report::offload::{Cause, Change, Offload, Way};
 use crate::report::{Actor, Chapter, Outcome};
 
 const SOON: Duration = Duration::from_secs(30);
 /// What the download is held to, in bit/s.
 const PACE: u64 = 2_000_000;
+/// How long somebody who walks towards an access point takes for 1 dB, some 15 m from it.
+const WALK: Duration = Duration::from_secs(1);
 /// For how long traffic is watched after a change.
 const WATCH: Duration = Duration::from_secs(2);
 
@@ -39,8 +41,8 @@ pub async fn run(lab: Lab) -> Result<()> {
     lab.save("offload.json", serde_json::to_string_pretty(&chapter)?).map(drop)
 }
 
-/// Attaches a phone, and has it go to Wi-Fi and back twice: once the signal fades, once it is gone
-/// from one moment to the next.
+/// Attaches a phone, and has it go to Wi-Fi and back twice: once the signal rises and fades, once
+/// it is there and gone from one moment to the next.
 ///
 /// # Errors
 /// If something does not come about that all else depends on.
@@ -114,7 +116,7 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         Outcome::Done,
     );
 
-    for cause in [Cause::Strong, Cause::Faded, Cause::Strong, Cause::Vanished] {
+    for cause in [Cause::Approached, Cause::Faded, Cause::Appeared, Cause::Vanished] {
         let change = traffic.change(cause, &phone, &hotspot).await?;
         story.tell(
             Actor::Station,
@@ -148,13 +150,25 @@ struct Traffic {
 impl Traffic {
     /// Brings a change about, and tells what was seen of it.
     async fn change(&self, cause: Cause, phone: &Phone, hotspot: &Hotspot) -> Result<Change> {
-        let since = now();
+        let mut since = now();
         let (to, state) = match cause {
-            Cause::Strong => (Way::Wifi, "offloaded"),
+            Cause::Approached | Cause::Appeared => (Way::Wifi, "offloaded"),
             Cause::Faded | Cause::Vanished => (Way::Cellular, "watching"),
         };
         match cause {
-            Cause::Strong => {
+            Cause::Approached => {
+                phone.station.near(&[&hotspot.gateway])?;
+                for signal in LEAVE.0..JOIN.0 {
+                    hotspot.gateway.radio().set_signal(Rssi(signal))?;
+                    elapse(WALK).await;
+                }
+                since = now();
+                for signal in JOIN.0..JOIN.0 + 4 {
+                    hotspot.gateway.radio().set_signal(Rssi(signal))?;
+                    elapse(WALK).await;
+                }
+            }
+            Cause::Appeared => {
                 hotspot.gateway.radio().set_signal(NEAR)?;
                 phone.station.near(&[&hotspot.gateway])?;
             }

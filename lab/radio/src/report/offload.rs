@@ -74,8 +74,10 @@ impl Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The signal passed the policy's threshold.
-    Strong,
+    /// The signal rose, as for one who walks, and passed the policy's threshold.
+    Approached,
+    /// The signal was weak, and strong from one moment to the next.
+    Appeared,
     /// The signal fell below it.
     Faded,
     /// The access point was gone from one moment to the next.
@@ -86,7 +88,8 @@ impl Cause {
     /// In the words that people read.
     pub const fn words(self) -> &'static str {
         match self {
-            Self::Strong => "strong enough",
+            Self::Approached => "it came nearer",
+            Self::Appeared => "it was there at once",
             Self::Faded => "it faded",
             Self::Vanished => "it vanished",
         }
@@ -161,6 +164,8 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
             ),
         );
     }
+    out += "<p>Before Wi-Fi is used the policy has it be strong for a second, which is in these \
+            figures.</p>\n";
     let heads = [
         ("to", ""),
         ("why", ""),

@@ -127,7 +127,7 @@ fn offload() -> Offload {
         octets: vec![25_000; 200],
         broken: None,
         changes: vec![
-            change(Way::Wifi, Cause::Strong, 3_000.0, 2_950.4, 38.9, 0),
+            change(Way::Wifi, Cause::Approached, 3_000.0, 2_950.4, 38.9, 0),
             change(Way::Cellular, Cause::Faded, 9_000.0, 3_100.0, 36.5, 1),
             change(Way::Cellular, Cause::Vanished, 16_000.0, 1_286.9, 1_286.9, 120),
         ],

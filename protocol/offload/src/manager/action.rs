@@ -85,6 +85,8 @@ pub enum Action {
     Notify(Notice),
     /// Scan like that from now on; `None`: do not.
     Scan(Option<Scanning>),
+    /// Measure the signal of whatever the station is associated with so often from now on.
+    Measure(Duration),
 }
 
 /// How the air is scanned.
@@ -158,6 +160,11 @@ pub enum Notice {
         ssid: Ssid,
         /// Why.
         why: Left,
+    },
+    /// A network is logged on to and leads somewhere; it is used once it is strong enough.
+    Ready {
+        /// Which.
+        ssid: Ssid,
     },
     /// New connections use Wi-Fi.
     Offloaded {
@@ -252,7 +259,9 @@ pub enum Left {
     Metered,
     /// The policy does not name it any more.
     Policy,
-    /// The credentials are gone.
+    /// Another network is strong enough, and this one is not.
+    Better,
+    /// The credentials are gone, or there are others.
     Credentials,
     /// A switch has the radio off.
     RadioOff,

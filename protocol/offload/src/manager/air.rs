@@ -52,8 +52,10 @@ pub(crate) struct Bss {
     pub(crate) ssid: Ssid,
     pub(crate) level: Level,
     pub(crate) enterprise: bool,
-    /// Since when it has been strong enough, without a break.
+    /// Since when it has been strong enough to be used, without a break.
     pub(crate) above: Option<Instant>,
+    /// Whether it is nearly so.
+    pub(crate) near: bool,
 }
 
 impl Bss {
@@ -67,6 +69,8 @@ impl Bss {
 pub(crate) struct Penalty {
     pub(crate) until: Instant,
     pub(crate) why: Left,
+    /// Whether the access point was no more than nearly strong enough.
+    early: bool,
     failures: u32,
 }
 
@@ -87,7 +91,7 @@ impl Air {
     ) {
         self.forget(settings, now);
         for heard in heard.iter().filter(|heard| !heard.bssid.is_group()) {
-            let Some(join) = threshold(policy, heard.ssid) else { continue };
+            let Some(levels) = Levels::of(policy, heard.ssid) else { continue };
             let known = self
                 .bsses
                 .get_mut(&heard.bssid)
@@ -97,9 +101,10 @@ impl Air {
                 None => (Level::new(heard.signal, now), None),
             };
             level.add(heard.signal, settings.smoothing, now);
-            let above = level.reaches(join).then(|| above.unwrap_or(now));
-            let bss = Bss { ssid: heard.ssid, level, enterprise: heard.enterprise, above };
-            self.bsses.insert(heard.bssid, bss);
+            let above = level.reaches(levels.join).then(|| above.unwrap_or(now));
+            let near = level.reaches(levels.near);
+            let Heard { ssid, enterprise, .. } = *heard;
+            self.bsses.insert(heard.bssid, Bss { ssid, level, enterprise, above, near });
         }
         self.forget(settings, now);
     }
@@ -120,16 +125,27 @@ impl Air {
     /// Everything has to be strong enough anew for as long.
     pub(crate) fn restart(&mut self) {
         for bss in self.bsses.values_mut() {
-            bss.above = None;
+            (bss.above, bss.near) = (None, false);
         }
     }
 
-    pub(crate) fn penalise(&mut self, bssid: Mac, why: Left, settings: &Settings, now: Instant) {
+    /// Has an access point shunned for a while. One that failed `early` is shunned until it is
+    /// strong: what it failed for may have been its distance.
+    pub(crate) fn penalise(
+        &mut self,
+        bssid: Mac,
+        why: Left,
+        early: bool,
+        settings: &Settings,
+        now: Instant,
+    ) {
         // Nobody who is mistaken for the operator is asked again soon.
         let first = if why == Left::WrongServer { settings.penalty * 8 } else { settings.penalty };
-        let failures = self.penalties.get(&bssid).map_or(0, |penalty| penalty.failures);
+        let before = self.penalties.get(&bssid).filter(|penalty| penalty.early == early);
+        let failures = before.map_or(0, |penalty| penalty.failures);
         let span = first.saturating_mul(1 << failures.min(16)).min(settings.penalty_most);
-        let penalty = Penalty { until: now + span, why, failures: failures.saturating_add(1) };
+        let failures = failures.saturating_add(1);
+        let penalty = Penalty { until: now + span, why, early, failures };
         self.penalties.insert(bssid, penalty);
         while self.penalties.len() > settings.max_bsses
             && let Some(first) = self.penalties.iter().min_by_key(|(_, p)| p.until)
@@ -145,12 +161,15 @@ impl Air {
 
     /// The penalty in force on an access point.
     pub(crate) fn penalty(&self, bssid: Mac, now: Instant) -> Option<&Penalty> {
-        self.penalties.get(&bssid).filter(|penalty| penalty.until > now)
+        let is_strong = || self.bsses.get(&bssid).is_some_and(|bss| bss.above.is_some());
+        let penalty = self.penalties.get(&bssid).filter(|penalty| penalty.until > now);
+        penalty.filter(|penalty| !penalty.early || !is_strong())
     }
 
     /// All that are shunned now.
     pub(crate) fn shunned(&self, now: Instant) -> Vec<Mac> {
-        self.penalties.iter().filter(|(_, p)| p.until > now).map(|(mac, _)| *mac).collect()
+        let shunned = self.penalties.keys().filter(|mac| self.penalty(**mac, now).is_some());
+        shunned.copied().collect()
     }
 
     /// When the next penalty ends, or the next access point counts as gone.
@@ -162,10 +181,23 @@ impl Air {
     }
 }
 
-/// From which signal on a network is joined; `None` for one that the policy does not name.
-pub(crate) fn threshold(policy: &WlanPolicy, ssid: Ssid) -> Option<Rssi> {
-    let network = policy.networks.iter().find(|network| network.ssid == ssid)?;
-    Some(network.join.unwrap_or(policy.join))
+/// The signals that decide about a network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Levels {
+    /// From here on it is used.
+    pub(crate) join: Rssi,
+    /// From here on it is nearly strong enough: halfway from what it is left at.
+    pub(crate) near: Rssi,
+}
+
+impl Levels {
+    /// `None` for a network that the policy does not name.
+    pub(crate) fn of(policy: &WlanPolicy, ssid: Ssid) -> Option<Self> {
+        let network = policy.networks.iter().find(|network| network.ssid == ssid)?;
+        let join = network.join.unwrap_or(policy.join);
+        let near = Rssi(policy.leave.0.midpoint(join.0)).min(join);
+        Some(Self { join, near })
+    }
 }
 
 #[cfg(test)]
@@ -198,7 +230,7 @@ mod tests {
         let mut now = at(0);
         let mut spans = Vec::new();
         for _ in 0..9 {
-            air.penalise(bssid, Left::NoLogOn, &settings, now);
+            air.penalise(bssid, Left::NoLogOn, false, &settings, now);
             let until = air.penalty(bssid, now).unwrap().until;
             spans.push((until - now).as_secs());
             now = until;
@@ -206,7 +238,7 @@ mod tests {
         }
         assert_eq!(spans, [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]);
         air.pardon(bssid);
-        air.penalise(bssid, Left::WrongServer, &settings, now);
+        air.penalise(bssid, Left::WrongServer, false, &settings, now);
         assert_eq!(air.penalty(bssid, now).unwrap().until - now, Duration::from_secs(480));
     }
 
@@ -226,7 +258,7 @@ mod tests {
                 enterprise: true,
             };
             air.scan(&[heard], &policy, &settings, at(0));
-            air.penalise(bssid, Left::Lost, &settings, at(u64::from(n)));
+            air.penalise(bssid, Left::Lost, false, &settings, at(u64::from(n)));
         }
         assert_eq!(air.bsses.len(), 8);
         assert!(air.bsses.values().all(|bss| bss.level.reaches(Rssi(-55))));

@@ -90,7 +90,7 @@ impl Manager {
         let other_mac = self.supplicant.mac.is_some_and(|mac| mac != stored.mac);
         let other_imei =
             |(now, then): (homeward_model::Imei, homeward_model::Imei)| !now.same_equipment(&then);
-        let in_session = self.session.is_some();
+        let in_session = self.session.is_some() && !self.is_ready();
         if other_mac || self.modem.imei.zip(stored.imei).is_some_and(other_imei) {
             Some(Wanted::Moved)
         } else if self.rejections.wants(now) {

@@ -1,9 +1,12 @@
 //! From joining a network to returning from it.
 
+use std::time::Duration;
+
 use homeward_model::{Instant, Mac, Rssi, Ssid};
 
 use super::air::Level;
-use super::{Action, Cause, Connectivity, Left, Manager, Notice, SupplicantEvent, VerifyId};
+use super::fit::Candidate;
+use super::{Action, Connectivity, Left, Manager, Notice, SupplicantEvent, VerifyId};
 
 /// Where the machine stands with Wi-Fi.
 #[derive(Debug)]
@@ -14,6 +17,9 @@ pub(crate) enum Link {
     Joining { step: Step, deadline: Instant },
     /// In one, but not yet sure that it leads anywhere.
     Verifying(Check),
+    /// It leads somewhere, but is not strong enough yet. Since when it has been so weak that it
+    /// would be left.
+    Ready { check: Check, below: Option<Instant> },
     /// New connections use it. Since when the signal has been too weak, and since when there has
     /// been no address.
     Offloaded { check: Check, below: Option<Instant>, bare: Option<Instant> },
@@ -45,6 +51,11 @@ enum Looking {
 }
 
 impl Check {
+    /// Whether the last that was found is good.
+    pub(crate) const fn holds(self) -> bool {
+        self.misses == 0 && matches!(self.state, Looking::Next { .. })
+    }
+
     fn due(self) -> Instant {
         match self.state {
             Looking::Asked { deadline: at, .. } | Looking::Next { at } => at,
@@ -59,12 +70,16 @@ pub(crate) struct Session {
     pub(crate) bssid: Mac,
     pub(crate) metered: bool,
     /// The credentials that it is opened with.
-    generation: u64,
+    pub(crate) generation: u64,
     /// Since when the link is what it is.
     pub(crate) since: Instant,
     /// When the log-on succeeded.
-    connected: Option<Instant>,
+    pub(crate) connected: Option<Instant>,
     pub(crate) level: Option<Level>,
+    /// Since when it has been strong enough to be used, without a break.
+    pub(crate) strong: Option<Instant>,
+    /// Whether it was so for the dwell.
+    pub(crate) proven: bool,
     /// Why it is being left.
     pub(crate) left: Option<Left>,
 }
@@ -77,6 +92,10 @@ impl Manager {
             Link::Joining { deadline, .. } | Link::Leaving { deadline } => Some(*deadline),
             Link::Lingering { until } => Some(*until),
             Link::Verifying(check) => Some(check.due()),
+            Link::Ready { check, below } => {
+                let leave = below.map(|below| below + self.dwell());
+                [Some(check.due()), leave, self.makes_do()].into_iter().flatten().min()
+            }
             Link::Offloaded { check, below, bare } => {
                 let leave = below.map(|below| below + self.dwell());
                 // Where there is no cellular to go to, a weak signal has to do.
@@ -87,7 +106,7 @@ impl Manager {
         }
     }
 
-    fn dwell(&self) -> std::time::Duration {
+    pub(crate) fn dwell(&self) -> Duration {
         let held = self.held.as_ref();
         held.map(|held| held.stored.policy.dwell.into()).unwrap_or_default()
     }
@@ -97,7 +116,8 @@ impl Manager {
         if !matches!(self.link, Link::Idle) || !self.obstacles(now).is_empty() {
             return;
         }
-        let Some((bssid, ssid, metered, level)) = self.best(now) else { return };
+        let Some(best) = self.best(now) else { return };
+        let Candidate { bssid, ssid, metered, level, strong } = best;
         let generation = self.held.as_ref().map_or(0, |held| held.generation);
         let session = Session {
             ssid,
@@ -107,6 +127,8 @@ impl Manager {
             since: now,
             connected: None,
             level: Some(level),
+            proven: strong.is_some_and(|strong| level.at - strong >= self.dwell()),
+            strong,
             left: None,
         };
         self.session = Some(session);
@@ -133,6 +155,10 @@ impl Manager {
             (Some(_), None) => Left::Policy,
             (Some(_), Some(network)) if network.metered && !self.switches.metered => Left::Metered,
             (Some(held), _) if !self.is_open(&held.stored.policy, now) => Left::Schedule,
+            // What nothing uses is as well opened anew, with those there are.
+            (Some(held), _) if self.is_ready() && held.generation != session.generation => {
+                Left::Credentials
+            }
             _ => return self.fade(now),
         };
         self.abandon(why, now);
@@ -140,10 +166,14 @@ impl Manager {
 
     /// Leaves what has become too weak.
     fn fade(&mut self, now: Instant) {
-        let Link::Offloaded { below: Some(below), .. } = &self.link else { return };
+        let (below, needed) = match &self.link {
+            Link::Offloaded { below: Some(below), .. } => (*below, !self.modem.bearer),
+            Link::Ready { below: Some(below), .. } => (*below, false),
+            _ => return,
+        };
         let level = self.session.as_ref().and_then(|session| session.level);
         let useless = level.is_some_and(|level| !level.reaches(self.settings.floor));
-        if self.modem.bearer && (useless || now - *below >= self.dwell()) {
+        if !needed && (useless || now - below >= self.dwell()) {
             self.abandon(Left::Faded, now);
         }
     }
@@ -156,6 +186,7 @@ impl Manager {
         session.left = Some(why);
         session.since = now;
         let (ssid, bssid, connected) = (session.ssid, session.bssid, session.connected);
+        let early = session.strong.is_none();
         let short = connected.is_none_or(|at| now - at < self.settings.short);
         let blamed = match why {
             Left::Lost => short,
@@ -163,10 +194,12 @@ impl Manager {
             Left::Broken(_) => true,
             _ => false,
         };
-        if blamed {
-            self.air.penalise(bssid, why, &self.settings, now);
-        }
         let was_on = std::mem::replace(&mut self.on_wifi, false);
+        if blamed {
+            let distance = !matches!(why, Left::WrongServer | Left::Broken(Connectivity::Captive));
+            let early = early && !was_on && distance;
+            self.air.penalise(bssid, why, early, &self.settings, now);
+        }
         if was_on {
             self.actions.push_back(Action::PreferCellular);
             self.counters.returns += 1;
@@ -218,7 +251,9 @@ impl Manager {
                 };
                 self.abandon(why, now);
             }
-            Link::Verifying(check) | Link::Offloaded { check, .. } if check.due() <= now => {
+            Link::Verifying(check) | Link::Ready { check, .. } | Link::Offloaded { check, .. }
+                if check.due() <= now =>
+            {
                 match check.state {
                     Looking::Asked { id, .. } => self.verified(id, Connectivity::Dead, now),
                     Looking::Next { .. } => self.look(check.misses, now),
@@ -306,9 +341,9 @@ impl Manager {
                 }
             }
             // A roam inside the network: the same addresses, but another way to them.
-            Link::Verifying(_) | Link::Offloaded { .. } => {
+            Link::Verifying(_) | Link::Ready { .. } | Link::Offloaded { .. } => {
                 session.bssid = bssid;
-                session.level = None;
+                (session.level, session.strong) = (None, None);
                 self.look(0, now);
             }
             // It crossed what it was told.
@@ -332,9 +367,10 @@ impl Manager {
         match self.link {
             // The end of what was before.
             Link::Idle | Link::Joining { step: Step::Associating, .. } => {}
-            Link::Joining { .. } | Link::Verifying(_) | Link::Offloaded { .. } => {
-                self.abandon(Left::Lost, now);
-            }
+            Link::Joining { .. }
+            | Link::Verifying(_)
+            | Link::Ready { .. }
+            | Link::Offloaded { .. } => self.abandon(Left::Lost, now),
             Link::Lingering { .. } => {
                 self.actions.push_back(Action::Leave);
                 self.rest(now);
@@ -346,7 +382,7 @@ impl Manager {
     pub(crate) fn address_changed(&mut self, now: Instant) {
         match (&self.link, self.addressed) {
             (Link::Joining { step: Step::Addressing, .. }, true) => self.look(0, now),
-            (Link::Verifying(_), false) => {
+            (Link::Verifying(_) | Link::Ready { .. }, false) => {
                 let deadline = now + self.settings.address;
                 self.link = Link::Joining { step: Step::Addressing, deadline };
             }
@@ -376,7 +412,9 @@ impl Manager {
 
     fn checking(&mut self, check: Check, now: Instant) {
         match &mut self.link {
-            Link::Offloaded { check: before, .. } | Link::Verifying(before) => *before = check,
+            Link::Offloaded { check: before, .. }
+            | Link::Ready { check: before, .. }
+            | Link::Verifying(before) => *before = check,
             link => {
                 *link = Link::Verifying(check);
                 if let Some(session) = &mut self.session {
@@ -387,7 +425,11 @@ impl Manager {
     }
 
     pub(crate) fn verified(&mut self, id: VerifyId, found: Connectivity, now: Instant) {
-        let (Link::Verifying(check) | Link::Offloaded { check, .. }) = self.link else { return };
+        let (Link::Verifying(check) | Link::Ready { check, .. } | Link::Offloaded { check, .. }) =
+            self.link
+        else {
+            return;
+        };
         if !matches!(check.state, Looking::Asked { id: asked, .. } if asked == id) {
             return;
         }
@@ -401,19 +443,37 @@ impl Manager {
             return self.checking(Check { misses, state }, now);
         }
         let next = Check { misses: 0, state: Looking::Next { at: now + self.settings.recheck } };
-        if matches!(self.link, Link::Offloaded { .. }) {
-            return self.checking(next, now);
+        if !matches!(self.link, Link::Verifying(_)) {
+            self.checking(next, now);
+            return self.judge(now);
         }
         let Some(session) = &mut self.session else { return };
         session.since = now;
-        let (ssid, bssid, metered) = (session.ssid, session.bssid, session.metered);
+        let (ssid, bssid) = (session.ssid, session.bssid);
         self.air.pardon(bssid);
-        self.link = Link::Offloaded { check: next, below: None, bare: None };
+        self.link = Link::Ready { check: next, below: None };
+        self.judge(now);
+        if self.is_ready() {
+            self.notify(Notice::Ready { ssid });
+        }
+    }
+
+    /// Has new connections use what is ready.
+    pub(crate) fn use_wifi(&mut self, now: Instant) {
+        let (Link::Ready { check, .. }, Some(session)) = (&self.link, &mut self.session) else {
+            return;
+        };
+        session.since = now;
+        let (check, ssid, metered) = (*check, session.ssid, session.metered);
+        self.link = Link::Offloaded { check, below: None, bare: None };
         self.on_wifi = true;
         self.counters.offloads += 1;
         self.actions.push_back(Action::PreferWifi { metered });
         self.notify(Notice::Offloaded { ssid, metered });
-        self.judge(now);
+    }
+
+    pub(crate) const fn is_ready(&self) -> bool {
+        matches!(self.link, Link::Ready { .. })
     }
 
     pub(crate) fn signal(&mut self, signal: Rssi, now: Instant) {
@@ -423,59 +483,5 @@ impl Manager {
             None => session.level = Some(Level::new(signal, now)),
         }
         self.judge(now);
-    }
-
-    /// Notes since when the signal has been too weak.
-    fn judge(&mut self, now: Instant) {
-        let leave = self.held.as_ref().map(|held| held.stored.policy.leave);
-        let level = self.session.as_ref().and_then(|session| session.level);
-        if let (Link::Offloaded { below, .. }, Some((level, leave))) =
-            (&mut self.link, level.zip(leave))
-        {
-            *below = if level.reaches(leave) { None } else { Some(below.unwrap_or(now)) };
-        }
-    }
-
-    /// The access point to join: of the policy's first network that has one, the strongest.
-    pub(crate) fn best(&self, now: Instant) -> Option<(Mac, Ssid, bool, Level)> {
-        let policy = &self.held.as_ref()?.stored.policy;
-        policy.networks.iter().find_map(|network| {
-            let fit = self.air.bsses.iter().filter(|(bssid, bss)| {
-                bss.ssid == network.ssid && self.unfit(**bssid, bss, network, now).is_none()
-            });
-            let (bssid, bss) = fit.max_by_key(|(_, bss)| bss.level.rssi())?;
-            Some((*bssid, bss.ssid, network.metered, bss.level))
-        })
-    }
-
-    /// Why an access point of a network is not joined.
-    pub(crate) fn unfit(
-        &self,
-        bssid: Mac,
-        bss: &super::air::Bss,
-        network: &homeward_model::WlanNetwork,
-        now: Instant,
-    ) -> Option<Cause> {
-        let held = self.held.as_ref()?;
-        let (ssid, signal) = (network.ssid, bss.level.rssi());
-        let needed = network.join.unwrap_or(held.stored.policy.join);
-        if network.metered && !self.switches.metered {
-            Some(Cause::Metered { ssid })
-        } else if !bss.enterprise {
-            Some(Cause::Open { ssid, bssid })
-        } else if let Some(penalty) = self.air.penalty(bssid, now) {
-            let wait_ms = super::status::ms(penalty.until - now);
-            Some(Cause::Shunned { ssid, bssid, why: penalty.why, wait_ms })
-        } else {
-            let dwell = self.dwell();
-            match bss.strong_for() {
-                None => Some(Cause::Weak { ssid, bssid, signal, needed }),
-                Some(span) if span < dwell => {
-                    let wait_ms = super::status::ms(dwell - span);
-                    Some(Cause::Settling { ssid, bssid, signal, wait_ms })
-                }
-                Some(_) => None,
-            }
-        }
     }
 }

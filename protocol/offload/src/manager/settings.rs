@@ -41,6 +41,15 @@ pub struct Settings {
     pub smoothing: Duration,
     /// How old a signal may be to count as what is. Longer than any interval of scans.
     pub gap: Duration,
+    /// Whether a network is logged on to before it is strong enough to be used: from halfway
+    /// between what the policy has it left and joined at, and without its dwell. New connections
+    /// use it no sooner for that, but then at once. Credentials for one log-on are kept for a
+    /// network that is used.
+    pub early: bool,
+    /// How often the signal of a network in use is measured. At least 50 ms.
+    pub measure: Duration,
+    /// The same, of one that is not used yet. At least 50 ms.
+    pub measure_ready: Duration,
     /// Below this smoothed signal Wi-Fi is left at once, without the policy's dwell.
     pub floor: Rssi,
     /// The most access points that are remembered.
@@ -95,6 +104,9 @@ impl Default for Settings {
             scan_near: s(3),
             smoothing: s(1),
             gap: s(25),
+            early: true,
+            measure: s(1),
+            measure_ready: Duration::from_millis(250),
             floor: Rssi(-88),
             max_bsses: 128,
             program: s(10),
@@ -137,6 +149,9 @@ impl Settings {
             &mut self.penalty,
         ] {
             *span = (*span).max(second);
+        }
+        for span in [&mut self.measure, &mut self.measure_ready] {
+            *span = (*span).max(Duration::from_millis(50));
         }
         self.away_most = self.away_most.max(self.away);
         self.refused_most = self.refused_most.max(self.refused);

@@ -31,6 +31,8 @@ pub enum State {
     Addressing,
     /// Looking whether the Internet is reached.
     Verifying,
+    /// Logged on to a network that is not strong enough to be used yet.
+    Ready,
     /// New connections use Wi-Fi.
     Offloaded,
     /// Back to cellular.
@@ -280,7 +282,7 @@ shown! {
         Self::Requesting => "requesting", Self::Watching => "watching",
         Self::Associating => "associating", Self::Authenticating => "authenticating",
         Self::Addressing => "addressing", Self::Verifying => "verifying",
-        Self::Offloaded => "offloaded", Self::Returning => "returning",
+        Self::Ready => "ready", Self::Offloaded => "offloaded", Self::Returning => "returning",
     }
     Registration {
         Self::Unknown => "not known", Self::Idle => "idle", Self::Searching => "searching",
@@ -305,7 +307,8 @@ shown! {
         Self::Broken(_) => "the Internet was not reached", Self::SwitchedOff => "switched off",
         Self::Schedule => "its hours are over", Self::Metered => "it is dear",
         Self::Policy => "the operator does not name it any more",
-        Self::Credentials => "the credentials are gone", Self::RadioOff => "the radio is off",
+        Self::Better => "another network is better",
+        Self::Credentials => "the credentials are gone or replaced", Self::RadioOff => "the radio is off",
         Self::NoSupplicant => "the supplicant is gone",
     }
 }

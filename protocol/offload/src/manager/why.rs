@@ -83,6 +83,8 @@ pub enum Cause {
     Weak { ssid: Ssid, bssid: Mac, signal: Rssi, needed: Rssi },
     /// It has not been strong enough for long enough.
     Settling { ssid: Ssid, bssid: Mac, signal: Rssi, wait_ms: u64 },
+    /// It is logged on to, and not strong enough to be used yet.
+    Ready { ssid: Ssid, bssid: Mac, signal: Option<Rssi>, needed: Rssi },
     /// It is being joined.
     Joining { ssid: Ssid, step: State, wait_ms: u64 },
     /// It was just left.
@@ -102,7 +104,10 @@ impl Manager {
                 let wait_ms = wait.map_or(0, |at| ms(at - now));
                 causes.push(match session.left {
                     Some(why) => Cause::Leaving { ssid, why, wait_ms },
-                    None => Cause::Joining { ssid, step: self.state(), wait_ms },
+                    None => self.waits_for(session).unwrap_or_else(|| {
+                        let step = self.state();
+                        Cause::Joining { ssid, step, wait_ms }
+                    }),
                 });
             } else if causes.is_empty() {
                 causes = self.unfit_all(now);
@@ -222,6 +227,7 @@ impl Manager {
             Link::Joining { step: Step::Authenticating, .. } => return State::Authenticating,
             Link::Joining { step: Step::Addressing, .. } => return State::Addressing,
             Link::Verifying(_) => return State::Verifying,
+            Link::Ready { .. } => return State::Ready,
             Link::Offloaded { .. } => return State::Offloaded,
             Link::Lingering { .. } | Link::Leaving { .. } => return State::Returning,
             Link::Idle => {}
@@ -301,6 +307,11 @@ impl fmt::Display for Cause {
             Self::Settling { ssid, bssid, signal, .. } => {
                 write!(f, "{ssid} at {} has {signal}, but not for long enough", bssid.full())
             }
+            Self::Ready { ssid, bssid, signal, needed } => {
+                let bssid = bssid.full();
+                write!(f, "{ssid} at {bssid} is logged on to, and used from {needed} on")?;
+                signal.iter().try_for_each(|signal| write!(f, "; it has {signal}"))
+            }
             Self::Joining { ssid, step, .. } => write!(f, "{ssid} is being joined: {step}"),
             Self::Leaving { ssid, why, .. } => write!(f, "{ssid} was just left: {why}"),
         }
@@ -361,7 +372,11 @@ impl Cause {
                 let missing = i16::from(needed.0) - i16::from(signal.0);
                 return format!("being nearer: {} dB are missing", missing.max(1));
             }
-            Self::Settling { .. } => "the same signal for a moment longer",
+            Self::Ready { signal: Some(signal), needed, .. } if signal < needed => {
+                let missing = i16::from(needed.0) - i16::from(signal.0);
+                return format!("being nearer: {missing} dB are missing");
+            }
+            Self::Settling { .. } | Self::Ready { .. } => "the same signal for a moment longer",
             Self::Joining { .. } => "its end, within seconds",
             Self::Leaving { .. } => "a moment, and then a network that is fit",
         };

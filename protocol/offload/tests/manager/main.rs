@@ -5,6 +5,7 @@
 mod anything;
 mod clocks;
 mod credentials;
+mod early;
 mod walk;
 mod wifi;
 mod words;

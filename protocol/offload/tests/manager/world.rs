@@ -100,6 +100,7 @@ pub(crate) struct World {
     pub(crate) scan: Option<Scanning>,
     next_scan: Instant,
     next_signal: Instant,
+    pub(crate) measure: Duration,
     next_clock: Instant,
     pub(crate) associated: Option<Mac>,
     pub(crate) stored: Option<Stored>,
@@ -163,6 +164,7 @@ impl World {
             scan: None,
             next_scan: now,
             next_signal: now,
+            measure: s(1),
             next_clock: now,
             associated: None,
             stored,
@@ -285,7 +287,7 @@ impl World {
                 self.next_scan = self.now + self.scan.unwrap().interval;
                 self.scanned();
             } else if signal == Some(next) {
-                self.next_signal = self.now + s(1);
+                self.next_signal = self.now + self.measure;
                 self.measure();
             } else if timeout == Some(next) {
                 self.timeouts += 1;
@@ -384,7 +386,7 @@ impl World {
             (manner, Some(issue)) => {
                 issue.spent = one_time;
                 self.associated = Some(bssid);
-                self.next_signal = self.now + s(1);
+                self.next_signal = self.now;
                 self.supplicant_says(SupplicantEvent::Connected { bssid });
                 if manner != Manner::NoLease {
                     self.soon(ms(200), Coming::Address(true));
@@ -518,6 +520,11 @@ impl World {
             Action::Store(stored) => self.stored = Some(*stored),
             Action::Forget => self.stored = None,
             Action::Notify(notice) => self.log.push((self.now, notice)),
+            Action::Measure(interval) => {
+                assert_ne!(interval, self.measure, "said twice");
+                self.measure = interval;
+                self.next_signal = self.next_signal.min(self.now + interval);
+            }
             Action::Scan(scanning) => {
                 assert_ne!(scanning, self.scan, "said twice");
                 self.scan = scanning;

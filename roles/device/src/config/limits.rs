@@ -60,9 +60,9 @@ limits! {
         request away away_most refused refused_most useless rejected rejected_most
         scan_far scan_near program associate authenticate address verify recheck leave
         penalty penalty_most;
-    any span: spread smoothing gap bare verify_pause linger short;
+    any span: spread smoothing gap measure measure_ready bare verify_pause linger short;
     at least one: requests_per_hour: u16, verify_tries: u8, max_bsses: usize,;
-    any: floor: Rssi,;
+    any: floor: Rssi, early: bool,;
 }
 
 #[cfg(test)]
