@@ -93,7 +93,12 @@ impl Method {
         }
     }
 
-    /// A word for logs and metrics.
+    /// The method of that word.
+    pub fn from_label(label: &str) -> Option<Self> {
+        [Self::Tls, Self::Ttls, Self::Peap].into_iter().find(|method| method.label() == label)
+    }
+
+    /// A word for settings, logs and metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Tls => "tls",

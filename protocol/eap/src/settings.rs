@@ -38,7 +38,8 @@ pub enum CryptoBinding {
 /// How the server behaves. [`Settings::default`] is fit for use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The methods served, best first.
+    /// The methods served; the first is proposed to whom [`Directory`](crate::Directory) knows
+    /// nothing of.
     pub methods: Vec<Method>,
     /// The methods served within EAP-TTLS and PEAP.
     pub inner: Vec<InnerMethod>,

@@ -1,5 +1,6 @@
 //! `[aaa.eap]`: the certificate that EAP is spoken with, and what is spoken.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use homeward_daemon::{Exit, ExitContext, Invalid, Period};
 use homeward_eap::pki_types::pem::PemObject;
 use homeward_eap::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use homeward_eap::{
-    ClientTrust, Context, ServerCredential, SessionSettings, Sessions, Settings, TlsVersions,
+    ClientTrust, Context, Method, ServerCredential, SessionSettings, Sessions, Settings,
+    TlsVersions,
 };
 use serde::Deserialize;
 
@@ -25,6 +27,9 @@ pub struct EapConfig {
     pub client_ca: Option<PathBuf>,
     /// Their revocation lists, in PEM.
     pub client_crl: Option<PathBuf>,
+    /// The methods served: "peap", "ttls", "tls". The first is proposed to whoever is anonymous;
+    /// a peer that wants another says so, which takes a round.
+    pub methods: Vec<String>,
     /// The lowest version of TLS: "1.2" or "1.3".
     pub min_tls: String,
     /// The most octets of an EAP packet.
@@ -47,6 +52,8 @@ impl Default for EapConfig {
             key: None,
             client_ca: None,
             client_crl: None,
+            // The first is what a policy names that names none.
+            methods: ["peap", "ttls", "tls"].map(str::to_owned).into(),
             min_tls: "1.2".to_owned(),
             fragment: settings.fragment,
             resume: Period(sessions.lifetime),
@@ -65,6 +72,17 @@ impl EapConfig {
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         if self.certificate.is_some() != self.key.is_some() {
             return Err(Invalid::new("aaa.eap", "certificate and key go together"));
+        }
+        let methods = self.methods.iter().map(|word| Method::from_label(word));
+        if self.methods.is_empty() || methods.clone().any(|method| method.is_none()) {
+            return Err(Invalid::new("aaa.eap.methods", "use \"peap\", \"ttls\", \"tls\""));
+        }
+        if methods.collect::<BTreeSet<_>>().len() != self.methods.len() {
+            return Err(Invalid::new("aaa.eap.methods", "name each once"));
+        }
+        if self.methods == ["tls"] && self.client_ca.is_none() {
+            let help = "\"tls\" needs aaa.eap.client_ca: who vouches for devices' certificates";
+            return Err(Invalid::new("aaa.eap.methods", help));
         }
         if !["1.2", "1.3"].contains(&self.min_tls.as_str()) {
             return Err(Invalid::new("aaa.eap.min_tls", "use \"1.2\" or \"1.3\""));
@@ -101,6 +119,7 @@ impl EapConfig {
             }),
         };
         let settings = Settings {
+            methods: self.methods.iter().filter_map(|word| Method::from_label(word)).collect(),
             tls: if self.min_tls == "1.3" { TlsVersions::Tls13 } else { TlsVersions::Both },
             fragment: self.fragment,
             timeout: self.timeout.0,
@@ -173,4 +192,34 @@ pub(crate) fn read<T: PemObject>(key: &str, path: &Path) -> anyhow::Result<Vec<T
             .exit(Exit::Config);
     }
     Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn methods(words: &[&str]) -> Result<(), Invalid> {
+        let methods = words.iter().map(|word| (*word).to_owned()).collect();
+        EapConfig { methods, ..EapConfig::default() }.check()
+    }
+
+    #[test]
+    fn the_methods_that_are_served_are_named_once_each() {
+        for words in [&["peap"][..], &["ttls", "peap"], &["tls", "peap", "ttls"]] {
+            assert!(methods(words).is_ok(), "{words:?}");
+        }
+        for words in [&[][..], &["peap", "md5"], &["PEAP"], &["peap", "ttls", "peap"], &["tls"]] {
+            let error = methods(words).unwrap_err().to_string();
+            assert!(error.contains("aaa.eap.methods"), "{words:?}: {error}");
+        }
+        assert!(EapConfig::default().check().is_ok());
+    }
+
+    #[test]
+    fn what_is_proposed_to_who_is_anonymous_is_what_policies_name_by_themselves() {
+        let policy: homeward_model::WlanPolicy =
+            serde_json::from_str(r#"{"networks":[{"ssid":"Town"}],"server_name":"a.example"}"#)
+                .unwrap();
+        assert_eq!(EapConfig::default().methods.first(), Some(&policy.eap.to_string()));
+    }
 }
