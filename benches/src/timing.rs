@@ -19,8 +19,8 @@ use crate::figures::{Figure, percentile, say};
 use crate::population::{Population, login, password};
 use crate::world::{Core, GATEWAY, SECRET};
 
-const LOGINS: Population = Population { people: 50, ..Population::logins(10_000) };
-/// Of either kind.
+const LOGINS: Population = Population { people: 500, ..Population::logins(100_000) };
+/// Of either kind, each name once.
 const ASKED: u32 = 100_000;
 /// A password that a person chose takes longer than that, and nothing else does.
 const LONG: Duration = Duration::from_millis(4);
@@ -30,12 +30,12 @@ pub(crate) fn measure() -> Result<()> {
     let mut asker = Asker::new(core.address)?;
     // Some to warm up.
     for n in 0..10_000 {
-        asker.ask(n * 7)?;
+        asker.ask(2 * LOGINS.logins + n)?;
     }
     let [mut nobodys, mut somebodys] = [(); 2].map(|()| Times::default());
     for n in 0..ASKED {
         let known = n.wrapping_mul(7919) % LOGINS.logins;
-        let unknown = LOGINS.logins + 100_000 + n;
+        let unknown = 3 * LOGINS.logins + n;
         if asker.entropy.octets::<1>()[0] & 1 == 0 {
             nobodys.take(asker.ask(unknown)?);
             somebodys.take(asker.ask(known)?);

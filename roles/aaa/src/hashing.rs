@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use indexmap::IndexMap;
+
 /// A map by hashes that were made under a key of this process's.
 pub(crate) type ByHash<V> = HashMap<u64, V, BuildHasherDefault<AsIs>>;
 
@@ -15,6 +17,9 @@ pub(crate) type Quick = foldhash::fast::RandomState;
 
 /// A map by what the operator chose, be it a name or an address: whoever asks may only look up.
 pub(crate) type ByChoice<K, V> = HashMap<K, V, Quick>;
+
+/// The same, of which any one can be had.
+pub(crate) type Listed<K, V> = IndexMap<K, V, Quick>;
 
 /// Takes a hash for what it is.
 #[derive(Debug, Default)]

@@ -433,14 +433,19 @@ impl Logins {
         // A name that may not be tried is one that nobody has.
         let login = find(scene.known.records, name);
         let may = scene.may_try_as(login, name, asker.station);
-        let is_slow = name.parse().is_ok_and(|name| scene.known.records.is_slow(&name));
+        let name_of = name.parse::<Nai>().ok();
+        let is_slow = name_of.as_ref().is_some_and(|name| scene.known.records.is_slow(name));
         let login = login.filter(|_| may);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
             None if is_slow => None,
-            // As much work as for a name that somebody has.
+            // As much work as for a name that somebody has, and as much memory to read.
             None => {
-                let _ = password::is_right(&nobodys(), password);
+                let other = name_of.and_then(|name| scene.known.records.stand_in(&name));
+                let read = other.and_then(|login| password::is_right(&login.verifier, password));
+                if read.is_none() {
+                    let _ = password::is_right(&nobodys(), password);
+                }
                 Some(false)
             }
         };

@@ -5,6 +5,7 @@
 //! here however many devices hang from it.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use homeward_transport::radsec::Version;
 use ipnet::IpNet;
 
 use crate::decoys::{Decoys, Share};
-use crate::hashing::{ByChoice, ById};
+use crate::hashing::{ByChoice, ById, Listed};
 
 /// A RADIUS client: a gateway with its secret made ready for use.
 #[derive(Debug)]
@@ -50,10 +51,11 @@ pub struct Projection {
     devices: ById<DeviceId, Mac>,
     by_mac: ByChoice<Mac, Vec<Device>>,
     logins: ById<LoginId, Nai>,
-    by_name: ByChoice<Nai, Arc<Login>>,
+    by_name: Listed<Nai, Arc<Login>>,
     /// Log-ins with a verifier that takes long.
     slow: usize,
     decoys: Decoys,
+    stand_ins: RandomState,
     /// The gateways that an account's networks are at home behind.
     homes: ById<AccountId, BTreeMap<NetworkId, GatewayId>>,
     /// Clients by address, the most specific prefixes first.
@@ -81,6 +83,15 @@ impl Projection {
     /// The log-in with that name.
     pub fn login(&self, name: &Nai) -> Option<&Arc<Login>> {
         self.by_name.get(name)
+    }
+
+    /// The log-in that one of a name that nobody has is held against: to read it takes as long as
+    /// to read one that was found. Which one it is, nobody can choose.
+    pub(crate) fn stand_in(&self, name: &Nai) -> Option<&Arc<Login>> {
+        let at = self.stand_ins.hash_one(name) % u64::try_from(self.by_name.len()).ok()?.max(1);
+        let (other, login) = self.by_name.get_index(usize::try_from(at).ok()?)?;
+        // Two names were compared where one was found.
+        (other != name).then_some(login)
     }
 
     /// The log-in with that id.
@@ -272,7 +283,7 @@ impl Projection {
         if let Some(name) = self.logins.remove(&id)
             && self.by_name.get(&name).is_some_and(|login| login.id == id)
         {
-            self.slow -= usize::from(self.by_name.remove(&name).is_some_and(|l| is_slow(&l)));
+            self.slow -= usize::from(self.by_name.swap_remove(&name).is_some_and(|l| is_slow(&l)));
         }
     }
 
