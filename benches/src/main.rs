@@ -11,6 +11,7 @@
 //! | `accounting` | records per second that are durable before the answer, how long it takes, server CPU for one | FreeRADIUS with PostgreSQL |
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
 //! | `issuing` | credentials per second that the datastore issues, by how many there are in a transaction | – |
+//! | `portal` | credentials per second and core, with a log-in by PAP for each; memory of connections that stay open | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -32,6 +33,7 @@ mod million;
 mod owner;
 mod pap;
 mod population;
+mod portal;
 mod postgres;
 mod probe;
 mod radio;
@@ -47,7 +49,7 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 13] = [
+const BENCHES: [(&str, Bench); 14] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
@@ -56,6 +58,7 @@ const BENCHES: [(&str, Bench); 13] = [
     ("accounting", accounting::measure),
     ("million", million::measure),
     ("issuing", issuing::measure),
+    ("portal", portal::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),
     ("radio", radio::measure),

@@ -12,7 +12,7 @@ use crate::population::Population;
 use crate::world::Core;
 
 /// Every home has four devices, and every home but one a log-in besides.
-const MANY: Population = Population { homes: 250_000, devices: 4, logins: 250_000, people: 0 };
+const MANY: Population = Population { devices: 4, logins: 250_000, ..Population::homes(250_000) };
 const RUNS: usize = 5;
 const SPAN: Duration = Duration::from_secs(3);
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{
-    Clock, Coverage, DeviceKey, LookupForm, Mac, Psk, Secret, Security, ServiceTerms, Ssid, Status,
+    Clock, Coverage, DeviceKey, Imsi, LookupForm, Mac, PolicyScope, Psk, Secret, Security,
+    ServiceTerms, Ssid, Status,
 };
 use homeward_seal::KeyRing;
 use homeward_store::{
     Accounts, Classes, Devices, Gateways, Logins, Networks, NewAccount, NewClass, NewDevice,
-    NewGateway, NewLogin, NewNetwork, SqliteStore,
+    NewGateway, NewLogin, NewNetwork, NewSubscriber, Policies, SqliteStore, Subscribers,
 };
 
 use crate::world::{GATEWAY, SECRET};
@@ -37,6 +38,11 @@ pub(crate) fn password(n: u32) -> String {
     format!("{:016x}-{n:06}", u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
+/// The `n`th subscriber's IMSI.
+pub(crate) fn imsi(n: u32) -> Result<Imsi> {
+    Ok(format!("99970{n:010}").parse()?)
+}
+
 /// Whom a core knows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Population {
@@ -48,6 +54,8 @@ pub(crate) struct Population {
     pub(crate) logins: u32,
     /// How many of them, the first, have passwords that people chose.
     pub(crate) people: u32,
+    /// Subscribers of a mobile network, all of the first home's account.
+    pub(crate) subscribers: u32,
 }
 
 /// Records a transaction.
@@ -56,12 +64,12 @@ const BATCH: usize = 10_000;
 impl Population {
     /// So many homes, a device each.
     pub(crate) const fn homes(homes: u32) -> Self {
-        Self { homes, devices: 1, logins: 0, people: 0 }
+        Self { homes, devices: 1, logins: 0, people: 0, subscribers: 0 }
     }
 
     /// So many log-ins.
     pub(crate) const fn logins(logins: u32) -> Self {
-        Self { homes: 1, devices: 1, logins, people: 0 }
+        Self { homes: 1, devices: 1, logins, people: 0, subscribers: 0 }
     }
 
     /// The `n`th device and its home's SSID; after the last comes the first.
@@ -156,6 +164,19 @@ impl Population {
         }
         for logins in logins.chunks(BATCH) {
             store.create_logins(logins).await?;
+        }
+        let mut subscribers = Vec::new();
+        for n in 1..=self.subscribers {
+            let (imsi, label, status) = (imsi(n)?, String::new(), Status::Active);
+            subscribers.push(NewSubscriber { imsi, msisdn: None, account, label, status });
+        }
+        for subscribers in subscribers.chunks(BATCH) {
+            store.create_subscribers(subscribers).await?;
+        }
+        if self.subscribers > 0 {
+            let policy =
+                r#"{"wlan":{"networks":[{"ssid":"Town"}],"server_name":"aaa.example.net"}}"#;
+            store.set_policy(PolicyScope::Default, &serde_json::from_str(policy)?).await?;
         }
         store.close().await;
         Ok(())
