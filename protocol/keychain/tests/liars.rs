@@ -1,0 +1,190 @@
+//! Networks that are trusted, and devices that are enrolled, and that lie: what they say is signed,
+//! and wrong in one thing.
+// So that clippy knows the helpers for tests too.
+#![cfg(test)]
+
+use std::time::Duration;
+
+use homeward_keychain::message::{Digest, SessionId};
+use homeward_keychain::module::Previous;
+use homeward_keychain::record::{Terms, check};
+use homeward_keychain::server::Policy;
+use homeward_keychain::testing::{NOW, World, device_key, network, resign, retag};
+use homeward_keychain::{Challenge, Record, Refusal, Response, Signer, Visit, Why};
+use homeward_model::UnixTime;
+
+fn walked(hops: usize) -> World {
+    let mut world = World::new(9, 4, Policy { broken: true, ..Policy::default() });
+    for n in 0..hops {
+        world.hop(&network(n)).unwrap();
+        world.check().unwrap();
+    }
+    world
+}
+
+fn refused(hop: u16, why: Why) -> Result<(), Refusal> {
+    Err(Refusal { hop, why })
+}
+
+/// What comes of three hops whose second record its network signed anew after `change`.
+fn judged(change: impl FnOnce(&mut Record)) -> Result<(), Refusal> {
+    let world = walked(3);
+    let mut records: Vec<Record> = world.server.records().cloned().collect();
+    let (session, server) = (records[0].session, records[0].server.clone());
+    change(&mut records[1]);
+    resign(&mut records[1], &world.signers[&network(1)]);
+    let terms = Terms {
+        session,
+        server: &server,
+        directory: &world.trust,
+        now: NOW,
+        skew: Duration::from_secs(5),
+        broken: false,
+    };
+    check(&records[..2], &terms).map(drop)
+}
+
+#[test]
+fn a_record_that_its_network_signed_is_refused_for_each_thing_that_is_wrong_in_it() {
+    assert_eq!(judged(|_| {}), Ok(()));
+    assert_eq!(judged(|r| r.session = SessionId([1; 16])), refused(2, Why::OtherSession));
+    assert_eq!(judged(|r| r.server = network(3)), refused(2, Why::OtherServer));
+    let skipped = Why::OutOfOrder { found: 3, expected: 2 };
+    assert_eq!(judged(|r| r.hop = 3), refused(2, skipped));
+    assert_eq!(judged(|r| r.before = Digest([7; 32])), refused(2, Why::NotThatBefore));
+    assert_eq!(judged(|r| r.at = UnixTime(NOW.0 - 5001)), refused(2, Why::Untimely));
+    assert_eq!(judged(|r| r.at = UnixTime(NOW.0 - 5000)), Ok(()), "clocks may be apart");
+    assert_eq!(judged(|r| r.at = UnixTime(NOW.0 + 5001)), refused(2, Why::Untimely));
+    assert_eq!(judged(|r| r.until = r.at), refused(2, Why::Untimely));
+    assert_eq!(judged(|r| r.until = NOW), refused(2, Why::Untimely));
+    assert_eq!(judged(|r| r.broken = true), refused(2, Why::Broken));
+    assert_eq!(judged(|r| r.network = network(0)), refused(2, Why::UnknownNetwork));
+}
+
+#[test]
+fn whom_nobody_knows_vouches_for_nobody() {
+    let stranger = Signer::new(network(1), &[1; 32]).unwrap();
+    let mut world = walked(2);
+    let mut record = world.server.records().last().unwrap().clone();
+    record.key = stranger.public();
+    resign(&mut record, &stranger);
+    let mut records = vec![world.server.records().next().unwrap().clone(), record];
+    let server = records[0].server.clone();
+    let terms = Terms {
+        session: records[0].session,
+        server: &server,
+        directory: &world.trust,
+        now: NOW,
+        skew: Duration::ZERO,
+        broken: false,
+    };
+    assert_eq!(check(&records, &terms).map(drop), refused(2, Why::UnknownNetwork));
+    records.truncate(1);
+    check(&records, &terms).unwrap();
+    world.check().unwrap();
+}
+
+#[test]
+fn a_chain_does_not_begin_in_the_middle_for_the_server() {
+    let mut other = World::new(9, 4, Policy { broken: true, ..Policy::default() });
+    let world = walked(2);
+    let mut record = world.server.records().last().unwrap().clone();
+    record.broken = true;
+    resign(&mut record, &world.signers[&network(1)]);
+    let share = homeward_keychain::key::HopShare::new([1; 32]);
+    let expected = Why::OutOfOrder { found: 2, expected: 1 };
+    let extended = other.server.extend(&network(1), record, &share, &world.trust, NOW);
+    assert_eq!(extended, refused(1, expected));
+}
+
+/// The device answers network 2 at its third hop, and signs anew after `change`.
+fn answered(change: impl FnOnce(&mut Response, &mut Challenge)) -> Result<(), Refusal> {
+    let mut world = walked(2);
+    let to = network(2);
+    let (mut challenge, key) = (world.challenge(&to), device_key(1, &to));
+    let who = "d1@example.net".parse().unwrap();
+    let mut response = world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
+    change(&mut response, &mut challenge);
+    retag(&mut response, &challenge, &key);
+    Visit::authorise(challenge, &response, &key).map(drop)
+}
+
+#[test]
+fn a_device_that_hides_where_it_was_or_shows_another_ticket_is_not_authorised() {
+    fn ticket(response: &mut Response) -> &mut homeward_keychain::Ticket {
+        response.ticket.as_mut().unwrap()
+    }
+    assert_eq!(answered(|_, _| {}), Ok(()));
+    assert_eq!(answered(|r, _| r.ticket = None), refused(3, Why::NoTicket));
+    assert_eq!(answered(|r, _| r.hop = 1), refused(1, Why::NotItsTicket));
+    assert_eq!(answered(|r, _| r.hop = 0), refused(0, Why::TooMany));
+    assert_eq!(answered(|r, _| r.hop = 65), refused(65, Why::TooMany));
+    assert_eq!(answered(|r, _| ticket(r).hop = 2), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r, _| ticket(r).to = network(3)), refused(3, Why::NotItsTicket));
+    let other = SessionId([1; 16]);
+    assert_eq!(answered(|r, _| ticket(r).session = other), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|_, c| c.nonce = [3; 32]), refused(3, Why::NotItsTicket));
+}
+
+#[test]
+fn a_network_before_that_gives_other_records_than_the_ticket_names_is_not_followed() {
+    let mut world = walked(2);
+    let mut visit = world.authorise(&network(2)).unwrap();
+    let Previous::Fetched(fetched) = world.fetch(&visit).unwrap() else { panic!() };
+    let making = world.making(false);
+    let integrate = |visit: &mut Visit, records: Vec<Record>| {
+        let (export, signer) = (fetched.export.clone(), &world.signers[&network(2)]);
+        let previous = Previous::Fetched(homeward_keychain::Fetched { export, records });
+        visit.integrate(previous, signer, &world.trust, &making).map(drop)
+    };
+    // An earlier time of the same chain.
+    let expected = Why::OutOfOrder { found: 1, expected: 2 };
+    let short = integrate(&mut visit, fetched.records[..1].to_vec());
+    assert_eq!(short, refused(2, expected));
+    let none = integrate(&mut visit, Vec::new());
+    assert_eq!(none, refused(2, Why::OutOfOrder { found: 0, expected: 2 }));
+    // As long, and signed, but not what the device was told.
+    let mut records = fetched.records.clone();
+    records[1].until = UnixTime(records[1].until.0 + 1);
+    resign(&mut records[1], &world.signers[&network(1)]);
+    assert_eq!(integrate(&mut visit, records), refused(3, Why::NotThatBefore));
+    integrate(&mut visit, fetched.records.clone()).unwrap();
+    // Nor does anybody else's signer do.
+    let previous = Previous::Fetched(fetched.clone());
+    let other = visit.integrate(previous, &world.signers[&network(3)], &world.trust, &making);
+    assert_eq!(other.map(drop), refused(3, Why::NotItsNetwork));
+    let gone = visit.integrate(Previous::None, &world.signers[&network(2)], &world.trust, &making);
+    assert_eq!(gone.map(drop), refused(2, Why::NoKey), "it says so, if it goes on without");
+}
+
+#[test]
+fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
+    let mut world = walked(1);
+    let mut visit = world.authorise(&network(1)).unwrap();
+    let previous = world.fetch(&visit).unwrap();
+    let making = world.making(false);
+    let signer = &world.signers[&network(1)];
+    let (record, _) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
+    let expected = Why::OutOfOrder { found: 3, expected: 2 };
+    let changes: [(fn(&mut Record), Why); 8] = [
+        (|r| r.session = SessionId([1; 16]), Why::OtherSession),
+        (|r| r.server = network(3), Why::OtherServer),
+        (|r| r.hop = 3, expected),
+        (|r| r.before = Digest([7; 32]), Why::NotThatBefore),
+        (|r| r.network = network(2), Why::NotItsNetwork),
+        (|r| r.transcript = Digest([7; 32]), Why::NoChallenge),
+        (|r| r.nonce = [7; 32], Why::NoChallenge),
+        (|r| r.broken = true, Why::Broken),
+    ];
+    for (change, why) in changes {
+        let mut record = record.clone();
+        change(&mut record);
+        assert_eq!(world.device.integrate(&record, false), refused(2, why));
+    }
+    world.device.integrate(&record, false).unwrap();
+    assert_eq!(world.device.integrate(&record, false), refused(3, Why::NoChallenge));
+    let mut elsewhere = world.server.demand(&mut world.seed);
+    elsewhere.session = SessionId([1; 16]);
+    assert_eq!(world.device.prove(&elsewhere).map(drop), refused(0, Why::OtherSession));
+    assert_eq!(visit.prove(&elsewhere).map(drop), refused(2, Why::OtherSession));
+}
