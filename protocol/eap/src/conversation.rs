@@ -233,6 +233,14 @@ impl<S: Clone> Conversation<S> {
         &self.outer
     }
 
+    /// The identity within, as the peer claims it; `None` while it did not, and once it is over.
+    pub fn claimed(&self) -> Option<&Identity> {
+        match &self.state {
+            State::Method(flow) | State::Checking(flow) => flow.identity.as_ref(),
+            State::Identity | State::Over => None,
+        }
+    }
+
     /// Handles an EAP-Response: all EAP-Message attributes of an Access-Request, joined.
     pub fn handle<D: Directory<Subject = S>>(
         &mut self,
@@ -289,11 +297,12 @@ impl<S: Clone> Conversation<S> {
         }
     }
 
-    /// Takes the answer to a [`Step::Check`]: whether the password is right.
-    pub fn checked(&mut self, right: bool) -> Step<S> {
+    /// Takes the answer to a [`Step::Check`]: whether the password is right. The directory is asked
+    /// then whether its owner may come in.
+    pub fn checked<D: Directory<Subject = S>>(&mut self, right: bool, directory: &D) -> Step<S> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Checking(mut flow) => {
-                let out = flow.checked(right);
+                let out = flow.checked(right, directory);
                 self.proceed(flow, out)
             }
             state => {

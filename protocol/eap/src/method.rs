@@ -11,7 +11,7 @@ use homeward_model::{Entropy, Mac, UnixTime};
 use zeroize::Zeroizing;
 
 use crate::{
-    Attempt, Context, Denied, Directory, Identity, InnerMethod, Method, Msk, PasswordCheck, Reason,
+    Attempt, Context, Directory, Identity, InnerMethod, Method, Msk, PasswordCheck, Reason,
 };
 
 /// What a method needs from outside while it handles a message.
@@ -36,19 +36,15 @@ impl<D: Directory> Env<'_, D> {
         Attempt { station: self.station, method: self.method, inner, resumed, wall: self.wall }
     }
 
-    /// What is known of a subject before its password is checked.
+    /// Whose password is to be checked.
     fn candidate(
         &self,
         identity: &Identity,
         subject: Option<D::Subject>,
         inner: InnerMethod,
     ) -> Candidate<D::Subject> {
-        let subject = subject.map(|subject| {
-            let permitted = self.directory.may(&subject, &self.attempt(Some(inner), false));
-            let stamp = self.directory.stamp(&subject);
-            (subject, stamp, permitted)
-        });
-        Candidate { identity: identity.clone(), subject, inner }
+        let attempt = self.attempt(Some(inner), false);
+        Candidate { identity: identity.clone(), subject, attempt }
     }
 }
 
@@ -67,24 +63,31 @@ pub(crate) struct Proven<S> {
 /// What came out.
 pub(crate) type Verdict<S> = Result<Proven<S>, Reason>;
 
-/// Whose password is being checked. All that the directory has to say is in it already, so that
-/// the answer to a check that was put off needs no directory.
+/// Whose password is being checked.
 pub(crate) struct Candidate<S> {
     identity: Identity,
-    subject: Option<(S, [u8; 16], Result<(), Denied>)>,
-    inner: InnerMethod,
+    subject: Option<S>,
+    attempt: Attempt,
 }
 
 impl<S> Candidate<S> {
-    /// The verdict, once it is known whether the password is right.
-    fn judge(self, right: bool, key: Option<Zeroizing<[u8; 32]>>) -> Verdict<S> {
-        let (subject, stamp, permitted) = self.subject.ok_or(Reason::UnknownIdentity)?;
+    /// The verdict, once it is known whether the password is right. The directory is asked about
+    /// who proved who it is and nobody else: a wrong password is to cost what a name costs that
+    /// nobody has.
+    fn judge<D: Directory<Subject = S>>(
+        self,
+        right: bool,
+        key: Option<Zeroizing<[u8; 32]>>,
+        directory: &D,
+    ) -> Verdict<S> {
+        let Self { identity, subject, attempt } = self;
+        let subject = subject.ok_or(Reason::UnknownIdentity)?;
         if !right {
             return Err(Reason::WrongPassword);
         }
-        permitted.map_err(Reason::Denied)?;
-        let Self { identity, inner, .. } = self;
-        Ok(Proven { subject, identity, inner: Some(inner), stamp, key, msk: None })
+        directory.may(&subject, &attempt).map_err(Reason::Denied)?;
+        let stamp = directory.stamp(&subject);
+        Ok(Proven { subject, identity, inner: attempt.inner, stamp, key, msk: None })
     }
 }
 

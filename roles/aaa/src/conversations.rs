@@ -6,6 +6,8 @@ use std::sync::Arc;
 use homeward_eap::{Conversation, Reason};
 use homeward_model::{GatewayId, Instant, Login, Secret};
 
+use crate::login::Why;
+
 /// RADIUS State of a conversation: 128 random bits.
 pub(crate) type State = [u8; 16];
 
@@ -29,11 +31,13 @@ pub(crate) struct Held {
     pub(crate) conversation: Box<Conversation<Arc<Login>>>,
     /// A password that there was no room to check yet: its hash, and what came.
     pub(crate) unchecked: Option<(Option<Secret>, Secret)>,
+    /// Why it is refused, once the peer was told and the try was counted.
+    pub(crate) refused: Option<Why>,
 }
 
 impl From<Box<Conversation<Arc<Login>>>> for Held {
     fn from(conversation: Box<Conversation<Arc<Login>>>) -> Self {
-        Self { conversation, unchecked: None }
+        Self { conversation, unchecked: None, refused: None }
     }
 }
 

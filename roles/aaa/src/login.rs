@@ -4,24 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homeward_eap::{
-    Context, Conversation, Denied, Identity, Msk, Origin, PasswordCheck, Reason, Step, packet,
+    Context, Conversation, Denied, Msk, Origin, PasswordCheck, Reason, Step, packet,
 };
 use homeward_model::service::Seconds;
 use homeward_model::{Entropy, GatewayId, Instant, Login, Mac, Nai, NtHash, Secret, Verifier};
 use homeward_radius::LoginRequest;
 use homeward_radius::login::{Admitted, Chap, Proof};
 
-use crate::admission::{Admission, admit};
+use crate::admission::Admission;
 use crate::checker::{Checker, Job};
-use crate::class::Signer;
 use crate::conversations::{Conversations, Held, State};
-use crate::decision::Known;
 use crate::desk::Desk;
 use crate::directory::{Here, slow_hash};
 use crate::eap::Speech;
 use crate::password;
-use crate::projection::{Client, Projection};
-use crate::tries::Tries;
+
+mod scene;
+
+pub(crate) use scene::Scene;
+use scene::{Standing, find};
 
 /// How log-ins are handled.
 #[derive(Debug, Clone, Copy)]
@@ -130,13 +131,6 @@ impl std::fmt::Display for Why {
     }
 }
 
-/// A name that is tried, and whether its password was looked at.
-#[derive(Debug, Clone, Copy)]
-struct Tried<'a> {
-    name: &'a str,
-    may: bool,
-}
-
 /// What a question says of who asks.
 #[derive(Debug, Clone, Copy)]
 struct Asker {
@@ -154,8 +148,20 @@ struct Pending {
 }
 
 enum What {
-    Password { name: String, may: bool, login: Option<Arc<Login>> },
-    Eap(State, Box<Conversation<Arc<Login>>>),
+    Password { name: String, standing: Standing, login: Option<Arc<Login>> },
+    Eap(Talk),
+}
+
+/// A conversation that is gone on with.
+struct Talk {
+    state: State,
+    conversation: Box<Conversation<Arc<Login>>>,
+    /// How its name stood when its password came, if that is checked beside the worker.
+    standing: Option<Standing>,
+    /// Why it is refused, once the peer was told and the try was counted.
+    refused: Option<Why>,
+    /// Whether it began with this message.
+    first: bool,
 }
 
 /// The log-ins of a worker.
@@ -167,57 +173,6 @@ pub(crate) struct Logins {
     desk: Option<Arc<Desk>>,
     pending: BTreeMap<u64, Pending>,
     next: u64,
-}
-
-/// What all questions are answered with.
-pub(crate) struct Scene<'a> {
-    pub(crate) known: Known<'a>,
-    pub(crate) signer: &'a Signer,
-    pub(crate) tries: &'a Tries,
-    pub(crate) client: &'a Client,
-    pub(crate) now: Instant,
-}
-
-impl Scene<'_> {
-    /// Whether a password for that name is to be looked at. One that was made is not guessed,
-    /// and nobody is to be locked out by somebody else's guesses at it.
-    fn may_try(&self, name: &str, station: Option<Mac>) -> bool {
-        self.may_try_as(find(self.known.records, name), name, station)
-    }
-
-    /// The same of a name whose log-in was looked up.
-    fn may_try_as(&self, login: Option<&Arc<Login>>, name: &str, station: Option<Mac>) -> bool {
-        !is_guessable(login) || self.tries.may(name, station, self.now)
-    }
-
-    /// Counts a try that was wrong; what is said of it: that there were too many, if it was not
-    /// looked at.
-    fn tried(&self, tried: Tried<'_>, station: Option<Mac>, reason: Reason) -> Why {
-        if !matches!(reason, Reason::WrongPassword | Reason::UnknownIdentity) {
-            return Why::Reason(reason);
-        }
-        let is_guessable = is_guessable(find(self.known.records, tried.name));
-        // One that was made is counted, too, and nobody is locked out by it: left out, it would be
-        // refused quicker than a name that nobody has.
-        let may =
-            if is_guessable { tried.may } else { self.tries.may(tried.name, station, self.now) };
-        if may {
-            self.tries.wrong(tried.name, station, self.now);
-        }
-        if is_guessable && !may { Why::TooManyTries } else { Why::Reason(reason) }
-    }
-
-    /// The record of a log-in as it is now: it may have changed while its password was checked.
-    fn as_now(&self, login: &Arc<Login>) -> Result<&Arc<Login>, Denied> {
-        let now = self.known.records.login(&login.name);
-        let now = now.filter(|now| now.id == login.id && now.verifier == login.verifier);
-        now.ok_or(Denied::Suspended)
-    }
-
-    /// Whether a log-in that was proven is let in.
-    fn admit(&self, login: &Arc<Login>, station: Option<Mac>) -> Result<Admission, Denied> {
-        admit(&self.known, &self.client.gateway, login, station)
-    }
 }
 
 impl Logins {
@@ -272,15 +227,15 @@ impl Logins {
             scene.tries.take_back(&name, asker.station, scene.now);
         }
         Some(match what {
-            What::Password { name, may, login } => {
-                let tried = Tried { name: &name, may };
+            What::Password { name, standing, login } => {
                 let proven = proven(login.as_ref(), right)
                     .and_then(|login| scene.as_now(login).map_err(Reason::Denied));
-                self.decided(scene, tried, asker, proven, "pap")
+                self.decided(scene, (&name, standing), asker, proven, "pap")
             }
-            What::Eap(state, mut conversation) => {
-                let step = conversation.checked(right);
-                self.step(scene, step, state, conversation, asker, false)
+            What::Eap(mut talk) => {
+                let step =
+                    talk.conversation.checked(right, &Here { scene, station: asker.station });
+                self.step(scene, step, talk, asker)
             }
         })
     }
@@ -306,20 +261,20 @@ impl Logins {
         // Who says who it is begins: over again if need be, for what it began is given up.
         let begins = response.is_empty() || is_identity(response);
         match held {
-            Some((state, Held { mut conversation, unchecked: None })) => {
-                let may_try = |name: &str| scene.may_try(name, asker.station);
-                let gateway = &scene.client.gateway;
-                let here = Here { known: scene.known, gateway, may_try: &may_try };
+            Some((state, Held { mut conversation, unchecked: None, refused })) => {
+                let here = Here { scene, station: asker.station };
                 let step = conversation.handle(response, &here, scene.now, entropy);
                 if !(begins && matches!(step, Step::Ignore(_))) {
-                    return self.step(scene, step, state, conversation, asker, false);
+                    let talk = Talk::held(state, conversation, refused);
+                    return self.step(scene, step, talk, asker);
                 }
             }
             // There was no room before; the message is the same.
-            Some((state, Held { conversation, unchecked: Some((hash, password)) })) if !begins => {
-                let what = What::Eap(state, conversation);
-                let pending = Pending { client, asker, tried: None, what };
-                return self.defer(scene, hash, password, pending);
+            Some((state, Held { conversation, unchecked: Some(unchecked), refused }))
+                if !begins =>
+            {
+                let talk = Talk::held(state, conversation, refused);
+                return self.check(scene, talk, unchecked, asker);
             }
             Some(_) => {}
             None if !self.is_pending(state) => return failure(Why::UnknownState),
@@ -360,32 +315,34 @@ impl Logins {
             return Verdict::Challenge { eap, state };
         }
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
-        let may_try = |name: &str| scene.may_try(name, asker.station);
-        let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &may_try };
+        let here = Here { scene, station: asker.station };
         let step = begun.handle(response, &here, scene.now, entropy);
-        self.step(scene, step, state, begun, asker, true)
+        let talk = Talk { first: true, ..Talk::held(state, begun, None) };
+        self.step(scene, step, talk, asker)
     }
 
     fn step(
         &mut self,
         scene: &Scene<'_>,
         step: Step<Arc<Login>>,
-        state: State,
-        conversation: Box<Conversation<Arc<Login>>>,
+        mut talk: Talk,
         asker: Asker,
-        first: bool,
     ) -> Verdict {
         let client = scene.client.gateway.id;
         match step {
             Step::Challenge(eap) => {
-                self.conversations.keep(client, state, conversation);
+                // Counted now: who was told may never say that it heard.
+                if let (None, Some(reason)) = (&talk.refused, talk.conversation.refusal()) {
+                    let tried = (talk.conversation.claimed(), talk.standing);
+                    talk.refused = Some(scene.refused(tried, asker.station, reason.clone()));
+                }
+                let state = talk.state;
+                self.conversations.keep(client, state, talk);
                 Verdict::Challenge { eap, state }
             }
             Step::Check(PasswordCheck { subject, password }) => {
                 let hash = slow_hash(subject.as_ref());
-                let tried = subject.map(|login| login.name.as_str().to_owned());
-                let what = What::Eap(state, conversation);
-                self.defer(scene, hash, password, Pending { client, asker, tried, what })
+                self.check(scene, talk, (hash, password), asker)
             }
             Step::Accept(accepted) => match scene
                 .as_now(&accepted.subject)
@@ -402,24 +359,40 @@ impl Logins {
                 },
             },
             Step::Reject(rejected) => {
-                let why = match rejected.identity.as_ref().map(Identity::as_str) {
-                    Some(name) => {
-                        let may = scene.may_try(name, asker.station);
-                        scene.tried(Tried { name, may }, asker.station, rejected.reason)
-                    }
-                    None => Why::Reason(rejected.reason),
-                };
+                let (tried, reason) =
+                    ((rejected.identity.as_ref(), talk.standing), rejected.reason);
+                let why = talk.refused;
+                let why = why.unwrap_or_else(|| scene.refused(tried, asker.station, reason));
                 Verdict::Reject { eap: Some(rejected.packet), why }
             }
             Step::Ignore(ignored) => {
                 tracing::debug!(%ignored, "EAP response ignored");
                 // Of the first message nobody was told the State: the next begins anew.
-                if !first {
-                    self.conversations.keep(client, state, conversation);
+                if !talk.first {
+                    self.conversations.keep(client, talk.state, talk);
                 }
                 Verdict::Silence("eap-ignored")
             }
         }
+    }
+
+    /// Has the password of a conversation checked; against nobody's, if it may not be looked at.
+    fn check(
+        &mut self,
+        scene: &Scene<'_>,
+        mut talk: Talk,
+        (hash, password): (Option<Secret>, Secret),
+        asker: Asker,
+    ) -> Verdict {
+        let client = scene.client.gateway.id;
+        let tried = talk.conversation.claimed().map(|identity| identity.as_str().to_owned());
+        // Asked each time: while there was no room for it, its name may have been tried too often.
+        talk.standing = tried
+            .as_deref()
+            .map(|name| scene.standing(find(scene.known.records, name), name, asker.station));
+        let may = talk.standing.is_some_and(|standing| standing.may);
+        let pending = Pending { client, asker, tried, what: What::Eap(talk) };
+        self.defer(scene, hash.filter(|_| may), password, pending)
     }
 
     fn password(
@@ -432,10 +405,10 @@ impl Logins {
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
         let login = find(scene.known.records, name);
-        let may = scene.may_try_as(login, name, asker.station);
+        let standing = scene.standing(login, name, asker.station);
         let name_of = name.parse::<Nai>().ok();
         let is_slow = name_of.as_ref().is_some_and(|name| scene.known.records.is_slow(name));
-        let login = login.filter(|_| may);
+        let login = login.filter(|_| standing.may);
         let right = match login.map(|login| &login.verifier) {
             Some(verifier) => password::is_right(verifier, password),
             None if is_slow => None,
@@ -451,12 +424,12 @@ impl Logins {
         };
         let Some(right) = right else {
             let hash = slow_hash(login);
-            let what = What::Password { name: name.to_owned(), may, login: login.cloned() };
+            let what = What::Password { name: name.to_owned(), standing, login: login.cloned() };
             let (client, tried) = (scene.client.gateway.id, Some(name.to_owned()));
             let pending = Pending { client, asker, tried, what };
             return self.defer(scene, hash, Secret::new(password), pending);
         };
-        self.decided(scene, Tried { name, may }, asker, proven(login, right), "pap")
+        self.decided(scene, (name, standing), asker, proven(login, right), "pap")
     }
 
     fn chap(&self, scene: &Scene<'_>, request: &LoginRequest<'_>, chap: &Chap<'_>) -> Verdict {
@@ -464,13 +437,14 @@ impl Logins {
         let name = request.user_name;
         // A name that may not be tried is one that nobody has.
         let login = find(scene.known.records, name);
-        let may = scene.may_try_as(login, name, asker.station);
-        let login = login.filter(|_| may);
+        let standing = scene.standing(login, name, asker.station);
+        let login = login.filter(|_| standing.may);
         let right = match login.map(|login| &login.verifier) {
             Some(Verifier::Password(password)) => chap.is_of(password.expose()),
             // As much work as for one that is kept whole, and never right.
             Some(_) => {
                 let _ = chap.is_of(b"nobody's");
+                scene.wrong(name, standing, asker.station, Reason::WrongCredentialKind);
                 return Verdict::Reject { eap: None, why: Why::NotForChap };
             }
             None => {
@@ -478,13 +452,13 @@ impl Logins {
                 false
             }
         };
-        self.decided(scene, Tried { name, may }, asker, proven(login, right), "chap")
+        self.decided(scene, (name, standing), asker, proven(login, right), "chap")
     }
 
     fn decided(
         &self,
         scene: &Scene<'_>,
-        tried: Tried<'_>,
+        (name, standing): (&str, Standing),
         asker: Asker,
         proven: Result<&Arc<Login>, Reason>,
         method: &'static str,
@@ -494,7 +468,7 @@ impl Logins {
         match admitted {
             Ok(admission) => self.accept(scene, admission, None, asker, method, false),
             Err(reason) => {
-                let why = scene.tried(tried, asker.station, reason);
+                let why = scene.wrong(name, standing, asker.station, reason);
                 Verdict::Reject { eap: None, why }
             }
         }
@@ -542,9 +516,10 @@ impl Logins {
             return Verdict::Later(number);
         }
         // The NAS asks again, and a conversation goes on where it is.
-        if let What::Eap(state, conversation) = pending.what {
+        if let What::Eap(Talk { state, conversation, refused, .. }) = pending.what {
             let unchecked = Some((hash, password));
-            self.conversations.keep(pending.client, state, Held { conversation, unchecked });
+            let held = Held { conversation, unchecked, refused };
+            self.conversations.keep(pending.client, state, held);
         }
         Verdict::Silence("passwords-full")
     }
@@ -556,7 +531,7 @@ impl Logins {
 
     /// Whether the password of the conversation with that State is being checked.
     fn is_pending(&self, state: &[u8]) -> bool {
-        self.pending.values().any(|p| matches!(&p.what, What::Eap(own, _) if own == state))
+        self.pending.values().any(|p| matches!(&p.what, What::Eap(talk) if talk.state == state))
     }
 }
 
@@ -569,15 +544,6 @@ fn proven(login: Option<&Arc<Login>>, right: bool) -> Result<&Arc<Login>, Reason
     }
 }
 
-/// Whether somebody may guess its password; nobody guesses one that was made.
-fn is_guessable(login: Option<&Arc<Login>>) -> bool {
-    login.is_none_or(|login| matches!(login.verifier, Verifier::Argon2id(_)))
-}
-
-fn find<'p>(projection: &'p Projection, name: &str) -> Option<&'p Arc<Login>> {
-    projection.login(&name.parse::<Nai>().ok()?)
-}
-
 /// Whether it is an EAP-Response that says who somebody is.
 fn is_identity(response: &[u8]) -> bool {
     let packet = packet::Packet::decode(response);
@@ -587,6 +553,23 @@ fn is_identity(response: &[u8]) -> bool {
 /// What the password of a name that nobody has is held against.
 fn nobodys() -> Verifier {
     Verifier::NtHash(NtHash::new([0; 16]))
+}
+
+impl Talk {
+    /// One that was held between two of its messages.
+    fn held(
+        state: State,
+        conversation: Box<Conversation<Arc<Login>>>,
+        refused: Option<Why>,
+    ) -> Self {
+        Self { state, conversation, standing: None, refused, first: false }
+    }
+}
+
+impl From<Talk> for Held {
+    fn from(talk: Talk) -> Self {
+        Self { conversation: talk.conversation, unchecked: None, refused: talk.refused }
+    }
 }
 
 #[cfg(test)]

@@ -35,6 +35,9 @@ pub(crate) struct Tries {
     limits: Limits,
     hash: RandomState,
     buckets: Mutex<HashMap<u64, Bucket>>,
+    /// What was done, in order.
+    #[cfg(test)]
+    done: Mutex<Vec<&'static str>>,
 }
 
 /// What is in a bucket at some time; it leaks.
@@ -54,11 +57,19 @@ impl Bucket {
 
 impl Tries {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, hash: RandomState::new(), buckets: Mutex::default() }
+        Self {
+            limits,
+            hash: RandomState::new(),
+            buckets: Mutex::default(),
+            #[cfg(test)]
+            done: Mutex::default(),
+        }
     }
 
     /// Whether a password for that name is to be looked at.
     pub(crate) fn may(&self, name: &str, device: Option<Mac>, now: Instant) -> bool {
+        #[cfg(test)]
+        self.note("may");
         let buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         self.of(name, device).into_iter().all(|(key, most)| {
             let level = buckets.get(&key).map_or(0.0, |bucket| bucket.level(now));
@@ -68,6 +79,8 @@ impl Tries {
 
     /// A password for that name was wrong.
     pub(crate) fn wrong(&self, name: &str, device: Option<Mac>, now: Instant) {
+        #[cfg(test)]
+        self.note("wrong");
         let leak = 1.0 / self.limits.again.as_secs_f64().max(0.001);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, most) in self.of(name, device) {
@@ -79,6 +92,8 @@ impl Tries {
 
     /// A password that was counted as wrong while it was being checked is so no more.
     pub(crate) fn take_back(&self, name: &str, device: Option<Mac>, now: Instant) {
+        #[cfg(test)]
+        self.note("take_back");
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, _) in self.of(name, device) {
             if let Some(bucket) = buckets.get_mut(&key) {
@@ -102,6 +117,17 @@ impl Tries {
             fill(&mut buckets, key, limit, now);
         }
         may
+    }
+
+    #[cfg(test)]
+    fn note(&self, what: &'static str) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    /// What was done about names, in order: of which names somebody has, it is to tell nothing.
+    #[cfg(test)]
+    pub(crate) fn done(&self) -> Vec<&'static str> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The buckets of a name, and how much each takes.

@@ -164,10 +164,14 @@ impl<S: Clone> Flow<S> {
     }
 
     /// The password was checked.
-    pub(crate) fn checked(&mut self, right: bool) -> Out<S> {
+    pub(crate) fn checked<D: Directory<Subject = S>>(
+        &mut self,
+        right: bool,
+        directory: &D,
+    ) -> Out<S> {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Checking(candidate, peap) => {
-                let verdict = candidate.judge(right, None);
+                let verdict = candidate.judge(right, None, directory);
                 match peap {
                     None => Out::Done(verdict),
                     Some(mut peap) => {

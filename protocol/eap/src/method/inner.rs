@@ -165,7 +165,7 @@ impl<S: Clone> Inner<S> {
         }
         let exchange = Exchange { challenge, peer_challenge, user: name };
         let candidate = env.candidate(identity, subject, InnerMethod::EapMsChapV2);
-        let (verdict, proof) = prove(candidate, verifier, &exchange, nt_response);
+        let (verdict, proof) = prove(candidate, verifier, &exchange, nt_response, env.directory);
         let answer = match &verdict {
             Ok(_) => mschapv2::success(id, &proof),
             Err(_) => mschapv2::failure(id, &env.octets()),
@@ -213,26 +213,27 @@ pub(super) fn check<D: Directory>(
     match verifier {
         CheckedBy::NtHash(hash) => {
             let right = is_hash_of(hash, password);
-            Inside::Done(candidate.judge(right, None))
+            Inside::Done(candidate.judge(right, None, env.directory))
         }
         CheckedBy::Caller => {
             Inside::Check(PasswordCheck { subject, password: Secret::new(password) }, candidate)
         }
         CheckedBy::Nothing => {
             is_hash_of(&nobody(), password);
-            Inside::Done(candidate.judge(false, None).map_err(kind_of))
+            Inside::Done(candidate.judge(false, None, env.directory).map_err(kind_of))
         }
     }
 }
 
 /// Checks an MSCHAPv2 response; the second is our own proof. All of it is computed whatever
 /// came out, so that it takes as long.
-pub(super) fn prove<S>(
-    candidate: Candidate<S>,
+pub(super) fn prove<D: Directory>(
+    candidate: Candidate<D::Subject>,
     verifier: &CheckedBy,
     exchange: &Exchange<'_>,
     nt_response: &[u8; 24],
-) -> (Verdict<S>, String) {
+    directory: &D,
+) -> (Verdict<D::Subject>, String) {
     let (hash, known) = match verifier {
         CheckedBy::NtHash(hash) => (hash.clone(), true),
         CheckedBy::Caller | CheckedBy::Nothing => (nobody(), false),
@@ -240,7 +241,7 @@ pub(super) fn prove<S>(
     let right = exchange.is_right(&hash, nt_response) && known;
     let proof = exchange.authenticator_response(&hash, nt_response);
     let key: Zeroizing<[u8; 32]> = mschapv2::session_keys(&hash, nt_response);
-    let verdict = candidate.judge(right, Some(key));
+    let verdict = candidate.judge(right, Some(key), directory);
     (if known { verdict } else { verdict.map_err(kind_of) }, proof)
 }
 

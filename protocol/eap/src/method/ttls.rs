@@ -147,7 +147,7 @@ impl<S: Clone> Ttls<S> {
         let exchange = Exchange { challenge: &expected, peer_challenge, user };
         let (subject, verifier) = look_up(env, identity);
         let candidate = env.candidate(identity, subject, InnerMethod::MsChapV2);
-        let (verdict, proof) = prove(candidate, &verifier, &exchange, nt_response);
+        let (verdict, proof) = prove(candidate, &verifier, &exchange, nt_response, env.directory);
         if verdict.is_err() {
             return Next::Done(verdict);
         }

@@ -154,7 +154,7 @@ fn converse(
             let password =
                 check.subject.as_ref().map(|subject| people.users[subject].password.clone());
             let right = password.is_some_and(|p| p.as_bytes() == check.password.expose());
-            step = conversation.checked(right);
+            step = conversation.checked(right, people);
         }
         let request = match step {
             Step::Challenge(request) => request,

@@ -64,6 +64,21 @@ fn where_passwords_have_slow_hashes_unknown_names_look_the_same_too() {
 }
 
 #[test]
+fn a_wrong_password_has_no_more_asked_than_a_name_that_nobody_has() {
+    for slow in [false, true] {
+        let mut world = World::new();
+        world.people.decoy = if slow { Decoy::Caller } else { Decoy::NtHash };
+        world.people.alice().slow = slow;
+        let changes: [fn(&mut Peer); 2] = [nobody, |peer| peer.password = "wrong".to_owned()];
+        for change in changes {
+            let outcomes = outcomes(&world, change);
+            let asked = std::mem::take(&mut *world.people.asked.borrow_mut());
+            assert_eq!(asked, vec![["find", "decoy"]; outcomes.len()].concat(), "{slow}");
+        }
+    }
+}
+
+#[test]
 fn a_credential_bound_to_a_device_is_good_for_that_one_only() {
     for (mac, station, result) in [
         (Some(crate::world::STATION), Some(crate::world::STATION), Ok(())),

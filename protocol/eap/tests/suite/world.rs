@@ -142,12 +142,15 @@ pub(crate) struct People {
     pub(crate) proposed: Option<Method>,
     pub(crate) decoy: Decoy,
     pub(crate) attempts: RefCell<Vec<Attempt>>,
+    /// What else was asked, in order.
+    pub(crate) asked: RefCell<Vec<&'static str>>,
 }
 
 impl People {
     pub(crate) fn new() -> Self {
         let users = BTreeMap::from([(ALICE.to_owned(), User::default())]);
-        Self { users, proposed: None, decoy: Decoy::NtHash, attempts: RefCell::default() }
+        let (attempts, asked) = (RefCell::default(), RefCell::default());
+        Self { users, proposed: None, decoy: Decoy::NtHash, attempts, asked }
     }
 
     pub(crate) fn alice(&mut self) -> &mut User {
@@ -163,6 +166,7 @@ impl Directory for People {
     }
 
     fn find(&self, claim: &Claim<'_>) -> Option<String> {
+        self.asked.borrow_mut().push("find");
         let name = claim.identity().as_str();
         self.users.contains_key(name).then(|| name.to_owned())
     }
@@ -177,15 +181,18 @@ impl Directory for People {
     }
 
     fn decoy(&self, _: &Identity) -> Decoy {
+        self.asked.borrow_mut().push("decoy");
         self.decoy
     }
 
     fn stamp(&self, subject: &String) -> [u8; 16] {
+        self.asked.borrow_mut().push("stamp");
         [self.users[subject].stamp; 16]
     }
 
     fn may(&self, subject: &String, attempt: &Attempt) -> Result<(), Denied> {
         self.attempts.borrow_mut().push(*attempt);
+        self.asked.borrow_mut().push("may");
         let user = &self.users[subject];
         if let Some(denied) = user.denied {
             return Err(denied);

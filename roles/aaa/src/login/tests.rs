@@ -10,11 +10,16 @@ use homeward_radius::dictionary::standard;
 use homeward_radius::{Builder, Code, Packet};
 
 use super::*;
+use crate::class::Signer;
 use crate::config::Config;
+use crate::decision::Known;
 use crate::desk::Done;
+use crate::projection::Projection;
 use crate::testing::{self, GATEWAY, HOME};
-use crate::tries::Limits;
+use crate::tries::{Limits, Tries};
 use crate::usage::Usage;
+
+mod tunnel;
 
 static NOTHING_USED: LazyLock<Usage> = LazyLock::new(Usage::default);
 static TRIES: LazyLock<Tries> = LazyLock::new(|| Tries::new(Config::default().limits()));
@@ -49,11 +54,18 @@ fn ask_under(logins: &mut Logins, scene: &Scene<'_>, password: &str) -> Verdict 
 }
 
 fn ask_as(logins: &mut Logins, scene: &Scene<'_>, name: &str, password: &str) -> Verdict {
+    request(logins, scene, |packet| {
+        packet.text(standard::USER_NAME, name).unwrap();
+        packet.user_password(password.as_bytes()).unwrap();
+    })
+}
+
+/// What comes of a question that says that.
+fn request(logins: &mut Logins, scene: &Scene<'_>, says: impl FnOnce(&mut Builder<'_>)) -> Verdict {
     let client = scene.client;
     let mut out = Vec::new();
     let mut packet = Builder::request(&mut out, &client.secret, Code::AccessRequest, 1, [7; 16]);
-    packet.text(standard::USER_NAME, name).unwrap();
-    packet.user_password(password.as_bytes()).unwrap();
+    says(&mut packet);
     packet.finish();
     let packet = Packet::decode(&out).unwrap();
     let request = LoginRequest::decode(&packet, &client.secret).unwrap();
@@ -231,8 +243,7 @@ fn names_that_nobody_has_are_of_either_kind_and_the_same_by_every_method() {
     let p = both_kinds();
     let (mut logins, desk) = logins(100, 100);
     let scene = scene(&p, HOME);
-    let always = |_: &str| true;
-    let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &always };
+    let here = Here { scene: &scene, station: None };
     let (mut slow, mut fast) = (0, 0);
     for n in 0..64 {
         let name = format!("nobody-{n}@example.net");
@@ -283,8 +294,7 @@ fn a_slow_name_that_may_not_be_tried_stays_slow() {
                 other => panic!("{other:?}"),
             }
         }
-        let never = |_: &str| false;
-        let here = Here { known: scene.known, gateway: &scene.client.gateway, may_try: &never };
+        let here = Here { scene: &scene, station: None };
         let identity = Identity::decode(name.as_bytes()).unwrap();
         assert!(matches!(here.decoy(&identity), Decoy::Caller), "{name}");
     }
