@@ -129,6 +129,21 @@ mod tests {
             let [lower, upper] = ["example.net", "EXAMPLE.net"].map(|r| spelt(&format!("{n}@{r}")));
             assert_eq!(lower, upper, "a realm is the same in either case");
         }
+        let same =
+            (0..1000).filter(|n| spelt(&format!("{n}@a.net")) == spelt(&format!("{n}@b.net")));
+        assert!((400..600).contains(&same.count()), "another realm is another name");
+    }
+
+    #[test]
+    fn the_share_is_the_nearest_power_of_two_of_one_kind_to_the_other() {
+        for (many, parts) in [(1, 2), (2, 3), (5, 5), (6, 9), (11, 9), (12, 17), (1000, 1025)] {
+            let part = u64::MAX / parts;
+            if many > 1 {
+                assert_eq!(Share::of(1, many), Share::Below(part), "1 of {many}");
+            }
+            assert_eq!(Share::of(many, 1), Share::Below(u64::MAX - part), "{many} of 1");
+        }
+        assert_eq!(Share::of(1, usize::MAX), Share::Below(1), "there is hardly one");
     }
 
     #[test]

@@ -384,4 +384,44 @@ mod tests {
         p.remove_login(LoginId(2));
         assert_eq!((found(&p, "a@example.net"), p.counts().logins), (None, 1));
     }
+
+    #[test]
+    fn names_that_nobody_has_follow_the_log_ins_that_there_are() {
+        let fast = Verifier::NtHash(NtHash::new([0; 16]));
+        let slow = Verifier::Argon2id(Secret::new("a hash"));
+        let login = |id, name: &str, verifier: &Verifier| Login {
+            id: LoginId(id),
+            name: name.parse().unwrap(),
+            verifier: verifier.clone(),
+            ..testing::login()
+        };
+        let slow_ones = |p: &Projection| {
+            let names = (0..1000).map(|n| format!("nobody-{n}@example.net"));
+            names.filter(|name| p.is_slow(&name.parse().unwrap())).collect::<Vec<_>>()
+        };
+        let mut p = Projection::new(Decoys::new(&[7; 32]));
+        assert!(slow_ones(&p).is_empty());
+        p.put_login(login(1, "a", &fast));
+        assert!(slow_ones(&p).is_empty());
+        p.put_login(login(2, "b", &slow));
+        let half = slow_ones(&p);
+        assert!((450..550).contains(&half.len()), "{}", half.len());
+        p.put_login(login(2, "c", &slow));
+        assert_eq!(slow_ones(&p), half, "renamed");
+        p.put_login(login(3, "c", &slow));
+        assert_eq!(slow_ones(&p), half, "another has the name");
+        p.remove_login(LoginId(2));
+        assert_eq!(slow_ones(&p), half, "it had no name any more");
+        p.put_login(login(1, "a", &slow));
+        assert_eq!(slow_ones(&p).len(), 1000);
+        p.put_login(login(1, "a", &fast));
+        assert_eq!(slow_ones(&p), half, "a password of the other kind");
+        p.remove_login(LoginId(3));
+        assert!(slow_ones(&p).is_empty());
+
+        let mut other = Projection::new(Decoys::new(&[8; 32]));
+        other.put_login(login(1, "a", &fast));
+        other.put_login(login(2, "b", &slow));
+        assert_ne!(slow_ones(&other), half, "another key");
+    }
 }

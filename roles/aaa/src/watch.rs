@@ -234,3 +234,66 @@ async fn load(store: &dyn Store, decoys: Decoys) -> anyhow::Result<(Projection, 
     all!(|page| store.logins(&logins, page), |r| p.put_login(r));
     Ok((p, at))
 }
+
+#[cfg(test)]
+mod tests {
+    use homeward_model::{Coverage, Secret, ServiceTerms, Status, UnixTime, Uses, Verifier};
+    use homeward_store::{
+        Accounts, ClassChange, Classes, Logins, MemoryStore, NewAccount, NewClass, NewLogin, Outbox,
+    };
+
+    use super::*;
+    use crate::password;
+
+    /// A datastore with a password of either kind.
+    async fn store() -> Arc<MemoryStore> {
+        let store = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
+        let class = NewClass {
+            name: "standard".parse().unwrap(),
+            coverage: Coverage::Local,
+            terms: ServiceTerms::default(),
+            retention: None,
+        };
+        let class = store.create_class(&class).await.unwrap().id;
+        let name = "smith".parse().unwrap();
+        let account = NewAccount { name, class, status: Status::Active };
+        let account = store.create_account(&account).await.unwrap().id;
+        let slow = Verifier::Argon2id(Secret::new("a hash"));
+        for (name, verifier) in [("a", password::machine_made("made")), ("b", slow)] {
+            let login = NewLogin {
+                account,
+                name: name.parse().unwrap(),
+                verifier,
+                mac: None,
+                expires: None,
+                uses: Uses::Any,
+                label: String::new(),
+                status: Status::Active,
+            };
+            store.create_login(&login).await.unwrap();
+        }
+        store
+    }
+
+    fn slow_ones(projection: &RwLock<Projection>) -> Vec<u32> {
+        let p = projection.read().unwrap();
+        let is_slow = |n: &u32| p.is_slow(&format!("nobody-{n}@example.net").parse().unwrap());
+        (0..200).filter(is_slow).collect()
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_has_stay_as_they_are_when_the_records_are_loaded_anew() {
+        let store = store().await;
+        let load = async |key| Watch::load(store.clone(), Decoys::new(&[key; 32])).await.unwrap();
+        let mut watch = load(7).await;
+        let before = slow_ones(&watch.projection());
+        assert_ne!(before, slow_ones(&load(8).await.projection()), "the key says which are slow");
+        let class = store.classes(Page::first(1)).await.unwrap()[0].id;
+        let change = ClassChange { coverage: Some(Coverage::National), ..ClassChange::default() };
+        store.update_class(class, &change).await.unwrap();
+        store.prune_outbox(UnixTime(i64::MAX)).await.unwrap();
+        watch.step().await.unwrap();
+        assert_eq!(watch.at, store.outbox_head().await.unwrap(), "loaded anew");
+        assert_eq!(slow_ones(&watch.projection()), before);
+    }
+}
