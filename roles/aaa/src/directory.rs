@@ -4,22 +4,21 @@ use std::sync::Arc;
 
 use homeward_eap::mschapv2::nt_hash;
 use homeward_eap::{Attempt, CheckedBy, Claim, Decoy, Denied, Directory, Identity, Method};
-use homeward_model::{Login, Mac, Nai, Secret, Verifier};
+use homeward_model::{Gateway, Login, Nai, Secret, Verifier};
 use ring::digest::{Context, SHA256};
 
 use crate::admission::admit;
 use crate::decision::Known;
-use crate::login::Scene;
 
-/// What is known, seen by a gateway that a station is at.
-pub(crate) struct Here<'s> {
-    pub(crate) scene: &'s Scene<'s>,
-    pub(crate) station: Option<Mac>,
+/// What is known, seen by a gateway.
+pub(crate) struct Here<'p> {
+    pub(crate) known: Known<'p>,
+    pub(crate) gateway: &'p Gateway,
 }
 
 impl Here<'_> {
     fn login(&self, identity: &Identity) -> Option<&Arc<Login>> {
-        self.scene.known.records.login(&identity.as_str().parse::<Nai>().ok()?)
+        self.known.records.login(&identity.as_str().parse::<Nai>().ok()?)
     }
 }
 
@@ -31,15 +30,11 @@ impl Directory for Here<'_> {
     fn propose(&self, outer: &Identity) -> Option<Method> {
         let name = outer.as_str().parse::<Nai>().ok()?;
         let is_anonymous = name.user().eq_ignore_ascii_case("anonymous");
-        (!is_anonymous && self.scene.known.records.is_slow(&name)).then_some(Method::Ttls)
+        (!is_anonymous && self.known.records.is_slow(&name)).then_some(Method::Ttls)
     }
 
     fn find(&self, claim: &Claim<'_>) -> Option<Arc<Login>> {
-        // One that may not be tried is one that nobody has: the same answer in the same time.
         let login = self.login(claim.identity());
-        let name = claim.identity().as_str();
-        let may = self.scene.standing(login, name, self.station).may;
-        let login = login.filter(|_| may);
         if !login.is_some_and(|login| matches!(login.verifier, Verifier::Password(_))) {
             // One that is kept whole is hashed each time: as much work for all others.
             std::hint::black_box(nt_hash(std::hint::black_box(NOBODYS)));
@@ -59,10 +54,9 @@ impl Directory for Here<'_> {
         }
     }
 
-    /// One that somebody has and that may not be tried stays as slow as it was.
     fn decoy(&self, identity: &Identity) -> Decoy {
         let name = identity.as_str().parse::<Nai>();
-        let is_slow = name.is_ok_and(|name| self.scene.known.records.is_slow(&name));
+        let is_slow = name.is_ok_and(|name| self.known.records.is_slow(&name));
         if is_slow { Decoy::Caller } else { Decoy::NtHash }
     }
 
@@ -81,8 +75,7 @@ impl Directory for Here<'_> {
 
     fn may(&self, login: &Arc<Login>, attempt: &Attempt) -> Result<(), Denied> {
         let Attempt { station, wall, .. } = *attempt;
-        let known = Known { now: wall, ..self.scene.known };
-        admit(&known, &self.scene.client.gateway, login, station).map(|_| ())
+        admit(&Known { now: wall, ..self.known }, self.gateway, login, station).map(|_| ())
     }
 }
 

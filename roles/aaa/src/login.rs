@@ -15,7 +15,7 @@ use crate::admission::Admission;
 use crate::checker::{Checker, Job};
 use crate::conversations::{Conversations, Held, State};
 use crate::desk::Desk;
-use crate::directory::{Here, slow_hash};
+use crate::directory::slow_hash;
 use crate::eap::Speech;
 use crate::password;
 
@@ -233,8 +233,7 @@ impl Logins {
                 self.decided(scene, (&name, standing), asker, proven, "pap")
             }
             What::Eap(mut talk) => {
-                let step =
-                    talk.conversation.checked(right, &Here { scene, station: asker.station });
+                let step = talk.conversation.checked(right, &scene.here());
                 self.step(scene, step, talk, asker)
             }
         })
@@ -262,8 +261,7 @@ impl Logins {
         let begins = response.is_empty() || is_identity(response);
         match held {
             Some((state, Held { mut conversation, unchecked: None, refused })) => {
-                let here = Here { scene, station: asker.station };
-                let step = conversation.handle(response, &here, scene.now, entropy);
+                let step = conversation.handle(response, &scene.here(), scene.now, entropy);
                 if !(begins && matches!(step, Step::Ignore(_))) {
                     let talk = Talk::held(state, conversation, refused);
                     return self.step(scene, step, talk, asker);
@@ -315,8 +313,7 @@ impl Logins {
             return Verdict::Challenge { eap, state };
         }
         let asker = Asker { station: request.station, wants_cui: request.wants_cui };
-        let here = Here { scene, station: asker.station };
-        let step = begun.handle(response, &here, scene.now, entropy);
+        let step = begun.handle(response, &scene.here(), scene.now, entropy);
         let talk = Talk { first: true, ..Talk::held(state, begun, None) };
         self.step(scene, step, talk, asker)
     }

@@ -9,6 +9,7 @@ use super::Why;
 use crate::admission::{Admission, admit};
 use crate::class::Signer;
 use crate::decision::Known;
+use crate::directory::Here;
 use crate::projection::{Client, Projection};
 use crate::tries::Tries;
 
@@ -31,6 +32,11 @@ pub(crate) struct Standing {
 }
 
 impl Scene<'_> {
+    /// What EAP conversations ask.
+    pub(super) fn here(&self) -> Here<'_> {
+        Here { known: self.known, gateway: &self.client.gateway }
+    }
+
     /// How a name stands, and the log-in that has it. A password that was made is not guessed, and
     /// nobody is to be locked out of it by somebody else's guesses; its tries are counted all the
     /// same, for what is left out tells who has a name.

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use homeward_daemon::SystemEntropy;
 use homeward_eap::{Decoy, Directory as _, Identity};
@@ -174,6 +175,10 @@ fn who_tries_too_many_passwords_is_refused_whatever_it_tries_next() {
     nobody.remove_login(LoginId(7));
     let seen = [(); 3].map(|()| verdict(&nobody, &fresh, PASSWORD));
     assert_eq!(seen, ["unknown_identity", "unknown_identity", "too_many_tries"]);
+    // What was not looked at was no try: half a minute later there is one.
+    let later = Instant::ORIGIN + Duration::from_secs(31);
+    let scene = Scene { now: later, ..scene_of(&p, &tries) };
+    assert_eq!(outcome(&mut logins, &desk, &scene, PASSWORD), "in");
 }
 
 #[test]
@@ -243,7 +248,7 @@ fn names_that_nobody_has_are_of_either_kind_and_the_same_by_every_method() {
     let p = both_kinds();
     let (mut logins, desk) = logins(100, 100);
     let scene = scene(&p, HOME);
-    let here = Here { scene: &scene, station: None };
+    let here = scene.here();
     let (mut slow, mut fast) = (0, 0);
     for n in 0..64 {
         let name = format!("nobody-{n}@example.net");
@@ -294,7 +299,7 @@ fn a_slow_name_that_may_not_be_tried_stays_slow() {
                 other => panic!("{other:?}"),
             }
         }
-        let here = Here { scene: &scene, station: None };
+        let here = scene.here();
         let identity = Identity::decode(name.as_bytes()).unwrap();
         assert!(matches!(here.decoy(&identity), Decoy::Caller), "{name}");
     }

@@ -294,3 +294,21 @@ fn many_passwords_at_a_time_are_many_tries_inside_a_tunnel_too() {
         }
     }
 }
+
+#[test]
+fn who_resumes_is_not_kept_out_by_guesses_at_its_password() {
+    let mut p = testing::projection();
+    p.put_login(fred());
+    let mut world = World::new(4);
+    let tries = Tries::new(Limits { by_device: 1, by_all: 1, ..Config::default().limits() });
+    let scene = Scene { tries: &tries, ..scene(&p, HOME) };
+    let method = (Method::Ttls, Within::Pap);
+    let (guess, anew) = (world.fred(method, "a guess"), world.fred(method, PASSWORD));
+    let mut tls = ClientConfig::clone(&anew.tls);
+    tls.resumption = Resumption::in_memory_sessions(8);
+    let device = Peer { tls: Arc::new(tls), ..anew.clone() };
+    assert_eq!(world.run(&scene, &device, true), "in");
+    assert_eq!(world.run(&scene, &guess, true), "wrong_password");
+    assert_eq!(world.run(&scene, &anew, true), "too_many_tries");
+    assert_eq!(world.run(&scene, &device, true), "in", "it gives no password");
+}
