@@ -307,7 +307,9 @@ mod tests {
         for name in ["corrected", "goes-on", "young", "old"] {
             report(&ledger, name, Kind::Stop, 60).await;
         }
+        report(&ledger, "too-young", Kind::Stop, 5000).await;
         let exported = Some(ledger.reader().last_closing().await.unwrap());
+        report(&ledger, "not-exported", Kind::Stop, 60).await;
         let before = UnixTime(BEGAN.0 + 100_000);
         let rule = Retention { class: Some(CLASS), before, exported };
         let ids = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
@@ -315,9 +317,42 @@ mod tests {
         report(&ledger, "corrected", Kind::Stop, 70).await;
         report(&ledger, "goes-on", Kind::Interim, 500).await;
         report(&ledger, "young", Kind::Stop, 5000).await;
+        let told = ledger.reader().closings(Cursor::default(), 100).await.unwrap();
+        let of_old = ledger.reader().sessions_named(&nas("gw-17"), "old").await.unwrap()[0].id;
         let forgot = ledger.ask(|reply| Command::Forget { ids, rule, reply }).await.unwrap();
         assert_eq!(forgot, Forgot { sessions: 1, records: 1 });
         for (name, kept) in [("corrected", 1), ("goes-on", 1), ("young", 1), ("old", 0)] {
+            let found = ledger.reader().sessions_named(&nas("gw-17"), name).await.unwrap();
+            assert_eq!(found.len(), kept, "{name}");
+        }
+        let left = ledger.reader().closings(Cursor::default(), 100).await.unwrap();
+        let kept: Vec<_> = told.into_iter().filter(|row| row.session != of_old).collect();
+        assert_eq!(left, kept, "what billing is told of those that are kept");
+        ledger.close().await;
+    }
+
+    /// The same where no export is waited for: phase and age are asked about again.
+    #[tokio::test]
+    async fn what_goes_on_or_ended_later_than_was_thought_is_kept_though_nobody_exports() {
+        let directory = TempDir::new().unwrap();
+        let ledger = Ledger::open(&directory.path().join("ledger.db")).await.unwrap();
+        for name in ["goes-on", "young"] {
+            report(&ledger, name, Kind::Interim, 60).await;
+        }
+        report(&ledger, "old", Kind::Stop, 60).await;
+        let silent = ledger.close_silent(UnixTime(BEGAN.0 + 10_000_000)).await.unwrap();
+        assert_eq!(silent, 2);
+        let before = UnixTime(BEGAN.0 + 100_000);
+        let rule = Retention { class: Some(CLASS), before, exported: None };
+        let ids = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
+        assert_eq!(ids.len(), 3);
+        report(&ledger, "goes-on", Kind::Interim, 70).await;
+        report(&ledger, "young", Kind::Stop, 5000).await;
+        let due = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
+        assert_eq!(due.len(), 1, "who looks now finds one");
+        let forgot = ledger.ask(|reply| Command::Forget { ids, rule, reply }).await.unwrap();
+        assert_eq!(forgot, Forgot { sessions: 1, records: 1 });
+        for (name, kept) in [("goes-on", 1), ("young", 1), ("old", 0)] {
             let found = ledger.reader().sessions_named(&nas("gw-17"), name).await.unwrap();
             assert_eq!(found.len(), kept, "{name}");
         }
@@ -332,6 +367,7 @@ mod tests {
         let options = Options::new(directory.path().join("ledger.db")).settings(settings);
         let ledger = Arc::new(options.open().await.unwrap());
         report(&ledger, "old", Kind::Stop, 60).await;
+        report(&ledger, "older", Kind::Stop, 50).await;
         let before = UnixTime(BEGAN.0 + 100_000);
         let rule = Retention { class: Some(CLASS), before, exported: None };
         let ids = ledger.reader().ended_before(&rule, SLICE).await.unwrap();
@@ -339,21 +375,34 @@ mod tests {
         let writers = Arc::clone(&ledger);
         // On the writer's thread, which takes nothing until all of it waits.
         let all_wait = move |_| {
-            let (reply, mut forgot) = oneshot::channel();
-            writers.commands.try_send(Command::Forget { ids, rule, reply }).ok().unwrap();
-            let forgot = Arc::new(std::sync::Mutex::new(move || forgot.try_recv().is_ok()));
+            let forget = |id| {
+                let (reply, forgot) = oneshot::channel();
+                let ids = vec![id];
+                writers.commands.try_send(Command::Forget { ids, rule, reply }).ok().unwrap();
+                forgot
+            };
+            let pieces: Vec<_> = ids.into_iter().map(forget).collect();
+            let pieces = Arc::new(std::sync::Mutex::new(pieces));
             for n in 1..=10 {
-                let (seen, forgot) = (seen.clone(), Arc::clone(&forgot));
+                let (seen, pieces) = (seen.clone(), Arc::clone(&pieces));
                 let entry = entry(&format!("new-{n}"), Kind::Start, 0);
-                let look = move |_| seen.send((n, forgot.lock().unwrap()())).unwrap();
+                let look = move |_| {
+                    let mut pieces = pieces.lock().unwrap();
+                    for (piece, forgot) in pieces.iter_mut().enumerate() {
+                        // Told once.
+                        if forgot.try_recv().is_ok() {
+                            seen.send((piece, n)).unwrap();
+                        }
+                    }
+                };
                 writers.submit_with(entry, look).unwrap();
             }
         };
         ledger.submit_with(entry("new-0", Kind::Start, 0), all_wait).unwrap();
-        let mut first = None;
-        while let Some((n, forgot)) = each.recv().await {
-            first = first.or(forgot.then_some(n));
+        let mut first = Vec::new();
+        while let Some(piece) = each.recv().await {
+            first.push(piece);
         }
-        assert_eq!(first, Some(5), "four transactions first, and then it");
+        assert_eq!(first, [(0, 5), (1, 9)], "four transactions first, then one, and so on");
     }
 }

@@ -255,6 +255,10 @@ async fn what_has_been_kept_for_long_enough_is_forgotten() {
     assert_eq!(forget(rule(Some(ClassId(1)), Some(read))).await, 1);
     assert!(world.sessions("old").await.is_empty());
     assert_eq!(world.told().await, [("close", "stop", 9)]);
+    // Its name begins anew.
+    assert!(!world.submit(entry("old", Kind::Start, 0, 0)).await.repeated);
+    let again = world.session("old").await;
+    assert_eq!(world.ledger.reader().records(again.id).await.unwrap().len(), 1);
     let before = world.usage(11).await;
     assert_eq!(world.ledger.forget_usage(homeward_accounting::Day::of(BEGAN)).await.unwrap(), 0);
     assert_eq!(world.usage(11).await, before);
@@ -287,13 +291,37 @@ async fn a_session_of_any_length_is_forgotten_whole_while_records_go_on() {
     let (gone, receipt) = tokio::join!(forgetting, world.report(Kind::Start, 0, 0));
     assert_eq!(gone.unwrap(), 601);
     assert!(!receipt.repeated);
-    assert!(world.ledger.counters().commits.get() >= before + 6, "in pieces");
+    // Ten pieces of 64 sessions, the last of which begins the long one, with 24 before it and of
+    // its records 1,000; and nine of 1,024 records each.
+    assert!(world.ledger.counters().commits.get() >= before + 19, "in pieces");
     assert!(world.ledger.reader().records(id).await.unwrap().is_empty());
     assert!(world.sessions("long").await.is_empty() && world.told().await.is_empty());
     assert_eq!(world.ledger.reader().records(open).await.unwrap().len(), 1);
     assert_eq!(world.usage(11).await, usage, "what was used stays used");
     let rest = world.rows("SELECT count(*) FROM record").await;
     assert_eq!(rest, 2, "of the open session, and of the new one");
+    assert_eq!(world.rows("SELECT count(*) FROM closing").await, 0);
+    assert_eq!(world.rows("SELECT count(*) FROM session").await, 2);
+}
+
+#[tokio::test]
+async fn usage_of_any_number_is_forgotten_whole_a_few_at_a_time() {
+    let world = World::new().await;
+    let mut pending = Vec::new();
+    for device in 0..1000 {
+        let name = format!("s-{device}");
+        let mut entry = entry(&name, Kind::Stop, 60, 1);
+        entry.owner = Some(owner(device));
+        pending.push(world.ledger.submit(entry).unwrap());
+    }
+    for pending in pending {
+        pending.await.unwrap();
+    }
+    let before = world.ledger.counters().commits.get();
+    let tomorrow = homeward_accounting::Day::of(UnixTime(BEGAN.0 + 86_400_000));
+    assert_eq!(world.ledger.forget_usage(tomorrow).await.unwrap(), 1000);
+    assert_eq!(world.rows("SELECT count(*) FROM usage").await, 0);
+    assert!(world.ledger.counters().commits.get() >= before + 4, "256 at a time");
 }
 
 #[tokio::test]
