@@ -1,5 +1,16 @@
 //! CSV, out and in.
 
+use std::sync::Arc;
+
+use homeward_daemon::{SystemClock, SystemEntropy};
+use homeward_model::service::Bandwidth;
+use homeward_model::{Account, ClassOfService, Device, Gateway, Network, ServiceTerms, Subscriber};
+use homeward_seal::KeyRing;
+use homeward_store::{
+    AccountFilter, Accounts as _, Classes as _, DeviceFilter, Devices as _, GatewayFilter,
+    Gateways as _, NetworkFilter, Networks as _, Page, SqliteStore, SubscriberFilter,
+    Subscribers as _,
+};
 use serde_json::json;
 
 use crate::bench::{Bench, mode};
@@ -9,16 +20,17 @@ const ENTITIES: [&str; 6] = ["class", "account", "gateway", "network", "device",
 /// One of everything, with all that a CSV file might get wrong.
 fn full() -> Bench {
     let bench = Bench::furnished();
-    bench.admin("class create all --coverage local --priority 7 --bandwidth-up 512k --quota 2GiB/week --encryption off --anchor local --bonding striped --handoff-threshold -70 --session-timeout 1h30m --idle-timeout 90s --retention 400d").ok();
+    bench.admin("class create all --coverage local --priority 7 --bandwidth-up 512k --bandwidth-down 2M --quota 2GiB/week --encryption off --anchor local --bonding striped --handoff-threshold -70 --session-timeout 1h30m --idle-timeout 90s --vlan 30 --retention 400d").ok();
     bench.admin("account create jones,ltd --class all").fails(2);
     bench.admin("account create jones --class all").ok();
     bench.admin("account suspend jones").ok();
-    bench.admin("gateway create ap-9 --mac 02:00:00:00:01:09 --place fr/paris --operator op --address 2001:db8::/32 --lookup hostapd").ok();
+    bench.admin("gateway create ap-9 --mac 02:00:00:00:01:09 --place fr/paris --operator other --address 2001:db8::/32 --lookup hostapd").ok();
     bench.admin("gateway suspend ap-9").ok();
     bench.admin("network create --account jones --ssid hex:ff00 --security wpa3-sae").ok();
     bench
         .admin("network create --account jones --ssid a,\"b\" --security 802.1x --gateway ap-9")
         .ok();
+    bench.admin("network suspend 2").ok();
     bench.admin("device create --network smith/smithnet --mac 02:00:00:00:00:01 --label t\u{e9}l\u{e9},\"1\"").ok();
     bench.admin("device create --network jones/hex:ff00 --mac 02:00:00:00:00:01").ok();
     bench.admin("device create --network jones/a,\"b\" --mac 02:00:00:00:00:03").ok();
@@ -37,6 +49,189 @@ fn full() -> Bench {
     bench.admin("subscriber add 999700123456780 --account jones").ok();
     bench.admin("subscriber suspend 999700123456780").ok();
     bench
+}
+
+/// What a datastore holds of all that can be exported.
+struct Held {
+    classes: Vec<ClassOfService>,
+    accounts: Vec<Account>,
+    gateways: Vec<Gateway>,
+    networks: Vec<Network>,
+    devices: Vec<Device>,
+    subscribers: Vec<Subscriber>,
+}
+
+impl Held {
+    fn by(bench: &Bench) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let keys = KeyRing::load(&bench.path("core.keys")).unwrap();
+            let (clock, entropy) = (Arc::new(SystemClock), Box::new(SystemEntropy::new()));
+            let path = bench.path("core.db");
+            let store = SqliteStore::open(&path, keys, clock, entropy).await.unwrap();
+            let held = Self {
+                classes: store.classes(Page::first(1000)).await.unwrap(),
+                accounts: store
+                    .accounts(&AccountFilter::default(), Page::first(1000))
+                    .await
+                    .unwrap(),
+                gateways: store
+                    .gateways(&GatewayFilter::default(), Page::first(1000))
+                    .await
+                    .unwrap(),
+                networks: store
+                    .networks(&NetworkFilter::default(), Page::first(1000))
+                    .await
+                    .unwrap(),
+                devices: store.devices(&DeviceFilter::default(), Page::first(1000)).await.unwrap(),
+                subscribers: store
+                    .subscribers(&SubscriberFilter::default(), Page::first(1000))
+                    .await
+                    .unwrap(),
+            };
+            store.close().await;
+            held
+        })
+    }
+
+    #[track_caller]
+    fn is(&self, other: &Self) {
+        assert_eq!(self.classes, other.classes);
+        assert_eq!(self.accounts, other.accounts);
+        assert_eq!(self.gateways, other.gateways);
+        assert_eq!(self.networks, other.networks);
+        assert_eq!(self.devices, other.devices);
+        assert_eq!(self.subscribers, other.subscribers);
+    }
+}
+
+/// That no field is the same in all records: one that an export or an import forgets would show.
+macro_rules! every_field_varies {
+    ($records:expr, $kind:ident { $($field:ident),+ }) => {
+        // No `..`: a field that is added is to be named here, exported and imported.
+        for $kind { $($field),+ } in &$records {
+            let first = &$records[0];
+            let _ = ($($field == &first.$field),+);
+        }
+        $(
+            let varies = $records.iter().any(|one| one.$field != $records[0].$field);
+            assert!(varies, concat!(stringify!($kind), ".", stringify!($field)));
+        )+
+    };
+}
+
+#[test]
+fn every_field_of_every_record_survives_an_export_and_an_import() {
+    let (old, new) = (full(), Bench::new());
+    let before = Held::by(&old);
+    let terms: Vec<ServiceTerms> = before.classes.iter().map(|class| class.terms).collect();
+    let bandwidths: Vec<Bandwidth> = terms.iter().map(|terms| terms.bandwidth).collect();
+    every_field_varies!(before.classes, ClassOfService { id, name, coverage, terms, retention });
+    every_field_varies!(
+        terms,
+        ServiceTerms {
+            priority,
+            bandwidth,
+            quota,
+            encryption,
+            anchor,
+            bonding,
+            handoff_threshold,
+            session_timeout,
+            idle_timeout,
+            vlan
+        }
+    );
+    every_field_varies!(bandwidths, Bandwidth { up, down });
+    every_field_varies!(before.accounts, Account { id, name, class, status });
+    every_field_varies!(
+        before.gateways,
+        Gateway { id, name, mac, place, operator, address, radius_secret, lookup, status }
+    );
+    every_field_varies!(before.networks, Network { id, account, gateway, ssid, security, status });
+    every_field_varies!(before.devices, Device { id, network, mac, key, label, status });
+    every_field_varies!(
+        before.subscribers,
+        Subscriber { id, imsi, msisdn, account, label, status }
+    );
+    for entity in ENTITIES {
+        old.admin(&format!("export {entity} --with-keys --out %/{entity}.csv")).ok();
+        let from = old.path(&format!("{entity}.csv"));
+        new.admin(&format!("import {entity} {}", from.display())).ok();
+    }
+    Held::by(&new).is(&before);
+}
+
+/// The same keys as [`full`], in the same order, and nothing else in common.
+fn other() -> Bench {
+    let bench = Bench::new();
+    for words in [
+        "class create gold --coverage everywhere --priority 3 --bandwidth-up 1M --bandwidth-down 3M \
+         --quota 1GiB/day --encryption off --anchor local --bonding striped --handoff-threshold -80 \
+         --session-timeout 1h --idle-timeout 30s --vlan 7 --retention 5d",
+        "class create all",
+        "account create smith --class all",
+        "account suspend smith",
+        "account create jones --class gold",
+        "gateway create gw-1 --mac 02:00:00:00:09:01 --place fr/lyon --operator others \
+         --address 127.0.0.9 --lookup hostapd",
+        "gateway suspend gw-1",
+        "gateway create ap-9 --mac 02:00:00:00:09:09 --place gb/leeds --operator third",
+        "network create --account smith --ssid smithnet --security wpa3-sae",
+        "network suspend 1",
+        "network create --account jones --ssid hex:ff00 --security wpa2-psk --gateway gw-1",
+        "network create --account jones --ssid a,\"b\" --security 802.1x",
+        "device create --network smith/smithnet --mac 02:00:00:00:00:01",
+        "device suspend 1",
+        "device create --network jones/hex:ff00 --mac 02:00:00:00:00:01 --label other",
+        "device create --network jones/a,\"b\" --mac 02:00:00:00:00:03 --label third",
+        "device create --network smith/smithnet --mac 02:00:00:00:00:04 --label fourth",
+        "subscriber add 999700123456789 --account jones",
+        "subscriber suspend 999700123456789",
+        "subscriber add 999700123456780 --account smith --msisdn +447700900999 --label other",
+    ] {
+        bench.admin(words).ok();
+    }
+    bench
+}
+
+#[test]
+fn every_field_of_every_record_that_is_there_is_what_an_update_says() {
+    let (old, new) = (full(), other());
+    for entity in ENTITIES {
+        old.admin(&format!("export {entity} --with-keys --out %/{entity}.csv")).ok();
+        let from = old.path(&format!("{entity}.csv"));
+        new.admin(&format!("import {entity} {} --update", from.display())).ok();
+    }
+    Held::by(&new).is(&Held::by(&old));
+}
+
+/// The columns that a file cannot do without.
+const NEEDED: [(&str, &[&str]); 6] = [
+    ("class", &["name"]),
+    ("account", &["name", "class"]),
+    ("gateway", &["name", "mac", "place", "operator"]),
+    ("network", &["account", "ssid", "security"]),
+    ("device", &["account", "ssid", "mac"]),
+    ("subscriber", &["imsi", "account"]),
+];
+
+#[test]
+fn a_column_that_is_not_there_leaves_every_field_as_it_is() {
+    let bench = full();
+    let before = Held::by(&bench);
+    for (entity, needed) in NEEDED {
+        let rows = bench.admin(&format!("export {entity} --json")).json();
+        let mut file = csv::Writer::from_path(bench.path("needed.csv")).unwrap();
+        file.write_record(needed).unwrap();
+        for row in rows.as_array().unwrap() {
+            file.write_record(needed.iter().map(|column| row[*column].as_str().unwrap())).unwrap();
+        }
+        drop(file);
+        let tally = bench.admin(&format!("import {entity} %/needed.csv --update --json")).json();
+        assert_eq!((&tally["created"], &tally["updated"]), (&json!(0), &json!(0)), "{tally}");
+    }
+    Held::by(&bench).is(&before);
 }
 
 #[test]
