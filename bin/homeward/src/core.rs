@@ -1,15 +1,16 @@
 //! `homeward core`: runs the core, or asks one that runs.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, Subcommand};
-use homeward_aaa::Channel;
-use homeward_controller::Revocations;
+use homeward_aaa::{Channel, Review};
+use homeward_controller::{HeldLogin, Reviewer, Revocations};
 use homeward_daemon::{Exit, ExitContext, Process, Reload, Request, Shutdown};
-use homeward_model::{GatewayId, Mac};
+use homeward_model::{GatewayId, Mac, NetworkId};
 use homeward_store::Store;
 
 use crate::output;
@@ -99,6 +100,23 @@ impl Channel for ByChannel {
     async fn put_out(&self, gateway: GatewayId, station: Mac) -> bool {
         self.0.put_out(gateway, station).await
     }
+
+    async fn carries_logins(&self, gateway: GatewayId) -> Option<bool> {
+        self.0.carries_logins(gateway).await
+    }
+}
+
+/// What gateways hold when they are back reaches AAA by the controller.
+struct ByReview(Review);
+
+impl Reviewer for ByReview {
+    fn devices(&self, gateway: GatewayId, held: Vec<(NetworkId, Mac)>) -> Vec<(NetworkId, Mac)> {
+        self.0.devices(gateway, held)
+    }
+
+    fn logins(&self, gateway: GatewayId, observed: IpAddr, held: Vec<HeldLogin>) -> Vec<Mac> {
+        self.0.logins(gateway, observed, held.iter().map(|held| (held.mac, &held.name)))
+    }
 }
 
 /// Runs the core's roles side by side on one datastore.
@@ -122,7 +140,7 @@ async fn run_roles(
         channel: Some(channel).filter(|_| config.controller.is_on()),
     };
     let aaa = homeward_aaa::start(config.aaa, base, process.metrics(), shutdown.clone());
-    let homeward_aaa::Started { part, eap, radsec } = aaa.await?;
+    let homeward_aaa::Started { part, eap, radsec, review } = aaa.await?;
     process.add(part);
     if config.controller.is_on() {
         let controller = homeward_controller::start(
@@ -130,6 +148,7 @@ async fn run_roles(
             Arc::clone(&store),
             process.metrics(),
             revoking,
+            Arc::new(ByReview(review)),
             shutdown.clone(),
         );
         let controller = controller.await?;

@@ -1,7 +1,7 @@
 //! hostapd's answers to `STATUS` and `STA`, decoded.
 
 pub use homeward_ctrl::line::decode_printf;
-use homeward_model::{Mac, Ssid};
+use homeward_model::{Mac, Nai, Ssid};
 
 use crate::InterfaceName;
 
@@ -53,7 +53,7 @@ pub struct BssStatus {
 }
 
 /// A station that a BSS knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Station {
     /// Its MAC address.
     pub mac: Mac,
@@ -66,6 +66,8 @@ pub struct Station {
     pub psk: bool,
     /// Whether its key came from an EAP log-in (AKM suites 1, 3, 5, 11 to 13, 22 and 23).
     pub login: bool,
+    /// By what name, where it is one: as the Access-Accept had it, for an EAP log-in.
+    pub name: Option<Nai>,
     /// Seconds since it connected.
     pub connected: u32,
     /// Milliseconds since a frame of it was heard, where the driver tells.
@@ -128,6 +130,7 @@ pub fn parse_station(reply: &str) -> Option<Station> {
         authorized: false,
         psk: false,
         login: false,
+        name: None,
         connected: 0,
         inactive: None,
         received: None,
@@ -145,6 +148,7 @@ pub fn parse_station(reply: &str) -> Option<Station> {
                 station.login =
                     suite.is_some_and(|suite| matches!(suite, 1 | 3 | 5 | 11..=13 | 22 | 23));
             }
+            "dot1xAuthSessionUserName" => station.name = value.parse().ok(),
             "connected_time" => station.connected = value.parse().unwrap_or_default(),
             "inactive_msec" => station.inactive = value.parse().ok(),
             "rx_bytes" => station.received = value.parse().ok(),
@@ -213,6 +217,12 @@ mod tests {
         assert_eq!((psk.connected, psk.inactive), (3, Some(12)));
         assert_eq!((psk.received, psk.sent), (Some(1000), Some(2000)));
         assert!(!parse_station(&reply("00-0f-ac-8")).unwrap().psk);
+        assert_eq!(psk.name, None);
+        let named = |name| parse_station(&(reply("00-0f-ac-1") + name)).unwrap().name;
+        // As hostapd 2.10 ends an 802.1X station's entry; the name is as RADIUS had it.
+        let fred = named("dot1xAuthSessionTime=3\ndot1xAuthSessionUserName=fred=1@Example.net\n");
+        assert_eq!(fred, "fred=1@example.net".parse().ok());
+        assert_eq!(named("dot1xAuthSessionUserName=\n"), None);
         for none in ["", "FAIL\n", "x\ny\n"] {
             assert_eq!(parse_station(none), None);
         }

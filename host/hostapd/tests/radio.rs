@@ -34,6 +34,9 @@ struct Script {
     bss: Vec<(String, String)>,
     /// The station that every BSS has, and its AKM suite.
     station: Option<(Mac, &'static str)>,
+    /// How far it has come, and by what name.
+    flags: &'static str,
+    user: &'static str,
     /// Commands that are refused, by how they begin.
     refused: Vec<&'static str>,
     /// Commands that are never answered.
@@ -74,7 +77,12 @@ impl Script {
                 reply
             }
             "STA-FIRST" => self.station.map_or(String::new(), |(mac, akm)| {
-                format!("{}\nflags=[AUTH][ASSOC][AUTHORIZED]\nAKMSuiteSelector={akm}\n", mac.full())
+                format!(
+                    "{}\nflags={}\nAKMSuiteSelector={akm}\ndot1xAuthSessionUserName={}\n",
+                    mac.full(),
+                    self.flags,
+                    self.user,
+                )
             }),
             "STA-NEXT" => String::new(),
             "STA" => match self.station {
@@ -100,6 +108,8 @@ fn lab() -> Lab {
         state: "ENABLED",
         bss: vec![("wlan0".into(), "02:00:00:00:00:00".into())],
         station: None,
+        flags: "[AUTH][ASSOC][AUTHORIZED]",
+        user: "",
         refused: Vec::new(),
         silent: Vec::new(),
         conf: String::new(),
@@ -432,4 +442,39 @@ async fn a_station_whose_log_in_has_ended_is_put_out_where_a_log_in_let_it_in_an
     assert_eq!(lab.radio.put_out(A).await.unwrap(), 2);
     let everybody = lab.radio.put_out(Mac::new([0xff; 6])).await.unwrap_err();
     assert!(matches!(everybody, RadioError::Bss(BssError::Device(_))), "{everybody:?}");
+}
+
+#[tokio::test]
+async fn whom_log_ins_let_in_is_told_by_name_and_no_key_lets_anybody_back_in() {
+    let lab = lab();
+    lab.radio.add_bss(&config("hw0", Security::Wpa2Psk), &[device(A, "password-a")]).await.unwrap();
+    lab.script().bss.push(("wlan0-1".into(), "02:00:00:00:00:01".into()));
+    lab.changes();
+    lab.script().station = Some((A, "00-0f-ac-1"));
+    lab.script().user = "fred@example.net";
+    let fred = ("fred@example.net".parse().unwrap(), A);
+    let logins = lab.radio.logins().await.unwrap();
+    assert_eq!(logins.into_iter().map(|(mac, name)| (name, mac)).collect::<Vec<_>>(), [fred]);
+    let commands = lab.heard.take();
+    let at = |wanted: &str| commands.iter().position(|c| c == wanted).unwrap();
+    for bss in ["wlan0", "wlan0-1"] {
+        let flushed = at(&format!("IFNAME={bss} PMKSA_FLUSH"));
+        assert!(
+            flushed < at(&format!("IFNAME={bss} STA-FIRST")),
+            "before it is looked who is there"
+        );
+    }
+    assert!(!commands.iter().any(|c| c.starts_with("IFNAME=hw0")), "no log-in lets in there");
+    // By a key of the household; about to log in; by no name that is one.
+    for (akm, flags, user) in [
+        ("00-0f-ac-2", "[AUTH][ASSOC][AUTHORIZED]", "fred@example.net"),
+        ("00-0f-ac-1", "[AUTH][ASSOC]", "fred@example.net"),
+        ("00-0f-ac-1", "[AUTH][ASSOC][AUTHORIZED]", ""),
+    ] {
+        lab.script().station = Some((A, akm));
+        (lab.script().flags, lab.script().user) = (flags, user);
+        assert!(lab.radio.logins().await.unwrap().is_empty(), "{akm} {flags} {user}");
+    }
+    lab.script().refused = vec!["PMKSA_FLUSH"];
+    assert!(lab.radio.logins().await.is_ok(), "a BSS without such a cache");
 }

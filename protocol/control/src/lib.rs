@@ -11,7 +11,8 @@
 //!
 //! Nothing is assumed across a reconnection: it begins with Hello again, and what Synced does not
 //! name is closed. Both machines keep what is wanted and compare it with what is there, so a
-//! message that a broken channel swallowed is made good by the next Hello.
+//! message that a broken channel swallowed is made good by the next Hello. Whether a grant or a log-in
+//! has ended is somebody else's to say: they are asked of all that a gateway then holds.
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use homeward_model::{
-    Bandwidth, Encryption, GatewayId, Mac, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,8 @@ pub enum FromGateway {
     Endpoints(Vec<SocketAddr>),
     /// The answer to a [`ToGateway::Ping`].
     Pong(u64),
+    /// Stations that are there and that log-ins let in.
+    Logins(Vec<HeldLogin>),
 }
 
 /// All that a gateway holds.
@@ -218,6 +220,15 @@ pub struct Prepared {
     pub ready: bool,
     /// For people, where they are not.
     pub reason: String,
+}
+
+/// A station that is there, and the log-in that let it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLogin {
+    /// Which station.
+    pub mac: Mac,
+    /// The log-in's name, as the Access-Accept had it.
+    pub name: Nai,
 }
 
 // ---- what the controller says
@@ -477,6 +488,7 @@ impl FromGateway {
             Self::Prepared(_) => "prepared",
             Self::Endpoints(_) => "endpoints",
             Self::Pong(_) => "pong",
+            Self::Logins(_) => "logins",
         }
     }
 }

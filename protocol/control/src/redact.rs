@@ -27,6 +27,7 @@ macro_rules! redacted {
 }
 
 redacted!(EnrolRequest { signing_request } token);
+redacted!(HeldLogin { mac } name);
 redacted!(HeldTunnel { tunnel, network, side, peer, local_session, remote_session, encrypted }
     local_cookie, remote_cookie, preshared_key);
 redacted!(Peer { gateway, name, public_key, inner_address, endpoints } preshared_key);

@@ -35,6 +35,8 @@ pub struct Config {
     pub grants: usize,
     /// For how long, counted from when each was last given.
     pub grant_memory: Period,
+    /// How many log-ins that have ended are held for gateways whose control channel is away.
+    pub held_put_outs: usize,
     /// How old outbox entries become before they are pruned.
     pub outbox_retention: Period,
     /// How often a NAS is to report on a session that was let in by a log-in.
@@ -75,6 +77,7 @@ impl Default for Config {
             change_refused: Refused::default(),
             grants: 262_144,
             grant_memory: Period(Duration::from_secs(24 * 3600)),
+            held_put_outs: 65_536,
             outbox_retention: Period(Duration::from_secs(7 * 24 * 3600)),
             interim: Period(Duration::from_secs(300)),
             password_threads: 1,

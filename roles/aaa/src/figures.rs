@@ -193,6 +193,12 @@ impl Figures {
         self.0.disconnects.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// The same of several.
+    pub(crate) fn disconnects(&self, outcome: &'static str, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.0.disconnects.get_or_create(&Outcome { outcome }).inc_by(count);
+    }
+
     /// What became of telling a NAS that a session is allowed something else.
     pub(crate) fn told(&self, outcome: &'static str) {
         self.0.told.get_or_create(&Outcome { outcome }).inc();

@@ -23,6 +23,8 @@
 //! | [`server`] | a worker: datagrams in, answers out |
 //! | [`grants`] | who was told to serve whom |
 //! | [`changes`] | which sessions are to be told that they are allowed something else |
+//! | `courier`, `held` | the way of a revocation to a gateway, which may be away |
+//! | [`review`] | what a gateway holds when it is back, looked at anew |
 //! | [`revoke`] | tells gateways to stop, and NASes to change what a session is allowed |
 //! | [`figures`] | metrics |
 //! | [`service`] | the loop around them: sockets, status, stop |
@@ -45,6 +47,7 @@ pub mod figures;
 mod front;
 pub mod grants;
 mod hashing;
+mod held;
 pub mod login;
 mod overview;
 pub mod password;
@@ -52,6 +55,7 @@ pub mod pki;
 pub mod projection;
 pub mod radsec;
 pub mod realms;
+pub mod review;
 pub mod revoke;
 pub mod server;
 pub mod service;
@@ -64,4 +68,5 @@ pub mod watch;
 
 pub use config::Config;
 pub use courier::Channel;
+pub use review::Review;
 pub use service::{Base, Started, start};

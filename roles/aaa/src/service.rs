@@ -30,11 +30,13 @@ use crate::decoys::Decoys;
 use crate::eap::Speech;
 use crate::figures::Figures;
 use crate::grants::{Grants, Revocation};
+use crate::held::Held;
 use crate::login::{self, Logins};
 use crate::overview::Overview;
 use crate::projection::Projection;
 use crate::radsec::{self, Radsec};
 use crate::realms::{self, relay};
+use crate::review::Review;
 use crate::revoke::Revoker;
 use crate::server::{Shared, Worker};
 use crate::spender::Spender;
@@ -72,6 +74,8 @@ pub struct Started {
     pub eap: Speech,
     /// The same of RADIUS over TLS, where it is served.
     pub radsec: Option<Radsec>,
+    /// Whom the control channel asks what of a gateway's may go on.
+    pub review: Review,
 }
 
 /// Starts to answer look-ups on a store. What the part says of itself goes into the core's status
@@ -207,6 +211,7 @@ pub async fn start(
         tasks.spawn(radsec.clone().renew(config.radsec.clone(), shutdown.clone()));
     }
     let (mut orders, ordered) = mpsc::unbounded_channel();
+    let held = Arc::new(Held::new(config.held_put_outs));
     tasks.spawn(revoker.run(revocations, ordered, shutdown.clone()));
     if let Some(channel) = channel {
         let (carried_tx, carried) = mpsc::unbounded_channel();
@@ -215,9 +220,25 @@ pub async fn start(
             revocations: std::mem::replace(&mut revoke_tx, carried_tx),
             orders: std::mem::replace(&mut orders, orders_tx),
         };
-        let (figures, shutdown) = (figures.clone(), shutdown.clone());
-        tasks.spawn(courier::carry(channel, carried, carried_orders, by_radius, figures, shutdown));
+        let (held, figures, shutdown) = (Arc::clone(&held), figures.clone(), shutdown.clone());
+        tasks.spawn(courier::carry(
+            channel,
+            carried,
+            carried_orders,
+            by_radius,
+            held,
+            figures,
+            shutdown,
+        ));
     }
+    let review = Review {
+        projection: watch.projection(),
+        usage: shared.usage.clone(),
+        grants: Arc::clone(&before),
+        held,
+        revocations: revoke_tx.clone(),
+        figures: figures.clone(),
+    };
     tasks.spawn(spending.run(Arc::clone(&store), shutdown.clone()));
     if let Some(relaying) = relaying {
         tasks.spawn(relaying.run(shutdown.clone()));
@@ -269,7 +290,7 @@ pub async fn start(
         async move { status }
     };
     let part = Part::new(status, keep(config, store, overview, tasks, shutdown));
-    Ok(Started { part, eap, radsec })
+    Ok(Started { part, eap, radsec, review })
 }
 
 /// Starts a server, with a worker from `make` for each of its threads.

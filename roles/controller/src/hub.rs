@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::facts::{self, Known};
 use crate::figures::Figures;
+use crate::revocations::Reviewer;
 use crate::watch::Change;
 use crate::{gate, journal};
 
@@ -43,6 +44,10 @@ const HALF_LIVES: u32 = 10;
 pub enum Found {
     /// A network, or that there is none.
     Network(NetworkId, Option<Box<Known>>),
+    /// Devices of a gateway that may not go on.
+    Ended(GatewayId, Vec<(NetworkId, Mac)>),
+    /// Stations of a gateway whose log-ins have ended.
+    LoginsEnded(GatewayId, Vec<Mac>),
     /// That a channel's credential is good no more.
     Bad(ConnectionId, Refusal),
     /// That what was learned of moves up to that moment is kept; `None`: it could not be.
@@ -74,6 +79,7 @@ pub struct Hub {
     machine: Controller,
     entropy: SystemEntropy,
     store: Arc<dyn Store>,
+    reviewer: Arc<dyn Reviewer>,
     figures: Figures,
     counters: Arc<Counters>,
     patience: Duration,
@@ -101,6 +107,7 @@ impl Hub {
     pub fn new(
         machine: Controller,
         store: Arc<dyn Store>,
+        reviewer: Arc<dyn Reviewer>,
         figures: Figures,
         counters: Arc<Counters>,
         times: Times,
@@ -110,6 +117,7 @@ impl Hub {
             machine,
             entropy: SystemEntropy::new(),
             store,
+            reviewer,
             figures,
             counters,
             patience: times.hello,
@@ -249,6 +257,11 @@ impl Hub {
         told
     }
 
+    /// Whether log-ins at a gateway ask the core through it, where that is known.
+    pub fn carries_logins(&self, gateway: GatewayId) -> Option<bool> {
+        self.machine.carries_logins(gateway)
+    }
+
     /// A look-up has come to an end.
     pub fn handle_found(&mut self, found: Found) {
         let now = SystemClock.now();
@@ -266,6 +279,16 @@ impl Hub {
                 self.pending.remove(&network);
                 self.known.remove(&network);
                 self.machine.handle_network_removed(network, now, &mut self.entropy);
+            }
+            Found::Ended(gateway, devices) => {
+                for key in devices {
+                    self.machine.handle_grant_ended(gateway, key);
+                }
+            }
+            Found::LoginsEnded(gateway, stations) => {
+                for station in stations {
+                    self.machine.handle_login_ended(gateway, station);
+                }
             }
             Found::Bad(connection, refusal) => self.bar(connection, refusal),
             Found::Kept(kept) => {
@@ -441,6 +464,12 @@ impl Hub {
         });
     }
 
+    /// Has AAA look at what a gateway holds, beside the loop: its records may be busy.
+    fn review(&mut self, look: impl FnOnce(&dyn Reviewer) -> Found + Send + 'static) {
+        let (reviewer, found) = (Arc::clone(&self.reviewer), self.found.clone());
+        self.lookups.spawn(async move { drop(found.send(look(&*reviewer))) });
+    }
+
     fn remove(&mut self, connection: ConnectionId) -> Option<Channel> {
         let channel = self.channels.remove(&connection)?;
         if let Some(at) = channel.patience {
@@ -491,6 +520,12 @@ impl Hub {
                         self.known.remove(&network);
                         self.pending.remove(&network);
                     }
+                    Action::Review { gateway, devices } => {
+                        self.review(move |of| Found::Ended(gateway, of.devices(gateway, devices)));
+                    }
+                    Action::ReviewLogins { gateway, observed, logins } => self.review(move |of| {
+                        Found::LoginsEnded(gateway, of.logins(gateway, observed, logins))
+                    }),
                     Action::Disconnect { channel, goodbye } => {
                         // The machine has forgotten it already.
                         if let Some(channel) = self.remove(ConnectionId(channel.0)) {

@@ -14,7 +14,7 @@
 //! | [`hub`] | the machine, its channels, and its look-ups |
 //! | [`journal`] | what happened: a log line and a counter each |
 //! | [`figures`] | metrics |
-//! | [`revocations`] | devices that AAA has put out, on their way to gateways |
+//! | [`revocations`] | devices that AAA has put out, on their way to gateways, and back |
 //! | [`service`] | the loop around them |
 #![forbid(unsafe_code)]
 
@@ -30,5 +30,6 @@ pub mod service;
 pub mod watch;
 
 pub use config::Config;
-pub use revocations::{Revocations, Revoking};
+pub use homeward_control::HeldLogin;
+pub use revocations::{Reviewer, Revocations, Revoking};
 pub use service::start;

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::figures::Figures;
 use crate::gate::Gate;
 use crate::hub::{Hub, Times};
-use crate::revocations::{Revoked, Revoking};
+use crate::revocations::{Asked, Reviewer, Revoking};
 use crate::watch;
 
 /// How long gateways have to hear the goodbye when the process stops.
@@ -46,6 +46,7 @@ pub async fn start(
     store: Arc<dyn Store>,
     metrics: &mut Metrics,
     revoking: Revoking,
+    reviewer: Arc<dyn Reviewer>,
     shutdown: Shutdown,
 ) -> anyhow::Result<Part> {
     let figures = Figures::new(metrics);
@@ -68,6 +69,7 @@ pub async fn start(
     let hub = Hub::new(
         machine,
         Arc::clone(&store),
+        reviewer,
         figures,
         server.counters(),
         Times { hello: config.handshake_timeout.0, keep_moves: config.keep_moves.0 },
@@ -124,14 +126,7 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
             }
             Some(found) = inputs.found.recv() => hub.handle_found(found),
             Some(change) = inputs.changes.recv() => hub.handle_change(change),
-            Some(Revoked { gateway, device, by_login, told }) = inputs.revoking.0.recv() => {
-                let done = match by_login {
-                    true => hub.handle_login_ended(gateway, device),
-                    false => hub.handle_grant_revoked(gateway, device),
-                };
-                // Whoever asked may be gone.
-                let _ = told.send(done);
-            }
+            Some(asked) = inputs.revoking.0.recv() => answer(&mut hub, asked),
             Some(question) = inputs.questions.recv() => {
                 let status = serde_json::to_value(hub.status()).unwrap_or(Value::Null);
                 // Whoever asked may be gone.
@@ -144,6 +139,19 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
     hub.handle_shutdown();
     // Either may take too long; what is not kept is learned again.
     let (_, ()) = tokio::join!(keeping, server.stop(GRACE));
+}
+
+/// Does what AAA asks. Whoever asked may be gone by then.
+fn answer(hub: &mut Hub, asked: Asked) {
+    let _ = match asked {
+        Asked::Revoke(gateway, device, told) => {
+            told.send(hub.handle_grant_revoked(gateway, device)).is_ok()
+        }
+        Asked::PutOut(gateway, station, told) => {
+            told.send(hub.handle_login_ended(gateway, station)).is_ok()
+        }
+        Asked::Carries(gateway, known) => known.send(hub.carries_logins(gateway)).is_ok(),
+    };
 }
 
 /// Takes up what an earlier process learned of moves.

@@ -231,6 +231,7 @@ impl Agent {
                 self.set_owner(owner.ssid);
                 self.radio.reconfigure(self.settings.clone(), now);
                 self.radio.handle_hostapd_ready(now);
+                self.tunnels(|tunnels, _| tunnels.hostapd_ready());
             }
             Report::Lost => self.radio.handle_hostapd_lost(now),
             Report::BssAdded(vap, result) => self.radio.handle_bss_added(vap, result, now),
@@ -240,6 +241,7 @@ impl Agent {
             Report::Connected(bss, mac) => self.radio.handle_connected(bss, mac, now),
             Report::Disconnected(bss, mac) => self.radio.handle_disconnected(bss, mac, now),
             Report::KeyMismatch(bss, mac) => self.radio.handle_key_mismatch(bss, mac, now),
+            Report::Logins(logins) => self.tunnels(|tunnels, _| tunnels.logins(logins, now)),
         }
     }
 
@@ -347,6 +349,10 @@ impl Agent {
             }
             tunnels::Output::PutOut { mac } => {
                 let order = Order::PutOut { mac };
+                self.outputs.push_back(Output::Order { epoch: self.epoch, order });
+            }
+            tunnels::Output::TellLogins => {
+                let order = Order::TellLogins;
                 self.outputs.push_back(Output::Order { epoch: self.epoch, order });
             }
             tunnels::Output::Told(event) => self.journal.tunnels(&event),

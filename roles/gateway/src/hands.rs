@@ -16,7 +16,7 @@ use homeward_hostapd::{
     VapDevice,
 };
 use homeward_linux::bridge::{narrow, silence_ipv6};
-use homeward_model::{Clock, DeviceKey, Mac, NetworkId, Seconds, Security, Ssid};
+use homeward_model::{Clock, DeviceKey, Mac, Nai, NetworkId, Seconds, Security, Ssid};
 use homeward_vap::{Bss, VapId};
 use tokio::sync::mpsc;
 
@@ -58,6 +58,8 @@ pub enum Order {
     PutOut {
         mac: Mac,
     },
+    /// Tell which stations log-ins let in.
+    TellLogins,
 }
 
 /// Where the traffic of a VAP goes.
@@ -96,6 +98,8 @@ pub enum Report {
     Connected(Bss, Mac),
     Disconnected(Bss, Mac),
     KeyMismatch(Bss, Mac),
+    /// The stations that log-ins let in at the owner's BSSs.
+    Logins(Vec<(Mac, Nai)>),
 }
 
 /// What the hands need to know.
@@ -335,6 +339,16 @@ impl Hands {
                         %mac, error,
                         "a station whose log-in has ended is not put out"
                     ),
+                }
+            }
+            Order::TellLogins => {
+                let logins = self.radio.logins().await;
+                let told = logins.map(|l| self.report(Report::Logins(l.into_iter().collect())));
+                if let Err(error) = self.told(told)? {
+                    tracing::error!(
+                        error,
+                        "whom log-ins let in is not known: one that has ended meanwhile goes on"
+                    );
                 }
             }
         }

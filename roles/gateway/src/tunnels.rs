@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use homeward_control::link::{self, Device, Event, Identity, Link};
 use homeward_control::{
-    FromGateway, LinkSettings, Load, Neighbour, OpenTunnel, Prepared, Router, Side, ToGateway,
-    TunnelId, TunnelReport, TunnelState,
+    FromGateway, HeldLogin, LinkSettings, Load, Neighbour, OpenTunnel, Prepared, Router, Side,
+    ToGateway, TunnelId, TunnelReport, TunnelState,
 };
 use homeward_dataplane::Event as PlaneEvent;
-use homeward_model::{Entropy, Instant, Mac, NetworkId, Rssi, Ssid};
+use homeward_model::{Entropy, Instant, Mac, Nai, NetworkId, Rssi, Ssid};
 
 use crate::frames;
 use crate::greeter::Greeter;
@@ -47,6 +47,8 @@ pub enum Output {
     PutOut { mac: Mac },
     /// Say how busy the gateway is, by [`Tunnels::load`].
     TellLoad,
+    /// Say which stations log-ins let in, by [`Tunnels::logins`].
+    TellLogins,
     /// For the log.
     Told(Event),
 }
@@ -294,6 +296,20 @@ impl Tunnels {
         self.settle(now);
     }
 
+    /// The stations that are there and that log-ins let in.
+    pub fn logins(&mut self, logins: Vec<(Mac, Nai)>, now: Instant) {
+        let held = logins.into_iter().map(|(mac, name)| HeldLogin { mac, name });
+        self.link.logins(&held.collect::<Vec<_>>());
+        self.settle(now);
+    }
+
+    /// hostapd is there (again): what it was told to do meanwhile, it did not.
+    pub fn hostapd_ready(&mut self) {
+        if self.link.is_synced() {
+            self.ask_for_logins();
+        }
+    }
+
     /// Takes what may change.
     pub fn retune(&mut self, tuning: Tuning, now: Instant) {
         self.identity.prepared_max = tuning.prepared_max;
@@ -339,6 +355,14 @@ impl Tunnels {
     }
 
     // ---- helpers
+
+    /// Where log-ins ask the core through this gateway, it is who can put a station out; so it
+    /// says who is there.
+    fn ask_for_logins(&mut self) {
+        if self.identity.carries_logins {
+            self.outputs.push_back(Output::TellLogins);
+        }
+    }
 
     fn foreign(&self, network: NetworkId) -> Option<(TunnelId, &Tunnel)> {
         let found =
@@ -426,7 +450,8 @@ impl Tunnels {
             }
             Event::PutOut { mac } => self.outputs.push_back(Output::PutOut { mac }),
             Event::Lost { .. } => self.load_due = None,
-            Event::Synced { .. } | Event::Expired | Event::Denied { .. } => {}
+            Event::Synced { .. } => self.ask_for_logins(),
+            Event::Expired | Event::Denied { .. } => {}
         }
     }
 

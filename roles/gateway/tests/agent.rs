@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use homeward_control::link::Identity;
-use homeward_control::{Evict, FromGateway, LinkSettings, PublicKey, ToGateway, Welcome};
+use homeward_control::{
+    Evict, FromGateway, HeldLogin, LinkSettings, PublicKey, ToGateway, Welcome,
+};
 use homeward_daemon::{Metrics, SystemEntropy};
 use homeward_gateway::agent::{Agent, ChannelInput, Input, Output};
 use homeward_gateway::ear::Probe;
@@ -195,8 +197,8 @@ fn a_revoked_device_is_put_out_and_its_key_goes() {
     assert!(agent.revoke(PHONE, None, at(1002)).is_empty(), "there is nothing left to revoke");
 }
 
-/// An agent in step with a controller, whose hostapd serves the phone on a VAP.
-fn serving() -> (Agent, VapId) {
+/// An agent that is about to be in step with a controller; log-ins may ask through it.
+fn greeting(carries_logins: bool) -> Agent {
     let identity = Identity {
         boot: 1,
         software: "test".into(),
@@ -204,7 +206,7 @@ fn serving() -> (Agent, VapId) {
         home: false,
         prepared_max: 4,
         bssids: Vec::new(),
-        carries_logins: true,
+        carries_logins,
     };
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
@@ -220,6 +222,13 @@ fn serving() -> (Agent, VapId) {
         ping_interval: Duration::from_secs(30),
     };
     say(&mut agent, ToGateway::Welcome(welcome), 2);
+    outputs(&mut agent);
+    agent
+}
+
+/// One in step, whose hostapd serves the phone on a VAP.
+fn serving() -> (Agent, VapId) {
+    let mut agent = greeting(true);
     say(&mut agent, ToGateway::Synced(Vec::new()), 2);
     outputs(&mut agent);
     probe(&mut agent, HOME, 10);
@@ -349,4 +358,42 @@ fn a_core_that_does_not_answer_is_asked_again_and_then_given_up() {
     let late = VapId::new(0, 0);
     agent.handle(Input::Hostapd(Report::BssAdded(late, Ok(()))), at(3000));
     assert!(agent.status(at(3000)).vaps.iter().all(|v| v.network.is_none()), "a stray BSS is kept");
+}
+
+/// How often hostapd is to tell whom log-ins let in, among all that is to be done.
+fn asks_for_logins(agent: &mut Agent, number: u64) -> usize {
+    let asks = |output: &Output| matches!(output, Output::Order { epoch, order: Order::TellLogins } if *epoch == number);
+    outputs(agent).iter().filter(|output| asks(output)).count()
+}
+
+#[test]
+fn whom_log_ins_let_in_is_told_whenever_the_channel_or_hostapd_is_there_again() {
+    let mut agent = greeting(true);
+    let ready = |epoch| {
+        let owner = Owner { ssid: Some(ssid("Oak Avenue 4")), bssid: Mac::new([2, 0, 0, 0, 1, 0]) };
+        Input::Hostapd(Report::Ready { epoch, owner })
+    };
+    agent.handle(ready(7), at(2));
+    assert_eq!(asks_for_logins(&mut agent, 7), 0, "not before the controller knows what there is");
+    say(&mut agent, ToGateway::Synced(Vec::new()), 3);
+    assert_eq!(asks_for_logins(&mut agent, 7), 1);
+    let fred = || (PHONE, "fred@example.net".parse().unwrap());
+    agent.handle(Input::Hostapd(Report::Logins(vec![fred()])), at(4));
+    let said = outputs(&mut agent);
+    let [Output::Say(FromGateway::Logins(told))] = &said[..] else { panic!("{said:?}") };
+    let (mac, name) = fred();
+    assert_eq!(told[..], [HeldLogin { mac, name }]);
+    agent.handle(Input::Hostapd(Report::Lost), at(5));
+    agent.handle(ready(8), at(6));
+    assert_eq!(asks_for_logins(&mut agent, 8), 1, "what it was told meanwhile is lost");
+    agent.handle(Input::Channel(ChannelInput::Lost("cut".into())), at(7));
+    agent.handle(Input::Hostapd(Report::Logins(vec![fred()])), at(8));
+    assert!(!outputs(&mut agent).iter().any(|output| matches!(output, Output::Say(_))));
+}
+
+#[test]
+fn a_gateway_that_log_ins_pass_by_tells_of_none() {
+    let mut agent = greeting(false);
+    say(&mut agent, ToGateway::Synced(Vec::new()), 3);
+    assert_eq!(asks_for_logins(&mut agent, 7), 0);
 }

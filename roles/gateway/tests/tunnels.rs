@@ -32,7 +32,9 @@ fn elm() -> Ssid {
 
 fn outputs(tunnels: &mut Tunnels) -> Vec<Output> {
     let all = std::iter::from_fn(|| tunnels.poll_output());
-    all.filter(|output| !matches!(output, Output::Told(_) | Output::TellLoad)).collect()
+    let aside =
+        |output: &Output| matches!(output, Output::Told(_) | Output::TellLoad | Output::TellLogins);
+    all.filter(|output| !aside(output)).collect()
 }
 
 fn said(tunnels: &mut Tunnels) -> Vec<FromGateway> {

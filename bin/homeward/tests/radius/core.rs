@@ -145,6 +145,11 @@ impl Core {
         while !lines.recv_timeout(Duration::from_secs(5)).expect("a line").contains(says) {}
     }
 
+    /// What it has logged since this was asked last.
+    pub(crate) fn said(&self) -> String {
+        self.lines.lock().unwrap().try_iter().collect::<Vec<_>>().join("\n")
+    }
+
     fn gateway(&self, name: &str, mac: &str, address: Option<&str>) {
         let secret = self.file("secret");
         let mut words = vec![

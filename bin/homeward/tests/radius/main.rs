@@ -17,6 +17,7 @@ mod lookups;
 mod matrix;
 mod nas;
 mod pki;
+mod put_out;
 mod pyrad;
 mod radsec;
 mod realms;

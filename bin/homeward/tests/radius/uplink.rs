@@ -16,7 +16,7 @@ use crate::core::{Core, MAC, PASSPHRASE, SECRET, SSID};
 use crate::radsec::free_tcp;
 
 /// The gateway elm, which has no radio here; the core is asked through it from then on.
-struct Elm {
+pub(crate) struct Elm {
     process: Child,
     config: String,
 }
@@ -45,7 +45,7 @@ fn two_ports() -> u16 {
 }
 
 /// A core that is reached by TLS and lets gateways enrol, and where.
-fn core() -> (Core, u16, u16) {
+pub(crate) fn core() -> (Core, u16, u16) {
     let (radsec, controller) = (free_tcp(), free_tcp());
     let section = format!(
         "[aaa.radsec]\nlisten = [\"127.0.0.1:{radsec}\"]\n\
@@ -56,7 +56,7 @@ fn core() -> (Core, u16, u16) {
 
 impl Elm {
     /// Its configuration; `shown` is where it keeps its credential.
-    fn config(core: &Core, radsec: u16, controller: u16, shown: &str) -> String {
+    pub(crate) fn config(core: &Core, radsec: u16, controller: u16, shown: &str) -> String {
         let secret = core.file("secret");
         let port = two_ports();
         let text = format!(
@@ -75,7 +75,7 @@ impl Elm {
         config
     }
 
-    fn enrolled(core: &Core, config: &str) {
+    pub(crate) fn enrolled(core: &Core, config: &str) {
         let said = core.admin(&["gateway", "enrol", "elm", "--json"]);
         let said: serde_json::Value = serde_json::from_str(&said).unwrap();
         let token = core.secret_file("token", said["token"].as_str().unwrap());
@@ -86,7 +86,7 @@ impl Elm {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    fn start(core: &mut Core, config: String) -> Self {
+    pub(crate) fn start(core: &mut Core, config: String) -> Self {
         let process = homeward()
             .args(["gateway", "--config", &config])
             .stdout(Stdio::null())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use homeward_model::Mac;
+use homeward_model::{Mac, Nai};
 
 use super::Radio;
 use crate::bss::{self, BssError};
@@ -22,8 +22,8 @@ impl Radio {
             && seen.insert(station.mac)
             && stations.len() < bss::MAX_DEVICES
         {
-            stations.push(station);
             let next = Command::on(interface, "STA-NEXT", &station.mac.full().to_string());
+            stations.push(station);
             reply = match self.ask(&next).await {
                 // It left between the two questions; the list ends early.
                 Err(RadioError::Control(ControlError::Refused { .. })) => break,
@@ -86,11 +86,7 @@ impl Radio {
             if self.is_ours(&bss.interface) {
                 continue;
             }
-            match self.send(&Command::on(&bss.interface, "PMKSA_FLUSH", "")).await {
-                // A BSS without RSN has no cache.
-                Ok(()) | Err(RadioError::Control(ControlError::Refused { .. })) => {}
-                Err(error) => return Err(error),
-            }
+            self.forget_keys(&bss.interface).await?;
             if self.station(&bss.interface, mac).await?.is_some_and(|station| station.login) {
                 let address = mac.full().to_string();
                 self.send(&Command::on(&bss.interface, "DEAUTHENTICATE", &address)).await?;
@@ -98,5 +94,40 @@ impl Radio {
             }
         }
         Ok(found)
+    }
+
+    /// The stations that log-ins let in, with the name of each, at the BSSs that are not ours; no
+    /// two alike. hostapd is had to forget the keys that log-ins left, for those who have gone may
+    /// be good no more, and would be let in again by them.
+    ///
+    /// # Errors
+    /// Those of [`Self::status`] and of the control socket.
+    pub async fn logins(&self) -> Result<BTreeSet<(Mac, Nai)>, RadioError> {
+        let mut logins = BTreeSet::new();
+        for bss in self.status().await?.bss {
+            if self.is_ours(&bss.interface) {
+                continue;
+            }
+            // First: who comes by such a key meanwhile is seen.
+            self.forget_keys(&bss.interface).await?;
+            for station in self.stations(&bss.interface).await? {
+                if station.login
+                    && station.authorized
+                    && let Some(name) = station.name
+                {
+                    logins.insert((station.mac, name));
+                }
+            }
+        }
+        Ok(logins)
+    }
+
+    /// Has hostapd forget the keys of log-ins at a BSS. Who is connected stays so.
+    async fn forget_keys(&self, interface: &InterfaceName) -> Result<(), RadioError> {
+        match self.send(&Command::on(interface, "PMKSA_FLUSH", "")).await {
+            // A BSS without RSN has no cache.
+            Ok(()) | Err(RadioError::Control(ControlError::Refused { .. })) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }

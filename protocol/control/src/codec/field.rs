@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use homeward_model::{GatewayId, Mac, Name, NetworkId, Rssi, Ssid};
+use homeward_model::{GatewayId, Mac, Nai, Name, NetworkId, Rssi, Ssid};
 
 use super::limits;
 use crate::{
@@ -81,6 +81,11 @@ pub(super) fn value(value: impl Into<i128>, field: Field, expected: &'static str
 pub(super) fn name(text: String, field: Field) -> Result<Name, DecodeError> {
     let problem = "is not a name of 1 to 64 of a-z A-Z 0-9 . _ - @ +";
     Name::try_from(text).map_err(|_| DecodeError::Text { field, problem })
+}
+
+pub(super) fn nai(text: &str, field: Field) -> Result<Nai, DecodeError> {
+    let problem = "is not a network access identifier of 1 to 253 octets";
+    text.parse().map_err(|_| DecodeError::Text { field, problem })
 }
 
 /// A text for people: it will be in logs and on terminals.

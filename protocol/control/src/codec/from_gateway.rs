@@ -6,14 +6,14 @@ use homeward_model::Encryption;
 
 use super::field::{
     address_octets, clipped, distinct, endpoints, gateway, half, ipv4, list, mac, mac_octets, macs,
-    milliseconds, network, preshared_key, public_key, routers, side, side_number, signal, ssid,
-    text, tunnel, value, write_endpoints, write_routers,
+    milliseconds, nai, network, preshared_key, public_key, routers, side, side_number, signal,
+    ssid, text, tunnel, value, write_endpoints, write_routers,
 };
 use super::limits;
 use crate::pb::from_gateway::Body;
 use crate::{
-    DecodeError, DeviceUpdate, FromGateway, HeldTunnel, Hello, Load, Neighbour, Prepare, Prepared,
-    TunnelReport, TunnelState, Want, pb,
+    DecodeError, DeviceUpdate, FromGateway, HeldLogin, HeldTunnel, Hello, Load, Neighbour, Prepare,
+    Prepared, TunnelReport, TunnelState, Want, pb,
 };
 
 pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
@@ -32,6 +32,7 @@ pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
             "endpoints.endpoints",
         )?),
         Body::Pong(m) => FromGateway::Pong(m.number),
+        Body::Logins(m) => FromGateway::Logins(logins(&m)?),
     }))
 }
 
@@ -49,6 +50,7 @@ pub(super) fn write(message: &FromGateway) -> Body {
             Body::Endpoints(pb::Endpoints { endpoints: write_endpoints(m) })
         }
         FromGateway::Pong(number) => Body::Pong(pb::Pong { number: *number }),
+        FromGateway::Logins(m) => Body::Logins(write_logins(m)),
     }
 }
 
@@ -278,6 +280,26 @@ fn write_prepared(m: &Prepared) -> pb::Prepared {
         ready: m.ready,
         reason: clipped(&m.reason),
     }
+}
+
+fn logins(m: &pb::Logins) -> Result<Vec<HeldLogin>, DecodeError> {
+    let field = "logins.logins";
+    let logins = list(&m.logins, limits::LOGINS, field, |login| {
+        Ok(HeldLogin {
+            mac: mac(&login.mac, "logins.logins.mac")?,
+            name: nai(&login.name, "logins.logins.name")?,
+        })
+    })?;
+    distinct(&logins, field, |login| (login.mac, login.name.clone()))?;
+    Ok(logins)
+}
+
+fn write_logins(m: &[HeldLogin]) -> pb::Logins {
+    let write = |login: &HeldLogin| pb::HeldLogin {
+        mac: mac_octets(login.mac),
+        name: login.name.as_str().to_owned(),
+    };
+    pb::Logins { logins: m.iter().map(write).collect() }
 }
 
 /// Both directions have it: the controller asks, and [`Hello`] tells what is held.

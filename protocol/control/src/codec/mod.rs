@@ -33,6 +33,8 @@ pub mod limits {
     pub const WANTS: usize = 1024;
     /// Devices prepared at a gateway.
     pub const PREPARED: usize = 1024;
+    /// Stations of log-ins in one message.
+    pub const LOGINS: usize = 1024;
     /// Devices in one want or of one tunnel.
     pub const MACS: usize = 256;
     /// Routers of a home LAN.

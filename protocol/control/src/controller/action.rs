@@ -8,7 +8,7 @@ use std::time::Duration;
 use homeward_model::{Anchor, Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
 use serde::{Deserialize, Serialize};
 
-use crate::{Goodbye, Terms};
+use crate::{Goodbye, HeldLogin, Terms};
 
 /// One channel, from its Hello to its end. Whoever runs the machine numbers them and never uses
 /// a number again.
@@ -80,6 +80,26 @@ pub enum Action {
     /// Nothing is about that network any more: whatever is kept for the sake of its facts may be
     /// forgotten too. If it is needed again, it is asked for again.
     ForgetNetwork(NetworkId),
+    /// A gateway is connected (again), and what somebody else found of it meanwhile did not reach
+    /// it: that is to be found anew. Of these devices, which it says it serves or holds the keys
+    /// of, those that may not go on are told by
+    /// [`handle_grant_ended`](crate::Controller::handle_grant_ended).
+    Review {
+        /// Which gateway.
+        gateway: GatewayId,
+        /// Its devices.
+        devices: Vec<(NetworkId, Mac)>,
+    },
+    /// The same of stations there that log-ins let in; by
+    /// [`handle_login_ended`](crate::Controller::handle_login_ended).
+    ReviewLogins {
+        /// Which gateway.
+        gateway: GatewayId,
+        /// Where its channel comes from.
+        observed: IpAddr,
+        /// Its stations.
+        logins: Vec<HeldLogin>,
+    },
     /// Send this as the last message of the channel, and close it. The machine has forgotten the
     /// channel already.
     Disconnect {

@@ -68,6 +68,7 @@ impl Controller {
         self.mark_networks_of(gateway);
         self.settle(now, entropy);
         self.greet(gateway, rebooted, away);
+        self.review(gateway);
     }
 
     /// What came over a channel cannot be understood: the channel is ended.

@@ -126,6 +126,7 @@ impl Controller {
         let entries = match &message {
             FromGateway::Neighbours(neighbours) => neighbours.len(),
             FromGateway::Want(want) => want.macs.len(),
+            FromGateway::Logins(logins) => logins.len(),
             _ => 0,
         };
         if !self.spend(gateway, entries, now) {
@@ -157,6 +158,7 @@ impl Controller {
                 self.mark_networks_of(gateway);
             }
             FromGateway::Pong(_) => {}
+            FromGateway::Logins(logins) => self.review_logins(gateway, logins),
         }
         self.settle(now, entropy);
     }

@@ -7,7 +7,7 @@ use homeward_model::{Entropy, GatewayId, Instant, Mac, NetworkId};
 use super::records::{DeviceKey, Facts, Network};
 use super::timers::Timer;
 use super::{Action, Controller, Event, Ignored, NetworkFacts, Withdrawn};
-use crate::{Revoke, ToGateway};
+use crate::{HeldLogin, Revoke, ToGateway};
 
 impl Controller {
     /// What the store says of a network, in answer to [`Action::NeedNetwork`] or unasked. Nothing,
@@ -264,6 +264,47 @@ impl Controller {
             self.say_revoked(gateway, key.0, Some(mac));
         }
         !there.is_empty()
+    }
+
+    /// Of a device that a gateway was to be reviewed for ([`Action::Review`]) is found that it may
+    /// not go on. Nothing, where the gateway has nothing to do with it any more.
+    pub fn handle_grant_ended(&mut self, gateway: GatewayId, key: (NetworkId, Mac)) {
+        let (network, mac) = key;
+        let Some(record) = self.gateways.get(&gateway) else { return };
+        let wanted = record.wants.get(&network).is_some_and(|wanted| wanted.macs.contains(&mac));
+        if wanted || record.devices.contains(&key) {
+            if let Some(claim) = self.devices.claim_mut(key, gateway) {
+                claim.evicted = true;
+            }
+            self.say_revoked(gateway, network, Some(mac));
+        }
+    }
+
+    /// Whether log-ins at a gateway ask the core through it, as it said last; `None` for one that
+    /// has had no channel for long.
+    pub fn carries_logins(&self, gateway: GatewayId) -> Option<bool> {
+        let record = self.gateways.get(&gateway).filter(|record| record.boot.is_some())?;
+        Some(record.carries_logins)
+    }
+
+    /// Has looked at what a gateway says it holds: what was found without a channel did not reach
+    /// it, and what was sent over one that broke may not have.
+    pub(super) fn review(&mut self, gateway: GatewayId) {
+        let Some(record) = self.gateways.get(&gateway) else { return };
+        let held = record
+            .wants
+            .iter()
+            .flat_map(|(network, wanted)| wanted.macs.iter().map(|mac| (*network, *mac)));
+        let devices: BTreeSet<DeviceKey> = held.chain(record.devices.iter().copied()).collect();
+        let devices = devices.into_iter().collect();
+        self.actions.push_back(Action::Review { gateway, devices });
+    }
+
+    /// The same of stations that log-ins let in. What a gateway cannot put out is not looked at.
+    pub(super) fn review_logins(&mut self, gateway: GatewayId, logins: Vec<HeldLogin>) {
+        let Some(record) = self.gateways.get(&gateway).filter(|g| g.carries_logins) else { return };
+        let observed = record.observed;
+        self.actions.push_back(Action::ReviewLogins { gateway, observed, logins });
     }
 
     /// A log-in has ended that had let a station in at a gateway. Whether the gateway was told: not

@@ -25,8 +25,8 @@ use homeward_model::{Instant, Mac, NetworkId, Rssi};
 
 use crate::codec::limits;
 use crate::{
-    DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, Load, Neighbour, OpenTunnel, Prepare,
-    Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
+    DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour, OpenTunnel,
+    Prepare, Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
 };
 
 pub use event::{Action, Event};
@@ -285,6 +285,15 @@ impl Link {
             self.prepared.remove(&key);
         }
         self.say(FromGateway::Prepared(prepared));
+    }
+
+    /// The stations that are there and that log-ins let in, no two entries alike. To be said after
+    /// every [`Event::Synced`], for whose log-in ended meanwhile is to go, and nobody else knows of
+    /// them all. Nothing, while there is no channel: the next Synced asks again.
+    pub fn logins(&mut self, logins: &[HeldLogin]) {
+        for some in logins.chunks(limits::LOGINS) {
+            self.say(FromGateway::Logins(some.to_vec()));
+        }
     }
 
     /// Who the gateway is, as told with the next Hello.

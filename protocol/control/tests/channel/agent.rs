@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_control::link::{Device, Event};
 use homeward_control::{
-    DeniedReason, GoodbyeReason, Link, OpenTunnel, Prepared, Router, Side, TunnelId, TunnelReport,
-    TunnelState,
+    DeniedReason, GoodbyeReason, HeldLogin, Link, OpenTunnel, Prepared, Router, Side, TunnelId,
+    TunnelReport, TunnelState,
 };
 use homeward_model::{Instant, Mac, NetworkId};
 
@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     pub(crate) evicted: Vec<(NetworkId, Mac)>,
     pub(crate) revoked: Vec<(NetworkId, Option<Mac>)>,
     pub(crate) put_out: Vec<Mac>,
+    /// Stations that log-ins let in, where log-ins ask through it.
+    pub(crate) logins: Vec<HeldLogin>,
     /// How often it was told of a tunnel.
     pub(crate) told: usize,
     /// How often a tunnel was set up that was not there, and taken down that was.
@@ -47,6 +49,7 @@ impl Agent {
             evicted: Vec::new(),
             revoked: Vec::new(),
             put_out: Vec::new(),
+            logins: Vec::new(),
             told: 0,
             opened: 0,
             closed: 0,
@@ -112,6 +115,7 @@ impl Agent {
             Event::Synced { tunnels } => {
                 assert_eq!(tunnels, self.tunnels.len());
                 self.synced += 1;
+                link.logins(&self.logins);
             }
             Event::Lost { goodbye, .. } => self.lost.push(goodbye),
             Event::Expired => self.expired += 1,
@@ -158,7 +162,10 @@ impl Agent {
                 }
                 self.want(link, network);
             }
-            Event::PutOut { mac } => self.put_out.push(mac),
+            Event::PutOut { mac } => {
+                self.logins.retain(|login| login.mac != mac);
+                self.put_out.push(mac);
+            }
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use homeward_control::HeldLogin;
+use homeward_control::codec::limits;
 use homeward_control::controller::Event;
-use homeward_model::GatewayId;
+use homeward_model::{GatewayId, Mac};
 
 use crate::world::{World, mac, ms, network, secs};
 
@@ -212,6 +214,99 @@ fn a_station_whose_log_in_ended_is_put_out_by_the_gateway_that_carried_the_log_i
     world.cut(1);
     world.run(secs(60));
     assert!(!world.controller.handle_login_ended(GatewayId(1), mac(11)), "it has no channel");
+}
+
+fn login(device: u8, name: &str) -> HeldLogin {
+    HeldLogin { mac: mac(device), name: name.parse().unwrap() }
+}
+
+#[test]
+fn a_station_whose_log_in_ended_while_its_gateway_was_away_is_put_out_when_it_is_back() {
+    for restarted in [false, true] {
+        let mut world = World::connected(2);
+        let held = [login(11, "fred@example.net"), login(12, "anna@example.net")];
+        world.node(1).agent.logins = held.to_vec();
+        if restarted {
+            world.stop_controller();
+        } else {
+            world.cut(1);
+        }
+        world.run(secs(60));
+        world.ended_logins.insert(held[0].name.clone());
+        if restarted {
+            world.start_controller();
+        } else {
+            let told = world.controller.handle_login_ended(GatewayId(1), mac(11));
+            assert!(!told, "it has no channel");
+            world.mend(1);
+        }
+        world.run(secs(120));
+        assert_eq!(world.agent(1).put_out, [mac(11)], "once, and nobody else");
+        assert_eq!(world.agent(1).logins, held[1..]);
+    }
+}
+
+#[test]
+fn more_log_ins_than_a_message_has_room_for_are_all_looked_at() {
+    let mut world = World::connected(1);
+    let many = |n: usize| HeldLogin {
+        mac: Mac::new([2, 1, 0, 0, (n >> 8) as u8, n as u8]),
+        name: format!("{n}@example.net").parse().unwrap(),
+    };
+    let held: Vec<HeldLogin> = (0..limits::LOGINS + 1).map(many).collect();
+    let (first, last) = (held[0].clone(), held[limits::LOGINS].clone());
+    world.node(1).agent.logins = held;
+    world.ended_logins = [first.name, last.name].into();
+    world.cut(1);
+    world.run(secs(60));
+    world.mend(1);
+    world.run(secs(120));
+    assert_eq!(world.agent(1).put_out, [first.mac, last.mac]);
+}
+
+#[test]
+fn log_ins_of_a_gateway_that_cannot_put_out_are_not_looked_at() {
+    let mut world = World::connected(2);
+    world.node(2).agent.logins = vec![login(11, "fred@example.net")];
+    world.ended_logins.insert("fred@example.net".parse().unwrap());
+    world.break_wire(2);
+    world.run(secs(120));
+    assert_eq!(world.agent(2).put_out, []);
+    let carries = |gateway| world.controller.carries_logins(GatewayId(gateway));
+    assert_eq!([carries(1), carries(2), carries(9)], [Some(true), Some(false), None]);
+}
+
+#[test]
+fn a_grant_that_ended_while_its_gateway_was_away_is_revoked_when_it_is_back() {
+    for restarted in [false, true] {
+        let mut world = World::connected(2);
+        world.connect(2, 1, 11);
+        world.connect(2, 1, 12);
+        // Its key is held, and it is not there.
+        world.node(2).link.want(network(1), [mac(11), mac(12), mac(13)].into());
+        world.run(secs(1));
+        if restarted {
+            world.stop_controller();
+        } else {
+            world.cut(2);
+        }
+        world.run(secs(60));
+        world.ended = [(network(1), mac(11)), (network(1), mac(13))].into();
+        if restarted {
+            world.start_controller();
+        } else {
+            world.mend(2);
+        }
+        world.run(secs(120));
+        let revoked = [(network(1), Some(mac(11))), (network(1), Some(mac(13)))];
+        assert_eq!(world.agent(2).revoked, revoked);
+        assert_eq!(world.holders(1, 12), BTreeSet::from([2]), "who may go on does");
+        // The gateway let it go since: there is nothing to tell it.
+        world.controller.handle_grant_ended(GatewayId(2), (network(1), mac(11)));
+        world.controller.handle_grant_ended(GatewayId(9), (network(1), mac(12)));
+        world.run(secs(1));
+        assert_eq!(world.agent(2).revoked.len(), 2);
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ use homeward_control::controller::{Action, ChannelId, Event, GatewayFacts, Netwo
 use homeward_control::link::{self, Identity};
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Controller, ControllerSettings, FromGateway, Link, LinkSettings, PublicKey, Terms, ToGateway,
+    Controller, ControllerSettings, FromGateway, HeldLogin, Link, LinkSettings, PublicKey, Terms,
+    ToGateway,
 };
-use homeward_model::{Anchor, Encryption, GatewayId, Instant, Mac, NetworkId};
+use homeward_model::{Anchor, Encryption, GatewayId, Instant, Mac, Nai, NetworkId};
 
 use crate::agent::Agent;
 
@@ -33,6 +34,9 @@ pub(crate) struct World {
     answers: VecDeque<(Instant, NetworkId, Option<NetworkFacts>)>,
     pub(crate) gateways: BTreeMap<i64, Node>,
     pub(crate) events: Vec<Event>,
+    /// What somebody else says may not go on anywhere.
+    pub(crate) ended: BTreeSet<(NetworkId, Mac)>,
+    pub(crate) ended_logins: BTreeSet<Nai>,
     /// The networks that the controller has asked about and has not forgotten.
     pub(crate) needed: BTreeSet<NetworkId>,
     channels: u64,
@@ -118,6 +122,8 @@ impl World {
             needed: BTreeSet::new(),
             gateways: BTreeMap::new(),
             events: Vec::new(),
+            ended: BTreeSet::new(),
+            ended_logins: BTreeSet::new(),
             channels: 0,
             boots: 0,
         };
@@ -418,6 +424,16 @@ impl World {
                 }
                 Action::ForgetNetwork(network) => {
                     assert!(self.needed.remove(&network), "{network} was not needed");
+                }
+                Action::Review { gateway, devices } => {
+                    let ended = devices.into_iter().filter(|key| self.ended.contains(key));
+                    ended.for_each(|key| self.controller.handle_grant_ended(gateway, key));
+                }
+                Action::ReviewLogins { gateway, logins, .. } => {
+                    let ended = |login: &HeldLogin| self.ended_logins.contains(&login.name);
+                    for login in logins.into_iter().filter(ended) {
+                        assert!(self.controller.handle_login_ended(gateway, login.mac));
+                    }
                 }
                 Action::Disconnect { channel, goodbye } => {
                     self.down(channel, Down::Message(ToGateway::Goodbye(goodbye).encode()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use homeward_control::*;
 use homeward_model::{
-    Bandwidth, Encryption, GatewayId, Mac, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -210,6 +210,12 @@ fn prepared() -> impl Strategy<Value = Prepared> {
     })
 }
 
+fn login() -> impl Strategy<Value = HeldLogin> {
+    let name = "[A-Za-z0-9\u{e9} _-]{1,40}(@[A-Za-z0-9.-]{1,40})?".prop_map(|text| text.parse());
+    (mac(), name)
+        .prop_map(|(mac, name): (Mac, Result<Nai, _>)| HeldLogin { mac, name: name.unwrap() })
+}
+
 /// Anything that a gateway may say.
 pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
     prop_oneof![
@@ -223,6 +229,7 @@ pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
         1 => prepared().prop_map(FromGateway::Prepared),
         1 => endpoints(15).prop_map(FromGateway::Endpoints),
         1 => any::<u64>().prop_map(FromGateway::Pong),
+        1 => distinct(login(), |l| (l.mac, l.name.clone())).prop_map(FromGateway::Logins),
     ]
 }
 

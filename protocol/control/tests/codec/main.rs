@@ -259,6 +259,48 @@ fn an_error_names_the_field_and_what_is_wrong_with_it() {
 }
 
 #[test]
+fn a_list_of_log_ins_within_the_limits_fits_a_message_and_a_name_that_is_none_is_refused() {
+    let login = |n: u32| pb::HeldLogin { mac: mac(n).octets().to_vec(), name: "x".repeat(253) };
+    let read = |logins: Vec<pb::HeldLogin>| {
+        let body = Some(pb::from_gateway::Body::Logins(pb::Logins { logins }));
+        FromGateway::from_pb(pb::FromGateway { body })
+    };
+    let most: Vec<_> = (0..limits::LOGINS as u32).map(login).collect();
+    let Ok(Some(message)) = read(most.clone()) else { panic!("within the limits") };
+    assert!(message.encode().len() <= limits::MESSAGE);
+    let refused = |change: fn(&mut Vec<pb::HeldLogin>)| {
+        let mut logins = most.clone();
+        change(&mut logins);
+        read(logins).unwrap_err().to_string()
+    };
+    for (refusal, said) in [
+        (
+            refused(|logins| logins.push(logins[0].clone())),
+            "logins.logins has 1025 entries, more than 1024",
+        ),
+        (
+            refused(|logins| logins[1] = logins[0].clone()),
+            "logins.logins names the same thing twice",
+        ),
+        (
+            refused(|logins| logins[0].name = "@example.net".to_owned()),
+            "logins.logins.name is not a network access identifier of 1 to 253 octets",
+        ),
+        (refused(|logins| logins[0].mac[0] = 3), "logins.logins.mac is a group address"),
+    ] {
+        assert_eq!(refusal, said);
+    }
+}
+
+#[test]
+fn a_log_in_prints_without_its_name_typed_or_on_the_wire() {
+    let name = "fred@example.net".parse().unwrap();
+    let message = FromGateway::Logins(vec![HeldLogin { mac: mac(1), name }]);
+    let shown = format!("{message:?} {:?}", message.to_pb());
+    assert!(!shown.contains("fred"), "{shown}");
+}
+
+#[test]
 fn a_message_that_is_too_long_is_not_even_parsed() {
     let octets = vec![0; limits::MESSAGE + 1];
     let error = FromGateway::decode(&octets).unwrap_err();
@@ -371,7 +413,7 @@ fn the_seeds_are_messages() {
         let Ok(Some(message)) = &read else { panic!("{path:?}: {read:?}") };
         kinds.insert(message.kind());
     }
-    assert_eq!(kinds.len(), 10, "{kinds:?}");
+    assert_eq!(kinds.len(), 11, "{kinds:?}");
     kinds.clear();
     for path in seeds("control_to_gateway") {
         let octets = std::fs::read(&path).unwrap();
@@ -380,5 +422,5 @@ fn the_seeds_are_messages() {
         let Ok(Some(message)) = &read else { panic!("{path:?}: {read:?}") };
         kinds.insert(message.kind());
     }
-    assert_eq!(kinds.len(), 12, "{kinds:?}");
+    assert_eq!(kinds.len(), 13, "{kinds:?}");
 }

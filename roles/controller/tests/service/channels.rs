@@ -202,7 +202,15 @@ async fn bare(
     let (found_tx, found) = mpsc::unbounded_channel();
     let machine = Controller::new(ControllerSettings::default());
     let times = Times { hello: Duration::from_secs(10), keep_moves: Duration::from_secs(300) };
-    let hub = Hub::new(machine, store, figures, server.counters(), times, found_tx);
+    let hub = Hub::new(
+        machine,
+        store,
+        Arc::new(world.aaa.clone()),
+        figures,
+        server.counters(),
+        times,
+        found_tx,
+    );
 
     let address = vec![server.local()[0].to_string()];
     let directory = enrolled.directory().to_owned();

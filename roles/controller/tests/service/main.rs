@@ -8,4 +8,5 @@
 
 mod changes;
 mod channels;
+mod reviews;
 mod world;

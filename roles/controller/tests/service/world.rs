@@ -1,13 +1,13 @@
 //! A controller, its store, and gateways.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use homeward_channel::{Channel, Client, ClientSettings, End, Token};
 use homeward_control::{DeviceUpdate, FromGateway, Hello, PublicKey, ToGateway, VERSIONS, Want};
-use homeward_controller::Config;
+use homeward_controller::{Config, HeldLogin, Reviewer, Revocations};
 use homeward_daemon::process::{ControlConfig, MetricsConfig};
 use homeward_daemon::{
     Process, Reload, Request, Shutdown, SystemClock, SystemEntropy, control, lifecycle,
@@ -35,9 +35,40 @@ pub(crate) const SMITH: AccountId = AccountId(1);
 pub(crate) const SMITHNET: NetworkId = NetworkId(1);
 pub(crate) const DEVICE: DeviceId = DeviceId(1);
 
+/// What AAA would say may not go on, and what it was asked.
+#[derive(Default)]
+pub(crate) struct Ended {
+    pub(crate) devices: Vec<Mac>,
+    pub(crate) logins: Vec<&'static str>,
+    pub(crate) asked: Vec<GatewayId>,
+}
+
+/// Stands for AAA.
+#[derive(Clone, Default)]
+pub(crate) struct Aaa(pub(crate) Arc<Mutex<Ended>>);
+
+impl Reviewer for Aaa {
+    fn devices(&self, gateway: GatewayId, held: Vec<(NetworkId, Mac)>) -> Vec<(NetworkId, Mac)> {
+        let mut ended = self.0.lock().unwrap();
+        ended.asked.push(gateway);
+        held.into_iter().filter(|(_, mac)| ended.devices.contains(mac)).collect()
+    }
+
+    fn logins(&self, gateway: GatewayId, observed: IpAddr, held: Vec<HeldLogin>) -> Vec<Mac> {
+        assert!(observed.is_loopback());
+        let mut ended = self.0.lock().unwrap();
+        ended.asked.push(gateway);
+        let held = held.into_iter().filter(|held| ended.logins.contains(&held.name.as_str()));
+        held.map(|held| held.mac).collect()
+    }
+}
+
 /// A running controller.
 pub(crate) struct World {
     pub(crate) store: Arc<MemoryStore>,
+    pub(crate) aaa: Aaa,
+    /// As AAA asks of gateways.
+    pub(crate) revocations: Revocations,
     pub(crate) shutdown: Shutdown,
     core: String,
     socket: PathBuf,
@@ -69,12 +100,14 @@ impl World {
         let shutdown = Shutdown::new();
         let mut process = Process::new("core", "0");
         let shared = Arc::clone(&store) as Arc<dyn homeward_store::Store>;
-        let (_, revoking) = homeward_controller::Revocations::new();
+        let (revocations, revoking) = Revocations::new();
+        let aaa = Aaa::default();
         let part = homeward_controller::start(
             config,
             shared,
             process.metrics(),
             revoking,
+            Arc::new(aaa.clone()),
             shutdown.clone(),
         )
         .await;
@@ -86,6 +119,8 @@ impl World {
         });
         let mut world = Self {
             store,
+            aaa,
+            revocations,
             shutdown,
             core: String::new(),
             socket,
@@ -207,8 +242,13 @@ impl Agent {
     }
 
     pub(crate) async fn greeted(client: &Client, gateway: GatewayId) -> Self {
+        Self::saying(client, hello(gateway)).await
+    }
+
+    /// As [`Self::greeted`], with a Hello of the test's own.
+    pub(crate) async fn saying(client: &Client, hello: Hello) -> Self {
         let mut agent = Self::silent(client).await;
-        agent.say(FromGateway::Hello(hello(gateway))).await;
+        agent.say(FromGateway::Hello(hello)).await;
         agent.until(|m| matches!(m, ToGateway::Synced(_))).await;
         agent
     }
