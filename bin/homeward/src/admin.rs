@@ -27,6 +27,7 @@ use homeward_store::{Error, OpenError, SqliteOptions, SqliteStore, Store};
 use serde::Serialize;
 
 use crate::core::Config;
+use crate::homeless::Warning;
 use crate::output;
 use crate::role::{self, LogArgs};
 
@@ -173,6 +174,13 @@ impl Context<'_> {
         human: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
         if self.json { output::json(value) } else { output::text(&human()) }
+    }
+
+    /// Warns of what will not work, beside what is shown.
+    fn warn(&self, warnings: impl IntoIterator<Item = Warning>) {
+        for Warning { what, repair } in warnings {
+            output::complain(format_args!("warning: {what}; {repair}"));
+        }
     }
 
     /// Shows that a record is gone.

@@ -26,6 +26,8 @@ mod device;
 mod doctor;
 #[cfg(feature = "gateway")]
 mod gateway;
+#[cfg(feature = "core")]
+mod homeless;
 mod output;
 mod role;
 

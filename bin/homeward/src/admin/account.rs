@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::names::{AccountView, DeviceView, Names, NetworkView};
 use super::{Context, all, cannot_delete, device, find, network, something};
+use crate::homeless;
 use crate::output::{Table, fields};
 
 #[derive(Debug, Subcommand)]
@@ -140,7 +141,11 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
             };
             let change = something(AccountChange { name: set.rename, class, status: None })?;
             let account = cx.store.update_account(account.id, &change).await?;
-            done(cx, &account, "changed").await
+            done(cx, &account, "changed").await?;
+            if class.is_some() && homeless::has_anything(cx.store, account.id).await? {
+                cx.warn(homeless::of_account(cx.store, &account).await?);
+            }
+            Ok(())
         }
         Verb::Suspend(named) => status(cx, &named.name, Status::Suspended, "suspended").await,
         Verb::Resume(named) => status(cx, &named.name, Status::Active, "resumed").await,

@@ -10,6 +10,7 @@ use homeward_store::{ClassChange, Entity, NewClass};
 
 use super::spelling::{self, OrNone, Rate, Spelled, cell};
 use super::{Context, all, cannot_delete, find, something};
+use crate::homeless;
 use crate::output::{Table, fields};
 
 #[derive(Debug, Subcommand)]
@@ -185,7 +186,11 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
                 retention: set.retention.map(|days| days.0),
             })?;
             let class = cx.store.update_class(class.id, &change).await?;
-            cx.show(&class, || format!("changed class of service {}\n", class.name))
+            cx.show(&class, || format!("changed class of service {}\n", class.name))?;
+            if set.coverage.is_some() {
+                cx.warn(homeless::of_all(cx.store, Some(class.id)).await?);
+            }
+            Ok(())
         }
         Verb::Delete { name } => {
             let class = find::class(cx.store, &name).await?;

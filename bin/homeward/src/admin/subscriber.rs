@@ -10,6 +10,7 @@ use super::find::SubscriberRef;
 use super::names::Names;
 use super::spelling::OrNone;
 use super::{Context, all, cannot_delete, find, issued, something, spelling};
+use crate::homeless;
 use crate::output::{Table, fields};
 
 #[derive(Debug, Subcommand)]
@@ -139,11 +140,13 @@ struct Whole {
 pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> {
     match verb {
         Verb::Add(add) => {
-            let account = find::account(cx.store, &add.account).await?.id;
-            let Add { imsi, msisdn, label, .. } = add;
+            let payer = find::account(cx.store, &add.account).await?;
+            let (Add { imsi, msisdn, label, .. }, account) = (add, payer.id);
             let new = NewSubscriber { imsi, msisdn, account, label, status: Status::Active };
             let subscriber = cx.store.create_subscriber(&new).await?;
-            done(cx, &subscriber, "added").await
+            done(cx, &subscriber, "added").await?;
+            cx.warn(homeless::of_account(cx.store, &payer).await?);
+            Ok(())
         }
         Verb::List(list) => {
             let account = match &list.account {
@@ -170,10 +173,11 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
         }
         Verb::Set(set) => {
             let subscriber = find::subscriber(cx.store, &set.which).await?;
-            let account = match &set.account {
-                Some(name) => Some(find::account(cx.store, name).await?.id),
+            let payer = match &set.account {
+                Some(name) => Some(find::account(cx.store, name).await?),
                 None => None,
             };
+            let account = payer.as_ref().map(|payer| payer.id);
             let change = something(SubscriberChange {
                 imsi: set.imsi,
                 msisdn: set.msisdn.map(|OrNone(msisdn)| msisdn),
@@ -182,7 +186,11 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
                 status: None,
             })?;
             let subscriber = cx.store.update_subscriber(subscriber.id, &change).await?;
-            done(cx, &subscriber, "changed").await
+            done(cx, &subscriber, "changed").await?;
+            if let Some(payer) = payer {
+                cx.warn(homeless::of_account(cx.store, &payer).await?);
+            }
+            Ok(())
         }
         Verb::Suspend(which) => status(cx, &which, Status::Suspended, "suspended").await,
         Verb::Resume(which) => status(cx, &which, Status::Active, "resumed").await,

@@ -14,6 +14,7 @@ use homeward_store::{
 use serde_json::Value;
 
 use crate::core::Config;
+use crate::homeless::{self, Warning};
 use crate::role::small_runtime;
 
 mod exports;
@@ -97,10 +98,18 @@ async fn records(config: &Config, store: &SqliteStore, found: &mut Findings) {
         let untold =
             !store.subscribers(&SubscriberFilter::default(), Page::first(1)).await?.is_empty()
                 && store.policy(PolicyScope::Default).await?.is_none();
-        Ok::<_, homeward_store::Error>((gateways, devices, logins, any.is_empty(), untold))
+        let homeless = homeless::of_all(store, None).await?;
+        Ok::<_, homeward_store::Error>((
+            gateways,
+            devices,
+            logins,
+            any.is_empty(),
+            untold,
+            homeless,
+        ))
     };
     match result.await {
-        Ok((gateways, devices, logins, no_accounts, untold)) => {
+        Ok((gateways, devices, logins, no_accounts, untold, homeless)) => {
             let gateways_count = gateways.len();
             found.ok(format!(
                 "the keys of {devices} device(s), {gateways_count} gateway(s) and {logins} log-in(s) open"
@@ -111,6 +120,9 @@ async fn records(config: &Config, store: &SqliteStore, found: &mut Findings) {
                     "there are no accounts: every look-up is refused",
                     "`homeward admin account create` makes one",
                 );
+            }
+            for Warning { what, repair } in homeless {
+                found.warn(what, repair);
             }
             if untold {
                 found.warn(

@@ -48,6 +48,15 @@ impl Done {
         self.stdout
     }
 
+    /// What it warned of, if it went well; and what it printed.
+    #[track_caller]
+    pub(crate) fn warns(self) -> (String, String) {
+        assert_eq!(self.code, 0, "homeward {}\n{}", self.words, self.stderr);
+        let warning = self.stderr.strip_prefix("warning: ");
+        let warning = warning.unwrap_or_else(|| panic!("no warning but {:?}", self.stderr));
+        (warning.to_owned(), self.stdout)
+    }
+
     /// The one JSON document that it printed, if it went well.
     #[track_caller]
     pub(crate) fn json(self) -> Value {

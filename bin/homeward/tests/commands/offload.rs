@@ -11,6 +11,7 @@ use homeward_store::{Issuing, NewIssue, NewLogin, SqliteStore, Subscribers, Way}
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Done, command, homeward};
+use crate::running::core_config;
 
 const SIM: &str = "999700123456789";
 const PASSWORD: &str = "the password that was issued";
@@ -62,6 +63,9 @@ fn furnished() -> Bench {
     let bench = Bench::furnished();
     bench.admin("account create jones --class gold").ok();
     bench
+        .admin("network create --account jones --ssid jonesnet --security wpa2-psk --gateway gw-1")
+        .ok();
+    bench
         .admin(&format!("subscriber add {SIM} --account smith --msisdn +447700900123 --label van"))
         .ok();
     bench.admin("subscriber add 999700987654321 --account jones").ok();
@@ -80,6 +84,9 @@ fn user() -> String {
 fn the_life_of_a_subscriber() {
     let bench = Bench::furnished();
     bench.admin("account create jones --class gold").ok();
+    bench
+        .admin("network create --account jones --ssid jonesnet --security wpa2-psk --gateway gw-1")
+        .ok();
     let made = bench
         .admin(&format!(
             "subscriber add {SIM} --account smith --msisdn 447700900123 --label van --json"
@@ -122,10 +129,66 @@ fn the_life_of_a_subscriber() {
     let gone = bench.admin("subscriber remove 999700111111111 --json").json();
     let wanted = json!({"entity": "subscriber", "id": 1, "name": "999700111111111"});
     assert_eq!(gone["deleted"], wanted);
+    bench.admin("network delete jones/jonesnet").ok();
     let error = bench.admin("account delete jones").fails(1);
     assert!(error.contains("1 subscriber") && error.contains("--with-dependents"), "{error}");
     bench.admin("account delete jones --with-dependents").ok();
     assert_eq!(bench.admin("subscriber list --json").json(), json!([]));
+}
+
+/// Who has no home is let in nowhere, unless the class of service reaches everywhere.
+#[test]
+fn who_would_be_refused_at_every_gateway_is_warned_of_where_that_comes_about() {
+    let bench = Bench::furnished();
+    bench.admin("account create mobile --class gold").ok();
+    let (warning, said) = bench.admin(&format!("subscriber add {SIM} --account mobile")).warns();
+    assert_eq!(said, format!("added subscriber {SIM}\n"));
+    assert_eq!(
+        warning,
+        "account mobile has no home network, and class of service gold reaches only so far from \
+         home (national): its devices are refused at every gateway; `homeward admin class set gold \
+         --coverage everywhere`, or `homeward admin network create --account mobile --ssid SSID \
+         --security SECURITY --gateway NAME`\n"
+    );
+    let other = "subscriber add 999700987654321 --account mobile --json";
+    let (_, said) = bench.admin(other).warns();
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["account"], "mobile");
+    bench.admin("subscriber set 999700987654321 --account smith").ok();
+    bench.admin("subscriber set 999700987654321 --label van").ok();
+    bench.admin("subscriber set 999700987654321 --account mobile").warns();
+
+    let config = core_config(&bench);
+    let doctor = || homeward(&["doctor", "core", "--config", &config]).stdout;
+    let text = doctor();
+    assert!(text.contains("warn  core     account mobile has no home network"), "{text}");
+    assert!(text.contains("--coverage everywhere"), "{text}");
+    bench.admin("class set gold --coverage everywhere").ok();
+    assert!(!doctor().contains("no home network"));
+    bench.admin("subscriber add 999700111111111 --account mobile").ok();
+
+    // The class, or the account's, made less again.
+    let (warning, _) = bench.admin("class set gold --coverage local").warns();
+    assert!(warning.starts_with("account mobile has no home network"), "{warning}");
+    bench.admin("class set gold --priority 5").ok();
+    bench.admin("class create all --coverage everywhere").ok();
+    bench.admin("account set mobile --class all").ok();
+    bench.admin("account set mobile --class gold").warns();
+    bench.admin("account create empty --class all").ok();
+    bench.admin("account set empty --class gold").ok();
+    // A network without a gateway is no home.
+    let home = "network create --account mobile --ssid mobilenet --security wpa2-psk";
+    bench.admin(home).ok();
+    assert!(doctor().contains("account mobile has no home network"));
+    bench.admin("network set mobile/mobilenet --gateway gw-1").ok();
+    assert!(!doctor().contains("no home network"));
+
+    // Log-ins count, and of many a few are named.
+    for name in ["a", "b", "c", "d", "e"] {
+        bench.admin(&format!("account create {name} --class gold")).ok();
+        bench.admin(&format!("login create {name}@example.net --account {name}")).ok();
+    }
+    let text = doctor();
+    assert!(text.contains("accounts a, b, c and 2 more have no home network"), "{text}");
 }
 
 #[test]
@@ -327,7 +390,7 @@ fn every_change_tells_who_made_it() {
     bench.admin("gateway set gw-1 --new-secret").ok();
     bench.admin("gateway enrol gw-1 --address 192.0.2.1:1813").code.to_string();
     bench.admin("key rotate").ok();
-    bench.admin(&format!("subscriber add {SIM} --account smith")).ok();
+    bench.admin(&format!("subscriber add {SIM} --account smith")).warns();
     bench.admin("account delete smith --with-dependents").ok();
     let trail = bench.admin("audit --json").json();
     let trail = trail.as_array().unwrap();
