@@ -121,7 +121,8 @@ pub(crate) async fn start(
     if !config.listen.is_empty() {
         let addresses = config.listen.iter().map(|address| (*address, None)).collect();
         // Nothing but a token is to be had here.
-        let limits = Limits { connections: 256, body_octets: 1024, ..Limits::default() };
+        let connections = config.connections;
+        let limits = Limits { connections, body_octets: 1024, ..Limits::default() };
         let bound = Server::bind(
             Listen { addresses, proxies },
             limits,
@@ -222,4 +223,49 @@ impl Keeper {
 
 fn later(now: UnixTime, wait: Duration) -> UnixTime {
     UnixTime(now.0.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use homeward_daemon::Period;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_listener_for_challenges_has_as_many_connections_as_it_may_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            // Nobody is there.
+            directory: "https://127.0.0.1:9/".to_owned(),
+            names: vec!["portal.example.net".to_owned()],
+            challenge: config::Challenge::Http,
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            connections: 2,
+            folder: folder.path().join("acme"),
+            retry: Period(Duration::from_secs(3600)),
+            ..Config::default()
+        };
+        let (shutdown, mut metrics) = (Shutdown::new(), Metrics::new("core", "0"));
+        let started = start(&config, Vec::new(), &mut metrics, shutdown.clone()).await.unwrap();
+        let address = started.listening[0];
+        let running = tokio::spawn(started.run(shutdown.clone()));
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET /abc HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut said = [0; 12];
+            client.read_exact(&mut said).await.unwrap();
+            assert_eq!(&said, b"HTTP/1.1 404");
+            clients.push(client);
+        }
+        // By itself a silent one would be cut off later than that.
+        let soon = Limits::default().idle / 2;
+        let mut rest = Vec::new();
+        tokio::time::timeout(soon, clients[0].read_to_end(&mut rest)).await.unwrap().unwrap();
+        assert!(tokio::time::timeout(soon / 10, clients[1].read_to_end(&mut rest)).await.is_err());
+        shutdown.trigger();
+        running.await.unwrap();
+    }
 }

@@ -78,15 +78,31 @@ fn administrators_see_who_holds_what_and_who_did_what() {
     });
 }
 
+/// The core's unit, as it ships.
+fn unit() -> String {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(here.join("../../packaging/systemd/homeward-core.service")).unwrap()
+}
+
+/// The portal and challenges by HTTP come to ports that only root has by itself.
+#[test]
+fn the_unit_that_ships_lets_a_core_that_is_not_root_have_ports_80_and_443() {
+    let unit = unit();
+    let says = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
+    assert_ne!(says("User="), "root");
+    for key in ["AmbientCapabilities=", "CapabilityBoundingSet="] {
+        assert_eq!(says(key), "CAP_NET_BIND_SERVICE", "{key}");
+    }
+}
+
 /// The unit leaves as many descriptors as the defaults let clients take.
 #[test]
 fn the_unit_that_ships_allows_as_many_connections_as_the_defaults_do() {
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let unit = here.join("../../packaging/systemd/homeward-core.service");
-    let unit = std::fs::read_to_string(unit).unwrap();
+    let unit = unit();
     let limit = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).expect("a limit");
     let limit: usize = limit.parse().unwrap();
     let clients = homeward_portal::Config::default().connections
+        + homeward_portal::acme::Config::default().connections
         + homeward_aaa::Config::default().radsec.connections
         + homeward_controller::Config::default().connections;
     assert!(limit > clients + 1000, "{limit} for {clients} clients and what else is open");

@@ -30,6 +30,8 @@ pub struct Config {
     pub challenge: Challenge,
     /// For http-01: where the server asks (TCP, HTTP in the clear).
     pub listen: Vec<SocketAddr>,
+    /// The most connections there; more end the one that has been silent longest.
+    pub connections: usize,
     /// What ties the account to one that the operator has with the server already (RFC 8555,
     /// section 7.3.4).
     pub external_account: Option<ExternalAccount>,
@@ -97,6 +99,7 @@ impl Default for Config {
             terms_agreed: false,
             challenge: Challenge::TlsAlpn,
             listen: Vec::new(),
+            connections: 256,
             external_account: None,
             profile: None,
             folder: "/var/lib/homeward/acme".into(),
@@ -159,6 +162,9 @@ impl Config {
                 return wrong("listen", why.to_owned());
             }
             _ => {}
+        }
+        if !(1..=1 << 20).contains(&self.connections) {
+            return wrong("connections", "use 1 to 1048576".to_owned());
         }
         for (key, period) in [
             ("timeout", self.timeout),
@@ -255,6 +261,7 @@ mod tests {
         }
         assert!(wrong(|c| c.challenge = Challenge::Http).starts_with("portal.acme.listen"));
         assert!(wrong(|c| c.listen.push("0.0.0.0:80".parse().unwrap())).contains("leave this out"));
+        assert!(wrong(|c| c.connections = 0).starts_with("portal.acme.connections"));
         assert!(wrong(|c| c.retry = Period::default()).starts_with("portal.acme.retry"));
         assert!(wrong(|c| c.timeout = Period::default()).starts_with("portal.acme.timeout"));
         let longest = wrong(|c| c.longest_retry = Period(Duration::from_secs(59)));

@@ -174,10 +174,21 @@ impl Applicant {
                 names.push(format!("{:?} ({why})", spelled(identifier)));
             }
         }
-        let names = match names.is_empty() {
-            true => listed(&self.config.wanted()),
-            false => names.join(", "),
-        };
+        if names.is_empty() {
+            let wanted = self.config.wanted();
+            names.extend(
+                wanted.iter().filter(|name| mentions(&said, name)).map(|n| format!("{n:?}")),
+            );
+        }
+        if names.is_empty() {
+            let all = listed(&self.config.wanted());
+            return anyhow!(
+                "portal.acme.names: {directory} refuses the order for {all}, and did not say which \
+                 name is in the way: {said}; do what it says, or set portal.acme.directory to a server \
+                 that issues for them"
+            );
+        }
+        let names = names.join(", ");
         anyhow!(
             "portal.acme.names: {directory} refuses {names}: {said}; correct the name, or set portal.acme.directory to a server that issues for it"
         )
@@ -255,6 +266,26 @@ fn kind_of(urn: Option<&str>) -> &str {
     urn.and_then(|urn| urn.strip_prefix("urn:ietf:params:acme:error:")).unwrap_or_default()
 }
 
+/// Whether a text names that name or address, and not one of which it is a part.
+fn mentions(text: &str, name: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let inside = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let found = text.match_indices(name);
+    found.map(|(at, _)| text.split_at(at)).any(|(before, rest)| {
+        let after = rest.strip_prefix(name).unwrap_or_default();
+        // A dot goes on with a name, but for one at the end of a sentence.
+        let mut next = after.chars();
+        let ends = match next.next() {
+            Some('.') => !next.next().is_some_and(inside),
+            Some(':') if name.contains(':') => !next.next().is_some_and(inside),
+            Some(c) => !inside(c),
+            None => true,
+        };
+        let part_of = |c: char| inside(c) || c == '.' || (c == ':' && name.contains(':'));
+        ends && !before.chars().next_back().is_some_and(part_of)
+    })
+}
+
 fn detail(problem: &Problem) -> String {
     let what = problem.detail.clone();
     what.or_else(|| problem.r#type.clone()).unwrap_or_else(|| "no reason given".to_owned())
@@ -263,4 +294,93 @@ fn detail(problem: &Problem) -> String {
 fn listed<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     let quoted: Vec<_> = names.into_iter().map(|name| format!("{name:?}")).collect();
     quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn applicant(names: &[&str], folder: &std::path::Path) -> Applicant {
+        Applicant {
+            config: Config {
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+                directory: "https://acme.example.net/dir".to_owned(),
+                ..Config::default()
+            },
+            kept: Kept::open(folder).unwrap(),
+            certificates: Certificates::none().unwrap(),
+            tokens: Tokens::default(),
+        }
+    }
+
+    fn problem(kind: &str, said: &str, culprit: Option<&str>) -> Problem {
+        let identifier = |name| serde_json::json!({ "type": "dns", "value": name });
+        let sub = culprit.map(|name| serde_json::json!({ "identifier": identifier(name) }));
+        let problem = serde_json::json!({
+            "type": format!("urn:ietf:params:acme:error:{kind}"),
+            "detail": said,
+            "subproblems": sub.into_iter().collect::<Vec<_>>(),
+        });
+        serde_json::from_value(problem).unwrap()
+    }
+
+    #[test]
+    fn a_name_that_is_refused_is_the_one_that_the_server_means() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["example.net", "portal.example.net", "192.0.2.1"];
+        let applicant = applicant(&names, folder.path());
+        let refused = |said: &str, culprit| {
+            applicant.refused(&problem("rejectedIdentifier", said, culprit)).to_string()
+        };
+        let refuses = "https://acme.example.net/dir refuses ";
+        for (said, culprit, whom) in [
+            ("policy", Some("portal.example.net"), "\"portal.example.net\" (no reason given): "),
+            ("Portal.example.net is forbidden", None, "\"portal.example.net\": "),
+            ("no, not [192.0.2.1].", None, "\"192.0.2.1\": "),
+            ("not for example.net.", None, "\"example.net\": "),
+            ("example.net, portal.example.net", None, "\"example.net\", \"portal.example.net\": "),
+        ] {
+            let error = refused(said, culprit);
+            assert!(error.contains(&format!("{refuses}{whom}{said}; correct the name")), "{error}");
+        }
+        // None of ours is named, be it a part of another.
+        for said in ["policy", "my.portal.example.net.uk", "xexample.net", "1192.0.2.1 192.0.2.11"]
+        {
+            let error = refused(said, None);
+            assert!(error.contains("did not say which name is in the way"), "{error}");
+            assert!(error.contains("\"192.0.2.1\", \"example.net\", \"portal.example.net\""));
+            assert!(!error.contains("correct the name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_the_server_does_not_know_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let applicant = applicant(&["portal.example.net"], folder.path());
+        let file = folder.path().join("account.json");
+        std::fs::write(&file, "{}").unwrap();
+        let gone = problem("accountDoesNotExist", "no such account", None);
+        let error = applicant.refused(&gone).to_string();
+        assert!(error.ends_with("knows the account no more; a new one is made"), "{error}");
+        assert!(!file.exists(), "the next attempt would be made with it");
+        let error = format!("{:#}", applicant.refused(&gone));
+        assert!(error.contains("which stays"), "there is none to forget: {error}");
+    }
+
+    #[test]
+    fn an_external_account_has_its_key_in_base64url_padded_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |key: &str| {
+            let file = folder.path().join("key");
+            std::fs::write(&file, key).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let key = homeward_daemon::SecretSource::File(file);
+            external(&ExternalAccount { id: "kid-1".to_owned(), key })
+        };
+        assert!(with("c2VjcmV0").is_ok() && with("c2VjcmV0MQ==").is_ok());
+        let error = format!("{:#}", with("not base64url!").err().unwrap());
+        assert!(error.contains("is no base64url"), "{error}");
+    }
 }
