@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use homeward_bearer::Bearer;
 use homeward_daemon::{Metrics, SecretSource, Shutdown, SystemClock};
-use homeward_model::Clock;
+use homeward_model::{Clock, Secret};
 use homeward_portal::bearers::config::Gateway;
 use homeward_portal::bearers::{Bearers, Config, Reloads, Started, start};
 use homeward_portal::desk::Whose;
+use homeward_radius::dictionary::standard;
+use homeward_radius::{Builder, Code, Packet, SharedSecret};
 use homeward_store::{BearerChange, Bearers as Kept, MemoryStore, StoredBearer};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -211,6 +213,43 @@ async fn what_cannot_be_stored_is_not_answered_and_is_stored_when_it_comes_again
     assert_eq!(w.stored().await, 0);
     w.restart().await;
     assert_eq!(w.find("10.1.0.7"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_stored_is_looked_at_when_the_same_datagram_comes_again() {
+    let w = World::new().await;
+    w.accounted(&report("Start", "s1", 1, A));
+    let secret = SharedSecret::new(&Secret::new(SECRET)).unwrap();
+    let mut on = Vec::new();
+    let mut packet = Builder::request(&mut on, &secret, Code::AccountingRequest, 7, [0; 16]);
+    packet.integer(standard::ACCT_STATUS_TYPE, 7).unwrap();
+    packet.ipv4(standard::NAS_IP_ADDRESS, std::net::Ipv4Addr::LOCALHOST).unwrap();
+    packet.finish();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    w.disk.full.store(true, Ordering::SeqCst);
+    socket.send_to(&on, w.running.listening).unwrap();
+    while !w.running.metrics.text().contains("portal_bearers_not_stored_total 1") {
+        tokio::task::yield_now().await;
+    }
+    w.disk.full.store(false, Ordering::SeqCst);
+    socket.send_to(&on, w.running.listening).unwrap();
+    let mut answer = [0; 4096];
+    let len = socket.recv(&mut answer).expect("an answer");
+    assert_eq!(Packet::decode(&answer[..len]).unwrap().code(), Code::AccountingResponse);
+    assert_eq!(w.stored().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_gateways_whose_addresses_overlap_the_narrower_one_is_heard() {
+    let mut w = World::new().await;
+    let mut wide = w.config.gateways[0].clone();
+    wide.name = "all-of-them".parse().unwrap();
+    wide.address = "127.0.0.0/8".to_owned().try_into().unwrap();
+    w.config.gateways.insert(0, wide);
+    w.restart().await;
+    w.accounted(&report("Start", "s1", 1, A));
+    assert_eq!(w.find("10.1.0.7").unwrap().gateway.as_str(), "ggsn-1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,6 +73,7 @@ async fn a_number_may_ask_so_often_a_minute_and_another_as_often() {
     let other = text("999700000000001", 9);
     taken(&mut smsc, json!({ "do": "deliver", "from": "447700900999", "text": other })).await;
     assert_eq!(world.answered("issued"), 3);
+    world.until(|status| status["in_hand"] == 0).await;
 
     let mut config = world.config.clone();
     config.requests_per_minute = 0;

@@ -9,6 +9,8 @@ use crate::world::{IMSI, NUMBER, PASSWORD, Smsc, World, secret, text};
 
 /// ESME_RX_T_APPN: later.
 const LATER: u64 = 0x64;
+/// ESME_RMSGQFUL: there are too many.
+const FULL: u64 = 0x14;
 
 #[tokio::test]
 async fn an_smsc_that_is_away_at_the_start_is_bound_to_when_it_comes() {
@@ -122,6 +124,41 @@ async fn a_request_that_comes_again_before_it_is_answered_is_answered_once() {
     assert!(!smsc.has_been("submitted"));
     assert_eq!((world.answered("issued"), world.answered("kept")), (1, 0));
     assert!(world.store.login_named(&given.username).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn as_many_requests_are_in_hand_as_may_be_and_the_smsc_keeps_the_others() {
+    let mut smsc = Smsc::start(0).await;
+    let mut world = World::held(smsc.port, |config| config.queue = 1).await;
+    smsc.next("bound").await;
+    let asked = text(IMSI, 1);
+    smsc.deliver(NUMBER, &asked);
+    world.until(|status| status["in_hand"] == 1).await;
+    // What would be answered at once.
+    smsc.deliver("447700900555", "garbage");
+    assert_eq!(smsc.delivered().await, ("garbage".to_owned(), FULL));
+    assert_eq!(world.answered("invalid"), 0);
+    world.issue();
+    assert_eq!(smsc.delivered().await, (asked, 0));
+    world.until(|status| status["in_hand"] == 0).await;
+    smsc.deliver("447700900555", "garbage");
+    assert_eq!(smsc.delivered().await, ("garbage".to_owned(), 0));
+}
+
+#[tokio::test]
+async fn a_request_whose_rest_never_comes_is_forgotten() {
+    let mut smsc = Smsc::start(0).await;
+    let second = homeward_daemon::Period(std::time::Duration::from_secs(1));
+    let world = World::with(smsc.port, |config| config.segments_timeout = second).await;
+    smsc.next("bound").await;
+    smsc.order(json!({
+        "do": "deliver", "from": NUMBER, "text": text(IMSI, 1), "way": "header", "size": 30,
+        "reference": 9, "only": 0,
+    }));
+    world.until(|status| status["unfinished"] == 1).await;
+    world.until(|status| status["unfinished"] == 0).await;
+    let metrics = world.metrics.text();
+    assert!(metrics.contains("portal_sms_received_total{outcome=\"unfinished\"} 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -72,14 +72,15 @@ function submitted(session, pdu) {
     valid_ms: pdu.validity_period ? pdu.validity_period.getTime() - Date.now() : null,
   });
   if (receipts && pdu.registered_delivery) {
-    session.deliver_sm({
+    const receipt = {
       source_addr: pdu.destination_addr,
       destination_addr: pdu.source_addr,
       esm_class: smpp.ESM_CLASS.MC_DELIVERY_RECEIPT,
       short_message: `id:${id} sub:001 dlvrd:001 stat:DELIVRD err:000 text:`,
       receipted_message_id: id,
       message_state: smpp.MESSAGE_STATE.DELIVERED,
-    });
+    };
+    session.deliver_sm(receipt, (answer) => say('receipted', { status: answer.command_status }));
   }
 }
 

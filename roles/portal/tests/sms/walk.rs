@@ -30,6 +30,7 @@ async fn a_device_with_messages_alone_is_given_what_is_good_once_and_for_an_hour
     let issued = world.store.issued_to(IMSI.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(login.expires.unwrap().0, issued.issued.0 + 3_600_000);
     assert_eq!(issued.address, None);
+    assert_eq!(smsc.next("receipted").await["status"], 0, "it need not come again");
     world.until(|status| status["received"]["receipt"] == 1).await;
     assert_eq!(world.status()["answers"], json!({ "sent": 1 }));
     let metrics = world.metrics.text();
@@ -133,4 +134,15 @@ async fn a_number_with_a_live_bearer_is_its_sims() {
     smsc.deliver("447700900999", &text("999700000000001", 7));
     assert!(smsc.credentials().await.one_time);
     assert_eq!(world.answered("issued"), 1);
+}
+
+#[tokio::test]
+async fn answers_come_from_the_address_that_is_ours_and_else_from_where_the_request_went() {
+    for (own, from) in [(Some("5555"), "5555"), (None, "4444")] {
+        let mut smsc = Smsc::start(0).await;
+        let _world = World::with(smsc.port, |config| config.address = own.map(str::to_owned)).await;
+        smsc.next("bound").await;
+        smsc.deliver(NUMBER, &text(IMSI, 1));
+        assert_eq!(smsc.segments().await[0]["from"], from);
+    }
 }
