@@ -121,6 +121,23 @@ fn a_captive_network_carries_nothing_and_a_suspended_subscriber_is_cut_off_in_mi
 }
 
 #[test]
+fn a_subscriber_suspended_while_the_gateway_is_away_is_cut_off_once_it_is_back() {
+    Scenario::new().run(|lab| async move {
+        let mut day = Day::begin(&lab, "lifetime = \"7d\"", false).await?;
+        day.moves_to_wi_fi().await?;
+
+        day.hotspot.agent.process().kill();
+        day.carrier.operator.admin(&["subscriber", "suspend", day.sim.imsi.as_str()]).await?;
+        // There is nobody to put it out.
+        elapse(Duration::from_secs(2)).await;
+        ensure!(day.flow.now_from() != Some(day.cellular), "it is on cellular");
+
+        day.hotspot.agent.process().restart()?;
+        day.is_on_cellular().await
+    });
+}
+
+#[test]
 fn a_credential_for_one_log_on_is_replaced_over_cellular_and_one_that_ends_ends_its_session() {
     Scenario::new().run(|lab| async move {
         let day = Day::begin(&lab, "lifetime = \"7d\"\none_time = true", false).await?;

@@ -386,6 +386,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_nobody_has_is_held_against_any_log_in_and_each_time_the_same() {
+        let mut p = Projection::default();
+        let name = |n: i64, who: &str| format!("{who}-{n}@example.net").parse::<Nai>().unwrap();
+        assert_eq!(p.stand_in(&name(0, "nobody")), None, "there is none");
+        for n in 0..50 {
+            let (id, name) = (LoginId(n), name(n, "somebody"));
+            p.put_login(Login { id, name, ..testing::login() });
+        }
+        let of = |p: &Projection, n| p.stand_in(&name(n, "nobody")).map(|login| login.id);
+        let all: std::collections::BTreeSet<_> = (0..1000).map(|n| of(&p, n).unwrap()).collect();
+        assert_eq!(all.len(), 50, "each of them now and then");
+        assert!((0..50).all(|n| of(&p, n) == of(&p, n)));
+        (1..50).for_each(|n| p.remove_login(LoginId(n)));
+        assert_eq!(of(&p, 7), Some(LoginId(0)));
+    }
+
+    #[test]
     fn names_that_nobody_has_follow_the_log_ins_that_there_are() {
         let fast = Verifier::NtHash(NtHash::new([0; 16]));
         let slow = Verifier::Argon2id(Secret::new("a hash"));

@@ -54,6 +54,15 @@ fn what_is_nearly_strong_enough_is_logged_on_to_and_not_used() {
 }
 
 #[test]
+fn what_is_further_from_what_is_used_than_from_what_is_left_is_let_be() {
+    let mut world = at(-73);
+    world.run(s(120));
+    assert!(world.joins.is_empty());
+    world.ap(1).signal = -71;
+    world.until(s(20), |w| !w.joins.is_empty());
+}
+
+#[test]
 fn it_is_used_the_moment_it_was_strong_for_the_dwell() {
     let mut world = ready();
     world.ap(1).signal = -60;
@@ -148,6 +157,37 @@ fn a_network_that_is_strong_is_better_than_one_that_nearly_is_though_the_policy_
     world.ap(3).signal = -70;
     world.run(s(120));
     assert_eq!(world.joins.len(), 1);
+}
+
+#[test]
+fn what_is_ready_is_left_neither_for_a_moment_s_signal_nor_for_its_own_network() {
+    let mut world = ready();
+    world.switch(|switches| switches.metered = true);
+    world.ap(3).signal = -50;
+    world.run(s(3));
+    world.ap(3).signal = -93;
+    world.run(s(30));
+    assert_eq!(world.joins.len(), 1);
+
+    // Within its network the supplicant goes where it likes.
+    let mut world = ready();
+    world.ap(2).signal = -50;
+    world.run(s(60));
+    assert_eq!((world.joins.len(), world.m.state()), (1, State::Ready));
+}
+
+#[test]
+fn what_has_just_become_strong_is_not_left_for_another() {
+    for wait in [600, 900, 1200, 1500, 1800] {
+        let mut world = ready();
+        world.ap(3).signal = -50;
+        world.run(s(10));
+        world.ap(1).signal = -50;
+        world.run(ms(wait));
+        world.switch(|switches| switches.metered = true);
+        world.until(s(5), |w| w.on_wifi);
+        assert_eq!(world.joins.len(), 1, "after {wait} ms");
+    }
 }
 
 #[test]
