@@ -166,7 +166,8 @@ fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
     let signer = &world.signers[&network(1)];
     let (record, _) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
     let expected = Why::OutOfOrder { found: 3, expected: 2 };
-    let changes: [(fn(&mut Record), Why); 8] = [
+    type Change = fn(&mut Record);
+    let changes: [(Change, Why); 8] = [
         (|r| r.session = SessionId([1; 16]), Why::OtherSession),
         (|r| r.server = network(3), Why::OtherServer),
         (|r| r.hop = 3, expected),
