@@ -21,6 +21,7 @@
 //! Run by `make bench`, which builds the release binaries first.
 
 mod accounting;
+mod asker;
 mod eap;
 mod eap_load;
 mod figures;

@@ -11,18 +11,18 @@
 //! On loopback no bearer has an address: devices come through a proxy that says by the PROXY protocol
 //! (version 2) whose connection it is.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use homeward_daemon::{SystemClock, SystemEntropy};
-use homeward_model::{Clock, Entropy, Imsi, Mac, Secret};
+use homeward_daemon::SystemClock;
+use homeward_model::{Clock, Imsi, Mac, Secret};
 use homeward_offload::wire::{CredentialRequest, Limits, Reply, json};
+use homeward_radius::Code;
 use homeward_radius::dictionary::{standard, threegpp};
-use homeward_radius::{Builder, Code, Packet, SharedSecret};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -31,9 +31,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::asker::Asker;
 use crate::figures::{Figure, median, percentile};
 use crate::population::{Population, imsi};
-use crate::world::{Core, GATEWAY, PortalAt, SECRET};
+use crate::world::{Core, GATEWAY, PortalAt};
 
 /// Devices of a run; each asks once.
 const DEVICES: u32 = 10_000;
@@ -44,7 +45,6 @@ const AT_A_TIME: usize = 64;
 const CONNECTIONS: u32 = 10_000;
 /// A packet gateway's session is up: Start (RFC 2866 5.1).
 const START: u32 = 1;
-const PATIENCE: Duration = Duration::from_secs(5);
 /// By then AAA knows what was issued.
 const TOLD: Duration = Duration::from_secs(1);
 
@@ -61,13 +61,13 @@ pub(crate) fn measure() -> Result<()> {
     for run in 0..RUNS {
         let devices = 1 + run * DEVICES..1 + (run + 1) * DEVICES;
         for device in devices.clone() {
-            reporter.report(device)?;
+            report(&mut reporter, device)?;
         }
         let (cpu, began) = (core.process.cpu()?, SystemClock.now());
         let asked = runtime.block_on(ask_all(&connector, portal.address, devices))?;
         runtime.block_on(SystemClock.until(Some(SystemClock.now() + TOLD)));
         for asked in &asked {
-            nas.log_in(asked)?;
+            log_in(&mut nas, asked)?;
         }
         let took = SystemClock.now().since(began).saturating_sub(TOLD).as_secs_f64();
         let spent = core.process.cpu()?.saturating_sub(cpu).as_secs_f64();
@@ -216,69 +216,30 @@ async fn request(stream: &mut TlsStream<TcpStream>, device: u32) -> Result<(Stri
     }
 }
 
-/// Who asks by RADIUS, one question at a time.
-struct Asker {
-    socket: UdpSocket,
-    secret: SharedSecret,
-    entropy: SystemEntropy,
-    packet: Vec<u8>,
-    id: u8,
+/// The packet gateway reports the device's session.
+fn report(reporter: &mut Asker, device: u32) -> Result<()> {
+    let (subscriber, address): (Imsi, _) = (imsi(device)?, address(device));
+    let reported = reporter.ask(Code::AccountingRequest, Code::AccountingResponse, |packet| {
+        packet.integer(standard::ACCT_STATUS_TYPE, START)?;
+        packet.text(standard::NAS_IDENTIFIER, "ggsn")?;
+        packet.text(standard::ACCT_SESSION_ID, &format!("{device:016X}"))?;
+        packet.text(standard::CALLED_STATION_ID, "internet")?;
+        packet.ipv4(standard::FRAMED_IP_ADDRESS, address)?;
+        packet.vendor(threegpp::VENDOR, threegpp::IMSI, subscriber.as_str().as_bytes())?;
+        Ok(())
+    });
+    reported.map(drop)
 }
 
-impl Asker {
-    fn new(to: SocketAddr) -> Result<Self> {
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.connect(to)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let (secret, entropy) = (SharedSecret::new(&Secret::new(SECRET))?, SystemEntropy::new());
-        Ok(Self { socket, secret, entropy, packet: Vec::new(), id: 0 })
-    }
-
-    /// The packet gateway reports the device's session.
-    fn report(&mut self, device: u32) -> Result<()> {
-        let (subscriber, address): (Imsi, _) = (imsi(device)?, address(device));
-        self.ask(Code::AccountingRequest, Code::AccountingResponse, |packet| {
-            packet.integer(standard::ACCT_STATUS_TYPE, START)?;
-            packet.text(standard::NAS_IDENTIFIER, "ggsn")?;
-            packet.text(standard::ACCT_SESSION_ID, &format!("{device:016X}"))?;
-            packet.text(standard::CALLED_STATION_ID, "internet")?;
-            packet.ipv4(standard::FRAMED_IP_ADDRESS, address)?;
-            let digits = subscriber.as_str().as_bytes();
-            packet.vendor(threegpp::VENDOR, threegpp::IMSI, digits)?;
-            Ok(())
-        })
-    }
-
-    /// A NAS tries what a device was given.
-    fn log_in(&mut self, asked: &Asked) -> Result<()> {
-        let station = station(asked.device).full().to_string();
-        self.ask(Code::AccessRequest, Code::AccessAccept, |packet| {
-            packet.text(standard::USER_NAME, &asked.name)?;
-            packet.user_password(asked.password.expose())?;
-            packet.text(standard::CALLING_STATION_ID, &station)?;
-            packet.text(standard::NAS_IDENTIFIER, GATEWAY)?;
-            Ok(())
-        })
-    }
-
-    fn ask(
-        &mut self,
-        code: Code,
-        wanted: Code,
-        write: impl FnOnce(&mut Builder<'_>) -> Result<()>,
-    ) -> Result<()> {
-        self.id = self.id.wrapping_add(1);
-        let authenticator = self.entropy.octets();
-        let mut builder =
-            Builder::request(&mut self.packet, &self.secret, code, self.id, authenticator);
-        write(&mut builder)?;
-        builder.finish();
-        self.socket.send(&self.packet)?;
-        let mut room = [0; 4096];
-        let octets = self.socket.recv(&mut room).context("not answered within 5 s")?;
-        let answer = Packet::decode(room.get(..octets).unwrap_or_default())?;
-        ensure!(answer.identifier() == self.id, "the answer to another question");
-        ensure!(answer.code() == wanted, "answered with {}", answer.code());
+/// A NAS tries what a device was given.
+fn log_in(nas: &mut Asker, asked: &Asked) -> Result<()> {
+    let station = station(asked.device).full().to_string();
+    let answered = nas.ask(Code::AccessRequest, Code::AccessAccept, |packet| {
+        packet.text(standard::USER_NAME, &asked.name)?;
+        packet.user_password(asked.password.expose())?;
+        packet.text(standard::CALLING_STATION_ID, &station)?;
+        packet.text(standard::NAS_IDENTIFIER, GATEWAY)?;
         Ok(())
-    }
+    });
+    answered.map(drop)
 }

@@ -6,18 +6,18 @@
 //! `order` is how often, of one of either, the name that nobody has took longer: 0.5 tells nothing.
 //! Its error is what chance alone makes of so many samples.
 
-use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use homeward_daemon::{SystemClock, SystemEntropy};
-use homeward_model::{Clock, Entropy, Secret};
+use anyhow::Result;
+use homeward_daemon::SystemEntropy;
+use homeward_model::Entropy;
+use homeward_radius::Code;
 use homeward_radius::dictionary::standard;
-use homeward_radius::{Builder, Code, Packet, SharedSecret};
 
+use crate::asker::Asker;
 use crate::figures::{Figure, percentile, say};
 use crate::population::{Population, login, password};
-use crate::world::{Core, GATEWAY, SECRET};
+use crate::world::{Core, GATEWAY};
 
 const LOGINS: Population = Population { people: 500, ..Population::logins(100_000) };
 /// Of either kind, each name once.
@@ -27,21 +27,21 @@ const LONG: Duration = Duration::from_millis(4);
 
 pub(crate) fn measure() -> Result<()> {
     let core = Core::start(LOGINS)?;
-    let mut asker = Asker::new(core.address)?;
+    let (mut asker, mut entropy) = (Asker::new(core.address)?, SystemEntropy::new());
     // Some to warm up.
     for n in 0..10_000 {
-        asker.ask(2 * LOGINS.logins + n)?;
+        tried(&mut asker, 2 * LOGINS.logins + n)?;
     }
     let [mut nobodys, mut somebodys] = [(); 2].map(|()| Times::default());
     for n in 0..ASKED {
         let known = n.wrapping_mul(7919) % LOGINS.logins;
         let unknown = 3 * LOGINS.logins + n;
-        if asker.entropy.octets::<1>()[0] & 1 == 0 {
-            nobodys.take(asker.ask(unknown)?);
-            somebodys.take(asker.ask(known)?);
+        if entropy.octets::<1>()[0] & 1 == 0 {
+            nobodys.take(tried(&mut asker, unknown)?);
+            somebodys.take(tried(&mut asker, known)?);
         } else {
-            somebodys.take(asker.ask(known)?);
-            nobodys.take(asker.ask(unknown)?);
+            somebodys.take(tried(&mut asker, known)?);
+            nobodys.take(tried(&mut asker, unknown)?);
         }
     }
     for (of, unit, scale, nobodys, somebodys) in [
@@ -96,43 +96,13 @@ fn order(ones: &[f64], others: &[f64]) -> (f64, f64) {
     (more / (n * m), ((n + m + 1.0) / (12.0 * n * m)).sqrt())
 }
 
-/// Who tries log-ins, one at a time.
-struct Asker {
-    socket: UdpSocket,
-    secret: SharedSecret,
-    entropy: SystemEntropy,
-    packet: Vec<u8>,
-    id: u8,
-}
-
-impl Asker {
-    fn new(core: SocketAddr) -> Result<Self> {
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.connect(core)?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let (secret, entropy) = (SharedSecret::new(&Secret::new(SECRET))?, SystemEntropy::new());
-        Ok(Self { socket, secret, entropy, packet: Vec::new(), id: 0 })
-    }
-
-    /// Tries a wrong password for the `n`th name, and gives how long it took to be told so.
-    fn ask(&mut self, n: u32) -> Result<Duration> {
-        self.id = self.id.wrapping_add(1);
-        let (code, authenticator) = (Code::AccessRequest, self.entropy.octets());
-        let mut builder =
-            Builder::request(&mut self.packet, &self.secret, code, self.id, authenticator);
-        builder.text(standard::USER_NAME, &login(n))?;
-        builder.user_password(password(n ^ 1).as_bytes())?;
-        builder.text(standard::NAS_IDENTIFIER, GATEWAY)?;
-        builder.text(standard::CALLING_STATION_ID, "02-00-5E-20-00-07")?;
-        builder.finish();
-        let mut room = [0; 1024];
-        let sent = SystemClock.now();
-        self.socket.send(&self.packet)?;
-        let octets = self.socket.recv(&mut room).context("not answered within 2 s")?;
-        let took = SystemClock.now().since(sent);
-        let answer = Packet::decode(room.get(..octets).unwrap_or_default())?;
-        ensure!(answer.identifier() == self.id, "the answer to another question");
-        ensure!(answer.code() == Code::AccessReject, "answered with {}", answer.code());
-        Ok(took)
-    }
+/// Tries a wrong password for the `n`th name, and gives how long it took to be told so.
+fn tried(asker: &mut Asker, n: u32) -> Result<Duration> {
+    asker.ask(Code::AccessRequest, Code::AccessReject, |packet| {
+        packet.text(standard::USER_NAME, &login(n))?;
+        packet.user_password(password(n ^ 1).as_bytes())?;
+        packet.text(standard::NAS_IDENTIFIER, GATEWAY)?;
+        packet.text(standard::CALLING_STATION_ID, "02-00-5E-20-00-07")?;
+        Ok(())
+    })
 }
