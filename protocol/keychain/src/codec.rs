@@ -2,9 +2,9 @@
 //! every encoding one value, so that what is signed or hashed is what was said.
 //!
 //! Numbers are big-endian. A text is its length in one octet and its UTF-8. What may be missing is
-//! preceded by 1, or is a 0.
+//! preceded by 1, or is a 0. A list is its length in two octets and its members.
 
-use homeward_model::{Name, UnixTime};
+use homeward_model::{Nai, Name, UnixTime};
 
 use crate::message::Malformed;
 
@@ -45,6 +45,19 @@ impl Writer {
     /// At most 255 octets, as all texts here are by their types.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.u8(u8::try_from(text.len()).unwrap_or(u8::MAX)).octets(text.as_bytes())
+    }
+
+    pub(crate) fn bool(&mut self, is: bool) -> &mut Self {
+        self.u8(is.into())
+    }
+
+    /// At most 65,535 things, as all lists here are by their limits.
+    pub(crate) fn list<T>(&mut self, of: &[T], mut write: impl FnMut(&mut Self, &T)) -> &mut Self {
+        self.u16(u16::try_from(of.len()).unwrap_or(u16::MAX));
+        for one in of {
+            write(self, one);
+        }
+        self
     }
 
     pub(crate) fn maybe<T>(
@@ -123,16 +136,38 @@ impl<'a> Reader<'a> {
         self.text(what)?.parse().map_err(|_| Malformed(what))
     }
 
+    pub(crate) fn nai(&mut self, what: &'static str) -> Result<Nai, Malformed> {
+        let text = self.text(what)?;
+        let nai: Nai = text.parse().map_err(|_| Malformed(what))?;
+        if nai.as_str() == text { Ok(nai) } else { Err(Malformed("the case of a realm")) }
+    }
+
+    pub(crate) fn bool(&mut self, what: &'static str) -> Result<bool, Malformed> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed(what)),
+        }
+    }
+
+    pub(crate) fn list<T>(
+        &mut self,
+        most: u16,
+        what: &'static str,
+        mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        match self.u16(what)? {
+            count if count <= most => (0..count).map(|_| read(self)).collect(),
+            _ => Err(Malformed(what)),
+        }
+    }
+
     pub(crate) fn maybe<T>(
         &mut self,
         what: &'static str,
         read: impl FnOnce(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Option<T>, Malformed> {
-        match self.u8(what)? {
-            0 => Ok(None),
-            1 => read(self).map(Some),
-            _ => Err(Malformed(what)),
-        }
+        if self.bool(what)? { read(self).map(Some) } else { Ok(None) }
     }
 
     /// Nothing is left over.

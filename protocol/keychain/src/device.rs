@@ -3,33 +3,37 @@
 use homeward_model::{Entropy, Nai, Name};
 
 use crate::error::{Refusal, Side, Why};
-use crate::key::{Before, ChainKey, ConfirmKey, DeviceKey, Export, HopShare};
+use crate::key::{Before, ChainKey, ConfirmKey, DeviceKey, Export, HopKey, Share};
 use crate::message::{
-    Challenge, Demand, Digest, MAX_HOPS, Proof, Response, SessionId, Tag, Ticket,
+    Challenge, Demand, Digest, Flow, MAX_HOPS, Proof, Response, SessionId, Tag, Ticket, Welcome,
 };
 use crate::record::Record;
 use crate::server::proven;
+use crate::sign::{NoSeed, SessionSigner};
 
 /// A device in one session with one server.
 #[derive(Debug)]
 pub struct Device {
-    session: SessionId,
-    server: Name,
+    pub(crate) signer: SessionSigner,
+    pub(crate) session: SessionId,
+    pub(crate) server: Name,
+    /// Whether it says where it was before it is asked (H2).
+    pub(crate) volunteers: bool,
     /// By hop.
-    confirm: Vec<ConfirmKey>,
+    pub(crate) confirm: Vec<ConfirmKey>,
     /// The last hop.
-    at: Option<At>,
+    pub(crate) at: Option<At>,
     pending: Option<Pending>,
     /// Of the last demand.
-    counter: u64,
+    pub(crate) counter: u64,
 }
 
 /// Where it is.
 #[derive(Debug)]
-struct At {
-    network: Name,
-    key: ChainKey,
-    head: Digest,
+pub(crate) struct At {
+    pub(crate) network: Name,
+    pub(crate) key: ChainKey,
+    pub(crate) head: Digest,
 }
 
 /// A challenge that was answered.
@@ -38,19 +42,40 @@ struct Pending {
     network: Name,
     nonce: [u8; 32],
     transcript: Digest,
-    share: HopShare,
+    key: HopKey,
     export: Option<Export>,
 }
 
 impl Device {
-    /// One that has been nowhere yet.
-    pub fn new(session: SessionId, server: Name) -> Self {
-        Self { session, server, confirm: Vec::new(), at: None, pending: None, counter: 0 }
+    /// One that has been nowhere yet. The session's key is made of `seed`, 32 random octets.
+    ///
+    /// # Errors
+    /// The library refuses the seed.
+    pub fn new(seed: [u8; 32], server: Name, volunteers: bool) -> Result<Self, NoSeed> {
+        let signer = SessionSigner::new(seed)?;
+        let session = SessionId::of(&signer.public(), &server);
+        let (confirm, at, pending) = (Vec::new(), None, None);
+        Ok(Self { signer, session, server, volunteers, confirm, at, pending, counter: 0 })
+    }
+
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Its server.
+    pub fn server(&self) -> &Name {
+        &self.server
     }
 
     /// How many hops it has made.
     pub fn hops(&self) -> u16 {
         u16::try_from(self.confirm.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The network of the last hop; `None` before the first.
+    pub fn network(&self) -> Option<&Name> {
+        self.at.as_ref().map(|at| &at.network)
     }
 
     /// The key of the last hop, to derive traffic keys from; `None` before the first.
@@ -62,7 +87,7 @@ impl Device {
     /// challenge answered before is given up.
     ///
     /// # Errors
-    /// It has made as many hops as there may be.
+    /// It has made as many hops as there may be, or the challenge's share is none.
     pub fn answer(
         &mut self,
         challenge: &Challenge,
@@ -74,59 +99,73 @@ impl Device {
         if hop > MAX_HOPS {
             return Err(Why::TooMany.at(hop));
         }
-        let mut export = None;
-        let ticket = self.at.as_ref().map(|at| {
-            let mut ticket = Ticket {
-                of: at.network.clone(),
-                to: challenge.network.clone(),
-                session: self.session,
-                hop,
-                head: at.head,
-                nonce: challenge.nonce,
-                tag: Tag([0; 32]),
-            };
-            let body = ticket.body();
-            ticket.tag = at.key.ticket(&body);
-            export = Some(at.key.export(&body));
-            ticket
-        });
+        let share = Share::new(entropy.octets());
+        let shared = share.with(&challenge.share).ok_or(Why::NoChallenge.at(hop))?;
+        let told = (self.volunteers || challenge.asks).then(|| self.ticket(challenge, hop));
+        let (ticket, export) = told.unzip();
         let mut response = Response {
             device: name,
-            session: self.session,
+            key: self.signer.public(),
             server: self.server.clone(),
             hop,
-            nonce: entropy.octets(),
+            share: share.public(),
             ticket,
             tag: Tag([0; 32]),
         };
         let transcript = response.transcript(challenge);
         response.tag = key.authorise(&transcript);
-        let share = key.hop(challenge, &transcript).share(&self.server);
+        let key = key.hop(&challenge.nonce, &shared, &transcript);
         let (network, nonce) = (challenge.network.clone(), challenge.nonce);
-        self.pending = Some(Pending { network, nonce, transcript, share, export });
+        // Without a ticket there is nothing to integrate yet: the network has to ask.
+        self.pending = export.map(|export| Pending { network, nonce, transcript, key, export });
         Ok(response)
+    }
+
+    fn ticket(&self, challenge: &Challenge, hop: u16) -> (Ticket, Option<Export>) {
+        let mut ticket = Ticket {
+            of: self.network().cloned(),
+            to: challenge.network.clone(),
+            session: self.session,
+            hop,
+            head: self.head(),
+            nonce: challenge.nonce,
+            signature: [0; 64],
+            tag: Tag([0; 32]),
+        };
+        self.signer.sign(&mut ticket);
+        let Some(at) = &self.at else { return (ticket, None) };
+        let body = ticket.body();
+        ticket.tag = at.key.ticket(&body);
+        (ticket, Some(at.key.export(&body)))
+    }
+
+    /// The hash of the last record.
+    fn head(&self) -> Digest {
+        let root = || Record::root(self.session, &self.server);
+        self.at.as_ref().map_or_else(root, |at| at.head)
     }
 
     /// The network says that it has integrated the hop: so does the device. `broken` is whether it
     /// goes on without the key of the hop before.
     ///
-    /// Who signed the record is the server's to judge: a record that is not the network's own leads
-    /// to a key that the network does not have.
+    /// Who signed the record is the server's to judge: that it is by who knows the key that the
+    /// device shares with the network, is shown by the tag.
     ///
     /// # Errors
-    /// The record is not of the hop that was begun. All is as it was.
-    pub fn integrate(&mut self, record: &Record, broken: bool) -> Result<(), Refusal> {
+    /// It is not the network's, or not of the hop that was begun. All is as it was.
+    pub fn integrate(&mut self, welcome: &Welcome, broken: bool) -> Result<(), Refusal> {
         let hop = self.hops() + 1;
+        let record = &welcome.record;
         let pending = self.pending.as_ref().ok_or(Why::NoChallenge.at(hop))?;
-        let root = || Record::root(self.session, &self.server);
-        let head = self.at.as_ref().map_or_else(root, |at| at.head);
-        let fault = if record.session != self.session {
+        let fault = if pending.key.welcome(&record.encode()) != welcome.tag {
+            Why::NotTheNetwork
+        } else if record.session != self.session {
             Why::OtherSession
         } else if record.server != self.server {
             Why::OtherServer
         } else if record.hop != hop {
             Why::OutOfOrder { found: record.hop, expected: hop }
-        } else if record.before != head {
+        } else if record.before != self.head() {
             Why::NotThatBefore
         } else if record.network != pending.network {
             Why::NotItsNetwork
@@ -141,7 +180,7 @@ impl Device {
                 Some(export) => Before::Export(export),
             };
             let head = record.digest();
-            let key = pending.share.integrate(before, &head);
+            let key = pending.key.share(&self.server).integrate(before, &head);
             self.confirm.push(key.confirm());
             self.at = Some(At { network: pending.network.clone(), key, head });
             self.pending = None;
@@ -150,13 +189,18 @@ impl Device {
         Err(fault.at(hop))
     }
 
-    /// Proves to the server that it has the key of each hop.
+    /// Proves to the server that it has the key of each hop, so that `flow` is admitted. What
+    /// [`save`](Self::save) gives after that is to be durable before the proof leaves.
     ///
     /// # Errors
-    /// It is another session's demand, or no newer than the last: nothing is proven twice.
-    pub fn prove(&mut self, demand: &Demand) -> Result<Proof, Refusal> {
+    /// It is another session's demand, for another flow, or no newer than the last: nothing is
+    /// proven twice.
+    pub fn prove(&mut self, demand: &Demand, flow: &Flow) -> Result<Proof, Refusal> {
         if demand.session != self.session {
             return Err(Why::OtherSession.at(0));
+        }
+        if demand.flow != *flow {
+            return Err(Why::OtherFlow.at(0));
         }
         let Some(at) = self.at.as_ref().filter(|_| demand.counter > self.counter) else {
             return Err(Why::NotAsked.at(0));
@@ -165,6 +209,7 @@ impl Device {
         let of = |(hop, key): (u16, &ConfirmKey)| {
             key.prove(&proven(Side::Device, &self.server, hop, at.head, demand))
         };
-        Ok(Proof { counter: demand.counter, tags: (1..).zip(&self.confirm).map(of).collect() })
+        let tags = (1..).zip(&self.confirm).map(of).collect();
+        Ok(Proof { counter: demand.counter, head: at.head, tags })
     }
 }

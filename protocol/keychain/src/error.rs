@@ -56,6 +56,9 @@ pub enum Why {
     /// It does not follow the records that there are.
     #[error("it does not follow the record before it")]
     NotThatBefore,
+    /// The device says that it came from elsewhere.
+    #[error("the network before it is not where the device says it was")]
+    NotFromThere,
     /// Nobody knows a network of that name with that key.
     #[error("no network of that name has that key")]
     UnknownNetwork,
@@ -71,8 +74,8 @@ pub enum Why {
         needed: u64,
     },
     /// It is signed by somebody else, or altered.
-    #[error("the signature is not its network's")]
-    Signature,
+    #[error("the signature of {0} is not its own")]
+    Signature(Side),
     /// It is over.
     #[error("its time is over")]
     Expired,
@@ -82,6 +85,18 @@ pub enum Why {
     /// The network before could not be reached, and the chain was begun anew.
     #[error("the key of the network before it is missing")]
     Broken,
+    /// Where a chain may begin is for the server to say.
+    #[error("the server lets no chain begin in this network")]
+    NotFirst,
+    /// A record that the device got is not by who knows the key that the two share.
+    #[error("the network did not prove that it has the key that it shares with the device")]
+    NotTheNetwork,
+    /// A hop that no network told the server of.
+    #[error("no network has told the server of this hop")]
+    NotTold,
+    /// Something else is to be admitted than what the device asked for.
+    #[error("it is asked to prove for a flow that it did not ask for")]
+    OtherFlow,
     /// It was not sent by the network that it is of.
     #[error("another network gave it than the one that it is of")]
     NotItsNetwork,
@@ -94,8 +109,10 @@ pub enum Why {
     /// A ticket for another network.
     #[error("the ticket is for another network")]
     NotItsTicket,
-    /// A ticket that was not made with the key of the hop before.
-    #[error("the ticket was not made with the key of the hop before")]
+    /// A ticket that was not made with the key of the hop before and that of the session.
+    #[error(
+        "the ticket was not made by the device, with the keys of the hop before and the session"
+    )]
     ForgedTicket,
     /// The device turned to more networks than may be given the key of one hop.
     #[error("the key was given to as many networks as may have it")]

@@ -5,10 +5,11 @@ use std::fmt;
 
 use homeward_model::Name;
 use ring::{hkdf, hmac};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::codec::Writer;
-use crate::message::{Challenge, Digest, Tag};
+use crate::message::{Digest, Tag};
 
 /// Octets of every key.
 pub const LENGTH: usize = 32;
@@ -24,8 +25,8 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// `info` is the context, the label and the fields, each with its length before it.
-fn derive(salt: &[u8], from: &[u8; LENGTH], label: &str, fields: &[&[u8]]) -> [u8; LENGTH] {
+/// HKDF(salt, ikm, label, fields): `info` is the context, the label and the fields, each with its length before it.
+fn derive(salt: &[u8], from: &[u8], label: &str, fields: &[&[u8]]) -> [u8; LENGTH] {
     let mut info = Writer::default();
     info.text(CONTEXT).text(label);
     for field in fields {
@@ -77,6 +78,8 @@ macro_rules! keys {
 }
 
 keys! {
+    /// What a device and its operator share. Of it come the keys that networks are given.
+    RootKey;
     /// K(D,N): what a device and one network's module share from enrolment on. It never travels.
     DeviceKey;
     /// Hᵢ: fresh for each hop. It never leaves the device and the module.
@@ -94,19 +97,67 @@ keys! {
     TrafficKey;
 }
 
+impl RootKey {
+    /// K(D,N) of that network. `version` grows when the network is to have another.
+    pub fn device_key(&self, network: &Name, version: u32) -> DeviceKey {
+        let fields = [network.as_str().as_bytes(), &version.to_be_bytes()];
+        DeviceKey(derive(&[], &self.0, "enrol", &fields))
+    }
+}
+
 impl DeviceKey {
     /// Of an answer to a challenge: who knows the key made it.
     pub(crate) fn authorise(&self, transcript: &Digest) -> Tag {
-        tag(&self.0, "authorise", &transcript.0)
+        tag(&derive(&[], &self.0, "authorise", &[]), "authorise", &transcript.0)
     }
 
-    /// The hop key of that challenge and answer.
-    pub(crate) fn hop(&self, challenge: &Challenge, transcript: &Digest) -> HopKey {
-        HopKey(derive(&challenge.nonce, &self.0, "hop", &[&transcript.0]))
+    /// The hop key of that challenge and answer. `shared` is what the two shares make (X25519): who
+    /// has recorded the messages and steals the key later cannot make it.
+    pub(crate) fn hop(&self, nonce: &[u8; 32], shared: &[u8; 32], transcript: &Digest) -> HopKey {
+        let mut from = [0; 2 * LENGTH];
+        let (key, other) = from.split_at_mut(LENGTH);
+        key.copy_from_slice(&self.0);
+        other.copy_from_slice(shared);
+        let hop = HopKey(derive(nonce, &from, "hop", &[&transcript.0]));
+        from.zeroize();
+        hop
+    }
+}
+
+/// The secret half of a share of one hop (X25519, RFC 7748); gone after it.
+pub(crate) struct Share(StaticSecret);
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Share([redacted])")
+    }
+}
+
+impl Share {
+    /// Of 32 random octets.
+    pub(crate) fn new(random: [u8; LENGTH]) -> Self {
+        Self(StaticSecret::from(random))
+    }
+
+    /// What the other side is given.
+    pub(crate) fn public(&self) -> [u8; LENGTH] {
+        PublicKey::from(&self.0).to_bytes()
+    }
+
+    /// What both sides make of their halves. `None` if the other side's is one of the few that make
+    /// the same of every secret.
+    pub(crate) fn with(&self, other: &[u8; LENGTH]) -> Option<Zeroizing<[u8; LENGTH]>> {
+        let shared = self.0.diffie_hellman(&PublicKey::from(*other));
+        shared.was_contributory().then(|| Zeroizing::new(shared.to_bytes()))
     }
 }
 
 impl HopKey {
+    /// Of a record, for the device: who has the hop key made it.
+    pub(crate) fn welcome(&self, record: &[u8]) -> Tag {
+        tag(&derive(&[], &self.0, "welcome", &[]), "welcome", record)
+    }
+
     pub(crate) fn share(&self, server: &Name) -> HopShare {
         HopShare(derive(&[], &self.0, "share", &[server.as_str().as_bytes()]))
     }
@@ -160,5 +211,36 @@ impl ChainKey {
 impl ConfirmKey {
     pub(crate) fn prove(&self, octets: &[u8]) -> Tag {
         tag(&self.0, "prove", octets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_device_s_key_and_all_that_was_said_still_lacks_the_shared_secret() {
+        let (key, said) = (DeviceKey::new([1; 32]), Digest([2; 32]));
+        let hop = |shared| *key.hop(&[3; 32], shared, &said).expose();
+        assert_ne!(hop(&[4; 32]), hop(&[5; 32]));
+        assert_eq!(hop(&[4; 32]), hop(&[4; 32]));
+    }
+
+    #[test]
+    fn both_halves_make_one_secret_of_which_each_side_knows_its_own_half() {
+        let (one, other) = (Share::new([1; 32]), Share::new([2; 32]));
+        let (ours, theirs) = (one.with(&other.public()), other.with(&one.public()));
+        assert_eq!(ours.as_deref(), theirs.as_deref());
+        assert_ne!(ours.as_deref(), one.with(&Share::new([3; 32]).public()).as_deref());
+        assert!(ours.is_some() && one.with(&[0; 32]).is_none());
+    }
+
+    #[test]
+    fn each_network_and_each_version_has_a_key_of_its_own() {
+        let root = RootKey::new([1; 32]);
+        let of =
+            |network: &str, version| *root.device_key(&network.parse().unwrap(), version).expose();
+        let keys = [of("n1", 1), of("n2", 1), of("n1", 2)];
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[1] != keys[2]);
     }
 }

@@ -2,58 +2,21 @@
 
 use std::time::Duration;
 
-use homeward_model::{Nai, Name, UnixTime};
-use ring::signature::{Ed25519KeyPair, KeyPair};
+use homeward_model::{Entropy, Nai, Name, UnixTime};
 
 use crate::error::{Refusal, Side, Why};
-use crate::key::{Before, ChainKey, DeviceKey, Export, HopShare};
+use crate::key::{Before, ChainKey, DeviceKey, Export, HopKey, HopShare, Share};
 use crate::message::{
-    Challenge, Demand, Digest, Fetch, Fetched, MAX_HOPS, Proof, Response, SessionId, Ticket,
+    Challenge, Demand, Digest, Fetch, Fetched, MAX_HOPS, Proof, Response, SessionId, SessionKey,
+    Ticket, Welcome,
 };
 use crate::record::{self, Directory, Record, Terms};
 use crate::server::proven;
+use crate::sign::{Signer, TICKET, verify};
 
 /// To so many networks goes the key of one hop: to the one that the device went to, and those that
 /// it began with and turned away from.
-const MOST_EXPORTS: usize = 8;
-
-/// Signs hop records for one network.
-#[derive(Debug)]
-pub struct Signer {
-    network: Name,
-    pair: Ed25519KeyPair,
-}
-
-/// The octets are no seed of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the seed of an Ed25519 key: 32 octets are needed")]
-pub struct NoSeed;
-
-impl Signer {
-    /// With the key of that seed (RFC 8032 5.1.5): 32 random octets.
-    ///
-    /// # Errors
-    /// The library refuses it.
-    pub fn new(network: Name, seed: &[u8; 32]) -> Result<Self, NoSeed> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoSeed)?;
-        Ok(Self { network, pair })
-    }
-
-    /// Whose it is.
-    pub fn network(&self) -> &Name {
-        &self.network
-    }
-
-    /// The key that others know the network by.
-    pub fn public(&self) -> [u8; 32] {
-        self.pair.public_key().as_ref().first_chunk().copied().unwrap_or_default()
-    }
-
-    pub(crate) fn sign(&self, record: &mut Record) {
-        let signature = self.pair.sign(&record.signed());
-        record.signature = signature.as_ref().first_chunk().copied().unwrap_or([0; 64]);
-    }
-}
+pub(crate) const MOST_EXPORTS: u16 = 8;
 
 /// What came of asking the network before.
 #[derive(Debug)]
@@ -79,42 +42,77 @@ pub struct Making {
     pub broken: bool,
 }
 
+/// A challenge that is open. The first answer uses it up.
+#[derive(Debug)]
+pub struct Question {
+    challenge: Challenge,
+    share: Share,
+}
+
+impl Question {
+    /// A network asks. `asks` is whether it wants to be told where the device was.
+    pub fn new(network: Name, asks: bool, entropy: &mut impl Entropy) -> Self {
+        let share = Share::new(entropy.octets());
+        let challenge = Challenge { network, nonce: entropy.octets(), share: share.public(), asks };
+        Self { challenge, share }
+    }
+
+    /// What the device is sent.
+    pub fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+}
+
 /// A device in a network: one hop of one session.
 #[derive(Debug)]
 pub struct Visit {
-    device: Nai,
-    session: SessionId,
-    server: Name,
-    hop: u16,
-    network: Name,
-    nonce: [u8; 32],
-    transcript: Digest,
-    share: HopShare,
-    ticket: Option<Ticket>,
-    integrated: Option<Integrated>,
+    pub(crate) device: Nai,
+    pub(crate) key: SessionKey,
+    pub(crate) server: Name,
+    pub(crate) hop: u16,
+    pub(crate) network: Name,
+    pub(crate) stage: Stage,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Authorised(Box<Authorised>),
+    Integrated(Box<Integrated>),
 }
 
 #[derive(Debug)]
-struct Integrated {
-    key: ChainKey,
-    head: Digest,
-    /// Of all hops, this one last.
-    records: Vec<Record>,
+pub(crate) struct Authorised {
+    pub(crate) nonce: [u8; 32],
+    pub(crate) transcript: Digest,
+    pub(crate) key: HopKey,
+    ticket: Ticket,
+}
+
+#[derive(Debug)]
+pub(crate) struct Integrated {
+    pub(crate) key: ChainKey,
+    pub(crate) share: HopShare,
+    pub(crate) welcome: Welcome,
+    /// Of the hops before.
+    pub(crate) records: Vec<Record>,
     /// What the key was opened by.
-    exported: Vec<Ticket>,
+    pub(crate) exported: Vec<Ticket>,
 }
 
 impl Visit {
-    /// Authorises a device that answers `challenge`, which is used up by that, with the key that
-    /// the network shares with the device that the answer names.
+    /// Authorises a device that answers a question, with the key that the network shares with the
+    /// device that the answer names.
     ///
     /// # Errors
-    /// The device is not who it says, or says what cannot be.
+    /// The device is not who it says, or says what cannot be. [`Why::NoTicket`] where it has to be
+    /// asked where it was.
     pub fn authorise(
-        challenge: Challenge,
+        question: Question,
         response: &Response,
         key: &DeviceKey,
     ) -> Result<Self, Refusal> {
+        let Question { challenge, share } = question;
         let hop = response.hop;
         let transcript = response.transcript(&challenge);
         if key.authorise(&transcript) != response.tag {
@@ -123,29 +121,35 @@ impl Visit {
         if !(1..=MAX_HOPS).contains(&hop) {
             return Err(Why::TooMany.at(hop));
         }
-        let fits = |ticket: &Ticket| {
-            ticket.session == response.session
-                && ticket.hop == hop
-                && ticket.to == challenge.network
-                && ticket.nonce == challenge.nonce
-        };
-        match &response.ticket {
-            None if hop > 1 => return Err(Why::NoTicket.at(hop)),
-            Some(_) if hop == 1 => return Err(Why::NotItsTicket.at(hop)),
-            Some(ticket) if !fits(ticket) => return Err(Why::NotItsTicket.at(hop)),
-            _ => {}
+        let shared = share.with(&response.share).ok_or(Why::NotAuthorised.at(hop))?;
+        let ticket = response.ticket.clone().ok_or(Why::NoTicket.at(hop))?;
+        let session = response.session();
+        let fits = ticket.session == session
+            && ticket.hop == hop
+            && ticket.to == challenge.network
+            && ticket.nonce == challenge.nonce
+            && ticket.of.is_none() == (hop == 1)
+            && (hop > 1 || ticket.head == Record::root(session, &response.server));
+        if !fits {
+            return Err(Why::NotItsTicket.at(hop));
         }
-        Ok(Self {
-            device: response.device.clone(),
-            session: response.session,
-            server: response.server.clone(),
-            hop,
-            share: key.hop(&challenge, &transcript).share(&response.server),
-            network: challenge.network,
+        if !verify(&response.key.0, TICKET, &ticket.body(), &ticket.signature) {
+            return Err(Why::Signature(Side::Device).at(hop));
+        }
+        let key = key.hop(&challenge.nonce, &shared, &transcript);
+        let stage = Stage::Authorised(Box::new(Authorised {
             nonce: challenge.nonce,
             transcript,
-            ticket: response.ticket.clone(),
-            integrated: None,
+            key,
+            ticket,
+        }));
+        Ok(Self {
+            device: response.device.clone(),
+            key: response.key,
+            server: response.server.clone(),
+            hop,
+            network: challenge.network,
+            stage,
         })
     }
 
@@ -161,7 +165,12 @@ impl Visit {
 
     /// The session.
     pub fn session(&self) -> SessionId {
-        self.session
+        SessionId::of(&self.key, &self.server)
+    }
+
+    /// The key that the device signs by in it.
+    pub fn session_key(&self) -> SessionKey {
+        self.key
     }
 
     /// Its server.
@@ -174,33 +183,35 @@ impl Visit {
         self.hop
     }
 
-    /// What the network before is to be asked, and which that is; `None` at the first hop.
+    /// What the network before is to be asked, and which that is; `None` at the first hop, and once
+    /// the hop is integrated.
     pub fn fetch(&self) -> Option<(&Name, Fetch)> {
-        let ticket = self.ticket.as_ref()?;
-        Some((&ticket.of, Fetch { ticket: ticket.clone() }))
+        let Stage::Authorised(at) = &self.stage else { return None };
+        Some((at.ticket.of.as_ref()?, Fetch { ticket: at.ticket.clone() }))
     }
 
-    /// Integrates the hop: the record goes to the device and, with the share, to the server.
+    /// Integrates the hop, once: what comes of it is [`welcome`](Self::welcome) and
+    /// [`share`](Self::share).
     ///
     /// # Errors
-    /// What was fetched is no chain that this hop can follow.
+    /// What was fetched is no chain that this hop can follow, or it is integrated already.
     pub fn integrate<D: Directory>(
         &mut self,
         previous: Previous,
         signer: &Signer,
         directory: &D,
         making: &Making,
-    ) -> Result<(Record, HopShare), Refusal> {
-        let hop = self.hop;
-        if signer.network != self.network {
+    ) -> Result<(), Refusal> {
+        let (hop, session) = (self.hop, self.session());
+        if *signer.network() != self.network {
             return Err(Why::NotItsNetwork.at(hop));
         }
-        let root = || Record::root(self.session, &self.server);
-        let (mut records, export, head) = match (previous, &self.ticket) {
-            (Previous::None, None) => (Vec::new(), None, root()),
-            (Previous::Fetched(fetched), Some(ticket)) => {
+        let Stage::Authorised(at) = &self.stage else { return Err(Why::NoChallenge.at(hop)) };
+        let (records, export) = match (previous, &at.ticket.of) {
+            (Previous::None, None) => (Vec::new(), None),
+            (Previous::Fetched(fetched), Some(of)) => {
                 let terms = Terms {
-                    session: self.session,
+                    session,
                     server: &self.server,
                     directory,
                     now: making.now,
@@ -213,31 +224,34 @@ impl Visit {
                     let found = last.map_or(0, |last| last.hop);
                     return Err(Why::OutOfOrder { found, expected: hop - 1 }.at(hop - 1));
                 }
-                if head != ticket.head || last.is_none_or(|last| last.network != ticket.of) {
+                if head != at.ticket.head || last.is_none_or(|last| last.network != *of) {
                     return Err(Why::NotThatBefore.at(hop));
                 }
-                (fetched.records, Some(fetched.export), head)
+                (fetched.records, Some(fetched.export))
             }
-            (Previous::Missing, Some(ticket)) => (Vec::new(), None, ticket.head),
+            (Previous::Missing, Some(_)) => (Vec::new(), None),
             (Previous::None, Some(_)) => return Err(Why::NoKey.at(hop - 1)),
             (Previous::Fetched(_) | Previous::Missing, None) => {
                 return Err(Why::OutOfOrder { found: hop, expected: 1 }.at(hop));
             }
         };
         let mut record = Record {
-            session: self.session,
+            session,
             server: self.server.clone(),
             hop,
             network: self.network.clone(),
             key: signer.public(),
-            before: head,
-            nonce: self.nonce,
-            transcript: self.transcript,
+            device: self.key,
+            previous: at.ticket.of.clone(),
+            before: at.ticket.head,
+            nonce: at.nonce,
+            transcript: at.transcript,
             at: making.now,
             until: UnixTime(making.now.0.saturating_add(record::ms(making.lifetime))),
             epoch: directory.epoch(),
             broken: export.is_none() && hop > 1,
-            signature: [0; 64],
+            by_device: at.ticket.signature,
+            by_network: [0; 64],
         };
         signer.sign(&mut record);
         let before = match &export {
@@ -245,16 +259,41 @@ impl Visit {
             None if hop > 1 => Before::Broken,
             None => Before::Nothing,
         };
-        let head = record.digest();
-        let key = self.share.integrate(before, &head);
-        records.push(record.clone());
-        self.integrated = Some(Integrated { key, head, records, exported: Vec::new() });
-        Ok((record, self.share.clone()))
+        let share = at.key.share(&self.server);
+        let key = share.integrate(before, &record.digest());
+        let welcome = Welcome { tag: at.key.welcome(&record.encode()), record };
+        let exported = Vec::new();
+        let integrated = Integrated { key, share, welcome, records, exported };
+        self.stage = Stage::Integrated(Box::new(integrated));
+        Ok(())
+    }
+
+    fn integrated(&self) -> Result<&Integrated, Refusal> {
+        match &self.stage {
+            Stage::Integrated(integrated) => Ok(integrated),
+            Stage::Authorised(_) => Err(Why::NoKey.at(self.hop)),
+        }
+    }
+
+    /// What the device is sent; `None` before the hop is integrated.
+    pub fn welcome(&self) -> Option<&Welcome> {
+        self.integrated().ok().map(|integrated| &integrated.welcome)
+    }
+
+    /// What the server is given, with the record; `None` before the hop is integrated.
+    pub fn share(&self) -> Option<&HopShare> {
+        self.integrated().ok().map(|integrated| &integrated.share)
     }
 
     /// The key of the hop, to derive traffic keys from; `None` before it is integrated.
     pub fn key(&self) -> Option<&ChainKey> {
-        self.integrated.as_ref().map(|integrated| &integrated.key)
+        self.integrated().ok().map(|integrated| &integrated.key)
+    }
+
+    /// The records of all hops that are known, this one last.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let integrated = self.integrated().ok();
+        integrated.into_iter().flat_map(|at| at.records.iter().chain([&at.welcome.record]))
     }
 
     /// Gives a derivative of the hop's key to the network that the device went to. `from` is who
@@ -264,13 +303,16 @@ impl Visit {
     /// # Errors
     /// It is not entitled to it.
     pub fn export(&mut self, from: &Name, fetch: &Fetch) -> Result<Fetched, Refusal> {
-        let hop = self.hop;
-        let integrated = self.integrated.as_mut().ok_or(Why::NoKey.at(hop))?;
-        let last =
-            Last { network: &self.network, session: self.session, hop, head: integrated.head };
-        let (key, exported) = (&integrated.key, &mut integrated.exported);
+        let (hop, session) = (self.hop, self.session());
+        let Stage::Integrated(integrated) = &mut self.stage else {
+            return Err(Why::NoKey.at(hop));
+        };
+        let Integrated { key, welcome, records, exported, .. } = &mut **integrated;
+        let (network, device, head) = (&self.network, &self.key, welcome.record.digest());
+        let last = Last { network, device, session, hop, head };
         let export = last.export(key, from, &fetch.ticket, exported)?;
-        Ok(Fetched { export, records: integrated.records.clone() })
+        let records = records.iter().chain([&welcome.record]).cloned().collect();
+        Ok(Fetched { export, records })
     }
 
     /// Proves to the server that the network has the key of its hop.
@@ -278,13 +320,14 @@ impl Visit {
     /// # Errors
     /// It has none, or the demand is another session's.
     pub fn prove(&self, demand: &Demand) -> Result<Proof, Refusal> {
-        if demand.session != self.session {
+        if demand.session != self.session() {
             return Err(Why::OtherSession.at(self.hop));
         }
-        let integrated = self.integrated.as_ref().ok_or(Why::NoKey.at(self.hop))?;
-        let said = proven(Side::Network, &self.server, self.hop, integrated.head, demand);
+        let integrated = self.integrated()?;
+        let head = integrated.welcome.record.digest();
+        let said = proven(Side::Network, &self.server, self.hop, head, demand);
         let tags = vec![integrated.key.confirm().prove(&said)];
-        Ok(Proof { counter: demand.counter, tags })
+        Ok(Proof { counter: demand.counter, head, tags })
     }
 }
 
@@ -292,6 +335,7 @@ impl Visit {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Last<'a> {
     pub(crate) network: &'a Name,
+    pub(crate) device: &'a SessionKey,
     pub(crate) session: SessionId,
     pub(crate) hop: u16,
     pub(crate) head: Digest,
@@ -309,15 +353,17 @@ impl Last<'_> {
         let expected = self.hop.saturating_add(1);
         let fault = if ticket.session != self.session {
             Why::OtherSession
-        } else if ticket.to != *from || ticket.of != *self.network {
+        } else if ticket.to != *from || ticket.of.as_ref() != Some(self.network) {
             Why::NotItsTicket
         } else if ticket.hop != expected {
             Why::OutOfOrder { found: ticket.hop, expected }
         } else if ticket.head != self.head {
             Why::NotThatBefore
-        } else if key.ticket(&ticket.body()) != ticket.tag {
+        } else if key.ticket(&ticket.body()) != ticket.tag
+            || !verify(&self.device.0, TICKET, &ticket.body(), &ticket.signature)
+        {
             Why::ForgedTicket
-        } else if !exported.contains(ticket) && exported.len() >= MOST_EXPORTS {
+        } else if !exported.contains(ticket) && exported.len() >= usize::from(MOST_EXPORTS) {
             Why::Exported
         } else {
             if !exported.contains(ticket) {

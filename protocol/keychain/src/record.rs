@@ -1,17 +1,14 @@
-//! Hop records: what each network signs of the hop that it integrated. They are public to whoever
-//! is on the way, say who vouches for what, and hang together by their hashes.
+//! Hop records: what device and network sign of a hop. They are public to whoever is on the way, say
+//! who vouches for what, and hang together by their hashes.
 
 use std::time::Duration;
 
 use homeward_model::{Name, UnixTime};
-use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::codec::{Reader, Writer};
-use crate::error::{Refusal, Why};
-use crate::message::{Digest, MAX_HOPS, Malformed, RECORD, SessionId};
-
-/// What is signed begins with this, so that it can be nothing else.
-const CONTEXT: &str = "homeward keychain 1 hop record";
+use crate::error::{Refusal, Side, Why};
+use crate::message::{Digest, MAX_HOPS, Malformed, RECORD, SessionId, SessionKey, body};
+use crate::sign::{HOP, TICKET, verify};
 
 /// One hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +21,12 @@ pub struct Record {
     pub hop: u16,
     /// Whose it is.
     pub network: Name,
-    /// The key that it is signed with (Ed25519, RFC 8032).
+    /// The key that the network signs with (Ed25519, RFC 8032).
     pub key: [u8; 32],
+    /// The key that the device signs with, in this session.
+    pub device: SessionKey,
+    /// The network of the hop before, as the device says; `None` at the first.
+    pub previous: Option<Name>,
     /// The hash of the record before; of the first, [`Record::root`].
     pub before: Digest,
     /// The nonce of the network's challenge.
@@ -40,8 +41,10 @@ pub struct Record {
     pub epoch: u64,
     /// Whether the key of the hop before is missing.
     pub broken: bool,
-    /// The signature.
-    pub signature: [u8; 64],
+    /// The device's signature, of the ticket that it gave the network.
+    pub by_device: [u8; 64],
+    /// The network's signature, of all this.
+    pub by_network: [u8; 64],
 }
 
 /// Whom a chain may go through.
@@ -94,24 +97,27 @@ impl Record {
         Digest::of(&self.encode())
     }
 
-    /// What is signed.
+    /// What the network signs.
     pub(crate) fn signed(&self) -> Vec<u8> {
         let mut out = Writer::default();
-        out.text(CONTEXT);
         self.write_body(&mut out);
         out.0
     }
 
     fn write_body(&self, out: &mut Writer) {
         out.octets(&self.session.0).text(self.server.as_str()).u16(self.hop);
-        out.text(self.network.as_str()).octets(&self.key).octets(&self.before.0);
-        out.octets(&self.nonce).octets(&self.transcript.0).time(self.at).time(self.until);
-        out.u64(self.epoch).u8(self.broken.into());
+        out.text(self.network.as_str()).octets(&self.key).octets(&self.device.0);
+        out.maybe(self.previous.as_ref(), |out, previous| {
+            out.text(previous.as_str());
+        });
+        out.octets(&self.before.0).octets(&self.nonce).octets(&self.transcript.0);
+        out.time(self.at).time(self.until).u64(self.epoch).bool(self.broken);
+        out.octets(&self.by_device);
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
         self.write_body(out);
-        out.octets(&self.signature);
+        out.octets(&self.by_network);
     }
 
     pub(crate) fn read(read: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -120,19 +126,20 @@ impl Record {
             server: read.name("server")?,
             hop: read.u16("hop")?,
             network: read.name("network")?,
-            key: read.array("key")?,
+            key: read.array("the network's key")?,
+            device: SessionKey(read.array("the device's key")?),
+            previous: read.maybe("whether there is a network before", |read| {
+                read.name("the network before")
+            })?,
             before: Digest(read.array("the hash of the record before")?),
             nonce: read.array("nonce")?,
             transcript: Digest(read.array("transcript")?),
             at: read.time("time")?,
             until: read.time("end")?,
             epoch: read.u64("epoch")?,
-            broken: match read.u8("whether it is broken")? {
-                0 => false,
-                1 => true,
-                _ => return Err(Malformed("whether it is broken")),
-            },
-            signature: read.array("signature")?,
+            broken: read.bool("whether it is broken")?,
+            by_device: read.array("the device's signature")?,
+            by_network: read.array("the network's signature")?,
         })
     }
 
@@ -168,20 +175,25 @@ impl Record {
         let anchored = before.is_none() && self.broken && terms.broken && self.hop > 1;
         let first = if anchored { self.hop } else { 1 };
         let expected = before.map_or(first, |before| before.hop.saturating_add(1));
-        let fault = if self.session != terms.session {
-            Why::OtherSession
-        } else if self.server != *terms.server {
+        let previous = before.map(|before| &before.network);
+        let fault = if self.server != *terms.server {
             Why::OtherServer
+        } else if self.session != terms.session
+            || self.session != SessionId::of(&self.device, &self.server)
+        {
+            Why::OtherSession
         } else if self.hop != expected {
             Why::OutOfOrder { found: self.hop, expected }
         } else if self.hop > MAX_HOPS {
             Why::TooMany
         } else if !anchored && self.before != before.map_or_else(|| self.own_root(), Self::digest) {
             Why::NotThatBefore
+        } else if !anchored && self.previous.as_ref() != previous {
+            Why::NotFromThere
         } else if before.is_some_and(|before| self.is_older(before, terms)) {
             Why::Untimely
         } else {
-            return self.check_signature().and_then(|()| self.still_good(terms));
+            return self.check_signatures().and_then(|()| self.still_good(terms));
         };
         Err(fault.at(expected))
     }
@@ -219,10 +231,18 @@ impl Record {
         self.at.0.saturating_add(ms(terms.skew)) < before.at.0
     }
 
-    fn check_signature(&self) -> Result<(), Refusal> {
-        let key = UnparsedPublicKey::new(&ED25519, self.key);
-        let checked = key.verify(&self.signed(), &self.signature);
-        checked.map_err(|_| Why::Signature.at(self.hop))
+    /// What the device signed: its ticket.
+    pub(crate) fn ticket(&self) -> Vec<u8> {
+        let Self { previous, network, session, hop, before, nonce, .. } = self;
+        body(previous.as_ref(), network, *session, *hop, before, nonce)
+    }
+
+    fn check_signatures(&self) -> Result<(), Refusal> {
+        if !verify(&self.device.0, TICKET, &self.ticket(), &self.by_device) {
+            return Err(Why::Signature(Side::Device).at(self.hop));
+        }
+        let by_network = verify(&self.key, HOP, &self.signed(), &self.by_network);
+        if by_network { Ok(()) } else { Err(Why::Signature(Side::Network).at(self.hop)) }
     }
 }
 

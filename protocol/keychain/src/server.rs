@@ -1,6 +1,7 @@
 //! The application server's side: it follows the chain of one session, and serves the device only
 //! while all of it holds.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use homeward_model::{Entropy, Name, UnixTime};
@@ -9,12 +10,14 @@ use subtle::Choice;
 use crate::codec::Writer;
 use crate::error::{Refusal, Side, Why};
 use crate::key::{Before, ChainKey, ConfirmKey, HopShare};
-use crate::message::{Demand, Digest, Fetch, Fetched, MAX_HOPS, Proof, SessionId, Tag, Ticket};
+use crate::message::{
+    Demand, Digest, Fetch, Fetched, Flow, MAX_HOPS, Proof, SessionId, Tag, Ticket,
+};
 use crate::module::Last;
 use crate::record::{Directory, Record, Terms};
 
 /// What the server lets pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// How far clocks may be apart.
     pub skew: Duration,
@@ -22,12 +25,15 @@ pub struct Policy {
     pub broken: bool,
     /// The most hops of a chain; never more than [`MAX_HOPS`].
     pub hops: u16,
+    /// Where a chain may begin; `None` is anywhere. The first network knows all keys that there are
+    /// then, and could begin a chain without the device: best it is the server's own.
+    pub first: Option<BTreeSet<Name>>,
 }
 
 impl Default for Policy {
-    /// Five seconds, nothing broken, 64 hops.
+    /// Five seconds, nothing broken, 64 hops, from anywhere.
     fn default() -> Self {
-        Self { skew: Duration::from_secs(5), broken: false, hops: MAX_HOPS }
+        Self { skew: Duration::from_secs(5), broken: false, hops: MAX_HOPS, first: None }
     }
 }
 
@@ -36,63 +42,73 @@ impl Default for Policy {
 pub struct Admitted {
     /// How many hops it has.
     pub hops: u16,
+    /// What is admitted.
+    pub flow: Flow,
     /// Those whose key of the hop before is missing.
     pub broken: Vec<u16>,
 }
 
+/// So many hops may be on their way: begun by a network, and not yet proven by the device.
+pub(crate) const MOST_NEXT: u16 = 4;
+
 /// A session, as the server follows it.
+///
+/// A hop that a network tells of is on its way until the device says that it made it: by a proof, or
+/// by going on from there. Until then the device may as well still be where it was.
 #[derive(Debug)]
 pub struct Server {
-    name: Name,
-    session: SessionId,
-    policy: Policy,
-    hops: Vec<Hop>,
-    /// Of the last hop.
-    key: Option<ChainKey>,
-    /// Of the hop before it, until the device has proven the last; older ones are gone.
-    before: Option<ChainKey>,
-    exported: Vec<Ticket>,
-    counter: u64,
+    pub(crate) name: Name,
+    pub(crate) session: SessionId,
+    pub(crate) policy: Policy,
+    /// Those that the device made.
+    pub(crate) hops: Vec<Hop>,
+    /// Those that it may be making: each follows the last of `hops`.
+    pub(crate) next: Vec<Hop>,
+    pub(crate) counter: u64,
     open: Option<Demand>,
 }
 
 #[derive(Debug)]
-struct Hop {
-    record: Record,
-    confirm: ConfirmKey,
-    /// Whether the device has proven it.
-    proven: bool,
+pub(crate) struct Hop {
+    pub(crate) record: Record,
+    pub(crate) head: Digest,
+    pub(crate) confirm: ConfirmKey,
+    /// Gone when it is neither the last nor on its way.
+    pub(crate) key: Option<ChainKey>,
+    /// What its key was opened by.
+    pub(crate) exported: Vec<Ticket>,
 }
 
 impl Server {
     /// A session that no network is in yet.
     pub fn new(name: Name, session: SessionId, policy: Policy) -> Self {
-        Self {
-            name,
-            session,
-            policy,
-            hops: Vec::new(),
-            key: None,
-            before: None,
-            exported: Vec::new(),
-            counter: 0,
-            open: None,
-        }
+        let (hops, next) = (Vec::new(), Vec::new());
+        Self { name, session, policy, hops, next, counter: 0, open: None }
     }
 
-    /// The records of all hops: where the device was, who says so, and when.
+    /// The session.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The records of the hops that the device made: where it was, who says so, and when.
     pub fn records(&self) -> impl ExactSizeIterator<Item = &Record> {
         self.hops.iter().map(|hop| &hop.record)
     }
 
+    /// The records of the hops that are on their way.
+    pub fn begun(&self) -> impl ExactSizeIterator<Item = &Record> {
+        self.next.iter().map(|hop| &hop.record)
+    }
+
     /// The key of the last hop, to derive traffic keys from.
     pub fn key(&self) -> Option<&ChainKey> {
-        self.key.as_ref()
+        self.hops.last().and_then(|hop| hop.key.as_ref())
     }
 
     /// A network has integrated the next hop. `from` is who says so, as the channel has
-    /// authenticated it. One that is said again changes nothing. One that the device never proved
-    /// makes way for another: a network that a device turned away from cannot hold it up.
+    /// authenticated it. One that is said again changes nothing. Of those that are on their way a
+    /// few are kept: a network that a device turned away from cannot hold it up.
     ///
     /// # Errors
     /// It is not the next hop of this session, or not to be trusted. All is as it was.
@@ -104,40 +120,31 @@ impl Server {
         directory: &D,
         now: UnixTime,
     ) -> Result<(), Refusal> {
-        let next = u16::try_from(self.hops.len()).unwrap_or(u16::MAX).saturating_add(1);
         if record.network != *from {
             return Err(Why::NotItsNetwork.at(record.hop));
         }
-        let last = self.hops.last();
-        if last.is_some_and(|last| last.record == record) {
+        if self.hops.iter().chain(&self.next).any(|hop| hop.record == record) {
             return Ok(());
         }
-        let again = last.is_some_and(|last| !last.proven && record.hop.saturating_add(1) == next);
-        let (next, last, key) = if again {
-            (record.hop, self.hops.iter().rev().nth(1), &self.before)
-        } else {
-            (next, last, &self.key)
-        };
+        // Of one that is on its way, if the device has gone on from there: it signed that.
+        let made = self.next.iter().position(|hop| hop.head == record.before);
+        let last = made.and_then(|made| self.next.get(made)).or(self.hops.last());
+        let next = last.map_or(0, |last| last.record.hop).saturating_add(1);
         if record.hop != next {
             return Err(Why::OutOfOrder { found: record.hop, expected: next }.at(next));
         }
         if next > self.policy.hops.min(MAX_HOPS) {
             return Err(Why::TooMany.at(next));
         }
+        let may_begin = |first: &BTreeSet<Name>| first.contains(&record.network);
+        if last.is_none() && !self.policy.first.as_ref().is_none_or(may_begin) {
+            return Err(Why::NotFirst.at(next));
+        }
         record.check(last.map(|last| &last.record), &self.terms(directory, now))?;
-        let export = match (last, key) {
-            (Some(last), Some(key)) if !record.broken => {
-                // As the device has made it out, and the network before has opened it.
-                let ticket = Ticket {
-                    of: last.record.network.clone(),
-                    to: record.network.clone(),
-                    session: self.session,
-                    hop: record.hop,
-                    head: record.before,
-                    nonce: record.nonce,
-                    tag: Tag([0; 32]),
-                };
-                Some(key.export(&ticket.body()))
+        let export = match last {
+            Some(Hop { key: Some(key), .. }) if !record.broken => {
+                // As the device has made its ticket out, and the network before has opened it.
+                Some(key.export(&record.ticket()))
             }
             _ => None,
         };
@@ -146,40 +153,56 @@ impl Server {
             None if record.broken => Before::Broken,
             None => Before::Nothing,
         };
-        let key = share.integrate(before, &record.digest());
-        if again {
-            self.hops.pop();
-        } else {
-            self.before = self.key.take();
+        let head = record.digest();
+        let key = share.integrate(before, &head);
+        if let Some(made) = made {
+            self.make(made);
+        } else if self.next.len() >= usize::from(MOST_NEXT) {
+            self.next.remove(0);
         }
-        self.hops.push(Hop { confirm: key.confirm(), record, proven: false });
-        self.key = Some(key);
-        self.exported.clear();
+        let (confirm, exported) = (key.confirm(), Vec::new());
+        self.next.push(Hop { record, head, confirm, key: Some(key), exported });
         Ok(())
     }
 
-    /// Gives a derivative of the last hop's key to the network that the device went to, in the
-    /// place of the network before: it is found by where it is, not by what that one is called
-    /// (H4). As [`Visit::export`](crate::Visit::export).
+    /// The device made that hop of `next`: the others it turned away from.
+    fn make(&mut self, at: usize) {
+        if let Some(last) = self.hops.last_mut() {
+            last.key = None;
+        }
+        let made = self.next.swap_remove(at);
+        self.next.clear();
+        self.hops.push(made);
+    }
+
+    /// Gives a derivative of the key of the hop that the ticket names to the network that the device
+    /// went to, in the place of the network before: it is found by where it is, not by what that one
+    /// is called (H4). As [`Visit::export`](crate::Visit::export).
     ///
     /// # Errors
     /// The network is not entitled to it.
     pub fn export(&mut self, from: &Name, fetch: &Fetch) -> Result<Fetched, Refusal> {
-        let (Some(last), Some(key)) = (self.hops.last(), &self.key) else {
-            return Err(Why::NoKey.at(0));
+        let session = self.session;
+        let made: Vec<Record> = self.records().cloned().collect();
+        let on_its_way = self.next.iter_mut().find(|hop| hop.head == fetch.ticket.head);
+        let begun = on_its_way.is_some();
+        let Some(hop) = on_its_way.or(self.hops.last_mut()) else { return Err(Why::NoKey.at(0)) };
+        let Hop { record, head, key: Some(key), exported, .. } = hop else {
+            return Err(Why::NoKey.at(hop.record.hop));
         };
-        let record = &last.record;
-        let (network, hop) = (&record.network, record.hop);
-        let last = Last { network, session: self.session, hop, head: record.digest() };
-        let export = last.export(key, from, &fetch.ticket, &mut self.exported)?;
-        Ok(Fetched { export, records: self.records().cloned().collect() })
+        let (network, device) = (&record.network, &record.device);
+        let last = Last { network, device, session, hop: record.hop, head: *head };
+        let export = last.export(key, from, &fetch.ticket, exported)?;
+        let records = made.into_iter().chain(begun.then(|| record.clone())).collect();
+        Ok(Fetched { export, records })
     }
 
-    /// Asks for proof, and forgets what it asked before.
-    pub fn demand(&mut self, entropy: &mut impl Entropy) -> Demand {
+    /// Asks for proof, and forgets what it asked before. What [`save`](Self::save) gives after that
+    /// is to be durable before the demand leaves.
+    pub fn demand(&mut self, flow: Flow, entropy: &mut impl Entropy) -> Demand {
         self.counter += 1;
         let (session, counter) = (self.session, self.counter);
-        let demand = Demand { session, counter, nonce: entropy.octets() };
+        let demand = Demand { session, counter, nonce: entropy.octets(), flow };
         self.open = Some(demand.clone());
         demand
     }
@@ -197,18 +220,20 @@ impl Server {
         now: UnixTime,
     ) -> Result<Admitted, Refusal> {
         let demand = self.open.take();
-        let Some(demand) = demand.filter(|demand| {
-            !self.hops.is_empty()
-                && [device, network].iter().all(|proof| proof.counter == demand.counter)
-        }) else {
-            return Err(Why::NotAsked.at(0));
+        let answers = |proof: &Proof, demand: &Demand| proof.counter == demand.counter;
+        let demand = demand.filter(|demand| answers(device, demand) && answers(network, demand));
+        let Some(demand) = demand else { return Err(Why::NotAsked.at(0)) };
+        let next = self.next.iter().position(|hop| hop.head == device.head);
+        let chain = || self.hops.iter().chain(next.and_then(|next| self.next.get(next)));
+        let hops = u16::try_from(chain().count()).unwrap_or(u16::MAX);
+        let Some(last) = chain().last().filter(|last| last.head == device.head) else {
+            return Err(self.elsewhere(device));
         };
-        let head = self.head();
-        let said = |side, hop| proven(side, &self.name, hop, head, &demand);
+        let said = |side, hop| proven(side, &self.name, hop, last.head, &demand);
         let none = Tag([0; 32]);
         let mut right = Choice::from(1);
         let mut first = 0u16;
-        for (hop, of) in (1u16..).zip(&self.hops) {
+        for (hop, of) in (1u16..).zip(chain()) {
             let tag = device.tags.get(usize::from(hop) - 1);
             // None is like a wrong one.
             let good = of.confirm.prove(&said(Side::Device, hop)).is(tag.unwrap_or(&none));
@@ -217,35 +242,43 @@ impl Server {
             first = subtle::ConditionallySelectable::conditional_select(&first, &hop, newly);
             right &= good;
         }
-        let hops = u16::try_from(self.hops.len()).unwrap_or(u16::MAX);
-        let own = match (self.hops.last(), network.tags.as_slice()) {
-            (Some(last), [tag]) => last.confirm.prove(&said(Side::Network, hops)).is(tag),
+        let own = match network.tags.as_slice() {
+            [tag] => last.confirm.prove(&said(Side::Network, hops)).is(tag),
             _ => Choice::from(0),
         };
         if !bool::from(right) {
             return Err(Why::NotProven(Side::Device).at(first));
         }
-        if device.tags.len() > self.hops.len() {
-            // It has been where nobody told the server of.
-            let (found, expected) = (u16::try_from(device.tags.len()).unwrap_or(u16::MAX), hops);
-            return Err(Why::OutOfOrder { found, expected }.at(hops.saturating_add(1)));
+        if device.tags.len() != usize::from(hops) {
+            let found = u16::try_from(device.tags.len()).unwrap_or(u16::MAX);
+            return Err(Why::OutOfOrder { found, expected: hops }.at(hops.saturating_add(1)));
         }
-        if !bool::from(own) {
+        if !bool::from(own) || network.head != last.head {
             return Err(Why::NotProven(Side::Network).at(hops));
         }
         let terms = self.terms(directory, now);
-        self.records().try_for_each(|record| record.still_good(&terms))?;
-        if let Some(last) = self.hops.last_mut() {
-            last.proven = true;
-            self.before = None;
+        chain().try_for_each(|hop| hop.record.still_good(&terms))?;
+        let broken = chain().map(|hop| &hop.record).filter(|record| record.broken);
+        let broken = broken.map(|record| record.hop).collect();
+        if let Some(next) = next {
+            self.make(next);
         }
-        let broken = self.records().filter(|record| record.broken).map(|record| record.hop);
-        Ok(Admitted { hops, broken: broken.collect() })
+        Ok(Admitted { hops, flow: demand.flow, broken })
     }
 
-    fn head(&self) -> Digest {
-        let last = self.hops.last();
-        last.map_or_else(|| Record::root(self.session, &self.name), |last| last.record.digest())
+    /// Why a proof by that head is none: it is of where the device was, or of where nobody said that
+    /// it is.
+    fn elsewhere(&self, device: &Proof) -> Refusal {
+        let last = self.hops.last().map_or(0, |last| last.record.hop);
+        match self.hops.iter().find(|hop| hop.head == device.head) {
+            Some(Hop { record, .. }) => {
+                Why::OutOfOrder { found: record.hop, expected: last }.at(record.hop)
+            }
+            None => {
+                let found = u16::try_from(device.tags.len()).unwrap_or(u16::MAX);
+                Why::NotTold.at(found.max(1))
+            }
+        }
     }
 
     fn terms<'a, D>(&'a self, directory: &'a D, now: UnixTime) -> Terms<'a, D> {

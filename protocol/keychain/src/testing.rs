@@ -8,10 +8,11 @@ use homeward_model::{Entropy, Name, UnixTime};
 use crate::Device;
 use crate::error::Refusal;
 use crate::key::DeviceKey;
-use crate::message::{Challenge, Demand, Fetch, Fetched, Proof, Response, SessionId};
-use crate::module::{Making, Previous, Signer, Visit};
+use crate::message::{Challenge, Demand, Fetch, Fetched, Flow, Proof, Response, Welcome};
+use crate::module::{Making, Previous, Question, Stage, Visit};
 use crate::record::{Directory, Record, Standing};
 use crate::server::{Admitted, Policy, Server};
+use crate::sign::Signer;
 
 /// Octets from a seed (SplitMix64).
 #[derive(Debug, Clone)]
@@ -115,22 +116,28 @@ impl World {
             trust.trust(&signer);
             signers.insert(network(n), signer);
         }
-        let session = SessionId(seed.octets());
         let server = name("sip.example");
+        let device = device(seed.octets(), &server);
         Self {
             seed,
             trust,
             signers,
-            device: Device::new(session, server.clone()),
+            server: Server::new(server, device.session(), policy),
+            device,
             visits: Vec::new(),
-            server: Server::new(server, session, policy),
             now: NOW,
         }
     }
 
-    /// What a network asks.
-    pub fn challenge(&mut self, to: &Name) -> Challenge {
-        Challenge { network: to.clone(), nonce: self.seed.octets() }
+    /// A network asks.
+    pub fn question(&mut self, to: &Name) -> Question {
+        Question::new(to.clone(), false, &mut self.seed)
+    }
+
+    /// The device answers.
+    pub fn answer(&mut self, challenge: &Challenge, key: &DeviceKey) -> Result<Response, Refusal> {
+        let who = "d1@example.net".parse().unwrap_or_else(|_| unreachable!("it is an NAI"));
+        self.device.answer(challenge, who, key, &mut self.seed)
     }
 
     /// How hops are made.
@@ -141,11 +148,10 @@ impl World {
 
     /// The device answers the network's challenge, and is authorised.
     pub fn authorise(&mut self, to: &Name) -> Result<Visit, Refusal> {
-        let challenge = self.challenge(to);
+        let question = self.question(to);
         let key = device_key(1, to);
-        let who = "d1@example.net".parse().unwrap_or_else(|_| unreachable!("it is an NAI"));
-        let response = self.device.answer(&challenge, who, &key, &mut self.seed)?;
-        Visit::authorise(challenge, &response, &key)
+        let response = self.answer(question.challenge(), &key)?;
+        Visit::authorise(question, &response, &key)
     }
 
     /// What the network before gives.
@@ -173,25 +179,54 @@ impl World {
         visit: &mut Visit,
         previous: Previous,
         broken: bool,
-    ) -> Result<Record, Refusal> {
+    ) -> Result<(), Refusal> {
+        let welcome = self.integrate(visit, previous, broken)?;
+        self.device.integrate(&welcome, broken)?;
+        self.tell(visit)
+    }
+
+    /// The network integrates.
+    pub fn integrate(
+        &mut self,
+        visit: &mut Visit,
+        previous: Previous,
+        broken: bool,
+    ) -> Result<Welcome, Refusal> {
         let making = self.making(broken);
-        let challenged = visit.network().clone();
-        let signer = self.signers.get(&challenged);
+        let signer = self.signers.get(visit.network());
         let signer = signer.unwrap_or_else(|| unreachable!("the world has its networks"));
-        let (record, share) = visit.integrate(previous, signer, &self.trust, &making)?;
-        self.device.integrate(&record, broken)?;
-        self.server.extend(&challenged, record.clone(), &share, &self.trust, self.now)?;
-        Ok(record)
+        visit.integrate(previous, signer, &self.trust, &making)?;
+        Ok(visit.welcome().cloned().unwrap_or_else(|| unreachable!("it was integrated")))
+    }
+
+    /// The network tells the server.
+    pub fn tell(&mut self, visit: &Visit) -> Result<(), Refusal> {
+        let (Some(welcome), Some(share)) = (visit.welcome(), visit.share()) else {
+            unreachable!("it was integrated")
+        };
+        let record = welcome.record.clone();
+        self.server.extend(visit.network(), record, share, &self.trust, self.now)
     }
 
     /// The server asks, device and network prove.
     pub fn check(&mut self) -> Result<Admitted, Refusal> {
-        let demand = self.server.demand(&mut self.seed);
-        let device = self.device.prove(&demand)?;
+        let demand = self.server.demand(flow(), &mut self.seed);
+        let device = self.device.prove(&demand, &flow())?;
         let network = self.visits.last().map(|visit| visit.prove(&demand));
         let network = network.unwrap_or_else(|| unreachable!("it is in a network"))?;
         self.server.check(&device, &network, &self.trust, self.now)
     }
+}
+
+/// What the device wants admitted.
+pub fn flow() -> Flow {
+    "udp 10.45.0.2:5060".parse().unwrap_or_else(|_| unreachable!("it is a flow"))
+}
+
+/// A device whose session's key is of that seed.
+pub fn device(seed: [u8; 32], server: &Name) -> Device {
+    let device = Device::new(seed, server.clone(), true);
+    device.unwrap_or_else(|_| unreachable!("32 octets are a seed"))
 }
 
 /// Signs a record anew, whatever it says: what a network that lies can do.
@@ -204,6 +239,18 @@ pub fn retag(response: &mut Response, challenge: &Challenge, key: &DeviceKey) {
     response.tag = key.authorise(&response.transcript(challenge));
 }
 
+/// Welcomes a device by a record that was another answer's, after `change`: what a network that lies
+/// can do.
+pub fn rewelcome(visit: &Visit, like: &Record, change: impl FnOnce(&mut Record)) -> Welcome {
+    let mut record = like.clone();
+    if let Stage::Authorised(at) = &visit.stage {
+        (record.nonce, record.transcript) = (at.nonce, at.transcript);
+        change(&mut record);
+        return Welcome { tag: at.key.welcome(&record.encode()), record };
+    }
+    unreachable!("it was not integrated yet")
+}
+
 /// Target `keychain_message`: as each kind of message. What is read is written as it was.
 pub fn fuzz_message(data: &[u8]) {
     let again = [
@@ -214,8 +261,21 @@ pub fn fuzz_message(data: &[u8]) {
         Demand::decode(data).map(|message| message.encode()),
         Proof::decode(data).map(|message| message.encode()),
         Record::decode(data).map(|message| message.encode()),
+        Welcome::decode(data).map(|message| message.encode()),
     ];
     for again in again.into_iter().flatten() {
         assert_eq!(again, data, "a message has one encoding");
+    }
+}
+
+/// Target `keychain_state`: as what each side keeps. What is read is kept as it was.
+pub fn fuzz_state(data: &[u8]) {
+    let again = [
+        Device::restore(data).map(|device| device.save()),
+        Server::restore(data, Policy::default()).map(|server| server.save()),
+    ];
+    let visit = Visit::restore(data).ok().and_then(|visit| visit.save());
+    for again in again.into_iter().flatten().chain(visit) {
+        assert_eq!(again.as_slice(), data, "a state has one encoding");
     }
 }

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use homeward_keychain::message::SessionId;
+use homeward_keychain::message::{SessionId, SessionKey};
 use homeward_keychain::module::Previous;
 use homeward_keychain::server::Policy;
-use homeward_keychain::testing::{World, device_key, network};
-use homeward_keychain::{Device, Refusal, Side, Visit, Why};
+use homeward_keychain::testing::{World, device_key, flow, network, resign, retag};
+use homeward_keychain::{Device, Flow, Question, Refusal, Server, Side, Visit, Why};
 use homeward_model::UnixTime;
 
 fn world(networks: usize) -> World {
@@ -56,6 +56,7 @@ fn each_hop_and_each_purpose_has_a_traffic_key_of_its_own() {
     let first = *world.server.key().unwrap().traffic("wireguard").expose();
     assert_ne!(first, *world.server.key().unwrap().traffic("sip").expose());
     world.hop(&network(1)).unwrap();
+    world.check().unwrap();
     assert_ne!(first, *world.server.key().unwrap().traffic("wireguard").expose());
 }
 
@@ -64,11 +65,9 @@ fn who_does_not_have_the_key_that_a_network_shares_with_a_device_is_not_authoris
     let mut world = walked(&[0]);
     let to = network(1);
     for (device, of) in [(2, &to), (1, &network(0))] {
-        let challenge = world.challenge(&to);
-        let who = "d1@example.net".parse().unwrap();
-        let key = device_key(device, of);
-        let response = world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
-        let visit = Visit::authorise(challenge, &response, &device_key(1, &to));
+        let question = world.question(&to);
+        let response = world.answer(question.challenge(), &device_key(device, of)).unwrap();
+        let visit = Visit::authorise(question, &response, &device_key(1, &to));
         assert_eq!(visit.map(drop), refused(2, Why::NotAuthorised));
     }
 }
@@ -77,13 +76,52 @@ fn who_does_not_have_the_key_that_a_network_shares_with_a_device_is_not_authoris
 fn an_answer_is_good_for_the_challenge_it_answers_alone() {
     let mut world = walked(&[0]);
     let to = network(1);
-    let (challenge, other) = (world.challenge(&to), world.challenge(&to));
-    let who = "d1@example.net".parse().unwrap();
+    let (question, other) = (world.question(&to), world.question(&to));
     let key = device_key(1, &to);
-    let response = world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
+    let response = world.answer(question.challenge(), &key).unwrap();
     let visit = Visit::authorise(other, &response, &key);
     assert_eq!(visit.map(drop), refused(2, Why::NotAuthorised));
-    Visit::authorise(challenge, &response, &key).unwrap();
+    Visit::authorise(question, &response, &key).unwrap();
+}
+
+#[test]
+fn a_device_that_does_not_volunteer_where_it_was_is_asked() {
+    let mut world = world(2);
+    let server = "sip.example".parse().unwrap();
+    world.device = Device::new([3; 32], server, false).unwrap();
+    world.server =
+        Server::new(world.device.server().clone(), world.device.session(), Policy::default());
+    for hop in [1, 2] {
+        let to = network(usize::from(hop) - 1);
+        let key = device_key(1, &to);
+        let question = world.question(&to);
+        let response = world.answer(question.challenge(), &key).unwrap();
+        assert_eq!(response.ticket, None);
+        let visit = Visit::authorise(question, &response, &key);
+        assert_eq!(visit.map(drop), refused(hop, Why::NoTicket));
+        let asked = Question::new(to.clone(), true, &mut world.seed);
+        let response = world.answer(asked.challenge(), &key).unwrap();
+        let mut visit = Visit::authorise(asked, &response, &key).unwrap();
+        let previous = world.fetch(&visit).unwrap();
+        world.settle(&mut visit, previous, false).unwrap();
+        world.visits.push(visit);
+        assert_eq!(world.check().unwrap().hops, hop);
+    }
+}
+
+#[test]
+fn shares_that_make_the_same_of_every_secret_are_refused() {
+    let mut world = walked(&[0]);
+    let (to, question) = (network(1), world.question(&network(1)));
+    let key = device_key(1, &to);
+    let mut challenge = question.challenge().clone();
+    challenge.share = [0; 32];
+    assert_eq!(world.answer(&challenge, &key).map(drop), refused(2, Why::NoChallenge));
+    let mut response = world.answer(question.challenge(), &key).unwrap();
+    response.share = [0; 32];
+    retag(&mut response, question.challenge(), &key);
+    let visit = Visit::authorise(question, &response, &key);
+    assert_eq!(visit.map(drop), refused(2, Why::NotAuthorised));
 }
 
 #[test]
@@ -99,19 +137,143 @@ fn a_network_that_does_not_fetch_the_key_before_is_found_out_by_the_server() {
 }
 
 #[test]
-fn a_network_that_never_saw_the_device_is_found_out() {
+fn two_networks_cannot_make_up_a_hop_that_the_device_did_not_make() {
     let mut world = walked(&[0]);
-    // It authorises somebody else, who knows the session: both are in league.
-    let mut stranger = Device::new(world.visits[0].session(), "sip.example".parse().unwrap());
-    std::mem::swap(&mut world.device, &mut stranger);
-    let challenge = world.challenge(&network(1));
-    let (who, key) = ("d2@example.net".parse().unwrap(), device_key(2, &network(1)));
-    let mut response = world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
-    assert_eq!(response.hop, 1, "who has made no hop has no ticket");
-    response.hop = 2;
-    assert!(Visit::authorise(challenge, &response, &key).is_err());
-    std::mem::swap(&mut world.device, &mut stranger);
+    // Network 0 has all keys of its hop, and network 1 the key of the device, which is not asked.
+    // The session's key they do not have: they take one of theirs, or sign by it as the device.
+    let saved = world.device.save();
+    let mut forged = saved.to_vec();
+    forged[2..34].fill(9);
+    let mut poser = Device::restore(&forged).unwrap();
+    let theirs = poser.session();
+    assert_ne!(theirs, world.device.session());
+    std::mem::swap(&mut world.device, &mut poser);
+    let to = network(1);
+    let key = device_key(1, &to);
+    let question = world.question(&to);
+    let mut response = world.answer(question.challenge(), &key).unwrap();
+    response.key = world.visits[0].session_key();
+    let ticket = response.ticket.as_mut().unwrap();
+    ticket.session = poser.session();
+    ticket.head = world.visits[0].welcome().unwrap().record.digest();
+    retag(&mut response, question.challenge(), &key);
+    let visit = Visit::authorise(question, &response, &key);
+    assert_eq!(visit.map(drop), refused(2, Why::Signature(Side::Device)));
+    // Network 1 looks the other way: everybody else does not.
+    let ticket = response.ticket.clone().unwrap();
+    let fetch = homeward_keychain::Fetch { ticket };
+    assert_eq!(world.visits[0].export(&to, &fetch).map(drop), refused(2, Why::ForgedTicket));
+    std::mem::swap(&mut world.device, &mut poser);
     world.check().unwrap();
+}
+
+#[test]
+fn a_device_that_stays_is_admitted_where_it_is_until_it_has_gone() {
+    let mut world = walked(&[0]);
+    let mut visit = world.authorise(&network(1)).unwrap();
+    let previous = world.fetch(&visit).unwrap();
+    let welcome = world.integrate(&mut visit, previous, false).unwrap();
+    world.tell(&visit).unwrap();
+    assert_eq!(world.server.begun().len(), 1);
+    // The welcome is on its way.
+    assert_eq!(world.check().unwrap().hops, 1);
+    world.device.integrate(&welcome, false).unwrap();
+    world.visits.push(visit);
+    assert_eq!(world.check().unwrap().hops, 2);
+    assert_eq!(world.server.begun().len(), 0);
+    // What it was is no more.
+    let demand = world.server.demand(flow(), &mut world.seed);
+    let old = world.visits[0].prove(&demand).unwrap();
+    let refusal = world.server.check(&old, &old, &world.trust, world.now).map(drop);
+    assert_eq!(refusal, refused(1, Why::OutOfOrder { found: 1, expected: 2 }));
+}
+
+#[test]
+fn a_device_that_goes_on_before_it_was_asked_is_followed() {
+    let mut world = world(3);
+    for n in 0..3 {
+        world.hop(&network(n)).unwrap();
+        assert_eq!((world.server.records().len(), world.server.begun().len()), (n, 1));
+    }
+    assert_eq!(world.check().unwrap().hops, 3);
+}
+
+#[test]
+fn only_so_many_hops_are_kept_that_a_device_began_and_the_last_are() {
+    let mut world = walked(&[0]);
+    let mut left = Vec::new();
+    for n in 1..=6 {
+        let mut visit = world.authorise(&network(n)).unwrap();
+        let previous = world.fetch(&visit).unwrap();
+        let welcome = world.integrate(&mut visit, previous, false).unwrap();
+        world.tell(&visit).unwrap();
+        world.tell(&visit).unwrap();
+        left.push((visit, welcome));
+    }
+    let begun: Vec<_> = world.server.begun().map(|record| record.network.clone()).collect();
+    assert_eq!(begun, [3, 4, 5, 6].map(network));
+    let (visit, welcome) = left.pop().unwrap();
+    world.device.integrate(&welcome, false).unwrap();
+    world.visits.push(visit);
+    assert_eq!(world.check().unwrap().hops, 2);
+}
+
+#[test]
+fn the_server_gives_the_key_of_a_hop_that_the_device_has_not_proven_yet() {
+    let mut world = walked(&[0]);
+    world.hop(&network(1)).unwrap();
+    let mut visit = world.authorise(&network(2)).unwrap();
+    let (_, fetch) = visit.fetch().unwrap();
+    let fetched = world.server.export(&network(2), &fetch).unwrap();
+    assert_eq!(fetched.records.len(), 2);
+    world.settle(&mut visit, Previous::Fetched(fetched), false).unwrap();
+    world.visits.push(visit);
+    assert_eq!(world.check().unwrap().hops, 3);
+    // Of what it has left behind it gives nothing.
+    let late = world.server.export(&network(2), &fetch).map(drop);
+    assert!(late.is_err());
+}
+
+#[test]
+fn a_session_is_one_device_s_and_no_other_can_go_on_with_it() {
+    let mut world = walked(&[0]);
+    let mut visit = world.authorise(&network(1)).unwrap();
+    let previous = world.fetch(&visit).unwrap();
+    let mut record = world.integrate(&mut visit, previous, false).unwrap().record;
+    // A record that names another key is of another session, whatever it calls itself.
+    record.device = SessionKey([3; 32]);
+    resign(&mut record, &world.signers[&network(1)]);
+    let share = visit.share().unwrap();
+    let other = world.server.extend(&network(1), record, share, &world.trust, world.now);
+    assert_eq!(other, refused(2, Why::OtherSession));
+}
+
+#[test]
+fn a_chain_begins_where_the_server_lets_it() {
+    let first = Some([network(1)].into());
+    let mut world = World::new(7, 3, Policy { first, ..Policy::default() });
+    assert_eq!(world.hop(&network(0)), refused(1, Why::NotFirst));
+    let Policy { first, .. } = Policy { first: Some([network(1)].into()), ..Policy::default() };
+    let mut world = World::new(7, 3, Policy { first, ..Policy::default() });
+    world.hop(&network(1)).unwrap();
+    world.hop(&network(0)).unwrap();
+    assert_eq!(world.check().unwrap().hops, 2);
+}
+
+#[test]
+fn nothing_is_proven_for_a_flow_that_was_not_asked_for_or_not_demanded() {
+    let mut world = walked(&[0]);
+    let other: Flow = "udp 10.45.0.2:5062".parse().unwrap();
+    let demand = world.server.demand(other.clone(), &mut world.seed);
+    assert_eq!(world.device.prove(&demand, &flow()).map(drop), refused(0, Why::OtherFlow));
+    // Who changes what the device sees gets a proof that is good for nothing else.
+    let mut altered = demand.clone();
+    altered.flow = flow();
+    let device = world.device.prove(&altered, &flow()).unwrap();
+    let network = world.visits[0].prove(&demand).unwrap();
+    let refusal = world.server.check(&device, &network, &world.trust, world.now).map(drop);
+    assert_eq!(refusal, refused(1, Why::NotProven(Side::Device)));
+    assert_eq!(world.check().unwrap().flow, flow());
 }
 
 #[test]
@@ -151,7 +313,7 @@ fn a_ticket_of_an_earlier_hop_opens_nothing_any_more() {
     assert_eq!(fresh, refused(3, Why::NotItsTicket));
     let expected = Why::OutOfOrder { found: 2, expected: 3 };
     let mut replayed = yesterday;
-    replayed.ticket.of = network(1);
+    replayed.ticket.of = Some(network(1));
     assert_eq!(world.visits[1].export(&network(1), &replayed).map(drop), refused(3, expected));
 }
 
@@ -171,18 +333,14 @@ fn who_turns_away_from_a_network_on_the_way_is_not_held_up_by_it() {
     let mut world = walked(&[0]);
     let mut left = world.authorise(&network(1)).unwrap();
     let previous = world.fetch(&left).unwrap();
-    let making = world.making(false);
-    let signer = &world.signers[&network(1)];
-    let (record, share) = left.integrate(previous, signer, &world.trust, &making).unwrap();
-    let (trust, now) = (world.trust.clone(), world.now);
-    world.server.extend(&network(1), record.clone(), &share, &trust, now).unwrap();
+    world.integrate(&mut left, previous, false).unwrap();
+    world.tell(&left).unwrap();
     // The record never reached the device, which went elsewhere.
     world.hop(&network(2)).unwrap();
     assert_eq!(world.check().unwrap().hops, 2);
     // And the one it left comes too late.
     let expected = Why::OutOfOrder { found: 2, expected: 3 };
-    let late = world.server.extend(&network(1), record, &share, &trust, now);
-    assert_eq!(late, refused(3, expected));
+    assert_eq!(world.tell(&left), refused(3, expected));
 }
 
 #[test]
@@ -218,9 +376,8 @@ fn a_module_that_was_revoked_ends_every_chain_that_goes_through_it() {
     let mut world = walked(&[0, 1, 2]);
     world.trust.revoke(&network(1));
     assert_eq!(world.check().map(drop), refused(2, Why::Revoked));
-    let visit = world.authorise(&network(3)).unwrap();
+    let mut visit = world.authorise(&network(3)).unwrap();
     let previous = world.fetch(&visit).unwrap();
-    let mut visit = visit;
     let refusal = world.settle(&mut visit, previous, false).map(drop);
     assert_eq!(refusal, refused(2, Why::Revoked), "nor does any network follow it");
 }
@@ -244,9 +401,8 @@ fn a_hop_is_good_for_its_time() {
     let mut making = world.making(false);
     making.now = UnixTime(world.now.0 + 5001);
     let signer = &world.signers[&network(1)];
-    let (record, share) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
-    let early = world.server.extend(&network(1), record, &share, &world.trust, world.now);
-    assert_eq!(early, refused(2, Why::Untimely), "its clock is more than 5 s ahead");
+    visit.integrate(previous, signer, &world.trust, &making).unwrap();
+    assert_eq!(world.tell(&visit), refused(2, Why::Untimely), "its clock is more than 5 s ahead");
 }
 
 #[test]
@@ -268,27 +424,24 @@ fn a_hop_that_the_server_was_not_told_of_is_missed() {
     let mut world = walked(&[0]);
     let mut visit = world.authorise(&network(1)).unwrap();
     let previous = world.fetch(&visit).unwrap();
-    let making = world.making(false);
-    let signer = &world.signers[&network(1)];
-    let (record, _) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
-    world.device.integrate(&record, false).unwrap();
-    // The head that the device proves by is another.
-    assert_eq!(world.check().map(drop), refused(1, Why::NotProven(Side::Device)));
+    let welcome = world.integrate(&mut visit, previous, false).unwrap();
+    world.device.integrate(&welcome, false).unwrap();
+    assert_eq!(world.check().map(drop), refused(2, Why::NotTold));
 }
 
 #[test]
 fn a_demand_is_answered_once_and_checked_once() {
     let mut world = walked(&[0, 1]);
-    let demand = world.server.demand(&mut world.seed);
-    let device = world.device.prove(&demand).unwrap();
-    assert_eq!(world.device.prove(&demand).map(drop), refused(0, Why::NotAsked));
+    let demand = world.server.demand(flow(), &mut world.seed);
+    let device = world.device.prove(&demand, &flow()).unwrap();
+    assert_eq!(world.device.prove(&demand, &flow()).map(drop), refused(0, Why::NotAsked));
     let network = world.visits[1].prove(&demand).unwrap();
     let (trust, now) = (&world.trust, world.now);
     world.server.check(&device, &network, trust, now).unwrap();
     let again = world.server.check(&device, &network, trust, now).map(drop);
     assert_eq!(again, refused(0, Why::NotAsked));
     // Nor does it do for the next demand.
-    world.server.demand(&mut world.seed);
+    world.server.demand(flow(), &mut world.seed);
     let later = world.server.check(&device, &network, trust, now).map(drop);
     assert_eq!(later, refused(0, Why::NotAsked));
 }
@@ -297,8 +450,8 @@ fn a_demand_is_answered_once_and_checked_once() {
 fn every_tag_counts_and_the_first_that_is_wrong_is_named() {
     for wrong in 1..=4u16 {
         let mut world = walked(&[0, 1, 2, 3]);
-        let demand = world.server.demand(&mut world.seed);
-        let mut device = world.device.prove(&demand).unwrap();
+        let demand = world.server.demand(flow(), &mut world.seed);
+        let mut device = world.device.prove(&demand, &flow()).unwrap();
         let last = device.tags.len() - 1;
         device.tags[usize::from(wrong) - 1] = device.tags[if wrong == 4 { 0 } else { last }];
         let network = world.visits[3].prove(&demand).unwrap();
@@ -307,8 +460,8 @@ fn every_tag_counts_and_the_first_that_is_wrong_is_named() {
     }
     for count in [0, 3, 5] {
         let mut world = walked(&[0, 1, 2, 3]);
-        let demand = world.server.demand(&mut world.seed);
-        let mut device = world.device.prove(&demand).unwrap();
+        let demand = world.server.demand(flow(), &mut world.seed);
+        let mut device = world.device.prove(&demand, &flow()).unwrap();
         device.tags.resize(count, device.tags[0]);
         let network = world.visits[3].prove(&demand).unwrap();
         assert!(world.server.check(&device, &network, &world.trust, world.now).is_err(), "{count}");
@@ -318,8 +471,8 @@ fn every_tag_counts_and_the_first_that_is_wrong_is_named() {
 #[test]
 fn a_device_s_proof_is_no_network_s() {
     let mut world = walked(&[0]);
-    let demand = world.server.demand(&mut world.seed);
-    let device = world.device.prove(&demand).unwrap();
+    let demand = world.server.demand(flow(), &mut world.seed);
+    let device = world.device.prove(&demand, &flow()).unwrap();
     let refusal = world.server.check(&device, &device, &world.trust, world.now).map(drop);
     assert_eq!(refusal, refused(1, Why::NotProven(Side::Network)));
 }
@@ -329,10 +482,9 @@ fn only_the_network_that_a_record_is_of_may_tell_the_server() {
     let mut world = walked(&[0]);
     let mut visit = world.authorise(&network(1)).unwrap();
     let previous = world.fetch(&visit).unwrap();
-    let making = world.making(false);
-    let signer = &world.signers[&network(1)];
-    let (record, share) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
-    let other = world.server.extend(&network(2), record, &share, &world.trust, world.now);
+    let record = world.integrate(&mut visit, previous, false).unwrap().record;
+    let share = visit.share().unwrap();
+    let other = world.server.extend(&network(2), record, share, &world.trust, world.now);
     assert_eq!(other, refused(2, Why::NotItsNetwork));
 }
 

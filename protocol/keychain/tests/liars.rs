@@ -9,8 +9,8 @@ use homeward_keychain::message::{Digest, SessionId};
 use homeward_keychain::module::Previous;
 use homeward_keychain::record::{Terms, check};
 use homeward_keychain::server::Policy;
-use homeward_keychain::testing::{NOW, World, device_key, network, resign, retag};
-use homeward_keychain::{Challenge, Record, Refusal, Response, Signer, Visit, Why};
+use homeward_keychain::testing::{NOW, World, device_key, flow, network, resign, retag, rewelcome};
+use homeward_keychain::{Record, Refusal, Response, Side, Signer, Visit, Why};
 use homeward_model::UnixTime;
 
 fn walked(hops: usize) -> World {
@@ -58,7 +58,14 @@ fn a_record_that_its_network_signed_is_refused_for_each_thing_that_is_wrong_in_i
     assert_eq!(judged(|r| r.until = r.at), refused(2, Why::Untimely));
     assert_eq!(judged(|r| r.until = NOW), refused(2, Why::Untimely));
     assert_eq!(judged(|r| r.broken = true), refused(2, Why::Broken));
-    assert_eq!(judged(|r| r.network = network(0)), refused(2, Why::UnknownNetwork));
+    // What the device signed, it signed.
+    let device = || Why::Signature(Side::Device);
+    assert_eq!(judged(|r| r.network = network(0)), refused(2, device()));
+    assert_eq!(judged(|r| r.nonce = [7; 32]), refused(2, device()));
+    assert_eq!(judged(|r| r.by_device[0] ^= 1), refused(2, device()));
+    assert_eq!(judged(|r| r.previous = Some(network(3))), refused(2, Why::NotFromThere));
+    assert_eq!(judged(|r| r.previous = None), refused(2, Why::NotFromThere));
+    assert_eq!(judged(|r| r.device.0[0] ^= 1), refused(2, Why::OtherSession));
 }
 
 #[test]
@@ -98,15 +105,14 @@ fn a_chain_does_not_begin_in_the_middle_for_the_server() {
 }
 
 /// The device answers network 2 at its third hop, and signs anew after `change`.
-fn answered(change: impl FnOnce(&mut Response, &mut Challenge)) -> Result<(), Refusal> {
+fn answered(change: impl FnOnce(&mut Response)) -> Result<(), Refusal> {
     let mut world = walked(2);
     let to = network(2);
-    let (mut challenge, key) = (world.challenge(&to), device_key(1, &to));
-    let who = "d1@example.net".parse().unwrap();
-    let mut response = world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
-    change(&mut response, &mut challenge);
-    retag(&mut response, &challenge, &key);
-    Visit::authorise(challenge, &response, &key).map(drop)
+    let (question, key) = (world.question(&to), device_key(1, &to));
+    let mut response = world.answer(question.challenge(), &key).unwrap();
+    change(&mut response);
+    retag(&mut response, question.challenge(), &key);
+    Visit::authorise(question, &response, &key).map(drop)
 }
 
 #[test]
@@ -114,16 +120,24 @@ fn a_device_that_hides_where_it_was_or_shows_another_ticket_is_not_authorised() 
     fn ticket(response: &mut Response) -> &mut homeward_keychain::Ticket {
         response.ticket.as_mut().unwrap()
     }
-    assert_eq!(answered(|_, _| {}), Ok(()));
-    assert_eq!(answered(|r, _| r.ticket = None), refused(3, Why::NoTicket));
-    assert_eq!(answered(|r, _| r.hop = 1), refused(1, Why::NotItsTicket));
-    assert_eq!(answered(|r, _| r.hop = 0), refused(0, Why::TooMany));
-    assert_eq!(answered(|r, _| r.hop = 65), refused(65, Why::TooMany));
-    assert_eq!(answered(|r, _| ticket(r).hop = 2), refused(3, Why::NotItsTicket));
-    assert_eq!(answered(|r, _| ticket(r).to = network(3)), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|_| {}), Ok(()));
+    assert_eq!(answered(|r| r.ticket = None), refused(3, Why::NoTicket));
+    assert_eq!(answered(|r| r.hop = 1), refused(1, Why::NotItsTicket));
+    assert_eq!(answered(|r| r.hop = 0), refused(0, Why::TooMany));
+    assert_eq!(answered(|r| r.hop = 65), refused(65, Why::TooMany));
+    assert_eq!(answered(|r| ticket(r).hop = 2), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| ticket(r).to = network(3)), refused(3, Why::NotItsTicket));
     let other = SessionId([1; 16]);
-    assert_eq!(answered(|r, _| ticket(r).session = other), refused(3, Why::NotItsTicket));
-    assert_eq!(answered(|_, c| c.nonce = [3; 32]), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| ticket(r).session = other), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| ticket(r).nonce = [3; 32]), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| ticket(r).of = None), refused(3, Why::NotItsTicket));
+    assert_eq!(
+        answered(|r| ticket(r).head = Digest([7; 32])),
+        refused(3, Why::Signature(Side::Device))
+    );
+    assert_eq!(answered(|r| ticket(r).signature[0] ^= 1), refused(3, Why::Signature(Side::Device)));
+    assert_eq!(answered(|r| r.key.0[0] ^= 1), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| r.server = network(3)), refused(3, Why::NotItsTicket));
 }
 
 #[test]
@@ -135,7 +149,7 @@ fn a_network_before_that_gives_other_records_than_the_ticket_names_is_not_follow
     let integrate = |visit: &mut Visit, records: Vec<Record>| {
         let (export, signer) = (fetched.export.clone(), &world.signers[&network(2)]);
         let previous = Previous::Fetched(homeward_keychain::Fetched { export, records });
-        visit.integrate(previous, signer, &world.trust, &making).map(drop)
+        visit.integrate(previous, signer, &world.trust, &making)
     };
     // An earlier time of the same chain.
     let expected = Why::OutOfOrder { found: 1, expected: 2 };
@@ -148,23 +162,28 @@ fn a_network_before_that_gives_other_records_than_the_ticket_names_is_not_follow
     records[1].until = UnixTime(records[1].until.0 + 1);
     resign(&mut records[1], &world.signers[&network(1)]);
     assert_eq!(integrate(&mut visit, records), refused(3, Why::NotThatBefore));
-    integrate(&mut visit, fetched.records.clone()).unwrap();
     // Nor does anybody else's signer do.
     let previous = Previous::Fetched(fetched.clone());
     let other = visit.integrate(previous, &world.signers[&network(3)], &world.trust, &making);
-    assert_eq!(other.map(drop), refused(3, Why::NotItsNetwork));
+    assert_eq!(other, refused(3, Why::NotItsNetwork));
     let gone = visit.integrate(Previous::None, &world.signers[&network(2)], &world.trust, &making);
-    assert_eq!(gone.map(drop), refused(2, Why::NoKey), "it says so, if it goes on without");
+    assert_eq!(gone, refused(2, Why::NoKey), "it says so, if it goes on without");
+    integrate(&mut visit, fetched.records.clone()).unwrap();
+    // Once it is, it is not integrated again.
+    assert_eq!(integrate(&mut visit, fetched.records.clone()), refused(3, Why::NoChallenge));
+    assert_eq!(visit.fetch(), None);
 }
 
 #[test]
 fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
     let mut world = walked(1);
-    let mut visit = world.authorise(&network(1)).unwrap();
-    let previous = world.fetch(&visit).unwrap();
-    let making = world.making(false);
-    let signer = &world.signers[&network(1)];
-    let (record, _) = visit.integrate(previous, signer, &world.trust, &making).unwrap();
+    let mut left = world.authorise(&network(1)).unwrap();
+    let previous = world.fetch(&left).unwrap();
+    let visit = world.authorise(&network(1)).unwrap();
+    // Who may not say so: one who does not have the key of the hop that the device awaits.
+    let late = world.integrate(&mut left, previous, false).unwrap();
+    assert_eq!(world.device.integrate(&late, false), refused(2, Why::NotTheNetwork));
+    // The network itself, which knows the key, and says what cannot be.
     let expected = Why::OutOfOrder { found: 3, expected: 2 };
     type Change = fn(&mut Record);
     let changes: [(Change, Why); 8] = [
@@ -177,15 +196,18 @@ fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
         (|r| r.nonce = [7; 32], Why::NoChallenge),
         (|r| r.broken = true, Why::Broken),
     ];
+    let mut welcome = rewelcome(&visit, &late.record, |_| {});
     for (change, why) in changes {
-        let mut record = record.clone();
-        change(&mut record);
-        assert_eq!(world.device.integrate(&record, false), refused(2, why));
+        let lie = rewelcome(&visit, &late.record, change);
+        assert_eq!(world.device.integrate(&lie, false), refused(2, why));
     }
-    world.device.integrate(&record, false).unwrap();
-    assert_eq!(world.device.integrate(&record, false), refused(3, Why::NoChallenge));
-    let mut elsewhere = world.server.demand(&mut world.seed);
+    welcome.record.epoch += 1;
+    assert_eq!(world.device.integrate(&welcome, false), refused(2, Why::NotTheNetwork));
+    welcome.record.epoch -= 1;
+    world.device.integrate(&welcome, false).unwrap();
+    assert_eq!(world.device.integrate(&welcome, false), refused(3, Why::NoChallenge));
+    let mut elsewhere = world.server.demand(flow(), &mut world.seed);
     elsewhere.session = SessionId([1; 16]);
-    assert_eq!(world.device.prove(&elsewhere).map(drop), refused(0, Why::OtherSession));
-    assert_eq!(visit.prove(&elsewhere).map(drop), refused(2, Why::OtherSession));
+    assert_eq!(world.device.prove(&elsewhere, &flow()).map(drop), refused(0, Why::OtherSession));
+    assert_eq!(left.prove(&elsewhere).map(drop), refused(2, Why::OtherSession));
 }

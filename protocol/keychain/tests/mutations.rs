@@ -2,11 +2,11 @@
 // So that clippy knows the helpers for tests too.
 #![cfg(test)]
 
-use homeward_keychain::Record;
 use homeward_keychain::message::SessionId;
 use homeward_keychain::record::{Terms, check};
 use homeward_keychain::server::Policy;
-use homeward_keychain::testing::{NOW, Seed, Trust, World, network};
+use homeward_keychain::testing::{NOW, Seed, Trust, World, device_key, flow, network};
+use homeward_keychain::{Fetch, Proof, Record, Response, Visit, Welcome};
 use homeward_model::{Entropy, Name, UnixTime};
 use proptest::prelude::*;
 
@@ -23,6 +23,7 @@ fn honest(seed: u64, path: &[usize]) -> Honest {
     for n in path {
         world.hop(&network(*n)).unwrap();
     }
+    world.check().unwrap();
     let records: Vec<Record> = world.server.records().cloned().collect();
     let (session, server) = (records[0].session, records[0].server.clone());
     Honest { records, session, server, trust: world.trust }
@@ -47,7 +48,7 @@ fn mutate(records: &mut Vec<Record>, other: &[Record], seed: &mut Seed) {
         usize::try_from(u64::from_le_bytes(octets) % n as u64).unwrap()
     };
     let at = below(records.len());
-    match below(12) {
+    match below(15) {
         // Left out. Without its last hop it is a chain, of an earlier time: the server knows more.
         0 if at + 1 < records.len() => drop(records.remove(at)),
         1 => {
@@ -64,7 +65,7 @@ fn mutate(records: &mut Vec<Record>, other: &[Record], seed: &mut Seed) {
             let hop = &mut records[at];
             hop.hop = hop.hop.wrapping_add(u16::try_from(1 + below(3)).unwrap());
         }
-        6 => records[at].signature[below(64)] ^= 1 << below(8),
+        6 => records[at].by_network[below(64)] ^= 1 << below(8),
         7 => records[at].before.0[below(32)] ^= 1 << below(8),
         8 => records[at].until = UnixTime(records[at].until.0 + 1 + below(1 << 30) as i64),
         9 => {
@@ -73,6 +74,9 @@ fn mutate(records: &mut Vec<Record>, other: &[Record], seed: &mut Seed) {
             (records[at].network, records[at].key) = (network, key);
         }
         10 => records[at].transcript.0[below(32)] ^= 1 << below(8),
+        11 => records[at].by_device[below(64)] ^= 1 << below(8),
+        12 => records[at].device.0[below(32)] ^= 1 << below(8),
+        13 => records[at].previous = Some(network(below(4))),
         _ => records[at].broken ^= true,
     }
 }
@@ -127,10 +131,8 @@ proptest! {
 
     #[test]
     fn one_octet_of_any_message_that_is_altered_is_noticed(
-        seed in any::<u64>(), which in 0usize..3, at in any::<prop::sample::Index>(), bit in 0u8..8,
+        seed in any::<u64>(), which in 0usize..4, at in any::<prop::sample::Index>(), bit in 0u8..8,
     ) {
-        use homeward_keychain::{Proof, Response, Visit};
-        use homeward_keychain::testing::device_key;
         let mut world = World::new(seed, 3, Policy::default());
         world.hop(&network(0)).unwrap();
         world.hop(&network(1)).unwrap();
@@ -141,8 +143,8 @@ proptest! {
         };
         match which {
             0 => {
-                let demand = world.server.demand(&mut world.seed);
-                let device = flip(world.device.prove(&demand).unwrap().encode());
+                let demand = world.server.demand(flow(), &mut world.seed);
+                let device = flip(world.device.prove(&demand, &flow()).unwrap().encode());
                 let network = world.visits[1].prove(&demand).unwrap();
                 if let Ok(device) = Proof::decode(&device) {
                     let now = world.now;
@@ -150,18 +152,24 @@ proptest! {
                 }
             }
             1 => {
-                let challenge = world.challenge(&network(2));
-                let (who, key) = ("d1@example.net".parse().unwrap(), device_key(1, &network(2)));
-                let response =
-                    world.device.answer(&challenge, who, &key, &mut world.seed).unwrap();
+                let (question, key) = (world.question(&network(2)), device_key(1, &network(2)));
+                let response = world.answer(question.challenge(), &key).unwrap();
                 if let Ok(response) = Response::decode(&flip(response.encode())) {
-                    prop_assert!(Visit::authorise(challenge, &response, &key).is_err());
+                    prop_assert!(Visit::authorise(question, &response, &key).is_err());
+                }
+            }
+            2 => {
+                let mut visit = world.authorise(&network(2)).unwrap();
+                let previous = world.fetch(&visit).unwrap();
+                let welcome = world.integrate(&mut visit, previous, false).unwrap();
+                if let Ok(welcome) = Welcome::decode(&flip(welcome.encode())) {
+                    prop_assert!(world.device.integrate(&welcome, true).is_err());
                 }
             }
             _ => {
                 let visit = world.authorise(&network(2)).unwrap();
                 let (_, fetch) = visit.fetch().unwrap();
-                if let Ok(fetch) = homeward_keychain::Fetch::decode(&flip(fetch.encode())) {
+                if let Ok(fetch) = Fetch::decode(&flip(fetch.encode())) {
                     prop_assert!(world.visits[1].export(&network(2), &fetch).is_err());
                 }
             }

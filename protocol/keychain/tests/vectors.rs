@@ -5,14 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use homeward_keychain::message::SessionId;
+use homeward_keychain::key::RootKey;
 use homeward_keychain::module::{Making, Previous};
 use homeward_keychain::server::{Policy, Server};
 use homeward_keychain::testing::Trust;
-use homeward_keychain::{Challenge, Demand, Device, DeviceKey, Response, Signer, Visit};
+use homeward_keychain::{Demand, Device, Question, Response, Signer, Visit};
 use homeward_model::{Entropy, Name, UnixTime};
 
-/// Randomness that was written down.
+/// Randomness that was written down: of one octet each.
 struct Given(VecDeque<u8>);
 
 impl Entropy for Given {
@@ -46,22 +46,29 @@ fn the_vectors_of_the_page_are_what_is_derived() {
         seen.insert(name);
     };
     let [n1, n2, s]: [Name; 3] = ["n1", "n2", "s"].map(|name| name.parse().unwrap());
-    let session = SessionId([5; 16]);
     let signers = [Signer::new(n1.clone(), &[0xa1; 32]), Signer::new(n2.clone(), &[0xa2; 32])];
     let signers = signers.map(Result::unwrap);
     let mut trust = Trust::default();
     signers.iter().for_each(|signer| trust.trust(signer));
-    let mut given = Given([0xd1, 0xd2].into());
-    let mut device = Device::new(session, s.clone());
+    // Of each hop: the network's share, its nonce, the device's share.
+    let mut given = Given([0x71, 0xc1, 0xd1, 0x72, 0xc2, 0xd2].into());
+    let root = RootKey::new([0x11; 32]);
+    let mut device = Device::new([5; 32], s.clone(), true).unwrap();
+    let session = device.session();
+    is("session", session.to_string());
     let mut server = Server::new(s, session, Policy::default());
     let mut visits: Vec<Visit> = Vec::new();
     for (at, network) in [&n1, &n2].into_iter().enumerate() {
-        let key = DeviceKey::new([[0x11; 32], [0x22; 32]][at]);
-        let challenge = Challenge { network: network.clone(), nonce: [[0xc1; 32], [0xc2; 32]][at] };
+        let key = root.device_key(network, 1);
+        is(["K1", "K2"][at], hex(key.expose()));
+        let question = Question::new(network.clone(), false, &mut given);
+        is(["share of n1", "share of n2"][at], hex(question.challenge().share));
         let who = "d@example.net".parse().unwrap();
-        let response: Response = device.answer(&challenge, who, &key, &mut given).unwrap();
+        let response: Response =
+            device.answer(question.challenge(), who, &key, &mut given).unwrap();
+        is(["share of d1", "share of d2"][at], hex(response.share));
         is(["response tag1", "response tag2"][at], tag(&response.encode()));
-        let mut visit = Visit::authorise(challenge, &response, &key).unwrap();
+        let mut visit = Visit::authorise(question, &response, &key).unwrap();
         let previous = match visit.fetch() {
             None => Previous::None,
             Some((_, fetch)) => {
@@ -74,23 +81,31 @@ fn the_vectors_of_the_page_are_what_is_derived() {
         let now = UnixTime(1_800_000_000_000 + 1000 * at as i64);
         let (lifetime, skew) = (Duration::from_secs(3600), Duration::ZERO);
         let making = Making { now, lifetime, skew, broken: false };
-        let (record, share) = visit.integrate(previous, &signers[at], &trust, &making).unwrap();
+        visit.integrate(previous, &signers[at], &trust, &making).unwrap();
+        let (welcome, share) = (visit.welcome().unwrap(), visit.share().unwrap());
+        let record = &welcome.record;
+        is(["welcome tag1", "welcome tag2"][at], tag(&welcome.encode()));
         is(["T1", "T2"][at], hex(record.transcript.0));
         is(["X1", "X2"][at], hex(share.expose()));
         is(["SHA-256(R)1", "SHA-256(R)2"][at], hex(record.digest().0));
-        device.integrate(&record, false).unwrap();
-        server.extend(network, record, &share, &trust, now).unwrap();
+        device.integrate(welcome, false).unwrap();
+        server.extend(network, record.clone(), share, &trust, now).unwrap();
         let key = visit.key().unwrap();
         is(["I1", "I2"][at], hex(key.expose()));
         is(["Kc1", "Kc2"][at], hex(key.confirm().expose()));
         visits.push(visit);
     }
-    let traffic = server.key().unwrap().traffic("wireguard");
+    let traffic = visits[1].key().unwrap().traffic("wireguard");
     is("traffic key of I2, wireguard", hex(traffic.expose()));
-    let demand = Demand { session, counter: 1, nonce: [0xe1; 32] };
-    let proof = device.prove(&demand).unwrap().encode();
+    let flow = "call 7".parse().unwrap();
+    let demand = server.demand(flow, &mut Given([0xe1].into()));
+    assert_eq!(Demand::decode(&demand.encode()), Ok(demand.clone()));
+    let device = device.prove(&demand, &demand.flow).unwrap();
+    let (proof, own) = (device.encode(), visits[1].prove(&demand).unwrap());
     is("proof of hop 1", tag(&proof[..proof.len() - 32]));
     is("proof of hop 2", tag(&proof));
-    is("proof of n2", tag(&visits[1].prove(&demand).unwrap().encode()));
+    is("proof of n2", tag(&own.encode()));
+    let now = UnixTime(1_800_000_001_000);
+    assert_eq!(server.check(&device, &own, &trust, now).unwrap().hops, 2);
     assert_eq!(seen.len(), vectors.len(), "each vector is checked");
 }
