@@ -197,14 +197,29 @@ impl Server {
         Ok(Fetched { export, records })
     }
 
-    /// Asks for proof, and forgets what it asked before. What [`save`](Self::save) gives after that
-    /// is to be durable before the demand leaves.
-    pub fn demand(&mut self, flow: Flow, entropy: &mut impl Entropy) -> Demand {
-        self.counter += 1;
+    /// Asks for proof, and forgets what it asked before. The demand's counter grows with the clock,
+    /// so that it grows over a restart, too.
+    pub fn demand(&mut self, flow: Flow, now: UnixTime, entropy: &mut impl Entropy) -> Demand {
+        self.counter = self.counter.saturating_add(1).max(u64::try_from(now.0).unwrap_or(0));
         let (session, counter) = (self.session, self.counter);
         let demand = Demand { session, counter, nonce: entropy.octets(), flow };
         self.open = Some(demand.clone());
         demand
+    }
+
+    /// The network that proves beside the device, if the device proves by that head.
+    pub fn network(&self, device: &Proof) -> Option<&Name> {
+        let mut known = self.next.iter().chain(self.hops.last());
+        known.find(|hop| hop.head == device.head).map(|hop| &hop.record.network)
+    }
+
+    /// Whether what was admitted still may be: each network's standing, and time.
+    ///
+    /// # Errors
+    /// The first hop that does not hold any more, and why.
+    pub fn stands<D: Directory>(&self, directory: &D, now: UnixTime) -> Result<(), Refusal> {
+        let terms = self.terms(directory, now);
+        self.records().try_for_each(|record| record.still_good(&terms))
     }
 
     /// Checks the proofs of the device and of the network that it is in. A demand is good for one
