@@ -249,6 +249,17 @@ fn a_session_is_one_device_s_and_no_other_can_go_on_with_it() {
 }
 
 #[test]
+fn the_server_keeps_the_key_of_no_hop_that_the_device_has_left() {
+    let world = walked(&[0, 1]);
+    let saved = world.server.save();
+    let held = |n: usize| {
+        let key = world.visits[n].key().unwrap().expose();
+        saved.windows(32).any(|octets| octets == key)
+    };
+    assert_eq!((held(0), held(1)), (false, true));
+}
+
+#[test]
 fn a_chain_begins_where_the_server_lets_it() {
     let first = Some([network(1)].into());
     let mut world = World::new(7, 3, Policy { first, ..Policy::default() });
