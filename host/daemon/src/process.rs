@@ -37,7 +37,7 @@ use crate::lifecycle::{Reload, Shutdown};
 use crate::metrics::{Endpoint, Metrics};
 use crate::{Exit, ExitContext, SystemClock, notify};
 
-/// The commands of a process's status socket.
+/// What every process's status socket answers.
 const COMMANDS: [&str; 2] = ["status", "metrics"];
 
 /// `[control]`: the status socket.
@@ -69,10 +69,14 @@ type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// Says how a role is.
 type Say = Box<dyn Fn() -> Boxed<Value> + Send + Sync>;
 
+/// Carries out a command of a role's own.
+type Do = Box<dyn Fn(Request) -> Boxed<Result<Value, ControlError>> + Send + Sync>;
+
 /// A role that has started.
 pub struct Part {
     section: Option<&'static str>,
     status: Say,
+    commands: Vec<(&'static str, Do)>,
     work: Boxed<anyhow::Result<()>>,
 }
 
@@ -86,7 +90,20 @@ impl Part {
         W: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let status = Box::new(move || -> Boxed<Value> { Box::pin(status()) });
-        Self { section: None, status, work: Box::pin(work) }
+        Self { section: None, status, commands: Vec::new(), work: Box::pin(work) }
+    }
+
+    /// The same, with a command of its own on the status socket.
+    #[must_use]
+    pub fn command<D, F>(mut self, name: &'static str, carry_out: D) -> Self
+    where
+        D: Fn(Request) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Value, ControlError>> + Send + 'static,
+    {
+        let carry_out =
+            move |request| -> Boxed<Result<Value, ControlError>> { Box::pin(carry_out(request)) };
+        self.commands.push((name, Box::new(carry_out)));
+        self
     }
 
     /// The same, its status under that key; without a section the status's own keys are the
@@ -145,16 +162,18 @@ impl Process {
         };
         let figures = self.metrics.share();
         let mut work = JoinSet::new();
-        let mut sections = Vec::new();
+        let (mut sections, mut commands) = (Vec::new(), Vec::new());
         for part in self.parts {
             work.spawn(part.work);
             sections.push((part.section, part.status));
+            commands.extend(part.commands);
         }
         let status = Arc::new(Status {
             name: self.name,
             version: self.version,
             started: self.started,
             sections,
+            commands,
         });
         let mut around = JoinSet::new();
         let (asked, told) = (Arc::clone(&status), Arc::clone(&figures));
@@ -195,6 +214,7 @@ struct Status {
     version: &'static str,
     started: Instant,
     sections: Vec<(Option<&'static str>, Say)>,
+    commands: Vec<(&'static str, Do)>,
 }
 
 async fn answer(
@@ -205,7 +225,14 @@ async fn answer(
     match request.command.as_str() {
         "status" => Ok(status.gather().await),
         "metrics" => Ok(Value::String(metrics.text())),
-        other => Err(ControlError::unknown(other, &COMMANDS)),
+        other => match status.commands.iter().find(|(name, _)| *name == other) {
+            Some((_, carry_out)) => carry_out(request).await,
+            None => {
+                let own = status.commands.iter().map(|(name, _)| *name);
+                let known: Vec<&str> = COMMANDS.into_iter().chain(own).collect();
+                Err(ControlError::unknown(other, &known))
+            }
+        },
     }
 }
 

@@ -99,4 +99,9 @@ impl CallError {
             Self::Connect { .. } | Self::Tls { .. } | Self::Lost { .. } | Self::Deadline { .. }
         ) || matches!(self, Self::Refused { later: true, .. })
     }
+
+    /// Whether it is not known where the peer is.
+    pub fn is_nowhere(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::NoAddress(_))
+    }
 }

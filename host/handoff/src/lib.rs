@@ -3,11 +3,14 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`config`] | `[handoff]`: what modules and servers are told alike |
 //! | [`directory`] | [`Directory`]: who is who, by key; [`Book`], which is changed while it is read |
 //! | [`identity`] | [`Identity`]: a module's or server's own name and key |
 //! | [`peers`] | [`Peers`]: asks modules and servers, over mutual TLS |
 //! | [`line`] | [`Line`]: a device speaks to a module or a server, and is spoken to |
 //! | [`server`] | [`Server`]: answers both; [`Answers`] is what a role does about it |
+//! | [`walk`] | what a device does by a line: hops, and has flows admitted |
+//! | [`trace`] | records, for people and programs |
 //! | [`error`] | what can go wrong, and whose fault it is |
 //!
 //! The crate's promise: whom an answer is from, and whom a question is from, is what the directory
@@ -15,6 +18,7 @@
 //! repeated within them.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod directory;
 pub mod error;
 pub mod identity;
@@ -23,13 +27,17 @@ pub mod peers;
 mod redact;
 pub mod server;
 mod tls;
+pub mod trace;
+pub mod walk;
 
+pub use config::HandoffConfig;
 pub use directory::{Book, Directory, DirectoryError, Peer};
 pub use error::{CallError, Refused};
 pub use identity::{Identity, IdentityError};
 pub use line::{Line, LineError, Said, Told};
 pub use peers::{PeerSettings, Peers};
 pub use server::{Answers, BindError, Listen, Server, ServerSettings};
+pub use walk::WalkError;
 
 /// The schema.
 #[expect(

@@ -136,7 +136,8 @@ impl Line {
             Said::Proof(proof) => from_device::What::Proof(proof.encode()),
         });
         let hung_up = || LineError::Lost("it hung up".to_owned());
-        self.said.send(pb::FromDevice { what }).await.map_err(|_| hung_up())?;
+        // Whoever has hung up may have said why before.
+        let _ = self.said.send(pb::FromDevice { what }).await;
         let hearing = timeout(self.patience, self.told.message()).await;
         let heard = hearing.map_err(|_| LineError::Deadline(self.patience))?;
         let heard = heard.map_err(lost)?.and_then(|told| told.what).ok_or_else(hung_up)?;

@@ -210,6 +210,6 @@ impl Device {
             key.prove(&proven(Side::Device, &self.server, hop, at.head, demand))
         };
         let tags = (1..).zip(&self.confirm).map(of).collect();
-        Ok(Proof { counter: demand.counter, head: at.head, tags })
+        Ok(Proof { head: at.head, tags })
     }
 }

@@ -68,6 +68,6 @@ pub use message::{
 };
 pub use module::{Question, Visit};
 pub use record::{Directory, Record, Standing};
-pub use server::Server;
+pub use server::{Asked, Server};
 pub use sign::{NoSeed, Signer};
 pub use state::Saved;

@@ -128,8 +128,7 @@ impl Visit {
             && ticket.hop == hop
             && ticket.to == challenge.network
             && ticket.nonce == challenge.nonce
-            && ticket.of.is_none() == (hop == 1)
-            && (hop > 1 || ticket.head == Record::root(session, &response.server));
+            && ticket.of.is_none() == (hop == 1);
         if !fits {
             return Err(Why::NotItsTicket.at(hop));
         }
@@ -290,6 +289,12 @@ impl Visit {
         self.integrated().ok().map(|integrated| &integrated.key)
     }
 
+    /// Whom the key of the hop was given to.
+    pub fn given_to(&self) -> impl Iterator<Item = &Name> {
+        let integrated = self.integrated().ok();
+        integrated.into_iter().flat_map(|at| at.exported.iter().map(|ticket| &ticket.to))
+    }
+
     /// The records of all hops that are known, this one last.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         let integrated = self.integrated().ok();
@@ -327,7 +332,7 @@ impl Visit {
         let head = integrated.welcome.record.digest();
         let said = proven(Side::Network, &self.server, self.hop, head, demand);
         let tags = vec![integrated.key.confirm().prove(&said)];
-        Ok(Proof { counter: demand.counter, head, tags })
+        Ok(Proof { head, tags })
     }
 }
 

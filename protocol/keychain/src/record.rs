@@ -237,7 +237,11 @@ impl Record {
         body(previous.as_ref(), network, *session, *hop, before, nonce)
     }
 
-    fn check_signatures(&self) -> Result<(), Refusal> {
+    /// Whether device and network signed it, whoever they are.
+    ///
+    /// # Errors
+    /// Who did not.
+    pub fn check_signatures(&self) -> Result<(), Refusal> {
         if !verify(&self.device.0, TICKET, &self.ticket(), &self.by_device) {
             return Err(Why::Signature(Side::Device).at(self.hop));
         }

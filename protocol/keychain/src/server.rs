@@ -48,6 +48,19 @@ pub struct Admitted {
     pub broken: Vec<u16>,
 }
 
+/// A demand that was made, and not answered yet. There is one of it, with whoever asks: others that
+/// ask meanwhile take nothing away from it.
+#[derive(Debug)]
+pub struct Asked(Demand);
+
+impl std::ops::Deref for Asked {
+    type Target = Demand;
+
+    fn deref(&self) -> &Demand {
+        &self.0
+    }
+}
+
 /// So many hops may be on their way: begun by a network, and not yet proven by the device.
 pub(crate) const MOST_NEXT: u16 = 4;
 
@@ -65,7 +78,6 @@ pub struct Server {
     /// Those that it may be making: each follows the last of `hops`.
     pub(crate) next: Vec<Hop>,
     pub(crate) counter: u64,
-    open: Option<Demand>,
 }
 
 #[derive(Debug)]
@@ -83,7 +95,7 @@ impl Server {
     /// A session that no network is in yet.
     pub fn new(name: Name, session: SessionId, policy: Policy) -> Self {
         let (hops, next) = (Vec::new(), Vec::new());
-        Self { name, session, policy, hops, next, counter: 0, open: None }
+        Self { name, session, policy, hops, next, counter: 0 }
     }
 
     /// The session.
@@ -197,14 +209,12 @@ impl Server {
         Ok(Fetched { export, records })
     }
 
-    /// Asks for proof, and forgets what it asked before. The demand's counter grows with the clock,
-    /// so that it grows over a restart, too.
-    pub fn demand(&mut self, flow: Flow, now: UnixTime, entropy: &mut impl Entropy) -> Demand {
+    /// Asks for proof. The demand's counter grows with the clock, so that it grows over a restart,
+    /// too.
+    pub fn demand(&mut self, flow: Flow, now: UnixTime, entropy: &mut impl Entropy) -> Asked {
         self.counter = self.counter.saturating_add(1).max(u64::try_from(now.0).unwrap_or(0));
         let (session, counter) = (self.session, self.counter);
-        let demand = Demand { session, counter, nonce: entropy.octets(), flow };
-        self.open = Some(demand.clone());
-        demand
+        Asked(Demand { session, counter, nonce: entropy.octets(), flow })
     }
 
     /// The network that proves beside the device, if the device proves by that head.
@@ -222,22 +232,22 @@ impl Server {
         self.records().try_for_each(|record| record.still_good(&terms))
     }
 
-    /// Checks the proofs of the device and of the network that it is in. A demand is good for one
-    /// check, whatever comes of it. All tags are compared, however many are wrong.
+    /// Checks the proofs of the device and of the network that it is in. What was asked is good for
+    /// one check, whatever comes of it. All tags are compared, however many are wrong.
     ///
     /// # Errors
     /// The first hop that does not hold, and why.
     pub fn check<D: Directory>(
         &mut self,
+        Asked(demand): Asked,
         device: &Proof,
         network: &Proof,
         directory: &D,
         now: UnixTime,
     ) -> Result<Admitted, Refusal> {
-        let demand = self.open.take();
-        let answers = |proof: &Proof, demand: &Demand| proof.counter == demand.counter;
-        let demand = demand.filter(|demand| answers(device, demand) && answers(network, demand));
-        let Some(demand) = demand else { return Err(Why::NotAsked.at(0)) };
+        if demand.session != self.session {
+            return Err(Why::OtherSession.at(0));
+        }
         let next = self.next.iter().position(|hop| hop.head == device.head);
         let chain = || self.hops.iter().chain(next.and_then(|next| self.next.get(next)));
         let hops = u16::try_from(chain().count()).unwrap_or(u16::MAX);
@@ -268,7 +278,7 @@ impl Server {
             let found = u16::try_from(device.tags.len()).unwrap_or(u16::MAX);
             return Err(Why::OutOfOrder { found, expected: hops }.at(hops.saturating_add(1)));
         }
-        if !bool::from(own) || network.head != last.head {
+        if !bool::from(own) {
             return Err(Why::NotProven(Side::Network).at(hops));
         }
         let terms = self.terms(directory, now);

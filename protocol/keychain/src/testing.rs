@@ -214,7 +214,7 @@ impl World {
         let device = self.device.prove(&demand, &flow())?;
         let network = self.visits.last().map(|visit| visit.prove(&demand));
         let network = network.unwrap_or_else(|| unreachable!("it is in a network"))?;
-        self.server.check(&device, &network, &self.trust, self.now)
+        self.server.check(demand, &device, &network, &self.trust, self.now)
     }
 }
 

@@ -184,7 +184,7 @@ fn a_device_that_stays_is_admitted_where_it_is_until_it_has_gone() {
     // What it was is no more.
     let demand = world.server.demand(flow(), world.now, &mut world.seed);
     let old = world.visits[0].prove(&demand).unwrap();
-    let refusal = world.server.check(&old, &old, &world.trust, world.now).map(drop);
+    let refusal = world.server.check(demand, &old, &old, &world.trust, world.now).map(drop);
     assert_eq!(refusal, refused(1, Why::OutOfOrder { found: 1, expected: 2 }));
 }
 
@@ -282,7 +282,7 @@ fn nothing_is_proven_for_a_flow_that_was_not_asked_for_or_not_demanded() {
     altered.flow = flow();
     let device = world.device.prove(&altered, &flow()).unwrap();
     let network = world.visits[0].prove(&demand).unwrap();
-    let refusal = world.server.check(&device, &network, &world.trust, world.now).map(drop);
+    let refusal = world.server.check(demand, &device, &network, &world.trust, world.now).map(drop);
     assert_eq!(refusal, refused(1, Why::NotProven(Side::Device)));
     assert_eq!(world.check().unwrap().flow, flow());
 }
@@ -443,20 +443,22 @@ fn a_hop_that_the_server_was_not_told_of_is_missed() {
 }
 
 #[test]
-fn a_demand_is_answered_once_and_checked_once() {
+fn a_demand_is_answered_once_and_no_answer_does_for_another() {
     let mut world = walked(&[0, 1]);
+    let (trust, now) = (world.trust.clone(), world.now);
     let demand = world.server.demand(flow(), world.now, &mut world.seed);
     let device = world.device.prove(&demand, &flow()).unwrap();
     assert_eq!(world.device.prove(&demand, &flow()).map(drop), refused(0, Why::NotAsked));
     let network = world.visits[1].prove(&demand).unwrap();
-    let (trust, now) = (&world.trust, world.now);
-    world.server.check(&device, &network, trust, now).unwrap();
-    let again = world.server.check(&device, &network, trust, now).map(drop);
-    assert_eq!(again, refused(0, Why::NotAsked));
-    // Nor does it do for the next demand.
-    world.server.demand(flow(), world.now, &mut world.seed);
-    let later = world.server.check(&device, &network, trust, now).map(drop);
-    assert_eq!(later, refused(0, Why::NotAsked));
+    // Who asks for the same meanwhile takes nothing away from it, and gets nothing by it.
+    let other = world.server.demand(flow(), world.now, &mut world.seed);
+    let refusal = world.server.check(other, &device, &network, &trust, now).map(drop);
+    assert_eq!(refusal, refused(1, Why::NotProven(Side::Device)));
+    world.server.check(demand, &device, &network, &trust, now).unwrap();
+    let mut elsewhere = World::new(8, 2, Policy::default());
+    let demand = elsewhere.server.demand(flow(), now, &mut world.seed);
+    let refusal = world.server.check(demand, &device, &network, &trust, now).map(drop);
+    assert_eq!(refusal, refused(0, Why::OtherSession));
 }
 
 #[test]
@@ -468,7 +470,8 @@ fn every_tag_counts_and_the_first_that_is_wrong_is_named() {
         let last = device.tags.len() - 1;
         device.tags[usize::from(wrong) - 1] = device.tags[if wrong == 4 { 0 } else { last }];
         let network = world.visits[3].prove(&demand).unwrap();
-        let refusal = world.server.check(&device, &network, &world.trust, world.now).map(drop);
+        let refusal =
+            world.server.check(demand, &device, &network, &world.trust, world.now).map(drop);
         assert_eq!(refusal, refused(wrong, Why::NotProven(Side::Device)));
     }
     for count in [0, 3, 5] {
@@ -477,7 +480,10 @@ fn every_tag_counts_and_the_first_that_is_wrong_is_named() {
         let mut device = world.device.prove(&demand, &flow()).unwrap();
         device.tags.resize(count, device.tags[0]);
         let network = world.visits[3].prove(&demand).unwrap();
-        assert!(world.server.check(&device, &network, &world.trust, world.now).is_err(), "{count}");
+        assert!(
+            world.server.check(demand, &device, &network, &world.trust, world.now).is_err(),
+            "{count}"
+        );
     }
 }
 
@@ -486,7 +492,7 @@ fn a_device_s_proof_is_no_network_s() {
     let mut world = walked(&[0]);
     let demand = world.server.demand(flow(), world.now, &mut world.seed);
     let device = world.device.prove(&demand, &flow()).unwrap();
-    let refusal = world.server.check(&device, &device, &world.trust, world.now).map(drop);
+    let refusal = world.server.check(demand, &device, &device, &world.trust, world.now).map(drop);
     assert_eq!(refusal, refused(1, Why::NotProven(Side::Network)));
 }
 

@@ -69,6 +69,22 @@ fn a_record_that_its_network_signed_is_refused_for_each_thing_that_is_wrong_in_i
 }
 
 #[test]
+fn records_of_another_session_are_named_as_such() {
+    let (world, other) = (walked(2), World::new(10, 4, Policy::default()));
+    let records: Vec<Record> = world.server.records().cloned().collect();
+    let server = records[0].server.clone();
+    let terms = Terms {
+        session: other.device.session(),
+        server: &server,
+        directory: &world.trust,
+        now: NOW,
+        skew: Duration::ZERO,
+        broken: false,
+    };
+    assert_eq!(check(&records, &terms).map(drop), refused(1, Why::OtherSession));
+}
+
+#[test]
 fn whom_nobody_knows_vouches_for_nobody() {
     let stranger = Signer::new(network(1), &[1; 32]).unwrap();
     let mut world = walked(2);
@@ -206,7 +222,7 @@ fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
     welcome.record.epoch -= 1;
     world.device.integrate(&welcome, false).unwrap();
     assert_eq!(world.device.integrate(&welcome, false), refused(3, Why::NoChallenge));
-    let mut elsewhere = world.server.demand(flow(), world.now, &mut world.seed);
+    let mut elsewhere = world.server.demand(flow(), world.now, &mut world.seed).clone();
     elsewhere.session = SessionId([1; 16]);
     assert_eq!(world.device.prove(&elsewhere, &flow()).map(drop), refused(0, Why::OtherSession));
     assert_eq!(left.prove(&elsewhere).map(drop), refused(2, Why::OtherSession));

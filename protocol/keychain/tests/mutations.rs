@@ -148,7 +148,7 @@ proptest! {
                 let network = world.visits[1].prove(&demand).unwrap();
                 if let Ok(device) = Proof::decode(&device) {
                     let now = world.now;
-                    prop_assert!(world.server.check(&device, &network, &world.trust, now).is_err());
+                    prop_assert!(world.server.check(demand, &device, &network, &world.trust, now).is_err());
                 }
             }
             1 => {

@@ -37,7 +37,7 @@ fn what_is_written_is_read_and_nothing_may_follow_it() {
     assert_eq!(Response::decode(&response.encode()), Ok(response.clone()));
     assert_eq!(Fetch::decode(&fetch.encode()), Ok(fetch.clone()));
     assert_eq!(Fetched::decode(&fetched.encode()).unwrap().records, fetched.records);
-    assert_eq!(Demand::decode(&demand.encode()), Ok(demand.clone()));
+    assert_eq!(Demand::decode(&demand.encode()).as_ref(), Ok(&*demand));
     assert_eq!(Proof::decode(&proof.encode()), Ok(proof.clone()));
     assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
     for octets in [
@@ -142,7 +142,7 @@ fn a_number_that_is_too_large_is_refused_before_anything_is_made_of_it() {
     let records = [&[1, 5][..], &[0; 32], &[0xff, 0xff], &[0; 64]].concat();
     let error = Fetched::decode(&records).unwrap_err().to_string();
     assert!(error.contains("the number of records"), "{error}");
-    let tags = [&[1, 7][..], &[0; 8], &[0; 32], &[0, 65], &[0; 65 * 32]].concat();
+    let tags = [&[1, 7][..], &[0; 32], &[0, 65], &[0; 65 * 32]].concat();
     let error = Proof::decode(&tags).unwrap_err().to_string();
     assert!(error.contains("the number of tags"), "{error}");
 }

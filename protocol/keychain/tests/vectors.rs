@@ -99,13 +99,13 @@ fn the_vectors_of_the_page_are_what_is_derived() {
     is("traffic key of I2, wireguard", hex(traffic.expose()));
     let flow = "call 7".parse().unwrap();
     let demand = server.demand(flow, UnixTime(0), &mut Given([0xe1].into()));
-    assert_eq!(Demand::decode(&demand.encode()), Ok(demand.clone()));
+    assert_eq!(Demand::decode(&demand.encode()).as_ref(), Ok(&*demand));
     let device = device.prove(&demand, &demand.flow).unwrap();
     let (proof, own) = (device.encode(), visits[1].prove(&demand).unwrap());
     is("proof of hop 1", tag(&proof[..proof.len() - 32]));
     is("proof of hop 2", tag(&proof));
     is("proof of n2", tag(&own.encode()));
     let now = UnixTime(1_800_000_001_000);
-    assert_eq!(server.check(&device, &own, &trust, now).unwrap().hops, 2);
+    assert_eq!(server.check(demand, &device, &own, &trust, now).unwrap().hops, 2);
     assert_eq!(seen.len(), vectors.len(), "each vector is checked");
 }

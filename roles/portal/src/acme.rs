@@ -24,9 +24,9 @@ use ipnet::IpNet;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::http::{self, Certificates, Limits, Listen, Server};
 use answers::Tokens;
 use figures::Figures;
+use homeward_http::{Certificates, Limits, Listen, Server};
 use issue::Applicant;
 use kept::Kept;
 use schedule::Schedule;
@@ -128,7 +128,7 @@ pub(crate) async fn start(
             limits,
             None,
             Arc::new(tokens.clone()),
-            http::Figures::new(metrics, "portal_acme_http"),
+            homeward_http::Figures::new(metrics, "portal_acme_http"),
             shutdown,
         );
         let bound = bound.await.exit(Exit::Unavailable)?;

@@ -21,7 +21,7 @@ use prometheus_client::metrics::family::Family;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Answer, Handler, Peer};
+use homeward_http::{Answer, Handler, Peer};
 
 use problem::Problem;
 use tokens::{Role, Tokens, User};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use homeward_model::{Imsi, Instant, Msisdn};
 
-use crate::http::Client;
+use homeward_http::Client;
 
 /// The span that is counted in.
 const MINUTE: Duration = Duration::from_secs(60);

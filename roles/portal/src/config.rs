@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use homeward_daemon::{Invalid, Period, Size};
 use homeward_model::{Apn, Name};
@@ -11,8 +10,8 @@ use homeward_offload::issuing::Realm;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::http::{Files, Limits};
 use crate::{acme, bearers, sms, upkeep};
+use homeward_http::{Files, Limits};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
 #[derive(Debug, Clone, Deserialize)]
@@ -107,9 +106,6 @@ impl Default for Config {
         }
     }
 }
-
-/// The most connections that may be configured.
-const MAX_CONNECTIONS: usize = 1 << 20;
 
 impl Config {
     /// Whether there is a portal at all.
@@ -207,35 +203,6 @@ impl ApiConfig {
     /// Whether there is one.
     pub fn is_on(&self) -> bool {
         !self.listen.is_empty()
-    }
-}
-
-impl Limits {
-    /// Checks limits that the section of that name sets.
-    pub(crate) fn check(&self, section: &str, per_client: &str) -> Result<(), Invalid> {
-        let key = |name: &str| format!("{section}.{name}");
-        for (name, number) in
-            [("connections", self.connections), (per_client, self.connections_per_client)]
-        {
-            if !(1..=MAX_CONNECTIONS).contains(&number) {
-                return Err(Invalid::new(key(name), format!("use 1 to {MAX_CONNECTIONS}")));
-            }
-        }
-        if !(256..=1 << 20).contains(&self.body_octets) {
-            return Err(Invalid::new(key("body"), "use 256B to 1MiB"));
-        }
-        for (name, period) in [
-            ("handshake_timeout", self.handshake),
-            ("header_timeout", self.head),
-            ("body_timeout", self.body),
-            ("write_timeout", self.write),
-            ("idle_timeout", self.idle),
-        ] {
-            if period < Duration::from_secs(1) {
-                return Err(Invalid::new(key(name), "use at least 1s"));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@
 //! | module | does |
 //! |---|---|
 //! | [`config`] | the `[portal]` section of the configuration |
-//! | [`http`] | the listener: TLS, PROXY protocol, HTTP, and limits that slow clients run into |
 //! | [`routes`] | what devices ask: credentials in JSON, XML and SOAP, and what describes them |
 //! | [`desk`] | who asks, what they are entitled to, what they get |
 //! | [`committer`] | issues what waits in one transaction |
@@ -29,12 +28,9 @@ pub mod committer;
 pub mod config;
 pub mod desk;
 pub mod figures;
-pub mod http;
 pub mod routes;
 pub mod service;
 pub mod sms;
-#[doc(hidden)]
-pub mod testing;
 pub mod upkeep;
 
 pub use config::Config;

@@ -27,7 +27,7 @@ use hyper::{Method, StatusCode};
 use crate::budget::{Asker, Budget};
 use crate::desk::{Desk, Outcome, Source};
 use crate::figures::Figures;
-use crate::http::{Answer, Client, Handler, Peer};
+use homeward_http::{Answer, Client, Handler, Peer};
 
 const CREDENTIALS: &str = "/offload/v1/credentials";
 const SOAP: &str = "/offload/soap";

@@ -15,9 +15,9 @@ use crate::committer::Committer;
 use crate::config::Config;
 use crate::desk::{Desk, Nobody, Terms, Whose};
 use crate::figures::Figures;
-use crate::http::{self, Certificates, Handler, Limits, Listen, Server};
 use crate::routes::Portal;
 use crate::sms;
+use homeward_http::{Certificates, Handler, Limits, Listen, Server};
 
 /// What the role stands on.
 pub struct Base {
@@ -140,7 +140,7 @@ pub async fn start(
     };
     let hurry = acme.as_ref().map(|started| started.hurry.clone());
     let acme_status = acme.as_ref().map(acme::Started::status);
-    let door = http::Figures::new(metrics, "portal_http");
+    let door = homeward_http::Figures::new(metrics, "portal_http");
     let listen = Listen {
         addresses: config
             .listen
@@ -180,7 +180,7 @@ pub async fn start(
                 limits,
                 Some(certificates.clone()),
                 Arc::new(api.clone()),
-                http::Figures::new(metrics, "portal_api_http"),
+                homeward_http::Figures::new(metrics, "portal_api_http"),
                 shutdown.clone(),
             );
             let server = server.await.exit(Exit::Unavailable)?;

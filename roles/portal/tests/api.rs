@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use data_encoding::HEXLOWER;
 use homeward_daemon::{Metrics, SystemClock};
+use homeward_http::{Handler, Peer};
 use homeward_model::{
     Clock, Coverage, Nai, Secret, ServiceTerms, Status, UnixTime, Uses, Verifier,
 };
 use homeward_portal::api::Api;
-use homeward_portal::http::{Handler, Peer};
 use homeward_store::{MemoryStore, NewAccount, NewClass, NewIssue, NewLogin, Store, Way};
 use http_body_util::BodyExt;
 use hyper::Request;

@@ -57,8 +57,6 @@ pub struct Demand {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
-    /// As in the demand.
-    pub counter: u64,
     /// The hash of the last record, as who proves knows it: a hop that is on its way may have
     /// reached the one and not the other.
     pub head: Digest,
@@ -95,7 +93,7 @@ impl Proof {
     /// The message.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(PROOF);
-        out.u64(self.counter).octets(&self.head.0);
+        out.octets(&self.head.0);
         out.list(&self.tags, |out, tag| {
             out.octets(&tag.0);
         });
@@ -109,11 +107,36 @@ impl Proof {
     pub fn decode(octets: &[u8]) -> Result<Self, Malformed> {
         let mut read = Reader::new(octets, PROOF)?;
         let proof = Self {
-            counter: read.u64("counter")?,
             head: Digest(read.array("head")?),
             tags: read.list(MAX_HOPS, "the number of tags", |read| read.array("tag").map(Tag))?,
         };
         read.end()?;
         Ok(proof)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_a_text_of_printable_characters_that_has_an_end() {
+        for good in ["a", "udp 10.45.0.2:5060", &"x".repeat(255)] {
+            assert_eq!(good.parse::<Flow>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a\n", "caf\u{e9}", "\u{7f}", &"x".repeat(256)] {
+            assert_eq!(bad.parse::<Flow>(), Err(FlowError(bad.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_session_is_named_by_32_digits() {
+        let id = SessionId([0xab; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+        let long = "ab".repeat(17);
+        for bad in ["", "ab", &long, &"+a".repeat(16), &"é".repeat(16)] {
+            assert!(bad.parse::<SessionId>().is_err(), "{bad}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::config::Challenge;
-use crate::http::{Answer, Certificates, Handler, Peer, provider};
+use homeward_http::{Answer, Certificates, Handler, Peer, provider};
 
 /// Where a token is asked for (RFC 8555, section 8.3).
 const PATH: &str = "/.well-known/acme-challenge/";

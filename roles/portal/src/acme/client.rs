@@ -21,7 +21,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::http::provider;
+use homeward_http::provider;
 
 /// The most octets of an answer. A chain of certificates is a few thousand.
 const MOST: usize = 1 << 20;

@@ -13,7 +13,7 @@ use super::answers::{Answering, Tokens};
 use super::client::Http;
 use super::config::{Challenge, Config, ExternalAccount};
 use super::kept::{Certificate, Kept};
-use crate::http::Certificates;
+use homeward_http::Certificates;
 
 /// What a certificate is asked for with.
 pub(super) struct Applicant {

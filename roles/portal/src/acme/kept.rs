@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::config::canonical;
 use super::schedule::Validity;
-use crate::http::provider;
+use homeward_http::provider;
 
 /// What is said before the key in the file, which PEM allows (RFC 7468, section 2): who issued it.
 const ISSUED_BY: &str = "Issued by ";

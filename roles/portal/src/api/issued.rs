@@ -13,7 +13,7 @@ use serde_json::{Value, json as value};
 use super::problem::Problem;
 use super::subscribers::account_name;
 use super::{Call, Listed, gone, json, not_allowed, number};
-use crate::http::Answer;
+use homeward_http::Answer;
 
 /// A credential as it is shown: without its password.
 #[derive(Debug, Serialize)]

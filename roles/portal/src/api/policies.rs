@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::{Call, gone, json, not_allowed};
-use crate::http::Answer;
+use homeward_http::Answer;
 
 /// Whom a policy is for, by name.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::json;
 
-use crate::http::Answer;
+use homeward_http::Answer;
 
 /// Something that is wrong with a request, or with us.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::problem::Problem;
 use super::{Call, Listed, created, gone, json, not_allowed, number};
-use crate::http::Answer;
+use homeward_http::Answer;
 
 /// A subscriber to create.
 #[derive(Debug, Deserialize)]

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use homeward_daemon::{Metrics, SystemClock};
+use homeward_http::{Handler, Peer};
 use homeward_model::{
     AccountId, Apn, Coverage, Imsi, Mac, Msisdn, OffloadPolicy, PolicyScope, ServiceTerms, Status,
     Subscriber,
@@ -13,7 +14,6 @@ use homeward_offload::wire::{CredentialAnswer, CredentialRequest, Limits, Reply,
 use homeward_portal::committer::Committer;
 use homeward_portal::desk::{Desk, Held, Outcome, Source, Terms, Whose};
 use homeward_portal::figures::Figures;
-use homeward_portal::http::{Handler, Peer};
 use homeward_portal::routes::Portal;
 use homeward_store::{MemoryStore, NewAccount, NewClass, NewSubscriber, Store, Way};
 use http_body_util::BodyExt;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use homeward_daemon::{Shutdown, SystemClock};
+use homeward_daemon::{Invalid, Shutdown, SystemClock};
 use homeward_model::{Apn, Clock};
 use http_body_util::Full;
 use hyper::Response;
@@ -23,13 +23,14 @@ use tokio::task::JoinSet;
 
 pub use door::{Client, Door, Stage};
 pub use figures::Figures;
-pub(crate) use tls::provider;
-pub use tls::{Certificates, Files};
+pub use tls::{Certificates, Files, provider};
 
 mod connection;
 pub mod door;
 mod figures;
 pub mod proxy;
+#[doc(hidden)]
+pub mod testing;
 mod tls;
 
 /// How many connections may be, and how long each may take for what.
@@ -69,7 +70,41 @@ impl Default for Limits {
     }
 }
 
+/// The most connections that may be configured.
+const MAX_CONNECTIONS: usize = 1 << 20;
+
 impl Limits {
+    /// Checks limits that the section of that name sets; `per_client` is what it calls those of one
+    /// client.
+    ///
+    /// # Errors
+    /// Names the first key that is wrong.
+    pub fn check(&self, section: &str, per_client: &str) -> Result<(), Invalid> {
+        let key = |name: &str| format!("{section}.{name}");
+        for (name, number) in
+            [("connections", self.connections), (per_client, self.connections_per_client)]
+        {
+            if !(1..=MAX_CONNECTIONS).contains(&number) {
+                return Err(Invalid::new(key(name), format!("use 1 to {MAX_CONNECTIONS}")));
+            }
+        }
+        if !(256..=1 << 20).contains(&self.body_octets) {
+            return Err(Invalid::new(key("body"), "use 256B to 1MiB"));
+        }
+        for (name, period) in [
+            ("handshake_timeout", self.handshake),
+            ("header_timeout", self.head),
+            ("body_timeout", self.body),
+            ("write_timeout", self.write),
+            ("idle_timeout", self.idle),
+        ] {
+            if period < Duration::from_secs(1) {
+                return Err(Invalid::new(key(name), "use at least 1s"));
+            }
+        }
+        Ok(())
+    }
+
     /// For how long a connection may be at that; `None`: the server itself is to be quick.
     fn of(&self, stage: Stage) -> Option<Duration> {
         match stage {

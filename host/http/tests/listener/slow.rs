@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use homeward_daemon::SystemClock;
+use homeward_http::Limits;
 use homeward_model::Clock;
-use homeward_portal::http::Limits;
 use tokio::io::AsyncWriteExt;
 
 use crate::world::{World, closed, soon, wide};

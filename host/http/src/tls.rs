@@ -95,15 +95,18 @@ impl Certificates {
     }
 
     /// Shows that one from now on.
-    pub(crate) fn show(&self, own: CertifiedKey) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// TLS cannot be set up with it; what was shown before is.
+    pub fn show(&self, own: CertifiedKey) -> anyhow::Result<()> {
         self.change(|shown| shown.own = Some(Arc::new(own)))
     }
 
-    /// Answers these challenges from now on, and no others.
-    pub(crate) fn answer(
-        &self,
-        challenges: BTreeMap<String, Arc<CertifiedKey>>,
-    ) -> anyhow::Result<()> {
+    /// Answers these challenges from now on (RFC 8737), and no others.
+    ///
+    /// # Errors
+    /// TLS cannot be set up with them; what was answered before is.
+    pub fn answer(&self, challenges: BTreeMap<String, Arc<CertifiedKey>>) -> anyhow::Result<()> {
         self.change(|shown| shown.challenges = challenges)
     }
 
@@ -116,7 +119,7 @@ impl Certificates {
         Ok(())
     }
 
-    pub(super) fn now(&self) -> Arc<ServerConfig> {
+    pub(crate) fn now(&self) -> Arc<ServerConfig> {
         self.0.config.load_full()
     }
 }
@@ -127,7 +130,8 @@ impl std::fmt::Debug for Certificates {
     }
 }
 
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+/// What makes handshakes: the listeners', and what keys and certificates are read for.
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::http::proxy;
+use crate::proxy;
 
 /// Any octets as a PROXY header: read or refused, and an address that is one.
 pub fn fuzz_proxy_header(octets: &[u8]) {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn the_corpus_of_proxy_headers_is_read_without_a_fault() {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/portal_proxy");
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/http_proxy");
         let files: Vec<_> = fs::read_dir(corpus).unwrap().collect();
         assert!(files.len() >= 4, "only {} files", files.len());
         for file in files {

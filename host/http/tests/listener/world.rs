@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use homeward_daemon::Shutdown;
-use homeward_portal::http::{
-    Answer, Certificates, Figures, Files, Handler, Limits, Listen, Peer, Server,
-};
+use homeward_http::{Answer, Certificates, Figures, Files, Handler, Limits, Listen, Peer, Server};
 use http_body_util::Full;
 use hyper::Response;
 use hyper::body::Bytes;

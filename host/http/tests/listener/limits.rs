@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeward_portal::http::{Limits, Stage};
+use homeward_http::{Limits, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{World, answer, ask, closed, make_certificate, soon, wide};

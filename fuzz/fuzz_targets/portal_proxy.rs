@@ -1,4 +1,0 @@
-//! Any octets as the PROXY header of a proxy.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| homeward_portal::testing::fuzz_proxy_header(data));

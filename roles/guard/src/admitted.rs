@@ -1,0 +1,167 @@
+//! Which flows are let pass.
+
+use std::collections::BTreeMap;
+
+use homeward_keychain::{Flow, SessionId};
+use homeward_model::UnixTime;
+
+/// A flow that is let pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Whose it is.
+    pub session: SessionId,
+    /// Until when, without another proof.
+    pub until: UnixTime,
+    /// How many hops the chain had when it was proven.
+    pub hops: u16,
+    /// Those whose key of the hop before is missing.
+    pub broken: Vec<u16>,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub struct Admissions {
+    /// Of one session.
+    most: usize,
+    flows: BTreeMap<Flow, Admission>,
+    of: BTreeMap<SessionId, Vec<Flow>>,
+}
+
+impl Admissions {
+    /// None yet; a session may have `most`.
+    pub fn new(most: usize) -> Self {
+        Self { most, flows: BTreeMap::new(), of: BTreeMap::new() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+    }
+
+    /// Whether that session may have that flow: nobody else has it, and it has not too many.
+    pub fn may(&self, flow: &Flow, session: SessionId, now: UnixTime) -> bool {
+        match self.flows.get(flow) {
+            Some(found) if found.session == session => true,
+            // Who has proven it first has it, until it ends.
+            Some(found) => found.until <= now && self.has_room(session),
+            None => self.has_room(session),
+        }
+    }
+
+    fn has_room(&self, session: SessionId) -> bool {
+        self.of.get(&session).is_none_or(|flows| flows.len() < self.most)
+    }
+
+    /// Lets a flow pass.
+    pub fn admit(&mut self, flow: Flow, admission: Admission) {
+        let session = admission.session;
+        if let Some(before) = self.flows.insert(flow.clone(), admission)
+            && before.session != session
+        {
+            self.unlist(before.session, &flow);
+        }
+        let flows = self.of.entry(session).or_default();
+        if !flows.contains(&flow) {
+            flows.push(flow);
+        }
+    }
+
+    /// Whether a flow passes.
+    pub fn get(&self, flow: &Flow, now: UnixTime) -> Option<&Admission> {
+        self.flows.get(flow).filter(|found| found.until > now)
+    }
+
+    /// The flows of a session.
+    pub fn of(&self, session: SessionId) -> impl Iterator<Item = (&Flow, &Admission)> {
+        let flows = self.of.get(&session).into_iter().flatten();
+        flows.filter_map(|flow| self.flows.get(flow).map(|admission| (flow, admission)))
+    }
+
+    /// Lets nothing of a session pass any more; how many flows that were.
+    pub fn end(&mut self, session: SessionId) -> usize {
+        let flows = self.of.remove(&session).unwrap_or_default();
+        for flow in &flows {
+            self.flows.remove(flow);
+        }
+        flows.len()
+    }
+
+    /// The sessions that have any.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.of.keys().copied().collect()
+    }
+
+    /// Forgets what has had its time.
+    pub fn sweep(&mut self, now: UnixTime) {
+        let over: Vec<(Flow, SessionId)> = self
+            .flows
+            .iter()
+            .filter(|(_, found)| found.until <= now)
+            .map(|(flow, found)| (flow.clone(), found.session))
+            .collect();
+        for (flow, session) in over {
+            self.flows.remove(&flow);
+            self.unlist(session, &flow);
+        }
+    }
+
+    fn unlist(&mut self, session: SessionId, flow: &Flow) {
+        if let Some(flows) = self.of.get_mut(&session) {
+            flows.retain(|other| other != flow);
+            if flows.is_empty() {
+                self.of.remove(&session);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SessionId = SessionId([1; 16]);
+    const OTHER: SessionId = SessionId([2; 16]);
+
+    fn flow(n: u32) -> Flow {
+        format!("call {n}").parse().unwrap()
+    }
+
+    fn by(session: SessionId, until: i64) -> Admission {
+        Admission { session, until: UnixTime(until), hops: 1, broken: Vec::new() }
+    }
+
+    #[test]
+    fn a_flow_passes_until_its_time_is_over() {
+        let mut admitted = Admissions::new(2);
+        admitted.admit(flow(1), by(ONE, 10));
+        assert!(admitted.get(&flow(1), UnixTime(9)).is_some());
+        assert!(admitted.get(&flow(1), UnixTime(10)).is_none());
+        assert!(admitted.get(&flow(2), UnixTime(9)).is_none());
+        admitted.admit(flow(1), by(ONE, 20));
+        assert!(admitted.get(&flow(1), UnixTime(10)).is_some(), "it was proven again");
+        admitted.sweep(UnixTime(20));
+        assert!(admitted.is_empty() && admitted.sessions().is_empty());
+    }
+
+    #[test]
+    fn who_has_a_flow_keeps_it_and_nobody_has_too_many() {
+        let mut admitted = Admissions::new(2);
+        admitted.admit(flow(1), by(ONE, 10));
+        assert!(!admitted.may(&flow(1), OTHER, UnixTime(9)));
+        assert!(admitted.may(&flow(1), ONE, UnixTime(9)));
+        assert!(admitted.may(&flow(1), OTHER, UnixTime(10)), "its time is over");
+        admitted.admit(flow(2), by(ONE, 10));
+        assert!(!admitted.may(&flow(3), ONE, UnixTime(9)));
+        assert!(admitted.may(&flow(3), OTHER, UnixTime(9)));
+        // What another has taken over is not ended with the one that had it.
+        admitted.admit(flow(1), by(OTHER, 20));
+        assert_eq!(admitted.end(ONE), 1);
+        assert!(admitted.get(&flow(1), UnixTime(9)).is_some());
+        assert!(admitted.get(&flow(2), UnixTime(9)).is_none());
+    }
+}

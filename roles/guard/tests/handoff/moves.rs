@@ -1,0 +1,160 @@
+//! What a device and its operator get of it.
+
+use std::time::Duration;
+
+use homeward_daemon::Request;
+use homeward_handoff::WalkError;
+use homeward_keychain::Device;
+use homeward_keychain::testing::Seed;
+use homeward_model::Entropy;
+
+use crate::world::{World, flow, network, server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_goes_from_network_to_network_and_back_and_every_one_is_traced() {
+    let mut world = World::new(3).await;
+    let mut keys = Vec::new();
+    for (at, n) in [0, 1, 0, 2, 1].into_iter().enumerate() {
+        world.hop(n).await.unwrap();
+        let span = world.open(&flow(5060)).await.unwrap();
+        assert_eq!(span, Duration::from_secs(3600));
+        let (status, said) = world.verify(&flow(5060)).await;
+        assert_eq!(status, 204);
+        assert!(said.contains(&format!("x-homeward-hops: {}", at + 1)), "{said}");
+        let of = |key: &homeward_keychain::key::ChainKey| *key.traffic("wireguard").expose();
+        let device = of(world.device.key().unwrap());
+        assert_eq!(of(world.visit(n).await.key().unwrap()), device);
+        assert_eq!(of(world.session().await.key().unwrap()), device);
+        keys.push(device);
+    }
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 5, "every hop has a key of its own");
+    let names = [0, 1, 0, 2, 1].map(|n| network(n).to_string());
+    assert_eq!(world.trace().await, names);
+    // What the operator is shown.
+    let request = Request::new("trace").with("session", world.device.session().to_string());
+    let traced = world.command(&server(), request).await;
+    let hops = traced["sessions"][0]["hops"].as_array().unwrap().clone();
+    assert_eq!(hops.len(), 5);
+    assert!(hops.iter().all(|hop| hop["signed"] == true && hop["standing"] == "good"));
+    assert_eq!(hops[1]["previous"], "n0.example");
+    assert_eq!(traced["sessions"][0]["flows"][0]["flow"], "udp 10.45.0.2:5060");
+    let visits = world.command(&network(0), Request::new("visits")).await;
+    let visits = visits["visits"].as_array().unwrap().clone();
+    assert_eq!(visits.len(), 2);
+    assert_eq!(visits[0]["given_to"][0], "n1.example");
+    assert_eq!(visits[1]["given_to"][0], "n2.example");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_waits_to_be_asked_where_it_was_is_asked() {
+    let mut world = World::new(2).await;
+    world.device = Device::new(Seed(5).octets(), server(), false).unwrap();
+    world.hop(0).await.unwrap();
+    world.hop(1).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, ["n0.example", "n1.example"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_passes_that_was_not_proven() {
+    let mut world = World::new(2).await;
+    assert!(!world.passes(&flow(1)).await);
+    world.hop(0).await.unwrap();
+    assert!(!world.passes(&flow(1)).await);
+    world.open(&flow(1)).await.unwrap();
+    assert!(world.passes(&flow(1)).await);
+    assert!(!world.passes(&flow(2)).await, "another flow of the same device");
+    let by_header = "GET /verify HTTP/1.1\r\nX-Homeward-Flow: udp 10.45.0.2:1\r\n";
+    assert_eq!(world.ask(by_header).await.0, 204);
+    assert_eq!(world.ask("GET /verify HTTP/1.1\r\n").await.0, 400);
+    assert_eq!(world.ask("GET /verify?flow= HTTP/1.1\r\n").await.0, 400);
+    assert_eq!(world.ask("GET /other?flow=x HTTP/1.1\r\n").await.0, 404);
+    let behind = "GET /verify/any/path?flow=udp%2010.45.0.2%3A1 HTTP/1.1\r\n";
+    assert_eq!(world.ask(behind).await.0, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_before_that_is_away_is_stood_in_for_by_the_server() {
+    let mut world = World::new(3).await;
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    world.stop_module(0).await;
+    world.hop(1).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    let (_, said) = world.verify(&flow(1)).await;
+    assert!(said.contains("x-homeward-hops: 2") && !said.contains("broken"), "{said}");
+    // And one of whom nobody knows where it is.
+    let (_, running) = world.modules[2].as_mut().unwrap();
+    running.config.handoff.peers.retain(|peer| peer.name != network(1));
+    let mut nowhere = running.config.clone();
+    nowhere.handoff.peers.push(homeward_handoff::Peer {
+        name: network(1),
+        key: world.modules[1].as_ref().unwrap().1.key,
+        address: None,
+        revoked: false,
+    });
+    let (_, running) = world.modules[2].as_ref().unwrap();
+    running.reloads.reload(&nowhere);
+    world.hop(2).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, [0, 1, 2].map(|n| network(n).to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hop_whose_key_before_is_not_to_be_had_is_refused_or_marked_as_the_policies_say() {
+    for broken in [false, true] {
+        let module = |config: &mut homeward_security_module::Config| {
+            config.policy.ask_server = false;
+            config.policy.broken = broken;
+        };
+        let mut world = World::with(2, module, |guard| guard.policy.broken = broken).await;
+        world.hop(0).await.unwrap();
+        world.open(&flow(1)).await.unwrap();
+        world.stop_module(0).await;
+        if !broken {
+            let refused = world.hop(1).await;
+            assert!(matches!(refused, Err(WalkError::Refused { again: true })), "{refused:?}");
+            continue;
+        }
+        // The device has to want it, too.
+        let unwanted = world.hop(1).await;
+        assert!(matches!(unwanted, Err(WalkError::Chain(_))), "{unwanted:?}");
+        world.hop_anyway(1, true).await.unwrap();
+        world.open(&flow(1)).await.unwrap();
+        let (status, said) = world.verify(&flow(1)).await;
+        assert_eq!(status, 204);
+        assert!(said.contains("x-homeward-broken: 2"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modules_and_guard_go_on_after_a_restart() {
+    let mut world = World::new(2).await;
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    let config = world.stop_module(0).await;
+    world.start_module(0, config).await;
+    world.restart_guard().await;
+    // What was admitted is proven again: whether it still is, nobody has looked meanwhile.
+    assert!(!world.passes(&flow(1)).await);
+    world.open(&flow(1)).await.unwrap();
+    world.hop(1).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, ["n0.example", "n1.example"]);
+    assert!(world.passes(&flow(1)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_goes_on_from_what_it_kept() {
+    let mut world = World::new(2).await;
+    world.hop(0).await.unwrap();
+    world.device = Device::restore(&world.device.save()).unwrap();
+    world.hop(1).await.unwrap();
+    world.device = Device::restore(&world.device.save()).unwrap();
+    world.open(&flow(1)).await.unwrap();
+    world.device = Device::restore(&world.device.save()).unwrap();
+    world.open(&flow(2)).await.unwrap();
+    assert!(world.passes(&flow(1)).await && world.passes(&flow(2)).await);
+}

@@ -1,0 +1,145 @@
+//! The role: its parts, started.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homeward_daemon::{Exit, ExitContext, Metrics, Part, Process, Reload, Shutdown, SystemClock};
+use homeward_handoff::{Book, Identity, Peers, Server};
+use homeward_model::Clock;
+use homeward_vault::Vault;
+use serde_json::json;
+
+use crate::commands;
+use crate::config::Config;
+use crate::figures::Figures;
+use crate::module::Module;
+
+/// How often the module looks for what has had its time, and tells servers what they missed.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// A module, started.
+pub struct Started {
+    /// For the process.
+    pub part: Part,
+    /// The module.
+    pub module: Arc<Module>,
+    /// What can be reloaded.
+    pub reloads: Reloads,
+    /// Where it listens.
+    pub local: homeward_handoff::Listen,
+}
+
+/// What can be reloaded: whom the module deals with.
+#[derive(Debug, Clone)]
+pub struct Reloads {
+    book: Book,
+    identity: Identity,
+}
+
+impl Reloads {
+    /// Takes the peers that the configuration names now.
+    pub fn reload(&self, config: &Config) {
+        config.handoff.fill(&self.book, &self.identity);
+    }
+}
+
+/// Starts a module.
+///
+/// # Errors
+/// What cannot be had at the start: keys, addresses, what was kept.
+pub async fn start(
+    config: &Config,
+    metrics: &mut Metrics,
+    shutdown: Shutdown,
+) -> anyhow::Result<Started> {
+    let handoff = &config.handoff;
+    let identity = handoff.identity().exit(Exit::System)?;
+    let book = handoff.book(&identity);
+    let vault = Vault::open(&handoff.state, &handoff.state_key_file).await.exit(Exit::Data)?;
+    let peers = Peers::new(identity.clone(), book.clone(), handoff.peer_settings());
+    let figures = Figures::new(metrics);
+    let module = Module::new(identity.clone(), book.clone(), peers, vault, config.policy, figures);
+    let module = Arc::new(module.await.exit(Exit::Data)?);
+    let listen = handoff.listen();
+    let server = Server::bind(
+        &listen,
+        handoff.server_settings(),
+        &identity,
+        book.clone(),
+        Arc::clone(&module) as _,
+    );
+    let server = server.await.exit(Exit::Unavailable)?;
+    let local = server.local().clone();
+    let at = local.clone();
+    tracing::info!(
+        network = %identity.name(), key = %identity.key(), peers = ?local.peers,
+        devices = ?local.devices, "security module open"
+    );
+    let kept_up = Arc::clone(&module);
+    let work = async move {
+        let upkeep = async {
+            loop {
+                SystemClock.until(Some(SystemClock.now() + UPKEEP)).await;
+                kept_up.sweep(SystemClock.unix()).await;
+                kept_up.tell_again().await;
+            }
+        };
+        tokio::select! {
+            () = server.serve(shutdown) => Ok(()),
+            () = upkeep => Ok(()),
+        }
+    };
+    let (said, name, key) = (Arc::clone(&module), identity.name().clone(), identity.key());
+    let status = move || {
+        let (module, local) = (Arc::clone(&said), local.clone());
+        let (name, key) = (name.to_string(), key.to_string());
+        async move {
+            let devices = module.enrolled().lock().await.len();
+            let visits = module.visits().lock().await;
+            json!({
+                "network": name,
+                "key": key,
+                "listen": addresses(&local.peers),
+                "devices_listen": addresses(&local.devices),
+                "enrolled": devices,
+                "visits": visits.len(),
+                "untold": visits.untold(),
+            })
+        }
+    };
+    let reloads = Reloads { book, identity };
+    let part = commands::add(Part::new(status, work), &module);
+    Ok(Started { part, module, reloads, local: at })
+}
+
+/// Runs a module alone, with the configuration read from `path`, until shutdown.
+///
+/// # Errors
+/// What cannot be had at the start.
+pub async fn run(
+    config: Config,
+    path: PathBuf,
+    shutdown: Shutdown,
+    reload: Reload,
+) -> anyhow::Result<()> {
+    let mut process = Process::new("security-module", env!("CARGO_PKG_VERSION"));
+    let Started { part, reloads, .. } = start(&config, process.metrics(), shutdown.clone()).await?;
+    process.add(part);
+    let again = move || match Config::load(&path) {
+        Ok(config) => {
+            reloads.reload(&config);
+            tracing::info!("the peers are reloaded; what else has changed does with a restart");
+        }
+        Err(error) => {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(error, "the configuration would not load");
+        }
+    };
+    process.serve(&config.control, &config.metrics, again, shutdown, reload).await
+}
+
+fn addresses(local: &[SocketAddr]) -> Vec<String> {
+    local.iter().map(ToString::to_string).collect()
+}
