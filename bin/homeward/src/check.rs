@@ -50,5 +50,9 @@ fn load(role: Role, file: &Path) -> Result<(), ConfigError> {
         }
         #[cfg(feature = "device")]
         Role::Device => homeward_device::Config::load(file).map(drop),
+        #[cfg(feature = "security-module")]
+        Role::SecurityModule => homeward_security_module::Config::load(file).map(drop),
+        #[cfg(feature = "guard")]
+        Role::Guard => homeward_guard::Config::load(file).map(drop),
     }
 }

@@ -7,7 +7,11 @@ use homeward_daemon::Exit;
 use crate::device;
 #[cfg(feature = "gateway")]
 use crate::gateway;
+#[cfg(feature = "guard")]
+use crate::guard;
 use crate::role::LogArgs;
+#[cfg(feature = "security-module")]
+use crate::security_module;
 #[cfg(feature = "core")]
 use crate::{admin, core};
 use crate::{check, doctor, output};
@@ -40,6 +44,12 @@ enum Command {
     /// Run a device's agent: Wi-Fi credentials over cellular, and offload; or ask it
     #[cfg(feature = "device")]
     Device(device::DeviceArgs),
+    /// Run a network's security module, or ask it: hand-offs prove themselves
+    #[cfg(feature = "security-module")]
+    SecurityModule(Box<security_module::ModuleArgs>),
+    /// Run the guard of an application server, or ask it: it demands the proofs
+    #[cfg(feature = "guard")]
+    Guard(guard::GuardArgs),
     /// Create, show and change the records of the datastore
     #[cfg(feature = "core")]
     Admin(Box<admin::AdminArgs>),
@@ -61,6 +71,12 @@ pub(crate) enum Role {
     /// A device's agent
     #[cfg(feature = "device")]
     Device,
+    /// A network's security module
+    #[cfg(feature = "security-module")]
+    SecurityModule,
+    /// The guard in front of an application server
+    #[cfg(feature = "guard")]
+    Guard,
 }
 
 impl Role {
@@ -73,6 +89,10 @@ impl Role {
             Self::Gateway => "gateway",
             #[cfg(feature = "device")]
             Self::Device => "device",
+            #[cfg(feature = "security-module")]
+            Self::SecurityModule => "security-module",
+            #[cfg(feature = "guard")]
+            Self::Guard => "guard",
         }
     }
 }
@@ -94,6 +114,10 @@ pub(crate) fn main() -> Exit {
         Command::Gateway(args) => gateway::run(args, &cli.log),
         #[cfg(feature = "device")]
         Command::Device(args) => device::run(args, &cli.log),
+        #[cfg(feature = "security-module")]
+        Command::SecurityModule(args) => security_module::run(*args, &cli.log),
+        #[cfg(feature = "guard")]
+        Command::Guard(args) => guard::run(args, &cli.log),
         #[cfg(feature = "core")]
         Command::Admin(args) => admin::run(*args, &cli.log),
         Command::CheckConfig(args) => check::run(&args),

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Args, Subcommand};
 use homeward_aaa::{Channel, Review};
 use homeward_controller::{HeldLogin, Reviewer, Revocations};
-use homeward_daemon::{Exit, ExitContext, Process, Reload, Request, Shutdown};
+use homeward_daemon::{Process, Reload, Request, Shutdown};
 use homeward_model::{GatewayId, Mac, NetworkId};
 use homeward_store::Store;
 
@@ -79,12 +78,7 @@ fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     log.begin(&config.log)?;
     // Look-ups have threads of their own; this runtime watches the store and answers `status`.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")
-        .exit(Exit::System)?;
+    let runtime = role::runtime()?;
     role::serve(&runtime, |shutdown, reload| run_roles(config, path.to_owned(), shutdown, reload))
 }
 

@@ -103,6 +103,19 @@ fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Found>> {
                     .block_on(homeward_device::doctor::examine(&config))),
                 Err(error) => Err(error),
             },
+            #[cfg(feature = "security-module")]
+            Role::SecurityModule => match homeward_security_module::Config::load(path) {
+                Ok(config) => Ok(crate::role::small_runtime()?
+                    .block_on(homeward_security_module::doctor(&config))),
+                Err(error) => Err(error),
+            },
+            #[cfg(feature = "guard")]
+            Role::Guard => match homeward_guard::Config::load(path) {
+                Ok(config) => {
+                    Ok(crate::role::small_runtime()?.block_on(homeward_guard::doctor(&config)))
+                }
+                Err(error) => Err(error),
+            },
         };
     let further = match looked {
         Ok(further) => {

@@ -7,6 +7,8 @@
 //! | [`core`] | `homeward core` |
 //! | [`gateway`] | `homeward gateway` |
 //! | [`device`] | `homeward device` |
+//! | [`security_module`] | `homeward security-module` |
+//! | [`guard`] | `homeward guard` |
 //! | [`admin`] | `homeward admin`: the records of the datastore |
 //! | [`check`] | `homeward check-config` |
 //! | [`doctor`] | `homeward doctor` |
@@ -26,15 +28,23 @@ mod device;
 mod doctor;
 #[cfg(feature = "gateway")]
 mod gateway;
+#[cfg(feature = "guard")]
+mod guard;
 #[cfg(feature = "core")]
 mod homeless;
 mod output;
 mod role;
+#[cfg(feature = "security-module")]
+mod security_module;
 
-#[cfg(not(any(feature = "core", feature = "gateway", feature = "device")))]
-compile_error!(
-    "a homeward without a role does nothing: enable the feature `core`, `gateway` or `device`"
-);
+#[cfg(not(any(
+    feature = "core",
+    feature = "gateway",
+    feature = "device",
+    feature = "security-module",
+    feature = "guard"
+)))]
+compile_error!("a homeward without a role does nothing: enable the feature of one, such as `core`");
 
 fn main() -> homeward_daemon::Exit {
     cli::main()

@@ -77,6 +77,17 @@ where
     })
 }
 
+/// A runtime with threads, for roles that many ask at a time.
+#[cfg(any(feature = "core", feature = "security-module", feature = "guard"))]
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+        .exit(Exit::System)
+}
+
 /// A runtime on this thread alone.
 pub(crate) fn small_runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()

@@ -11,6 +11,7 @@
 //! | [`server`] | [`Server`]: answers both; [`Answers`] is what a role does about it |
 //! | [`walk`] | what a device does by a line: hops, and has flows admitted |
 //! | [`trace`] | records, for people and programs |
+//! | [`doctor`] | what is wrong among peers, and the repair |
 //! | [`error`] | what can go wrong, and whose fault it is |
 //!
 //! The crate's promise: whom an answer is from, and whom a question is from, is what the directory
@@ -20,6 +21,7 @@
 
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod error;
 pub mod identity;
 pub mod line;

@@ -28,6 +28,6 @@ pub mod verify;
 pub use admitted::Admissions;
 pub use config::Config;
 pub use guard::Guard;
-pub use service::run;
+pub use service::{doctor, run};
 pub use sessions::Sessions;
 pub use verify::Verify;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_daemon::doctor::Finding;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Process, Reload, Shutdown, SystemClock};
 use homeward_handoff::{Book, Identity, Peers, Server};
 use homeward_http::{Limits, Listen};
@@ -138,6 +139,11 @@ pub async fn start(
     let part = commands::add(Part::new(status, work), &guard);
     let reloads = Reloads { book, identity };
     Ok(Started { part, guard, reloads, local: at, verify: verify_at })
+}
+
+/// What is wrong on this machine, and the repair.
+pub async fn doctor(config: &Config) -> Vec<Finding> {
+    homeward_handoff::doctor::examine(&config.handoff).await
 }
 
 /// Runs a guard, with the configuration read from `path`, until shutdown.

@@ -27,4 +27,4 @@ pub mod visits;
 
 pub use config::Config;
 pub use module::Module;
-pub use service::run;
+pub use service::{doctor, run};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use homeward_daemon::doctor::Finding;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Process, Reload, Shutdown, SystemClock};
 use homeward_handoff::{Book, Identity, Peers, Server};
 use homeward_model::Clock;
@@ -112,6 +113,11 @@ pub async fn start(
     let reloads = Reloads { book, identity };
     let part = commands::add(Part::new(status, work), &module);
     Ok(Started { part, module, reloads, local: at })
+}
+
+/// What is wrong on this machine, and the repair.
+pub async fn doctor(config: &Config) -> Vec<Finding> {
+    homeward_handoff::doctor::examine(&config.handoff).await
 }
 
 /// Runs a module alone, with the configuration read from `path`, until shutdown.

@@ -7,7 +7,7 @@ use crate::bench::{Bench, homeward};
 #[test]
 fn the_shipped_configurations_are_sound() {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging");
-    for role in ["core", "gateway", "device"] {
+    for role in ["core", "gateway", "device", "security-module", "guard"] {
         let file = packaging.join(format!("{role}.toml"));
         assert_eq!(homeward(&["check-config", role, file.to_str().unwrap()]).ok(), "ok\n");
     }
@@ -37,6 +37,15 @@ fn a_wrong_configuration_is_named_by_file_line_column_and_key() {
             "[portal]\nurl = \"http://portal.example.net/\"\n[check]\nurl = \"http://a/\"\n",
         ),
         ("device", "[check]\nurl = \"http://check.example.net/generate_204\"\n"),
+        ("security-module", "[handoff]\nname = \"n1.example\"\n"),
+        ("security-module", &handoff("[[handoff.peers]]\nname = \"n2\"\nkey = \"ab\"\n")),
+        ("security-module", &handoff(&peer("n1.example", "a:1", "11"))),
+        ("security-module", &handoff(&peer("n2.example", "7443", "11"))),
+        ("security-module", &handoff(&(peer("n2", "a:1", "11") + &peer("n3", "a:1", "11")))),
+        ("security-module", &handoff("[policy]\nlifetime = \"1s\"\n")),
+        ("guard", &handoff("[policy]\nfirst = []\n")),
+        ("guard", &handoff("[policy]\nfirst = [\"n7.example\"]\n")),
+        ("guard", &handoff("[policy]\nhops = 65\n")),
     ] {
         let file = bench.file(&format!("{role}.toml"), text);
         let error = homeward(&["check-config", role, &file]).fails(78);
@@ -71,7 +80,7 @@ fn a_gateway_that_reaches_its_core_by_tls_needs_what_goes_with_that() {
 fn a_role_does_not_start_on_a_wrong_configuration() {
     let bench = Bench::new();
     let file = bench.file("core.toml", "[aaa]\nlisten = []\n");
-    for role in ["core", "gateway", "device"] {
+    for role in ["core", "gateway", "device", "security-module", "guard"] {
         let error = homeward(&[role, "--config", &file]).fails(78);
         assert!(error.starts_with("error: ") && error.contains("core.toml:"), "{error}");
         let error = homeward(&[role, "--config", "/nonexistent/role.toml"]).fails(78);
@@ -85,4 +94,16 @@ fn a_sound_configuration_is_said_in_json_too() {
     let file = bench.file("core.toml", "");
     let checked = homeward(&["check-config", "core", &file, "--json"]).json();
     assert_eq!((&checked["ok"], &checked["role"]), (&true.into(), &"core".into()));
+}
+
+/// A module's or a guard's, with more.
+fn handoff(more: &str) -> String {
+    format!(
+        "[handoff]\nname = \"n1.example\"\nkey_file = \"/x\"\nstate = \"/y\"\nstate_key_file = \"/z\"\n{more}"
+    )
+}
+
+fn peer(name: &str, address: &str, key: &str) -> String {
+    let key = key.repeat(32);
+    format!("[[handoff.peers]]\nname = {name:?}\nkey = {key:?}\naddress = {address:?}\n")
 }

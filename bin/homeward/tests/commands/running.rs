@@ -38,6 +38,12 @@ impl Running {
         }
     }
 
+    /// Has it read its configuration again.
+    pub(crate) fn reload(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
     /// Stops it in good order, and returns its log.
     pub(crate) fn stop(&mut self) -> String {
         let pid = self.child.id().to_string();

@@ -1,0 +1,130 @@
+//! `homeward guard`: runs the guard of an application server, or asks one that runs.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use homeward_daemon::{Exit, ExitContext, Request};
+use homeward_guard::Config;
+use serde_json::Value;
+
+use crate::output;
+use crate::role::{self, LogArgs};
+
+mod show;
+
+const ROLE: &str = "guard";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  homeward guard                                run with /etc/homeward/guard.toml
+  homeward guard show-key                       the public key that networks are told
+  homeward guard trace                          where every device was, who says so, and when
+  curl -i 'http://127.0.0.1:7081/verify?flow=udp%2010.45.0.2:5060'
+
+SIGTERM stops it; SIGHUP reloads the peers, and ends what goes through one that is revoked.")]
+pub(crate) struct GuardArgs {
+    /// The configuration file [default: /etc/homeward/guard.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<GuardCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum GuardCommand {
+    /// Show what the running guard follows
+    #[command(after_long_help = "Examples:
+  homeward guard status
+  homeward guard status --json | jq .flows")]
+    Status(Ask),
+    /// Show the running guard's metrics (OpenMetrics text)
+    #[command(after_long_help = "Examples:
+  homeward guard metrics | grep proofs")]
+    Metrics(At),
+    /// Print the public key by which networks know this server; makes the key where there is none
+    #[command(after_long_help = "Examples:
+  homeward guard show-key
+
+What it prints goes into the `[[handoff.peers]]` of the networks.")]
+    ShowKey,
+    /// Show each network that a session went through, when, by which module, and what is admitted
+    #[command(after_long_help = "Examples:
+  homeward guard trace
+  homeward guard trace 0179605b9e28735568dd5c439468550a
+  homeward guard trace --json | jq '.sessions[].hops[] | {network, at, signed, standing}'
+
+With --json each hop has its record in hexadecimal, with the signatures of device and network, for
+whoever checks it again; docs/keychain.md says what is in it.")]
+    Trace {
+        /// The session: all of them, if none is named
+        session: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Ask {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Args)]
+struct At {
+    /// The guard's status socket [default: as its configuration says]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl At {
+    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+        role::socket(ROLE, self.socket, config, |path| Ok(Config::load(path)?.control.path(ROLE)))
+    }
+}
+
+impl Ask {
+    fn show(
+        self,
+        config: Option<&Path>,
+        request: Request,
+        text: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let answer = role::ask(&self.at.path(config)?, &request)?;
+        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
+    }
+}
+
+pub(crate) fn run(args: GuardArgs, log: &LogArgs) -> anyhow::Result<()> {
+    let config = args.config.as_deref();
+    let path = || args.config.clone().unwrap_or_else(|| role::default_config(ROLE));
+    let Some(command) = args.command else { return serve(&path(), log) };
+    match command {
+        GuardCommand::Status(ask) => ask.show(config, Request::new("status"), show::status),
+        GuardCommand::Metrics(at) => role::metrics(&at.path(config)?),
+        GuardCommand::ShowKey => {
+            let handoff = Config::load(&path())?.handoff;
+            let identity = handoff.identity().exit(Exit::System)?;
+            output::text(&format!("{}\n", identity.key()))
+        }
+        GuardCommand::Trace { session, ask } => {
+            let request = Request::new("trace");
+            let request = match session {
+                Some(session) => request.with("session", session),
+                None => request,
+            };
+            ask.show(config, request, show::trace)
+        }
+    }
+}
+
+fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    log.begin(&config.log)?;
+    let runtime = role::runtime()?;
+    role::serve(&runtime, |shutdown, reload| {
+        homeward_guard::run(config, path.to_owned(), shutdown, reload)
+    })
+}

@@ -1,0 +1,250 @@
+//! `homeward security-module`: runs a network's security module, or asks one that runs.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use homeward_daemon::{Exit, ExitContext, Request, SystemEntropy, private};
+use homeward_keychain::RootKey;
+use homeward_model::{Entropy, Nai, Name};
+use homeward_security_module::Config;
+
+use crate::output;
+use crate::role::{self, LogArgs};
+
+mod show;
+
+const ROLE: &str = "security-module";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:
+  homeward security-module                      run with /etc/homeward/security-module.toml
+  homeward security-module show-key             the public key that peers are told
+  homeward security-module status
+  homeward security-module visits --json | jq '.visits[].hop.network'
+
+SIGTERM stops it; SIGHUP reloads the peers: who is new, and who is revoked.")]
+pub(crate) struct ModuleArgs {
+    /// The configuration file [default: /etc/homeward/security-module.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<ModuleCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum ModuleCommand {
+    /// Show what the running module holds
+    #[command(after_long_help = "Examples:
+  homeward security-module status
+  homeward security-module status --json | jq .visits")]
+    Status(Ask),
+    /// Show the running module's metrics (OpenMetrics text)
+    #[command(after_long_help = "Examples:
+  homeward security-module metrics | grep exports")]
+    Metrics(At),
+    /// Print the public key by which peers know this module; makes the key where there is none
+    #[command(after_long_help = "Examples:
+  homeward security-module show-key
+  homeward security-module show-key --config n1.toml
+
+What it prints goes into the `[[handoff.peers]]` of the others.")]
+    ShowKey,
+    /// Show which devices are here, and were, and to whom their keys were given
+    #[command(after_long_help = "Examples:
+  homeward security-module visits
+  homeward security-module visits --session 0179605b9e28735568dd5c439468550a --json
+
+Names of devices are shown in full: this is for the operator's eyes.")]
+    Visits {
+        /// Of that session alone
+        #[arg(long, value_name = "SESSION")]
+        session: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Enrol a device with the running module, or give it another key
+    #[command(after_long_help = "Examples:
+  homeward security-module derive --root d1.root --network n1.example \\
+    | homeward security-module enrol d1@example.net
+  homeward security-module enrol d1@example.net --version 2 --key-file d1.n1.key
+
+The key is read from a file or from standard input: 64 hexadecimal digits. A version that is not
+newer than the one that is enrolled is refused.")]
+    Enrol {
+        /// What the device is called in this network
+        device: Nai,
+        /// Grows when the device is to have another key
+        #[arg(long, default_value_t = 1)]
+        version: u32,
+        /// Where the key is [default: standard input]
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Enrol a device no more
+    #[command(after_long_help = "Examples:
+  homeward security-module forget d1@example.net
+
+Hops that it has made stay what they are; it makes none here any more.")]
+    Forget {
+        /// What the device is called in this network
+        device: Nai,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Make a root key for a device: what device and operator share, and nobody else
+    #[command(after_long_help = "Examples:
+  homeward security-module new-root d1.root
+
+The file is made for its owner alone. The device is given it, too; networks are given what
+`derive` makes of it.")]
+    NewRoot {
+        /// The file that is made
+        file: PathBuf,
+    },
+    /// Print the key that a network is to have of a device
+    #[command(after_long_help = "Examples:
+  homeward security-module derive --root d1.root --network n1.example
+  homeward security-module derive --root d1.root --network n1.example --version 2")]
+    Derive {
+        /// The device's root key
+        #[arg(long, value_name = "FILE")]
+        root: PathBuf,
+        /// The network
+        #[arg(long)]
+        network: Name,
+        /// Grows when the network is to have another key
+        #[arg(long, default_value_t = 1)]
+        version: u32,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Ask {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    at: At,
+}
+
+#[derive(Debug, Args)]
+struct At {
+    /// The module's status socket [default: as its configuration says]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl At {
+    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
+        role::socket(ROLE, self.socket, config, |path| Ok(Config::load(path)?.control.path(ROLE)))
+    }
+}
+
+impl Ask {
+    fn show(
+        self,
+        config: Option<&Path>,
+        request: Request,
+        text: impl FnOnce(&serde_json::Value) -> String,
+    ) -> anyhow::Result<()> {
+        let answer = role::ask(&self.at.path(config)?, &request)?;
+        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
+    }
+}
+
+pub(crate) fn run(args: ModuleArgs, log: &LogArgs) -> anyhow::Result<()> {
+    let config = args.config.as_deref();
+    let path = || args.config.clone().unwrap_or_else(|| role::default_config(ROLE));
+    let Some(command) = args.command else { return serve(&path(), log) };
+    match command {
+        ModuleCommand::Status(ask) => ask.show(config, Request::new("status"), show::status),
+        ModuleCommand::Metrics(at) => role::metrics(&at.path(config)?),
+        ModuleCommand::ShowKey => {
+            let handoff = Config::load(&path())?.handoff;
+            let identity = handoff.identity().exit(Exit::System)?;
+            output::text(&format!("{}\n", identity.key()))
+        }
+        ModuleCommand::Visits { session, ask } => {
+            let request = session.map_or_else(
+                || Request::new("visits"),
+                |session| Request::new("visits").with("session", session),
+            );
+            ask.show(config, request, show::visits)
+        }
+        ModuleCommand::Enrol { device, version, key_file, ask } => {
+            let key = read_key(key_file.as_deref())?;
+            let request = Request::new("enrol").with("device", device.as_str());
+            let request = request.with("version", version).with("key", key.as_str());
+            ask.show(config, request, |_| format!("{} is enrolled\n", device.as_str()))
+        }
+        ModuleCommand::Forget { device, ask } => {
+            let request = Request::new("forget").with("device", device.as_str());
+            ask.show(config, request, |_| format!("{} is enrolled no more\n", device.as_str()))
+        }
+        ModuleCommand::NewRoot { file } => new_root(&file),
+        ModuleCommand::Derive { root, network, version } => {
+            let text = read_key(Some(&root))?;
+            let root = key(&text).with_context(|| format!("{}", root.display()));
+            let root = RootKey::new(root.exit(Exit::Data)?);
+            let derived = root.device_key(&network, version);
+            output::text(&format!("{}\n", hex(derived.expose())))
+        }
+    }
+}
+
+fn new_root(file: &Path) -> anyhow::Result<()> {
+    if file.exists() {
+        let text = format!("{} is there already: nothing is written over a key", file.display());
+        return Err(anyhow::anyhow!(text)).exit(Exit::Data);
+    }
+    let root: [u8; 32] = SystemEntropy::new().octets();
+    private::write(file, format!("{}\n", hex(&root)).as_bytes()).exit(Exit::System)?;
+    output::text(&format!("{} made\n", file.display()))
+}
+
+/// A key as it is in a file, or on standard input.
+fn read_key(file: Option<&Path>) -> anyhow::Result<String> {
+    let mut text = String::new();
+    match file {
+        Some(path) => {
+            text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))
+                .exit(Exit::Data)?;
+        }
+        None => {
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .context("cannot read the key from standard input")
+                .exit(Exit::Data)?;
+        }
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    anyhow::ensure!(digits, "no key: it takes 64 hexadecimal digits");
+    let mut key = [0; 32];
+    for (at, octet) in key.iter_mut().enumerate() {
+        let pair = text.get(2 * at..2 * at + 2).unwrap_or_default();
+        *octet = u8::from_str_radix(pair, 16).context("no key")?;
+    }
+    Ok(key)
+}
+
+fn hex(key: &[u8; 32]) -> String {
+    key.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {
+    let config = Config::load(path)?;
+    log.begin(&config.log)?;
+    let runtime = role::runtime()?;
+    role::serve(&runtime, |shutdown, reload| {
+        homeward_security_module::run(config, path.to_owned(), shutdown, reload)
+    })
+}
