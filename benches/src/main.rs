@@ -12,6 +12,7 @@
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
 //! | `issuing` | credentials per second that the datastore issues, by how many there are in a transaction | – |
 //! | `portal` | credentials per second and core, with a log-in by PAP for each; memory of connections that stay open | – |
+//! | `handoff` | a hand-off that proves itself: its hop, its proof, at 1, 2 and 8 hops, without delay and with 20 ms; CPU of a proof | – |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -27,6 +28,7 @@ mod eap_load;
 mod figures;
 mod freeradius;
 mod gateway;
+mod handoff;
 mod issuing;
 mod load;
 mod lookup;
@@ -50,7 +52,7 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 14] = [
+const BENCHES: [(&str, Bench); 15] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
@@ -60,6 +62,7 @@ const BENCHES: [(&str, Bench); 14] = [
     ("million", million::measure),
     ("issuing", issuing::measure),
     ("portal", portal::measure),
+    ("handoff", handoff::measure),
     ("gateway", gateway::measure),
     ("owner", owner::measure),
     ("radio", radio::measure),

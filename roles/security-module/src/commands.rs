@@ -65,7 +65,8 @@ async fn enrol(module: Arc<Module>, request: Request) -> Result<Value, ControlEr
 async fn forget(module: Arc<Module>, request: Request) -> Result<Value, ControlError> {
     let Forget { device } = request.parse()?;
     let change = module.enrolled().lock().await.forget(&device);
-    let none = || ControlError::new(Kind::NotFound, format!("{} is not enrolled here", device.as_str()));
+    let none =
+        || ControlError::new(Kind::NotFound, format!("{} is not enrolled here", device.as_str()));
     module.vault().commit(vec![change.ok_or_else(none)?]).await.map_err(|e| failed(&e))?;
     Ok(json!({ "forgotten": true }))
 }
