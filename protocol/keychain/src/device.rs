@@ -40,7 +40,7 @@ pub(crate) struct At {
 #[derive(Debug)]
 struct Pending {
     network: Name,
-    nonce: [u8; 32],
+    answer: Digest,
     transcript: Digest,
     key: HopKey,
     export: Option<Export>,
@@ -101,34 +101,35 @@ impl Device {
         }
         let share = Share::new(entropy.octets());
         let shared = share.with(&challenge.share).ok_or(Why::NoChallenge.at(hop))?;
-        let told = (self.volunteers || challenge.asks).then(|| self.ticket(challenge, hop));
-        let (ticket, export) = told.unzip();
         let mut response = Response {
             device: name,
             key: self.signer.public(),
             server: self.server.clone(),
             hop,
             share: share.public(),
-            ticket,
+            ticket: None,
             tag: Tag([0; 32]),
         };
+        let (network, answer) = (challenge.network.clone(), response.answer(challenge));
+        let tells = self.volunteers || challenge.asks;
+        let (ticket, export) = tells.then(|| self.ticket(&network, hop, answer)).unzip();
+        response.ticket = ticket;
         let transcript = response.transcript(challenge);
         response.tag = key.authorise(&transcript);
         let key = key.hop(&challenge.nonce, &shared, &transcript);
-        let (network, nonce) = (challenge.network.clone(), challenge.nonce);
         // Without a ticket there is nothing to integrate yet: the network has to ask.
-        self.pending = export.map(|export| Pending { network, nonce, transcript, key, export });
+        self.pending = export.map(|export| Pending { network, answer, transcript, key, export });
         Ok(response)
     }
 
-    fn ticket(&self, challenge: &Challenge, hop: u16) -> (Ticket, Option<Export>) {
+    fn ticket(&self, to: &Name, hop: u16, answer: Digest) -> (Ticket, Option<Export>) {
         let mut ticket = Ticket {
             of: self.network().cloned(),
-            to: challenge.network.clone(),
+            to: to.clone(),
             session: self.session,
             hop,
             head: self.head(),
-            nonce: challenge.nonce,
+            answer,
             signature: [0; 64],
             tag: Tag([0; 32]),
         };
@@ -169,7 +170,7 @@ impl Device {
             Why::NotThatBefore
         } else if record.network != pending.network {
             Why::NotItsNetwork
-        } else if record.transcript != pending.transcript || record.nonce != pending.nonce {
+        } else if record.transcript != pending.transcript || record.answer != pending.answer {
             Why::NoChallenge
         } else if record.broken && !(broken && hop > 1) {
             Why::Broken

@@ -83,10 +83,9 @@ pub(crate) enum Stage {
 
 #[derive(Debug)]
 pub(crate) struct Authorised {
-    pub(crate) nonce: [u8; 32],
     pub(crate) transcript: Digest,
     pub(crate) key: HopKey,
-    ticket: Ticket,
+    pub(crate) ticket: Ticket,
 }
 
 #[derive(Debug)]
@@ -127,7 +126,7 @@ impl Visit {
         let fits = ticket.session == session
             && ticket.hop == hop
             && ticket.to == challenge.network
-            && ticket.nonce == challenge.nonce
+            && ticket.answer == response.answer(&challenge)
             && ticket.of.is_none() == (hop == 1);
         if !fits {
             return Err(Why::NotItsTicket.at(hop));
@@ -136,12 +135,7 @@ impl Visit {
             return Err(Why::Signature(Side::Device).at(hop));
         }
         let key = key.hop(&challenge.nonce, &shared, &transcript);
-        let stage = Stage::Authorised(Box::new(Authorised {
-            nonce: challenge.nonce,
-            transcript,
-            key,
-            ticket,
-        }));
+        let stage = Stage::Authorised(Box::new(Authorised { transcript, key, ticket }));
         Ok(Self {
             device: response.device.clone(),
             key: response.key,
@@ -243,7 +237,7 @@ impl Visit {
             device: self.key,
             previous: at.ticket.of.clone(),
             before: at.ticket.head,
-            nonce: at.nonce,
+            answer: at.ticket.answer,
             transcript: at.transcript,
             at: making.now,
             until: UnixTime(making.now.0.saturating_add(record::ms(making.lifetime))),

@@ -29,8 +29,8 @@ pub struct Record {
     pub previous: Option<Name>,
     /// The hash of the record before; of the first, [`Record::root`].
     pub before: Digest,
-    /// The nonce of the network's challenge.
-    pub nonce: [u8; 32],
+    /// The hash of the network's challenge and of the device's answer, as the device signed it.
+    pub answer: Digest,
     /// The hash of challenge and answer.
     pub transcript: Digest,
     /// When it was made, by the network's clock.
@@ -110,7 +110,7 @@ impl Record {
         out.maybe(self.previous.as_ref(), |out, previous| {
             out.text(previous.as_str());
         });
-        out.octets(&self.before.0).octets(&self.nonce).octets(&self.transcript.0);
+        out.octets(&self.before.0).octets(&self.answer.0).octets(&self.transcript.0);
         out.time(self.at).time(self.until).u64(self.epoch).bool(self.broken);
         out.octets(&self.by_device);
     }
@@ -132,7 +132,7 @@ impl Record {
                 read.name("the network before")
             })?,
             before: Digest(read.array("the hash of the record before")?),
-            nonce: read.array("nonce")?,
+            answer: Digest(read.array("answer")?),
             transcript: Digest(read.array("transcript")?),
             at: read.time("time")?,
             until: read.time("end")?,
@@ -233,8 +233,8 @@ impl Record {
 
     /// What the device signed: its ticket.
     pub(crate) fn ticket(&self) -> Vec<u8> {
-        let Self { previous, network, session, hop, before, nonce, .. } = self;
-        body(previous.as_ref(), network, *session, *hop, before, nonce)
+        let Self { previous, network, session, hop, before, answer, .. } = self;
+        body(previous.as_ref(), network, *session, *hop, before, answer)
     }
 
     /// Whether device and network signed it, whoever they are.

@@ -239,12 +239,18 @@ pub fn retag(response: &mut Response, challenge: &Challenge, key: &DeviceKey) {
     response.tag = key.authorise(&response.transcript(challenge));
 }
 
+/// Makes its ticket one of that answer, whatever it says: what a device that lies can do.
+pub fn reanswer(response: &mut Response, challenge: &Challenge) {
+    let answer = response.answer(challenge);
+    response.ticket.iter_mut().for_each(|ticket| ticket.answer = answer);
+}
+
 /// Welcomes a device by a record that was another answer's, after `change`: what a network that lies
 /// can do.
 pub fn rewelcome(visit: &Visit, like: &Record, change: impl FnOnce(&mut Record)) -> Welcome {
     let mut record = like.clone();
     if let Stage::Authorised(at) = &visit.stage {
-        (record.nonce, record.transcript) = (at.nonce, at.transcript);
+        (record.answer, record.transcript) = (at.ticket.answer, at.transcript);
         change(&mut record);
         return Welcome { tag: at.key.welcome(&record.encode()), record };
     }

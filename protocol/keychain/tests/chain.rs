@@ -8,7 +8,7 @@ use std::time::Duration;
 use homeward_keychain::message::{SessionId, SessionKey};
 use homeward_keychain::module::Previous;
 use homeward_keychain::server::Policy;
-use homeward_keychain::testing::{World, device_key, flow, network, resign, retag};
+use homeward_keychain::testing::{World, device_key, flow, network, reanswer, resign, retag};
 use homeward_keychain::{Device, Flow, Question, Refusal, Server, Side, Visit, Why};
 use homeward_model::UnixTime;
 
@@ -156,6 +156,7 @@ fn two_networks_cannot_make_up_a_hop_that_the_device_did_not_make() {
     let ticket = response.ticket.as_mut().unwrap();
     ticket.session = poser.session();
     ticket.head = world.visits[0].welcome().unwrap().record.digest();
+    reanswer(&mut response, question.challenge());
     retag(&mut response, question.challenge(), &key);
     let visit = Visit::authorise(question, &response, &key);
     assert_eq!(visit.map(drop), refused(2, Why::Signature(Side::Device)));

@@ -9,7 +9,9 @@ use homeward_keychain::message::{Digest, SessionId};
 use homeward_keychain::module::Previous;
 use homeward_keychain::record::{Terms, check};
 use homeward_keychain::server::Policy;
-use homeward_keychain::testing::{NOW, World, device_key, flow, network, resign, retag, rewelcome};
+use homeward_keychain::testing::{
+    NOW, World, device, device_key, flow, network, resign, retag, rewelcome,
+};
 use homeward_keychain::{Record, Refusal, Response, Side, Signer, Visit, Why};
 use homeward_model::UnixTime;
 
@@ -61,7 +63,7 @@ fn a_record_that_its_network_signed_is_refused_for_each_thing_that_is_wrong_in_i
     // What the device signed, it signed.
     let device = || Why::Signature(Side::Device);
     assert_eq!(judged(|r| r.network = network(0)), refused(2, device()));
-    assert_eq!(judged(|r| r.nonce = [7; 32]), refused(2, device()));
+    assert_eq!(judged(|r| r.answer = Digest([7; 32])), refused(2, device()));
     assert_eq!(judged(|r| r.by_device[0] ^= 1), refused(2, device()));
     assert_eq!(judged(|r| r.previous = Some(network(3))), refused(2, Why::NotFromThere));
     assert_eq!(judged(|r| r.previous = None), refused(2, Why::NotFromThere));
@@ -145,7 +147,7 @@ fn a_device_that_hides_where_it_was_or_shows_another_ticket_is_not_authorised() 
     assert_eq!(answered(|r| ticket(r).to = network(3)), refused(3, Why::NotItsTicket));
     let other = SessionId([1; 16]);
     assert_eq!(answered(|r| ticket(r).session = other), refused(3, Why::NotItsTicket));
-    assert_eq!(answered(|r| ticket(r).nonce = [3; 32]), refused(3, Why::NotItsTicket));
+    assert_eq!(answered(|r| ticket(r).answer = Digest([3; 32])), refused(3, Why::NotItsTicket));
     assert_eq!(answered(|r| ticket(r).of = None), refused(3, Why::NotItsTicket));
     assert_eq!(
         answered(|r| ticket(r).head = Digest([7; 32])),
@@ -154,6 +156,31 @@ fn a_device_that_hides_where_it_was_or_shows_another_ticket_is_not_authorised() 
     assert_eq!(answered(|r| ticket(r).signature[0] ^= 1), refused(3, Why::Signature(Side::Device)));
     assert_eq!(answered(|r| r.key.0[0] ^= 1), refused(3, Why::NotItsTicket));
     assert_eq!(answered(|r| r.server = network(3)), refused(3, Why::NotItsTicket));
+    // The ticket is of the answer that it is in.
+    assert_eq!(answered(|r| r.share[0] ^= 1), refused(3, Why::NotItsTicket));
+    let other = || "d2@example.net".parse().unwrap();
+    assert_eq!(answered(|r| r.device = other()), refused(3, Why::NotItsTicket));
+}
+
+#[test]
+fn a_device_does_not_take_another_s_session_by_a_ticket_that_it_heard() {
+    let mut world = walked(0);
+    let (to, question) = (network(0), world.question(&network(0)));
+    let heard = world.answer(question.challenge(), &device_key(1, &to)).unwrap();
+    let mut own = device([8; 32], world.device.server());
+    let (who, key) = ("d2@example.net".parse().unwrap(), device_key(2, &to));
+    let mut response = own.answer(question.challenge(), who, &key, &mut world.seed).unwrap();
+    // It is enrolled here, answers first, and knows the key of the hop that would come of it.
+    (response.key, response.ticket) = (heard.key, heard.ticket.clone());
+    retag(&mut response, question.challenge(), &key);
+    let visit = Visit::authorise(question, &response, &key);
+    assert_eq!(visit.map(drop), refused(1, Why::NotItsTicket));
+    // Nor does it do for another challenge of the network.
+    let (question, key) = (world.question(&to), device_key(1, &to));
+    let mut again = heard;
+    retag(&mut again, question.challenge(), &key);
+    let visit = Visit::authorise(question, &again, &key);
+    assert_eq!(visit.map(drop), refused(1, Why::NotItsTicket));
 }
 
 #[test]
@@ -209,7 +236,7 @@ fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
         (|r| r.before = Digest([7; 32]), Why::NotThatBefore),
         (|r| r.network = network(2), Why::NotItsNetwork),
         (|r| r.transcript = Digest([7; 32]), Why::NoChallenge),
-        (|r| r.nonce = [7; 32], Why::NoChallenge),
+        (|r| r.answer = Digest([7; 32]), Why::NoChallenge),
         (|r| r.broken = true, Why::Broken),
     ];
     let mut welcome = rewelcome(&visit, &late.record, |_| {});

@@ -23,8 +23,9 @@ pub struct Ticket {
     pub hop: u16,
     /// The hash of the last record; at the first hop, [`Record::root`].
     pub head: Digest,
-    /// The nonce of the challenge that the device answers to `to`.
-    pub nonce: [u8; 32],
+    /// The hash of the challenge of `to` and of what the device answers with this ticket: what it is
+    /// called there, and its share.
+    pub answer: Digest,
     /// The device's signature, by the session's key.
     pub signature: [u8; 64],
     /// Proof of the key of the hop before; at the first hop, of nothing.
@@ -59,8 +60,8 @@ pub struct Welcome {
 impl Ticket {
     /// What it says: what its signature and tag are of, and what the export is bound to.
     pub(crate) fn body(&self) -> Vec<u8> {
-        let Self { of, to, session, hop, head, nonce, .. } = self;
-        body(of.as_ref(), to, *session, *hop, head, nonce)
+        let Self { of, to, session, hop, head, answer, .. } = self;
+        body(of.as_ref(), to, *session, *hop, head, answer)
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
@@ -77,7 +78,7 @@ impl Ticket {
             session: SessionId(inner.array("session")?),
             hop: inner.u16("hop")?,
             head: Digest(inner.array("head")?),
-            nonce: inner.array("nonce")?,
+            answer: Digest(inner.array("answer")?),
             signature: inner.array("the ticket's signature")?,
             tag: Tag(inner.array("the ticket's tag")?),
         };
@@ -93,13 +94,13 @@ pub(crate) fn body(
     session: SessionId,
     hop: u16,
     head: &Digest,
-    nonce: &[u8; 32],
+    answer: &Digest,
 ) -> Vec<u8> {
     let mut out = Writer::new(TICKET);
     out.maybe(of, |out, of| {
         out.text(of.as_str());
     });
-    out.text(to.as_str()).octets(&session.0).u16(hop).octets(&head.0).octets(nonce);
+    out.text(to.as_str()).octets(&session.0).u16(hop).octets(&head.0).octets(&answer.0);
     out.0
 }
 

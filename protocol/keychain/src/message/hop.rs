@@ -69,6 +69,15 @@ impl Response {
         SessionId::of(&self.key, &self.server)
     }
 
+    /// What the ticket is of: the challenge, and who answers it with which share. A ticket is good in
+    /// no answer but the one that the device put it in.
+    pub(crate) fn answer(&self, challenge: &Challenge) -> Digest {
+        let mut out = Writer::default();
+        out.text("homeward keychain 1 answer").octets(&challenge.encode());
+        self.write_own(&mut out);
+        Digest::of(&out.0)
+    }
+
     /// What is proven: the challenge and everything that is said.
     pub(crate) fn transcript(&self, challenge: &Challenge) -> Digest {
         let mut said = challenge.encode();
@@ -78,9 +87,14 @@ impl Response {
         Digest::of(&said)
     }
 
-    fn write(&self, out: &mut Writer) {
+    /// All but the ticket.
+    fn write_own(&self, out: &mut Writer) {
         out.text(self.device.as_str()).octets(&self.key.0).text(self.server.as_str());
         out.u16(self.hop).octets(&self.share);
+    }
+
+    fn write(&self, out: &mut Writer) {
+        self.write_own(out);
         out.maybe(self.ticket.as_ref(), |out, ticket| ticket.write(out));
     }
 
