@@ -170,7 +170,9 @@ impl Server {
         if let Some(made) = made {
             self.make(made);
         } else if self.next.len() >= usize::from(MOST_NEXT) {
-            self.next.remove(0);
+            // One of its own, if it has any there: a network crowds out no other.
+            let own = self.next.iter().position(|hop| hop.record.network == *from);
+            self.next.remove(own.unwrap_or(0));
         }
         let (confirm, exported) = (key.confirm(), Vec::new());
         self.next.push(Hop { record, head, confirm, key: Some(key), exported });

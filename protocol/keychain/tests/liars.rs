@@ -184,6 +184,24 @@ fn a_device_does_not_take_another_s_session_by_a_ticket_that_it_heard() {
 }
 
 #[test]
+fn a_network_that_a_device_turned_away_from_crowds_no_other_out() {
+    let mut world = walked(1);
+    let mut left = world.authorise(&network(1)).unwrap();
+    let previous = world.fetch(&left).unwrap();
+    let record = world.integrate(&mut left, previous, false).unwrap().record;
+    world.hop(&network(2)).unwrap();
+    // The device signed that it goes there, and the network tells of it in as many ways as it likes.
+    for later in 0..6 {
+        let mut record = record.clone();
+        record.until = UnixTime(record.until.0 + later);
+        resign(&mut record, &world.signers[&network(1)]);
+        let share = left.share().unwrap();
+        world.server.extend(&network(1), record, share, &world.trust, NOW).unwrap();
+    }
+    assert_eq!(world.check().unwrap().hops, 2);
+}
+
+#[test]
 fn a_network_before_that_gives_other_records_than_the_ticket_names_is_not_followed() {
     let mut world = walked(2);
     let mut visit = world.authorise(&network(2)).unwrap();
