@@ -341,7 +341,7 @@ pub(crate) struct Last<'a> {
 }
 
 impl Last<'_> {
-    /// What `from` gets for that ticket, which is noted in `exported`.
+    /// What `from` gets for that ticket, which is noted in `exported` as the last of that network.
     pub(crate) fn export(
         &self,
         key: &ChainKey,
@@ -362,13 +362,14 @@ impl Last<'_> {
             || !verify(&self.device.0, TICKET, &ticket.body(), &ticket.signature)
         {
             Why::ForgedTicket
-        } else if !exported.contains(ticket) && exported.len() >= usize::from(MOST_EXPORTS) {
-            Why::Exported
         } else {
-            if !exported.contains(ticket) {
+            // By network: one that has the device answer it again and again takes no other's place.
+            exported.retain(|known| known.to != ticket.to);
+            if exported.len() < usize::from(MOST_EXPORTS) {
                 exported.push(ticket.clone());
+                return Ok(key.export(&ticket.body()));
             }
-            return Ok(key.export(&ticket.body()));
+            Why::Exported
         };
         Err(fault.at(expected))
     }
