@@ -391,7 +391,10 @@ pub(crate) fn extend(
     if let Some(made) = made {
         make(server, made);
     } else if server.next.len() >= MOST_NEXT {
-        server.next.remove(0);
+        let is_own =
+            |hop: &Followed| Record::read(keys.terms, hop.record).0.network == said.network;
+        let own = server.next.iter().position(is_own);
+        server.next.remove(own.unwrap_or(0));
     }
     server.next.push(Followed { record, head, share, key });
     if !keys.setup.has(Guard::OnItsWay) {
