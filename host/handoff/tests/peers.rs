@@ -120,7 +120,7 @@ async fn peers_are_known_by_their_keys() {
     let record = &world.visits[0].welcome().unwrap().record;
     peers.extend(&name("n1"), record, &HopShare::new([9; 32])).await.unwrap();
     assert_eq!(*module.asked.lock().await, ["n2 fetches for hop 2", "n2 tells of hop 1, 9"]);
-    let demand = world.server.demand(flow(), world.now, &mut Seed(1));
+    let demand = world.server.demand(flow(), &mut Seed(1));
     let refused = peers.prove(&name("n1"), &demand).await.unwrap_err();
     assert!(matches!(refused, CallError::Refused { later: false, .. }), "{refused}");
 }

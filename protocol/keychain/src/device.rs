@@ -24,8 +24,6 @@ pub struct Device {
     /// The last hop.
     pub(crate) at: Option<At>,
     pending: Option<Pending>,
-    /// Of the last demand.
-    pub(crate) counter: u64,
 }
 
 /// Where it is.
@@ -55,7 +53,7 @@ impl Device {
         let signer = SessionSigner::new(seed)?;
         let session = SessionId::of(&signer.public(), &server);
         let (confirm, at, pending) = (Vec::new(), None, None);
-        Ok(Self { signer, session, server, volunteers, confirm, at, pending, counter: 0 })
+        Ok(Self { signer, session, server, volunteers, confirm, at, pending })
     }
 
     /// The session.
@@ -190,23 +188,19 @@ impl Device {
         Err(fault.at(hop))
     }
 
-    /// Proves to the server that it has the key of each hop, so that `flow` is admitted. What
-    /// [`save`](Self::save) gives after that is to be durable before the proof leaves.
+    /// Proves to the server that it has the key of each hop, so that `flow` is admitted. Who asked is
+    /// not looked at: the proof is good for this demand alone, which only its server can check.
     ///
     /// # Errors
-    /// It is another session's demand, for another flow, or no newer than the last: nothing is
-    /// proven twice.
-    pub fn prove(&mut self, demand: &Demand, flow: &Flow) -> Result<Proof, Refusal> {
+    /// It is another session's demand, or for another flow; or the device has been nowhere yet.
+    pub fn prove(&self, demand: &Demand, flow: &Flow) -> Result<Proof, Refusal> {
         if demand.session != self.session {
             return Err(Why::OtherSession.at(0));
         }
         if demand.flow != *flow {
             return Err(Why::OtherFlow.at(0));
         }
-        let Some(at) = self.at.as_ref().filter(|_| demand.counter > self.counter) else {
-            return Err(Why::NotAsked.at(0));
-        };
-        self.counter = demand.counter;
+        let at = self.at.as_ref().ok_or(Why::NoKey.at(0))?;
         let of = |(hop, key): (u16, &ConfirmKey)| {
             key.prove(&proven(Side::Device, &self.server, hop, at.head, demand))
         };

@@ -123,9 +123,6 @@ pub enum Why {
     /// Somebody does not have the key of this hop.
     #[error("{0} did not prove that it has the key of this hop")]
     NotProven(Side),
-    /// What is answered was not asked, or is answered twice.
-    #[error("it answers what was not asked, or again")]
-    NotAsked,
 }
 
 impl Why {

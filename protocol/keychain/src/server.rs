@@ -77,7 +77,6 @@ pub struct Server {
     pub(crate) hops: Vec<Hop>,
     /// Those that it may be making: each follows the last of `hops`.
     pub(crate) next: Vec<Hop>,
-    pub(crate) counter: u64,
 }
 
 #[derive(Debug)]
@@ -95,7 +94,7 @@ impl Server {
     /// A session that no network is in yet.
     pub fn new(name: Name, session: SessionId, policy: Policy) -> Self {
         let (hops, next) = (Vec::new(), Vec::new());
-        Self { name, session, policy, hops, next, counter: 0 }
+        Self { name, session, policy, hops, next }
     }
 
     /// The session.
@@ -211,12 +210,9 @@ impl Server {
         Ok(Fetched { export, records })
     }
 
-    /// Asks for proof. The demand's counter grows with the clock, so that it grows over a restart,
-    /// too.
-    pub fn demand(&mut self, flow: Flow, now: UnixTime, entropy: &mut impl Entropy) -> Asked {
-        self.counter = self.counter.saturating_add(1).max(u64::try_from(now.0).unwrap_or(0));
-        let (session, counter) = (self.session, self.counter);
-        Asked(Demand { session, counter, nonce: entropy.octets(), flow })
+    /// Asks for proof.
+    pub fn demand(&self, flow: Flow, entropy: &mut impl Entropy) -> Asked {
+        Asked(Demand { session: self.session, nonce: entropy.octets(), flow })
     }
 
     /// The network that proves beside the device, if the device proves by that head.

@@ -25,7 +25,6 @@ impl Device {
     pub fn save(&self) -> Saved {
         let mut out = Writer::new(DEVICE);
         out.octets(&*self.signer.seed).text(self.server.as_str()).bool(self.volunteers);
-        out.u64(self.counter);
         out.list(&self.confirm, |out, key| {
             out.octets(key.expose());
         });
@@ -44,7 +43,6 @@ impl Device {
         let (seed, server) = (read.array("seed")?, read.name("server")?);
         let volunteers = read.bool("whether it volunteers")?;
         let mut device = Self::new(seed, server, volunteers).map_err(|_| Malformed("seed"))?;
-        device.counter = read.u64("counter")?;
         device.confirm = read.list(MAX_HOPS, "the number of hops", |read| {
             read.array("the key of a hop").map(ConfirmKey::new)
         })?;
@@ -140,7 +138,7 @@ impl Server {
     /// What is to be kept. The policy is not: it is the configuration's.
     pub fn save(&self) -> Saved {
         let mut out = Writer::new(SERVER);
-        out.text(self.name.as_str()).octets(&self.session.0).u64(self.counter);
+        out.text(self.name.as_str()).octets(&self.session.0);
         out.list(&self.hops, |out, hop| hop.write(out));
         out.list(&self.next, |out, hop| hop.write(out));
         Zeroizing::new(out.0)
@@ -154,7 +152,6 @@ impl Server {
         let mut read = Reader::new(octets, SERVER)?;
         let name = read.name("server")?;
         let mut server = Self::new(name, SessionId(read.array("session")?), policy);
-        server.counter = read.u64("counter")?;
         server.hops = read.list(MAX_HOPS, "the number of hops", Hop::read)?;
         server.next = read.list(MOST_NEXT, "the number of hops on their way", Hop::read)?;
         read.end()?;

@@ -210,7 +210,7 @@ impl World {
 
     /// The server asks, device and network prove.
     pub fn check(&mut self) -> Result<Admitted, Refusal> {
-        let demand = self.server.demand(flow(), self.now, &mut self.seed);
+        let demand = self.server.demand(flow(), &mut self.seed);
         let device = self.device.prove(&demand, &flow())?;
         let network = self.visits.last().map(|visit| visit.prove(&demand));
         let network = network.unwrap_or_else(|| unreachable!("it is in a network"))?;

@@ -267,7 +267,7 @@ fn a_device_integrates_no_record_but_that_of_the_answer_it_gave() {
     welcome.record.epoch -= 1;
     world.device.integrate(&welcome, false).unwrap();
     assert_eq!(world.device.integrate(&welcome, false), refused(3, Why::NoChallenge));
-    let mut elsewhere = world.server.demand(flow(), world.now, &mut world.seed).clone();
+    let mut elsewhere = world.server.demand(flow(), &mut world.seed).clone();
     elsewhere.session = SessionId([1; 16]);
     assert_eq!(world.device.prove(&elsewhere, &flow()).map(drop), refused(0, Why::OtherSession));
     assert_eq!(left.prove(&elsewhere).map(drop), refused(2, Why::OtherSession));

@@ -143,7 +143,7 @@ proptest! {
         };
         match which {
             0 => {
-                let demand = world.server.demand(flow(), world.now, &mut world.seed);
+                let demand = world.server.demand(flow(), &mut world.seed);
                 let device = flip(world.device.prove(&demand, &flow()).unwrap().encode());
                 let network = world.visits[1].prove(&demand).unwrap();
                 if let Ok(device) = Proof::decode(&device) {

@@ -28,7 +28,7 @@ fn what_is_written_is_read_and_nothing_may_follow_it() {
     let response = world.answer(challenge, &device_key(1, &network(1))).unwrap();
     let fetch = Fetch { ticket: response.ticket.clone().unwrap() };
     let fetched = world.visits[0].export(&network(1), &fetch).unwrap();
-    let demand = world.server.demand(flow(), world.now, &mut world.seed);
+    let demand = world.server.demand(flow(), &mut world.seed);
     let proof = world.device.prove(&demand, &flow()).unwrap();
     let welcome = world.visits[0].welcome().unwrap();
     let record = welcome.record.clone();
@@ -102,22 +102,6 @@ fn what_is_kept_over_a_restart_is_what_goes_on() {
     let shorter = world.visits[2].save().unwrap();
     assert!(saved.len() > shorter.len());
     fuzz_state(&saved);
-}
-
-#[test]
-fn a_demand_is_not_answered_again_after_a_restart() {
-    let mut world = World::new(1, 3, Policy::default());
-    world.hop(&network(0)).unwrap();
-    let demand = world.server.demand(flow(), world.now, &mut world.seed);
-    world.device.prove(&demand, &flow()).unwrap();
-    world.device = Device::restore(&world.device.save()).unwrap();
-    assert!(world.device.prove(&demand, &flow()).is_err());
-    // Nor does the server need to keep what it counted: its clock goes on.
-    let session = world.device.session();
-    world.server = Server::new(world.device.server().clone(), session, Policy::default());
-    world.now.0 += 1;
-    let later = world.server.demand(flow(), world.now, &mut world.seed);
-    assert!(later.counter > demand.counter);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn the_vectors_of_the_page_are_what_is_derived() {
     let traffic = visits[1].key().unwrap().traffic("wireguard");
     is("traffic key of I2, wireguard", hex(traffic.expose()));
     let flow = "call 7".parse().unwrap();
-    let demand = server.demand(flow, UnixTime(0), &mut Given([0xe1].into()));
+    let demand = server.demand(flow, &mut Given([0xe1].into()));
     assert_eq!(Demand::decode(&demand.encode()).as_ref(), Ok(&*demand));
     let device = device.prove(&demand, &demand.flow).unwrap();
     let (proof, own) = (device.encode(), visits[1].prove(&demand).unwrap());

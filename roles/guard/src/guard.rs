@@ -152,11 +152,10 @@ impl Guard {
         }
         let began = SystemClock.now();
         let (asked, likely) = {
-            let mut server = held.lock().await;
+            let server = held.lock().await;
             let likely = server.begun().last().or(server.records().last());
             let likely = likely.map(|record| record.network.clone()).ok_or(Turned::NoSession)?;
-            let now = SystemClock.unix();
-            (server.demand(flow, now, &mut SystemEntropy::new()), likely)
+            (server.demand(flow, &mut SystemEntropy::new()), likely)
         };
         let asking = async {
             caller.tell(Told::Demand(asked.clone())).await;

@@ -46,8 +46,6 @@ impl fmt::Display for Flow {
 pub struct Demand {
     /// The session.
     pub session: SessionId,
-    /// Grows by one with each demand.
-    pub counter: u64,
     /// Random, for this demand alone.
     pub nonce: [u8; 32],
     /// What is admitted if the answer is right.
@@ -68,7 +66,7 @@ impl Demand {
     /// The message.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(DEMAND);
-        out.octets(&self.session.0).u64(self.counter).octets(&self.nonce).text(&self.flow.0);
+        out.octets(&self.session.0).octets(&self.nonce).text(&self.flow.0);
         out.0
     }
 
@@ -80,7 +78,6 @@ impl Demand {
         let mut read = Reader::new(octets, DEMAND)?;
         let demand = Self {
             session: SessionId(read.array("session")?),
-            counter: read.u64("counter")?,
             nonce: read.array("nonce")?,
             flow: read.text("flow")?.parse().map_err(|_| Malformed("flow"))?,
         };

@@ -10,7 +10,7 @@ use crate::machines::{
     self as m, Previous, answer, authorise, check, demand, extend, integrate, prove, question,
     visit_integrate,
 };
-use crate::state::{FAULTS, Guard, Lost, R, ROGUE_S, Record, Second, Setup, State, Ticket, Twist};
+use crate::state::{FAULTS, Lost, R, ROGUE_S, Record, Second, Setup, State, Ticket, Twist};
 use crate::terms::{T, Terms};
 
 pub(crate) const ARRIVES: &str = "the first device is admitted at its last hop";
@@ -194,7 +194,7 @@ impl Model for Chain {
                 })),*]
             };
         }
-        let mut properties = always!(0 1 2 3 4 5 6 7 8 9 10 11);
+        let mut properties = always!(0 1 2 3 4 5 6 7 8 9 10);
         properties.push(Property::sometimes(ARRIVES, arrived));
         properties.push(Property::sometimes(GOES_ON, |chain, state| {
             arrived(chain, state)
@@ -310,9 +310,6 @@ fn apply(keys: &mut Keys<'_>, state: &mut State, act: &Act) -> Option<Option<m::
         Act::Restart(who @ (0 | 1)) => {
             let device = &mut state.devices[usize::from(who)];
             device.pending = None;
-            if !keys.setup.has(Guard::KeptCounter) {
-                device.counter = 0;
-            }
         }
         Act::Restart(who @ (2 | 3)) => {
             let network = &mut state.networks[usize::from(who) - 2];

@@ -22,13 +22,6 @@ pub(crate) fn judge(
     if let Act::Welcome { device, .. } = act {
         of_welcome(keys, state, *device, &mut faults);
     }
-    if let Act::Prove { device, .. } = act {
-        let proved = &state.devices[usize::from(*device)].proved;
-        let (last, before) = proved.split_last().unwrap();
-        if before.iter().any(|(demand, _)| *demand == last.0) {
-            faults.push(Fault::ProvenTwice);
-        }
-    }
     if state.known != last.known || state.devices != last.devices {
         of_secrets(keys, state, &mut faults);
     }
@@ -58,7 +51,7 @@ fn of_admission(
     if !asked && keys.terms.value(last.network) != R {
         faults.push(Fault::NetworkDidNotProve);
     }
-    let flow = keys.terms.parts(admitted.demand)[3];
+    let flow = keys.terms.parts(admitted.demand)[2];
     if is_elsewhere(keys.setup, of)
         || !device.proved.contains(&(admitted.demand, admitted.head))
         || keys.terms.value(flow) != WANTED

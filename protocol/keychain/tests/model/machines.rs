@@ -108,7 +108,7 @@ pub(crate) fn integrate(keys: &mut Keys<'_>, state: &mut State, who: u8, welcome
 
 /// `Device::prove`.
 pub(crate) fn prove(keys: &mut Keys<'_>, state: &mut State, who: u8, demand: T) -> Option<T> {
-    let [session, counter, _, flow] = keys.terms.parts(demand)[..] else { panic!() };
+    let [session, _, flow] = keys.terms.parts(demand)[..] else { panic!() };
     let server = keys.setup.server(who);
     let seed = keys.seed(who);
     let public = keys.terms.public(seed);
@@ -119,13 +119,10 @@ pub(crate) fn prove(keys: &mut Keys<'_>, state: &mut State, who: u8, demand: T) 
     }
     let device = &mut state.devices[usize::from(who)];
     let head = device.hops.last()?.head;
-    let number = keys.terms.value(counter);
-    if number <= device.counter {
-        return None;
+    if !device.proved.contains(&(demand, head)) {
+        device.proved.push((demand, head));
     }
-    device.counter = number;
-    device.proved.push((demand, head));
-    let mut said = vec![counter, head];
+    let mut said = vec![head];
     said.extend(device_tags(keys, device, server, head, demand));
     Some(keys.terms.list("proof", &said))
 }
@@ -417,16 +414,16 @@ pub(crate) fn demand(keys: &mut Keys<'_>, state: &mut State, who: u8, flow: u8) 
     let public = keys.terms.public(seed);
     let session = keys.session(public, S);
     let server = &mut state.servers[usize::from(who)];
-    server.counter += 1;
-    let demand = demand_of(keys, who, session, server.counter, flow);
+    server.asked += 1;
+    let demand = demand_of(keys, who, session, server.asked, flow);
     server.open = Some(demand);
     demand
 }
 
-pub(crate) fn demand_of(keys: &mut Keys<'_>, who: u8, session: T, counter: u8, flow: u8) -> T {
-    let nonce = keys.terms.secret("nonce of S", who, counter);
-    let (counter, flow) = (keys.terms.word("counter", counter), keys.terms.word("flow", flow));
-    keys.terms.list("demand", &[session, counter, nonce, flow])
+pub(crate) fn demand_of(keys: &mut Keys<'_>, who: u8, session: T, number: u8, flow: u8) -> T {
+    let nonce = keys.terms.secret("nonce of S", who, number);
+    let flow = keys.terms.word("flow", flow);
+    keys.terms.list("demand", &[session, nonce, flow])
 }
 
 /// `Visit::prove`, of the visit with that head.
@@ -464,18 +461,18 @@ pub(crate) fn check(
     let revoked = state.revoked;
     let server = &mut state.servers[usize::from(who)];
     let demand = server.open?;
-    let (proof, asked) = (keys.terms.parts(device), keys.terms.parts(demand));
-    let (counter, head) = (proof[0], proof[1]);
+    let proof = keys.terms.parts(device);
+    let head = proof[0];
     let next = server.next.iter().position(|hop| hop.head == head);
     let mut chain = server.hops.clone();
     chain.extend(next.map(|next| server.next[next].clone()));
     let last = chain.last()?;
     let hops = u8::try_from(chain.len()).unwrap();
-    let mut right = counter == asked[1] && last.head == head && proof.len() == 2 + chain.len();
+    let mut right = last.head == head && proof.len() == 1 + chain.len();
     for (hop, at) in (1..).zip(&chain) {
         let tag = keys.prove(at.key, Side::Device, S, hop, head, demand);
         let counts = keys.setup.has(Guard::EveryTag) || hop == hops;
-        right &= !counts || proof.get(usize::from(hop) + 1) == Some(&tag);
+        right &= !counts || proof.get(usize::from(hop)) == Some(&tag);
     }
     right &= keys.prove(last.key, Side::Network, S, hops, head, demand) == network;
     let mut broken = Vec::new();

@@ -42,8 +42,6 @@ pub(crate) enum Guard {
     Role,
     /// The export of the hop before goes into the key of a hop.
     Export,
-    /// A device keeps the counter of demands over a restart.
-    KeptCounter,
     /// S asks the standing of each network at each check.
     StandingAtCheck,
     /// S takes a record from the network that it is of, by the channel.
@@ -108,7 +106,6 @@ pub(crate) enum Fault {
     Shrunk,
     Unmarked,
     RevokedIn,
-    ProvenTwice,
     Disagreed,
     DoesNotFollow,
     NetworkDidNotProve,
@@ -117,14 +114,13 @@ pub(crate) enum Fault {
 }
 
 /// With what they are called.
-pub(crate) const FAULTS: [(Fault, &str); 12] = [
+pub(crate) const FAULTS: [(Fault, &str); 11] = [
     (Fault::NotProven, "S admits what the device proved: this chain, this flow, this demand"),
     (Fault::NotWalked, "S's chain is what the device walked, as it walked it"),
     (Fault::Leaked, "the rogue has no key of a hop that is not its own"),
     (Fault::Shrunk, "S's chain only grows at its end"),
     (Fault::Unmarked, "a hop without the key of the one before is marked"),
     (Fault::RevokedIn, "nothing is admitted through a module that S knows to be revoked"),
-    (Fault::ProvenTwice, "a device proves a demand once"),
     (Fault::Disagreed, "what a device integrates at an honest network, that network integrated"),
     (Fault::DoesNotFollow, "what a device integrates follows what it integrated before"),
     (
@@ -204,7 +200,6 @@ pub(crate) struct State {
 pub(crate) struct Device {
     pub(crate) hops: Vec<Made>,
     pub(crate) pending: Option<Pending>,
-    pub(crate) counter: u8,
     pub(crate) answers: u8,
     /// What it proved: demand and head.
     pub(crate) proved: Vec<(T, T)>,
@@ -260,7 +255,8 @@ pub(crate) struct Integrated {
 pub(crate) struct Server {
     pub(crate) hops: Vec<Followed>,
     pub(crate) next: Vec<Followed>,
-    pub(crate) counter: u8,
+    /// How many demands it made.
+    pub(crate) asked: u8,
     pub(crate) open: Option<T>,
     /// How many hops the chain had that was admitted last.
     pub(crate) admitted: u8,

@@ -219,11 +219,11 @@ fn proves(
     }
     // The rogue changes a demand: its flow, or, at its own server, whose it is.
     let Some(open) = open else { return };
-    let counter = keys.terms.parts(open)[1];
+    let asked = state.servers[usize::from(device)].asked;
     let seed = keys.seed(device);
     let public = keys.terms.public(seed);
     let session = keys.session(public, keys.setup.server(device));
-    let demand = demand_of(keys, device, session, keys.terms.value(counter), WANTED);
+    let demand = demand_of(keys, device, session, asked, WANTED);
     if demand != open {
         add(Some(Twist::Relays), Act::Prove { device, demand });
     }
@@ -235,13 +235,12 @@ fn serve(keys: &mut Keys<'_>, state: &State, of: u8, add: &mut impl FnMut(Option
     if server.hops.is_empty() && server.next.is_empty() {
         return;
     }
-    if server.counter < keys.setup.demands {
+    if server.asked < keys.setup.demands {
         let again = server.open.is_some();
         add(again.then_some(Twist::AsksAgain), Act::Demand { of, flow: WANTED });
         add(Some(Twist::WantsOther), Act::Demand { of, flow: OTHER });
     }
     let Some(demand) = server.open else { return };
-    let counter = keys.terms.parts(demand)[1];
     let mut chains = vec![server.hops.clone()];
     for next in &server.next {
         let mut chain = server.hops.clone();
@@ -252,12 +251,9 @@ fn serve(keys: &mut Keys<'_>, state: &State, of: u8, add: &mut impl FnMut(Option
         let Some(last) = chain.last() else { continue };
         // What was sent, and what the rogue makes.
         let mut proofs = sent(keys, state, "proof");
-        proofs.retain(|proof| {
-            let parts = keys.terms.parts(*proof);
-            (parts[0], parts[1]) == (counter, last.head)
-        });
+        proofs.retain(|proof| keys.terms.parts(*proof)[0] == last.head);
         let hops = u8::try_from(chain.len()).unwrap();
-        let mut made = vec![counter, last.head];
+        let mut made = vec![last.head];
         for (hop, at) in (1..).zip(&chain) {
             let tag = keys.prove(at.key, Side::Device, S, hop, last.head, demand);
             let counts = keys.setup.has(Guard::EveryTag) || hop == hops;

@@ -91,12 +91,6 @@ fn without_the_export_in_a_key_a_network_that_fetched_nothing_is_admitted() {
 }
 
 #[test]
-fn without_a_counter_that_is_kept_a_device_proves_twice() {
-    let setup = Setup { paths: [&[A], &[]], twists: &[Twist::Restarts], most: 1, ..BASE };
-    needs(setup, &[Guard::KeptCounter], Fault::ProvenTwice);
-}
-
-#[test]
 fn without_the_standing_at_each_check_a_revoked_module_goes_on() {
     let setup = Setup { paths: [&[A, R], &[]], twists: &[Twist::Revokes], most: 1, ..BASE };
     needs(setup, &[Guard::StandingAtCheck], Fault::RevokedIn);
