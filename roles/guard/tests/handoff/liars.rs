@@ -177,10 +177,7 @@ async fn a_flow_is_one_session_s_and_a_session_has_not_too_many() {
     world.open(&flow(1)).await.unwrap();
     world.open(&flow(2)).await.unwrap();
     refused(world.open(&flow(3)).await);
-    let mut first = std::mem::replace(
-        &mut world.device,
-        Device::new(SystemEntropy::new().octets(), server(), true).unwrap(),
-    );
+    let mut first = world.another_session();
     world.hop(0).await.unwrap();
     refused(world.open(&flow(1)).await);
     world.open(&flow(3)).await.unwrap();
@@ -193,6 +190,7 @@ async fn a_chain_begins_where_the_guard_lets_it() {
     let first = Some([network(1)].into());
     let mut world = World::with(2, |_| {}, |guard| guard.policy.first = first).await;
     refused(world.hop(0).await);
+    assert!(world.guard().sessions().lock().await.is_empty(), "it was begun for nothing");
     world.hop(1).await.unwrap();
     world.hop(0).await.unwrap();
     world.open(&flow(1)).await.unwrap();
@@ -221,4 +219,31 @@ async fn a_session_that_nobody_told_of_is_not_there() {
     let mut world = World::new(1).await;
     let refusal = world.open(&flow(1)).await;
     assert!(matches!(refusal, Err(WalkError::Refused { again: true })), "{refusal:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stays_where_it_was_is_admitted_there() {
+    let mut world = World::new(2).await;
+    world.hop(0).await.unwrap();
+    // Network 1 has told of a hop, and the device has not heard that it made it.
+    let (_, _, mut visit) = answered(&mut world, 1);
+    let (_, fetch) = visit.fetch().unwrap();
+    let fetched = stolen(&world, 1).fetch(&network(0), &fetch).await.unwrap();
+    let (signer, own) = (world.stolen(1), world.guard().directory());
+    let previous = Previous::Fetched(fetched);
+    visit.integrate(previous, signer.signer(), &*own, &making()).unwrap();
+    let record = visit.welcome().unwrap().record.clone();
+    stolen(&world, 1).extend(&server(), &record, visit.share().unwrap()).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, ["n0.example"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_proves_to_the_server_of_the_session_and_to_nobody_else() {
+    let mut world = World::new(2).await;
+    world.hop(0).await.unwrap();
+    world.hop(1).await.unwrap();
+    let demand = world.session().await.demand(flow(1), &mut SystemEntropy::new());
+    let error = stolen(&world, 1).prove(&network(0), &demand).await.unwrap_err();
+    assert!(error.to_string().contains("another server"), "{error}");
 }

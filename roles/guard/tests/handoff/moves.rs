@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use homeward_daemon::Request;
+use homeward_daemon::{Period, Request, SystemEntropy};
 use homeward_handoff::WalkError;
 use homeward_keychain::Device;
 use homeward_keychain::testing::Seed;
 use homeward_model::Entropy;
 
-use crate::world::{World, flow, network, server};
+use crate::world::{PATIENCE, World, comes_to, flow, network, server, who};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_goes_from_network_to_network_and_back_and_every_one_is_traced() {
@@ -136,7 +136,8 @@ async fn modules_and_guard_go_on_after_a_restart() {
     world.open(&flow(1)).await.unwrap();
     let config = world.stop_module(0).await;
     world.start_module(0, config).await;
-    world.restart_guard().await;
+    let config = world.stop_guard().await;
+    world.start_guard(config).await;
     // What was admitted is proven again: whether it still is, nobody has looked meanwhile.
     assert!(!world.passes(&flow(1)).await);
     world.open(&flow(1)).await.unwrap();
@@ -157,4 +158,79 @@ async fn a_device_goes_on_from_what_it_kept() {
     world.device = Device::restore(&world.device.save()).unwrap();
     world.open(&flow(2)).await.unwrap();
     assert!(world.passes(&flow(1)).await && world.passes(&flow(2)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_is_told_of_a_hop_once_it_is_back() {
+    let mut world = World::new(2).await;
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    let guard = world.stop_guard().await;
+    world.hop(1).await.unwrap();
+    assert_eq!(world.module(1).visits().lock().await.untold(), 1);
+    // Whoever has to tell it is away, too, meanwhile.
+    let module = world.stop_module(1).await;
+    world.start_module(1, module).await;
+    world.start_guard(guard).await;
+    comes_to(async || world.module(1).visits().lock().await.untold() == 0).await;
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, ["n0.example", "n1.example"]);
+    let module = world.stop_module(1).await;
+    world.start_module(1, module).await;
+    assert_eq!(world.module(1).visits().lock().await.untold(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_had_its_time_is_let_go_of() {
+    let brief = |config: &mut homeward_security_module::Config| {
+        config.policy.lifetime = Period(Duration::from_millis(1500));
+    };
+    let mut world = World::with(1, brief, |_| {}).await;
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    let admission = world.guard().passes(&flow(1)).await.unwrap();
+    assert_eq!(admission.until, world.visit(0).await.welcome().unwrap().record.until);
+    comes_to(async || world.guard().sessions().lock().await.is_empty()).await;
+    assert!(!world.passes(&flow(1)).await);
+    comes_to(async || world.module(0).visits().lock().await.is_empty()).await;
+    // Over a restart, too.
+    let module = world.stop_module(0).await;
+    world.start_module(0, module).await;
+    assert!(world.module(0).visits().lock().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_an_end_to_what_is_held() {
+    let module = |config: &mut homeward_security_module::Config| config.policy.visits = 1;
+    let mut world = World::with(2, module, |guard| guard.policy.sessions = 1).await;
+    world.hop(0).await.unwrap();
+    world.another_session();
+    let full = world.hop(0).await;
+    assert!(matches!(full, Err(WalkError::Refused { again: true })), "{full:?}");
+    // The other network has room, the guard does not.
+    world.hop(1).await.unwrap();
+    let unknown = world.open(&flow(1)).await;
+    assert!(matches!(unknown, Err(WalkError::Refused { again: true })), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_given_another_key_and_none_that_is_older() {
+    let mut world = World::new(1).await;
+    let newer = world.root.device_key(&network(0), 2);
+    let enrol = async |world: &World, version, key| {
+        let change = world.module(0).enrolled().lock().await.enrol(who(), version, key)?;
+        world.module(0).vault().commit(vec![change]).await.unwrap();
+        Ok::<_, homeward_security_module::enrolled::Older>(())
+    };
+    enrol(&world, 2, newer.clone()).await.unwrap();
+    enrol(&world, 2, newer.clone()).await.unwrap();
+    enrol(&world, 1, world.root.device_key(&network(0), 1)).await.unwrap_err();
+    enrol(&world, 2, world.root.device_key(&network(0), 1)).await.unwrap_err();
+    let module = world.stop_module(0).await;
+    world.start_module(0, module).await;
+    let old = world.hop(0).await;
+    assert!(matches!(old, Err(WalkError::Refused { again: false })), "{old:?}");
+    let mut line = homeward_handoff::Line::call(world.module_at(0), PATIENCE).await.unwrap();
+    let mut entropy = SystemEntropy::new();
+    line.hop(&mut world.device, &who(), &newer, false, &mut entropy).await.unwrap();
 }

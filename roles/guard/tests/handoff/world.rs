@@ -147,6 +147,16 @@ async fn start_guard(
     (guard, Running { reloads, config, key, peers_at, devices_at, stop, work }, verify[0])
 }
 
+/// Waits until it is so.
+pub(crate) async fn comes_to(mut is: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it does not come to that");
+}
+
 impl World {
     /// So many networks, and a device that is enrolled in all of them.
     pub(crate) async fn new(networks: usize) -> Self {
@@ -262,11 +272,16 @@ impl World {
         self.introduce();
     }
 
-    /// The guard goes away, and is back.
-    pub(crate) async fn restart_guard(&mut self) {
+    /// The guard goes away.
+    pub(crate) async fn stop_guard(&mut self) -> guard_config::Config {
         let (guard, running) = self.guard.take().unwrap();
         drop(guard);
-        let (guard, running, verify_at) = start_guard(running.stop().await).await;
+        running.stop().await
+    }
+
+    /// And is back.
+    pub(crate) async fn start_guard(&mut self, config: guard_config::Config) {
+        let (guard, running, verify_at) = start_guard(config).await;
         (self.guard, self.verify_at) = (Some((guard, running)), verify_at);
         self.introduce();
     }
@@ -316,12 +331,21 @@ impl World {
 
     /// Waits until a flow passes no more.
     pub(crate) async fn ended(&self, flow: &Flow) {
-        let waiting = async {
-            while self.passes(flow).await {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("the flow is let pass for ever");
+        comes_to(async || !self.passes(flow).await).await;
+    }
+
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard.as_ref().unwrap().0
+    }
+
+    pub(crate) fn module(&self, n: usize) -> &Module {
+        &self.modules[n].as_ref().unwrap().0
+    }
+
+    /// Another device, enrolled by the same keys under the same name: another session.
+    pub(crate) fn another_session(&mut self) -> Device {
+        let device = Device::new(SystemEntropy::new().octets(), server(), true).unwrap();
+        std::mem::replace(&mut self.device, device)
     }
 
     /// The networks that the guard knows the device to have been in.
