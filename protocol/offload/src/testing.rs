@@ -140,7 +140,8 @@ pub fn run_sms(data: &[u8]) -> Outcome {
 fn run_text(text: &str) -> Outcome {
     let request = sms::decode_request(text);
     if let Ok(request) = &request {
-        let again = sms::encode_request(request);
+        let again = sms::with_nonce(sms::encode_request(request), sms::nonce(text));
+        assert_eq!(sms::nonce(&again), sms::nonce(text), "its nonce with it");
         assert_eq!(sms::decode_request(&again).as_ref(), Ok(request), "it can be written");
         carried(&again);
     }
@@ -150,6 +151,8 @@ fn run_text(text: &str) -> Outcome {
             let again = sms::encode_answer(&answer.answer);
             assert!(again.is_ok(), "a password that was read is text");
             if let Ok(again) = again {
+                let again = sms::with_nonce(again, sms::nonce(text));
+                assert_eq!(sms::nonce(&again), sms::nonce(text), "its nonce with it");
                 carried(&again);
                 let Ok(SmsReply::Credentials(read)) = sms::decode_reply(&again) else {
                     panic!("what was read can be written");

@@ -352,9 +352,10 @@ impl Office {
     }
 
     async fn ask(&self, sender: Msisdn, full: &Full) -> Asked {
-        let request = full.text().and_then(|text| sms::decode_request(&text));
-        let request = match request {
-            Ok(request) => request,
+        let read = |text: Zeroizing<String>| Ok((sms::decode_request(&text)?, sms::nonce(&text)));
+        // The answer has the request's nonce, so that the device knows what it is the answer to.
+        let (request, nonce) = match full.text().and_then(read) {
+            Ok(read) => read,
             Err(invalid) => {
                 tracing::debug!(%invalid, "a short message that is no request");
                 self.answered.answered(TRANSPORT, "invalid");
@@ -364,7 +365,7 @@ impl Office {
         let source = Source::Number(sender);
         match self.desk.ask(&source, &request, Way::Sms, TRANSPORT).await {
             Outcome::Given(given) => match sms::encode_answer(&given) {
-                Ok(text) => Asked::Answer(text, given.expires),
+                Ok(text) => Asked::Answer(sms::with_nonce(text, nonce), given.expires),
                 Err(invalid) => {
                     tracing::error!(%invalid, "what was issued cannot be said");
                     Asked::Nothing
@@ -373,7 +374,10 @@ impl Office {
             Outcome::Refused => {
                 let may_know = self.told.load().config.refusals && self.desk.who(&source).is_some();
                 match may_know {
-                    true => Asked::Answer(Zeroizing::new(sms::encode_refused(Refused)), None),
+                    true => {
+                        let text = Zeroizing::new(sms::encode_refused(Refused));
+                        Asked::Answer(sms::with_nonce(text, nonce), None)
+                    }
                     false => Asked::Nothing,
                 }
             }

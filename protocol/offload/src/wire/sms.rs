@@ -1,10 +1,12 @@
 //! Short messages: a line of text for the request, a line for the answer.
 //!
 //! ```text
-//! HW1 C <imsi> <imei or -> <mac> [<previous>]
-//! HW1 A <user name> <password> <expires> <renew from> <marks> <digest> <policy>
-//! HW1 R
+//! HW1 C [#<nonce>] <imsi> <imei or -> <mac> [<previous>]
+//! HW1 A [#<nonce>] <user name> <password> <expires> <renew from> <marks> <digest> <policy>
+//! HW1 R [#<nonce>]
 //! ```
+//!
+//! The answer has the [`Nonce`] of its request, if that had one ([`with_nonce`], [`nonce`]).
 //!
 //! # The alphabet
 //!
@@ -27,6 +29,7 @@
 //! (by [`Digest`], or set up by hand) must not log on without it.
 
 mod digest;
+mod nonce;
 mod policy;
 mod reassembly;
 mod segment;
@@ -37,6 +40,7 @@ use zeroize::Zeroizing;
 
 use super::{CredentialAnswer, CredentialRequest, Invalid, Refused, form};
 pub use digest::Digest;
+pub use nonce::Nonce;
 pub use reassembly::{Full, Reassembly, Settings};
 pub use segment::{Concatenation, DATA_CODING, MAX_PARTS, Part, Reference, Segment, split};
 pub use text::is_safe;
@@ -65,6 +69,21 @@ pub struct SmsAnswer {
     pub digest: Digest,
     /// Whether the policy has an authority, which is to be had otherwise.
     pub has_ca: bool,
+}
+
+/// Puts a nonce into a text that [`encode_request`], [`encode_answer`] or [`encode_refused`] wrote.
+pub fn with_nonce(text: Zeroizing<String>, nonce: Option<Nonce>) -> Zeroizing<String> {
+    let kind = text.match_indices(' ').nth(1).map_or(text.len(), |(at, _)| at);
+    let Some((nonce, (head, rest))) = nonce.zip(text.split_at_checked(kind)) else { return text };
+    Zeroizing::new(format!("{head} {nonce}{rest}"))
+}
+
+/// The nonce of a text, if that is a message of ours and has one. What else is in it may be wrong.
+pub fn nonce(text: &str) -> Option<Nonce> {
+    let mut words = text.split_ascii_whitespace();
+    let keyword = words.next()?;
+    let _kind = words.next()?;
+    words.next().filter(|_| keyword.eq_ignore_ascii_case(KEYWORD))?.parse().ok()
 }
 
 /// Reads a request's text. Letters of either case will do, for people type it, too.
@@ -210,7 +229,7 @@ fn moment(at: &str, word: &str) -> Result<Option<UnixTime>, Invalid> {
 struct Words<'a>(std::str::SplitAsciiWhitespace<'a>);
 
 impl<'a> Words<'a> {
-    /// The words after the keyword and the kind.
+    /// The words after the keyword, the kind and the nonce.
     fn of(text: &'a str, kind: &str) -> Result<Self, Invalid> {
         let len = text.len();
         if len > MAX_TEXT {
@@ -221,6 +240,11 @@ impl<'a> Words<'a> {
         if !given.0.eq_ignore_ascii_case(KEYWORD) || !given.1.eq_ignore_ascii_case(kind) {
             let what = format!("begins with neither: give {KEYWORD} {kind} first");
             return Err(Invalid::new("the message", what));
+        }
+        let mut ahead = words.clone();
+        if let Some(word) = ahead.next().filter(|word| Nonce::is_meant(word)) {
+            word.parse::<Nonce>()?;
+            words = ahead;
         }
         Ok(Self(words))
     }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use homeward_model::{Instant, Rssi, Seconds};
+use homeward_offload::wire::Refused;
 use homeward_offload::wire::sms::{
-    self, Concatenation, Digest, Part, Reassembly, Reference, Segment, Settings, SmsReply,
+    self, Concatenation, Digest, Nonce, Part, Reassembly, Reference, Segment, Settings, SmsReply,
 };
 use proptest::prelude::*;
 
@@ -17,6 +18,32 @@ fn a_request_is_a_line_that_fits_into_one_segment() {
     assert_eq!(sms::split(&text, Reference::Short(1)).unwrap().len(), 1);
     let typed = format!("hw1  c {IMSI} - 02:00:5E:10:00:01\r\n");
     assert_eq!(sms::decode_request(&typed).unwrap().imei, None);
+}
+
+#[test]
+fn a_nonce_goes_with_any_message_and_is_read_from_it() {
+    let nonce = Nonce::new([0, 1, 2, 3, 255]);
+    let with = |text: zeroize::Zeroizing<String>| sms::with_nonce(text, Some(nonce));
+    let request = with(sms::encode_request(&any::plain_request()));
+    assert_eq!(request.as_str(), format!("HW1 C #aaaqea77 {IMSI} {IMEI} 02005e100001"));
+    assert_eq!(sms::decode_request(&request), Ok(any::plain_request()));
+    let refused = with(sms::encode_refused(Refused).into());
+    assert_eq!(sms::decode_reply(&refused), Ok(SmsReply::Refused));
+    let answer = with(sms::encode_answer(&any::plain_answer()).unwrap());
+    assert!(matches!(sms::decode_reply(&answer), Ok(SmsReply::Credentials(_))));
+    for text in [&request, &refused, &answer] {
+        assert_eq!(sms::nonce(text), Some(nonce));
+        assert_eq!(sms::nonce(&text.to_ascii_uppercase()), Some(nonce), "as people type it");
+        let without = text.replace("#aaaqea77 ", "").replace(" #aaaqea77", "");
+        assert_eq!(sms::nonce(&without), None);
+    }
+    for bad in ["#", "#aaaqea7", "#aaaqea777", "#aaaqea71"] {
+        let text = request.replace("#aaaqea77", bad);
+        assert_eq!(sms::nonce(&text), None);
+        assert_eq!(sms::decode_request(&text).unwrap_err().at, "nonce", "{bad}");
+    }
+    assert_eq!(sms::nonce(&request.replace("HW1", "HW2")), None);
+    assert_eq!(format!("{nonce:?}"), "Nonce(..)");
 }
 
 #[test]
@@ -33,6 +60,7 @@ fn an_answer_of_the_usual_kind_fits_into_one_segment() {
         )
         .replace("ta3fk0 ta18wc", &times(&text))
     );
+    let text = sms::with_nonce(text, Some(Nonce::new([7; 5])));
     assert_eq!(
         sms::split(&text, Reference::Short(1)).unwrap().len(),
         1,

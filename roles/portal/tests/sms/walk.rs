@@ -39,6 +39,22 @@ async fn a_device_with_messages_alone_is_given_what_is_good_once_and_for_an_hour
 }
 
 #[tokio::test]
+async fn an_answer_has_the_nonce_of_its_request_and_none_where_that_had_none() {
+    let mut smsc = Smsc::start(0).await;
+    let world = World::with(smsc.port, |config| config.refusals = true).await;
+    smsc.next("bound").await;
+    world.live("447700900999", "999700000000001");
+    let nonce = sms::Nonce::new([1, 2, 3, 4, 5]);
+    for (from, imsi) in [(NUMBER, IMSI), ("447700900999", "999700000000001")] {
+        for nonce in [Some(nonce), None] {
+            world.until(|status| status["in_hand"] == 0).await;
+            smsc.deliver(from, &sms::with_nonce(text(imsi, 1).into(), nonce));
+            assert_eq!(sms::nonce(&smsc.text().await), nonce, "{from}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_asks_again_is_given_the_same_until_it_is_spent() {
     let mut smsc = Smsc::start(0).await;
     let world = World::new(&mut smsc).await;
