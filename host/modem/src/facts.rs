@@ -42,6 +42,9 @@ pub struct ModemFacts {
     pub signal: Signal,
     /// Its bearer, if one is connected.
     pub bearer: Option<Bearer>,
+    /// Whether messages come and go: the modem can, and a network has taken it in, be it for
+    /// messages alone.
+    pub messages: bool,
 }
 
 /// How it is with a SIM.

@@ -56,17 +56,14 @@ pub(crate) fn modem(mut all: Interfaces) -> Managed {
     // MM_MODEM_STATE_ENABLED and beyond.
     let on = state.is_some_and(|state| state >= 6);
     let rate: Option<u32> = meter.as_mut().and_then(|meter| take(meter, "Rate"));
+    let registered: Option<u32> = take(&mut gpp, "RegistrationState").filter(|_| on);
     Managed {
         facts: ModemFacts {
             sim: sim_state(sim.is_some(), state, lock, failed),
             imsi: None,
             imei,
             number,
-            registration: if on {
-                registration(take(&mut gpp, "RegistrationState"))
-            } else {
-                Registration::Idle
-            },
+            registration: if on { registration(registered) } else { Registration::Idle },
             technology: technology(take(&mut modem, "AccessTechnologies").unwrap_or_default()),
             operator: take::<String>(&mut gpp, "OperatorCode").filter(|code| {
                 (5..=6).contains(&code.len()) && code.bytes().all(|c| c.is_ascii_digit())
@@ -78,6 +75,7 @@ pub(crate) fn modem(mut all: Interfaces) -> Managed {
                 dbm: meter.as_mut().and_then(power),
             },
             bearer: None,
+            messages: messaging.is_some() && registered.is_some_and(takes_messages),
         },
         sim,
         bearers: take(&mut modem, "Bearers").unwrap_or_default(),
@@ -109,6 +107,12 @@ fn registration(state: Option<u32>) -> Registration {
         Some(5 | 10) => Registration::Roaming,
         _ => Registration::Unknown,
     }
+}
+
+/// The states in which messages come and go: at home and as a guest, and both for messages alone or
+/// beside calls.
+const fn takes_messages(state: u32) -> bool {
+    matches!(state, 1 | 5 | 6 | 7 | 9 | 10)
 }
 
 /// `MMModemAccessTechnology`, a set.

@@ -147,10 +147,7 @@ fn what_a_modem_says_is_known_as_it_changes() {
         assert_eq!(facts.imsi, Some(IMSI.parse()?));
         assert_eq!(facts.imei, Some(IMEI.parse()?));
         assert_eq!(facts.number, Some("447700900123".parse()?));
-        assert_eq!((facts.sim, facts.bearer), (Sim::Ready, None));
-        let is = |how: Registration| {
-            move |facts: &Facts| facts.modem.as_ref().is_some_and(|m| m.registration == how)
-        };
+        assert_eq!((facts.sim, facts.bearer, facts.messages), (Sim::Ready, None, true));
         let facts = until(&modem, "measured", |facts| {
             facts.modem.as_ref().is_some_and(|m| {
                 m.signal.dbm.is_some() && m.operator.is_some() && m.signal.percent != Some(0)
@@ -161,11 +158,23 @@ fn what_a_modem_says_is_known_as_it_changes() {
         // 20 of 31, and the RSRP that the script gives.
         assert_eq!((facts.signal.percent, facts.signal.dbm), (Some(64), Some(-81)));
         assert_eq!((facts.technology, facts.operator), (Technology::Lte, Some("99970".to_owned())));
-        for (number, how) in
-            [(5, Registration::Roaming), (3, Registration::Denied), (1, Registration::Home)]
-        {
+        // 6 and 7 are for messages alone (3GPP TS 27.007 7.2).
+        for (number, how, messages) in [
+            (5, Registration::Roaming, true),
+            (3, Registration::Denied, false),
+            (6, Registration::Idle, true),
+            (1, Registration::Home, true),
+            (7, Registration::Idle, true),
+            (2, Registration::Searching, false),
+        ] {
             script.register(number);
-            until(&modem, "told", is(how)).await?;
+            let told = |facts: &Facts| {
+                facts
+                    .modem
+                    .as_ref()
+                    .is_some_and(|m| (m.registration, m.messages) == (how, messages))
+            };
+            until(&modem, &format!("{how:?}, messages: {messages}"), told).await?;
         }
         Ok(())
     });
