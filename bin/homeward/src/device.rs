@@ -75,7 +75,7 @@ Kept over restarts.")]
     #[command(after_long_help = "Examples:
   homeward device reload
 
-[portal], [check] and [notify] take effect at once. What has changed besides is listed: it takes
+[portal] but for its sms, [check] and [notify] take effect at once. What has changed besides is listed: it takes
 effect with a restart. A file that is wrong changes nothing.")]
     Reload(Ask),
 }

@@ -24,7 +24,8 @@
 //!   does not.
 //! - Wi-Fi is left only after connections were sent back to cellular, and taken again only after
 //!   it was good for the policy's dwell, measured from then on.
-//! - The portal is asked at most [`Settings::requests_per_hour`] times in any hour.
+//! - The portal is asked at most [`Settings::requests_per_hour`] times in any hour, and by short
+//!   message at most [`settings::Messages::per_day`] times in any day.
 //!
 //! What keeps the device from Wi-Fi is one list (`why`): the machine joins if it is empty, and
 //! [`Manager::why`] shows it, so that what is shown is what was decided by.
@@ -37,6 +38,7 @@
 //! | [`time`] | what time it is, where the clock may be wrong |
 //! | `held` | the credentials in hand; log-ons that were refused |
 //! | `asking` | requests to the portal: why, when, how often |
+//! | `messages` | requests by short message, where it cannot be reached otherwise |
 //! | `air` | access points heard, smoothed; those that are shunned |
 //! | `fit` | which access point is joined, and when it is used |
 //! | `link` | from joining to returning |
@@ -54,14 +56,15 @@ mod fit;
 mod held;
 pub mod input;
 mod link;
+mod messages;
 pub mod settings;
 pub mod status;
 pub mod time;
 pub mod why;
 
 pub use action::{
-    Action, Discarded, Left, NetworkBlock, Notice, ProgramId, Request, RequestId, Scanning,
-    Trouble, VerifyId, Wanted,
+    Action, Discarded, Left, MessageId, NetworkBlock, Notice, ProgramId, Request, RequestId,
+    Scanning, Trouble, VerifyId, Wanted,
 };
 pub use held::Stored;
 pub use input::{
@@ -77,6 +80,7 @@ use asking::Asking;
 use backoff::{Backoff, Jitter};
 use held::{Held, Rejections};
 use link::{Link, Session};
+use messages::Messaging;
 use time::Clocks;
 
 /// How soon a scan of few frequencies may follow another: each keeps the station from what it is
@@ -97,6 +101,7 @@ pub struct Manager {
     held: Option<Held>,
     generations: u64,
     asking: Asking,
+    messaging: Messaging,
     rejections: Rejections,
     air: Air,
     link: Link,
@@ -165,6 +170,7 @@ impl Manager {
             held,
             generations: 1,
             asking: Asking::default(),
+            messaging: Messaging::new(entropy, now),
             rejections: Rejections::default(),
             air: Air::default(),
             link: Link::Idle,
@@ -183,11 +189,17 @@ impl Manager {
     pub fn handle_modem(&mut self, facts: ModemFacts, now: Instant) {
         let now = self.tick(now);
         let arrived = facts.bearer && !self.modem.bearer;
+        if !facts.bearer {
+            self.messaging.out_of_reach(now);
+        }
         self.modem = facts;
         let other = |held: &Held| self.modem.imsi.is_some_and(|imsi| imsi != held.stored.imsi);
         if self.held.as_ref().is_some_and(other) {
             self.asking.abandon();
             self.discard(Discarded::Sim);
+        }
+        if let Some(imsi) = self.modem.imsi {
+            self.messaging.sim(imsi);
         }
         if arrived {
             let spread = self.jitter.below(self.settings.spread);
@@ -276,6 +288,9 @@ impl Manager {
             hours,
             held.and_then(|held| held.next(&self.clocks, now)),
             self.asking.next(&self.settings, now),
+            self.messaging.next(self.settings.messages.as_ref(), now),
+            // When what a message brought is over, another may be due.
+            held.and_then(|held| self.clocks.reaches(held.stored.expires?, now)),
             self.rejections.until(now),
             self.air.next(&self.settings, now),
             self.link_next(),
@@ -326,6 +341,7 @@ impl Manager {
         self.stay(now);
         self.settle_on(now);
         self.ask(now);
+        self.ask_by_message(now);
         self.program(now);
         self.join(now);
         self.rescan(now);
@@ -337,7 +353,8 @@ impl Manager {
     }
 
     fn discard(&mut self, why: Discarded) {
-        if self.held.take().is_some() {
+        if let Some(held) = self.held.take() {
+            self.messaging.keep(held.stored.policy);
             self.rejections.clear();
             self.actions.push_back(Action::Forget);
             self.notify(Notice::Forgotten { why });

@@ -15,8 +15,10 @@ use serde::Deserialize;
 use crate::dial::Target;
 
 mod limits;
+mod sms;
 
 pub use limits::Limits;
+pub use sms::Sms;
 
 /// `/etc/homeward/device.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -71,6 +73,9 @@ pub struct Portal {
     /// How long one request may take.
     #[serde(default = "portal_timeout")]
     pub timeout: Period,
+    /// Asking it by short message where it cannot be reached.
+    #[serde(default)]
+    pub sms: Sms,
 }
 
 /// Wi-Fi, and the supplicant that runs it.
@@ -230,6 +235,7 @@ impl Config {
             return Err(Invalid::new("modem.bus", message));
         }
         self.portal.target().map_err(|what| Invalid::new("portal.url", what))?;
+        self.portal.sms.check(&self.modem)?;
         self.check.target().map_err(|what| Invalid::new("check.url", what))?;
         if !(1..=60).contains(&self.portal.timeout.0.as_secs()) {
             return Err(Invalid::new("portal.timeout", "give 1s to 60s"));

@@ -32,7 +32,8 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     supplicant(config, &mut found).await;
     key_file(&config.state.key_file, &mut found);
     authorities(config, &mut found);
-    let cellular = modem(&config.modem, &mut found).await;
+    messages(config, &mut found);
+    let cellular = modem(config, &mut found).await;
     match &cellular {
         Some(line) => portal(&config.portal, line, &mut found).await,
         None => found.warn(
@@ -144,9 +145,23 @@ fn authorities(config: &Config, found: &mut Findings) {
     }
 }
 
+/// Looks at the authority for what comes by message; that there is a number without one is none of
+/// its faults: policies need not have one.
+fn messages(config: &Config, found: &mut Findings) {
+    let Some(path) = &config.portal.sms.ca else { return };
+    match config.portal.sms.messages() {
+        Ok(_) => found.ok(format!("portal.sms.ca {} has an authority in it", path.display())),
+        Err(error) => found.fail(
+            format!("{error:#}"),
+            "give the authority that the operator's access points' servers are of, in PEM",
+        ),
+    }
+}
+
 /// Looks at the modem; its line, if it has a bearer.
-async fn modem(config: &config::Modem, found: &mut Findings) -> Option<Line> {
-    let modem = match service::modem(config) {
+async fn modem(config: &Config, found: &mut Findings) -> Option<Line> {
+    // Messages are left to the device that runs.
+    let modem = match service::modem(&config.modem, None) {
         Ok(modem) => modem,
         Err(error) => {
             found.fail(format!("the modem cannot be watched: {error:#}"), "do what the error says");
@@ -175,6 +190,17 @@ async fn modem(config: &config::Modem, found: &mut Findings) -> Option<Line> {
             Sim::Unknown | Sim::Ready => ("the SIM does not say who it is", "look at `mmcli -m`"),
         };
         found.fail(what, repair);
+    }
+    if let Some(number) = &config.portal.sms.number {
+        let number = number.as_str();
+        match modem.messages {
+            true => found.ok(format!("messages come and go: the portal can be asked at {number}")),
+            false => found.warn(
+                format!("no message can be sent to the portal's {number} now"),
+                "see whether a network has the modem, and whether it can: `mmcli -m any`, \
+                 `mmcli -m any --messaging-status`",
+            ),
+        }
     }
     let registered = matches!(modem.registration, Registration::Home | Registration::Roaming);
     match facts.usable() {

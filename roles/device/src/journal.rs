@@ -9,6 +9,12 @@ pub(crate) fn write(notice: &Notice) {
         Notice::PortalFailed { failure, failures, retry_ms } => {
             tracing::warn!(%failure, failures, retry_ms, "no credentials from the portal");
         }
+        Notice::AskedByMessage { wanted } => {
+            tracing::info!(%wanted, "the portal is asked by short message");
+        }
+        Notice::MessageFailed { failure, in_a_row, retry_ms } => {
+            tracing::warn!(%failure, in_a_row, retry_ms, "no credentials by short message");
+        }
         Notice::Forgotten { why } => tracing::info!(?why, "credentials discarded"),
         Notice::Joining { ssid } => {
             tracing::debug!(%ssid, "the network that is joined");

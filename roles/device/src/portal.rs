@@ -187,16 +187,34 @@ fn date(headers: &HeaderMap) -> Option<UnixTime> {
 }
 
 pub(crate) fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
+    let pem = std::fs::read(path);
+    let pem = pem.with_context(|| format!("portal.ca: cannot read {}", path.display()))?;
+    roots("portal.ca", path, &pem)
+}
+
+/// The authorities of that setting's file, in PEM.
+///
+/// # Errors
+///
+/// It cannot be read, or has none in it.
+pub(crate) fn pem(key: &str, path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
-    let pem = std::fs::read(path).with_context(|| format!("portal.ca: cannot read {shown}"))?;
+    let pem = std::fs::read_to_string(path);
+    let pem = pem.with_context(|| format!("{key}: cannot read {shown}"))?;
+    roots(key, path, pem.as_bytes())?;
+    Ok(pem)
+}
+
+fn roots(key: &str, path: &Path, pem: &[u8]) -> anyhow::Result<RootCertStore> {
+    let shown = path.display();
     let mut roots = RootCertStore::empty();
     let found: Result<Vec<_>, _> = CertificateDer::pem_reader_iter(Cursor::new(pem)).collect();
-    let found = found.with_context(|| format!("portal.ca: {shown} is no PEM"))?;
+    let found = found.with_context(|| format!("{key}: {shown} is no PEM"))?;
     let (good, bad) = roots.add_parsable_certificates(found);
     if bad > 0 {
         tracing::debug!(good, bad, "authorities that TLS cannot use");
     }
-    anyhow::ensure!(good > 0, "portal.ca: {shown} has no authority in it");
+    anyhow::ensure!(good > 0, "{key}: {shown} has no authority in it");
     Ok(roots)
 }
 

@@ -1,16 +1,17 @@
 //! A configuration that is read again: what of it takes effect at once, and what with a restart.
 //!
-//! At once: whom to ask for credentials, how Wi-Fi is checked, and who is told. With a restart:
-//! what names interfaces, sockets, files and routing tables, for sessions hang on those.
+//! At once: whom to ask for credentials over a bearer, how Wi-Fi is checked, and who is told. With a restart:
+//! what names interfaces, sockets, files and routing tables, for sessions hang on those, and whom to
+//! ask by short message.
 
 use std::fmt::Debug;
 
-use crate::config::{Config, Modem, State, Steer, Wlan};
+use crate::config::{Config, Modem, Portal, State, Steer, Wlan};
 
 /// What of a new configuration takes effect at once, the rest as it was.
 pub(crate) fn applicable(old: &Config, new: &Config) -> Config {
     Config {
-        portal: new.portal.clone(),
+        portal: Portal { sms: old.portal.sms.clone(), ..new.portal.clone() },
         check: new.check.clone(),
         notify: new.notify.clone(),
         ..old.clone()
@@ -22,7 +23,7 @@ pub(crate) fn applicable(old: &Config, new: &Config) -> Config {
 pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let mut found = Vec::new();
     let Config {
-        portal: _,
+        portal,
         wlan,
         modem,
         check: _,
@@ -34,6 +35,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         metrics,
         log,
     } = new;
+    let Portal { url: _, addresses: _, ca: _, timeout: _, sms } = portal;
     let Wlan { interface, supplicant, run_directory, ca } = wlan;
     let Modem { imsi, imei, interface: bearer, bus } = modem;
     let Steer { enabled, priority, table } = steer;
@@ -43,6 +45,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             found.push(key);
         }
     };
+    compare("portal.sms", old.portal.sms != *sms);
     compare("wlan.interface", differ(&old.wlan.interface, interface));
     compare("wlan.supplicant", differ(&old.wlan.supplicant, supplicant));
     compare("wlan.run_directory", differ(&old.wlan.run_directory, run_directory));
@@ -95,6 +98,16 @@ mod tests {
 
     fn parse(text: &str) -> Config {
         config::parse("device.toml".as_ref(), text, Config::check).unwrap()
+    }
+
+    #[test]
+    fn whom_to_ask_by_message_waits_for_a_restart() {
+        let managed = BASE.replace("imsi = \"999700123456789\"", "");
+        let old = parse(&managed);
+        let with = "[portal]\nsms.number = \"4444\"\nsms.per_day = 3\n";
+        let new = parse(&managed.replace("[portal]", with));
+        assert_eq!(needs_restart(&old, &new), ["portal.sms"]);
+        assert_eq!(applicable(&old, &new).portal.sms, old.portal.sms);
     }
 
     #[test]

@@ -12,10 +12,10 @@ use homeward_daemon::{
     SystemEntropy, notify,
 };
 use homeward_linux::Steering;
-use homeward_model::{Clock, Instant};
-use homeward_modem::{Fixed, Managed, Modem, News};
+use homeward_model::{Clock, Instant, Secret};
+use homeward_modem::{Fixed, Managed, Modem, News, Number, Sender};
 use homeward_offload::manager::{
-    Action, Answer, Connectivity, Failure, Manager, ModemFacts, Registration, RequestId,
+    Action, Answer, Connectivity, Failure, Manager, MessageId, ModemFacts, Registration, RequestId,
     SupplicantEvent, Switches, VerifyId, WallClock,
 };
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ type Ask = (Request, oneshot::Sender<Result<Value, ControlError>>);
 enum Back {
     Portal(RequestId, Box<Result<Answer, Failure>>),
     Verified(VerifyId, Connectivity),
+    Sent(MessageId, Result<(), String>),
 }
 
 /// Runs the device with the configuration read from `path` until shutdown, and reads it again when
@@ -67,7 +68,9 @@ pub async fn run(
         true => Some(steering(&config.steer).exit(Exit::System)?),
         false => None,
     };
-    let mut modem = modem(&config.modem).exit(Exit::System)?;
+    let mut settings = config.limits.settings();
+    settings.messages = config.portal.sms.messages().exit(Exit::Config)?;
+    let mut modem = modem(&config.modem, config.portal.sms.number.as_ref()).exit(Exit::System)?;
 
     let (report_tx, mut reports) = mpsc::unbounded_channel();
     let (orders, order_rx) = mpsc::unbounded_channel();
@@ -110,8 +113,8 @@ pub async fn run(
     let hands = tokio::spawn(hands.run(order_rx, shutdown.clone()));
 
     let now = SystemClock.now();
-    let settings = config.limits.settings();
-    let machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
+    let mut machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
+    machine.remember_messages(vault.messages(SystemClock.unix()), now);
     let mut this = Device {
         hook: Hook::start(config.notify.command.clone()),
         metrics,
@@ -123,6 +126,7 @@ pub async fn run(
         portal,
         check,
         steering,
+        sender: modem.sender(),
         orders,
         look,
         back: back_tx,
@@ -144,11 +148,14 @@ pub async fn run(
         let deadline = this.machine.poll_timeout().into_iter().chain([next_clock]).min();
         tokio::select! {
             () = shutdown.requested() => break,
-            news = modem.next() => {
-                if let News::Facts(facts) = news {
-                    this.modem(&facts);
+            news = modem.next() => match news {
+                News::Facts(facts) => this.modem(&facts),
+                News::Message(message) => {
+                    tracing::debug!(octets = message.text.len(), "a message from the portal's number");
+                    let now = SystemClock.now();
+                    this.machine.handle_message(&message.from, &message.text, now);
                 }
-            }
+            },
             Some(report) = reports.recv() => this.report(report),
             Some(found) = addresses.recv() => this.addresses(found),
             Some(back) = back.recv() => this.back(back),
@@ -184,7 +191,8 @@ pub async fn run(
     Ok(())
 }
 
-pub(crate) fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
+/// The modem of the configuration; messages are taken from that number alone, off the modem.
+pub(crate) fn modem(config: &config::Modem, from: Option<&Number>) -> anyhow::Result<Modem> {
     if let (Some(imsi), Some(interface)) = (config.imsi, config.interface.clone()) {
         return Ok(Modem::fixed(Fixed { imsi, imei: config.imei, interface })?);
     }
@@ -193,6 +201,7 @@ pub(crate) fn modem(config: &config::Modem) -> anyhow::Result<Modem> {
         bus,
         imei: config.imei,
         interface: config.interface.clone(),
+        messages_from: from.into_iter().cloned().collect(),
         ..Managed::default()
     })?)
 }
@@ -220,6 +229,7 @@ struct Device {
     hook: Hook,
     metrics: Arc<Metrics>,
     figures: Figures,
+    sender: Sender,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
     back: mpsc::UnboundedSender<Back>,
@@ -258,6 +268,7 @@ impl Device {
                 imei: modem.imei,
                 registration: registration(modem.registration),
                 bearer: bearer.is_some(),
+                messages: modem.messages,
             },
         };
         self.machine.handle_modem(told, SystemClock.now());
@@ -296,6 +307,7 @@ impl Device {
         match back {
             Back::Portal(id, result) => self.machine.handle_portal(id, *result, now),
             Back::Verified(id, found) => self.machine.handle_connectivity(id, found, now),
+            Back::Sent(id, result) => self.machine.handle_message_sent(id, result, now),
         }
     }
 
@@ -323,6 +335,7 @@ impl Device {
                         let _ = back.send(Back::Verified(id, found));
                     });
                 }
+                Action::Message { id, to, text } => self.message(id, to, text),
                 Action::Program { id, networks } => self.order(Order::Program(id, networks)),
                 Action::Join { ssid, avoid, .. } => self.order(Order::Join(ssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
@@ -353,6 +366,25 @@ impl Device {
                 }
             }
         }
+    }
+
+    /// Sends a message. That it is sent is noted first: it counts, whatever becomes of us.
+    fn message(&self, id: MessageId, to: String, text: Secret) {
+        if let Err(error) = self.vault.note_message(SystemClock.unix()) {
+            let error = format!("{error:#}");
+            tracing::error!(error, "messages are not counted over a restart");
+        }
+        let (sender, back) = (self.sender.clone(), self.back.clone());
+        tokio::spawn(async move {
+            let send = async {
+                let to: Number = to.parse().map_err(anyhow::Error::from)?;
+                let text = std::str::from_utf8(text.expose())?;
+                anyhow::Ok(sender.send(&to, text).await?)
+            };
+            let sent = send.await.map_err(|error| format!("{error:#}"));
+            // The loop has ended only if the daemon is ending.
+            let _ = back.send(Back::Sent(id, sent));
+        });
     }
 
     fn order(&self, order: Order) {
@@ -453,6 +485,7 @@ impl Device {
             "version": env!("CARGO_PKG_VERSION"),
             "uptime_ms": u64::try_from(uptime).unwrap_or(u64::MAX),
             "portal": self.config.portal.url,
+            "portal_number": self.config.portal.sms.number,
             "wifi": { "interface": self.config.wlan.interface, "addresses": self.wifi.addresses },
             "cellular": cellular.map(|line| {
                 json!({ "interface": line.interface, "addresses": line.addresses })

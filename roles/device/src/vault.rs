@@ -1,8 +1,9 @@
 //! What is kept: credentials, sealed (AES-256-GCM) with a key beside them that only this user
-//! reads; and what the user has switched.
+//! reads; what the user has switched; and when short messages were sent.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use homeward_daemon::{SystemClock, SystemEntropy, private};
@@ -14,6 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::config::State;
 
+/// A day, in milliseconds.
+const DAY_MS: i64 = 86_400_000;
+
 const SLOT: Slot = Slot { table: "device", column: "credentials", row: 1 };
 
 /// Where things are kept.
@@ -21,6 +25,7 @@ const SLOT: Slot = Slot { table: "device", column: "credentials", row: 1 };
 pub(crate) struct Vault {
     credentials: PathBuf,
     switches: PathBuf,
+    messages: PathBuf,
     sealer: Sealer,
     entropy: SystemEntropy,
 }
@@ -38,6 +43,8 @@ struct Plain {
     imsi: Imsi,
     imei: Option<Imei>,
     mac: Mac,
+    #[serde(default)]
+    by_message: bool,
     date: Option<UnixTime>,
 }
 
@@ -59,6 +66,7 @@ impl Vault {
         Ok(Self {
             credentials: config.directory.join("credentials.sealed"),
             switches: config.directory.join("switches.json"),
+            messages: config.directory.join("messages.json"),
             sealer: Sealer::new(ring.context("state.key_file")?),
             entropy,
         })
@@ -120,6 +128,38 @@ impl Vault {
     pub(crate) fn keep_switches(&self, switches: Switches) -> anyhow::Result<()> {
         Ok(private::write(&self.switches, &serde_json::to_vec(&switches)?)?)
     }
+
+    /// How long ago messages were sent within a day before `now`. One of the future, for the clock
+    /// was set, was sent now.
+    pub(crate) fn messages(&self, now: UnixTime) -> Vec<Duration> {
+        let ages = self.sent(now).into_iter().map(|at| now.0.saturating_sub(at.0).max(0));
+        ages.map(|ms| Duration::from_millis(ms.unsigned_abs())).collect()
+    }
+
+    /// Notes that a message is sent.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(crate) fn note_message(&self, now: UnixTime) -> anyhow::Result<()> {
+        let mut sent = self.sent(now);
+        sent.push(now);
+        Ok(private::write(&self.messages, &serde_json::to_vec(&sent)?)?)
+    }
+
+    fn sent(&self, now: UnixTime) -> Vec<UnixTime> {
+        let read = || -> anyhow::Result<Vec<UnixTime>> {
+            let Some(text) = read(&self.messages)? else { return Ok(Vec::new()) };
+            Ok(serde_json::from_slice(&text)?)
+        };
+        let mut sent = read().unwrap_or_else(|error| {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "it is not known how many messages were sent before");
+            Vec::new()
+        });
+        sent.retain(|at| now.0.saturating_sub(at.0) < DAY_MS);
+        sent
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
@@ -146,6 +186,7 @@ impl TryFrom<&Stored> for Plain {
             imsi: stored.imsi,
             imei: stored.imei,
             mac: stored.mac,
+            by_message: stored.by_message,
             date: stored.date,
         })
     }
@@ -164,6 +205,7 @@ impl From<Plain> for Stored {
             imsi: plain.imsi,
             imei: plain.imei,
             mac: plain.mac,
+            by_message: plain.by_message,
             date: plain.date,
         }
     }
@@ -186,6 +228,7 @@ mod tests {
             imsi: "999700123456789".parse().unwrap(),
             imei: None,
             mac: Mac::new([2, 0, 0, 0, 0, 1]),
+            by_message: true,
             date: Some(UnixTime(5)),
         }
     }
@@ -228,6 +271,30 @@ mod tests {
         vault.store(&stored()).unwrap();
         std::fs::remove_file(&state.key_file).unwrap();
         assert_eq!(Vault::open(&state).unwrap().credentials(), None);
+    }
+
+    #[test]
+    fn messages_are_counted_over_restarts_for_a_day_whatever_the_clock_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = state(dir.path());
+        let vault = Vault::open(&state).unwrap();
+        let at = |hours: i64| UnixTime(1_796_000_000_000 + hours * 3_600_000);
+        let hours = |vault: &Vault, now: i64| -> Vec<u64> {
+            vault.messages(at(now)).into_iter().map(|age| age.as_secs() / 3600).collect()
+        };
+        assert_eq!(hours(&vault, 0), [0; 0]);
+        vault.note_message(at(0)).unwrap();
+        vault.note_message(at(20)).unwrap();
+        let vault = Vault::open(&state).unwrap();
+        assert_eq!(hours(&vault, 23), [23, 3]);
+        assert_eq!(hours(&vault, 24), [4]);
+        assert_eq!(hours(&vault, -1000), [0, 0], "the clock was set back");
+        vault.note_message(at(25)).unwrap();
+        assert_eq!(hours(&vault, 25), [5, 0]);
+        std::fs::write(state.directory.join("messages.json"), "none").unwrap();
+        assert_eq!(hours(&vault, 25), [0; 0]);
+        vault.note_message(at(26)).unwrap();
+        assert_eq!(hours(&vault, 26), [0]);
     }
 
     #[test]

@@ -83,7 +83,35 @@ fn portal(status: &Value) -> String {
     if !portal["retry_ms"].is_null() {
         lines.push(("asked again in", since(&portal["retry_ms"])));
     }
+    if !portal["messages"].is_null() {
+        messages(status, &portal["messages"], &mut lines);
+    }
     fields(&lines)
+}
+
+/// What there is to say of short messages to the portal.
+fn messages(status: &Value, messages: &Value, lines: &mut Vec<(&'static str, String)>) {
+    let asked = match (when(&messages["asked"]), &messages["waits_ms"]) {
+        (None, _) => "not since the start".to_owned(),
+        (Some(at), Value::Null) => at,
+        (Some(at), _) => format!("{at}, waiting"),
+    };
+    let possible = if messages["possible"] == true { "" } else { ", but none can be sent now" };
+    lines.push(("by message to", format!("{}{possible}", text(&status["portal_number"]))));
+    lines.push(("asked by message", asked));
+    if !messages["waits_ms"].is_null() {
+        lines.push(("waiting for", since(&messages["waits_ms"])));
+    }
+    for (name, field) in [("its trouble", "trouble"), ("its words", "error")] {
+        if !messages[field].is_null() {
+            lines.push((name, words(&messages[field])));
+        }
+    }
+    if !messages["next_ms"].is_null() && messages["waits_ms"].is_null() {
+        lines.push(("next message in", since(&messages["next_ms"])));
+    }
+    let sent = format!("{} of {}", text(&messages["sent"]), text(&messages["per_day"]));
+    lines.push(("sent in a day", sent));
 }
 
 fn credentials(machine: &Value) -> String {
@@ -232,6 +260,34 @@ mod tests {
     #[test]
     fn a_status_shows_cellular_credentials_and_where_wi_fi_stands() {
         insta::assert_snapshot!(show(&status()));
+    }
+
+    #[test]
+    fn what_was_asked_by_message_is_shown_with_what_it_waits_for() {
+        let mut status = status();
+        status["portal_number"] = json!("4444");
+        status["machine"]["portal"]["messages"] = json!({
+            "possible": true, "asked": 1_796_083_200_000_i64, "waits_ms": 250_000,
+            "trouble": null, "error": null, "in_a_row": 1, "next_ms": null,
+            "sent": 3, "per_day": 10,
+        });
+        let shown = show(&status);
+        for line in [
+            "by message to      4444\n",
+            "asked by message   2026-12-01T00:00:00.000Z, waiting\n",
+            "waiting for        4m10s\n",
+            "sent in a day      3 of 10\n",
+        ] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        let messages = &mut status["machine"]["portal"]["messages"];
+        (messages["waits_ms"], messages["trouble"]) = (Value::Null, json!("unsent"));
+        (messages["next_ms"], messages["possible"]) = (json!(60_000), json!(false));
+        let shown = show(&status);
+        for line in ["4444, but none can be sent now\n", "unsent\n", "next message in    1m"] {
+            assert!(shown.contains(line), "{line}: {shown}");
+        }
+        assert!(!shown.contains("waiting"), "{shown}");
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::{Connectivity, Stored};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub(crate) u64);
 
+/// One request to the portal by short message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessageId(pub(crate) u64);
+
 /// One set of network blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ProgramId(pub(crate) u64);
@@ -43,6 +47,17 @@ pub enum Action {
         id: RequestId,
         /// What is asked.
         request: Request,
+    },
+    /// Send a short message, and note when, for
+    /// [`remember_messages`](super::Manager::remember_messages);
+    /// [`handle_message_sent`](super::Manager::handle_message_sent) follows.
+    Message {
+        /// The message's number.
+        id: MessageId,
+        /// To whom it goes.
+        to: String,
+        /// What it says, text. It names the subscriber.
+        text: Secret,
     },
     /// Give the supplicant these networks in place of those it had of the machine's, all of them
     /// disabled; none: take them away.
@@ -144,6 +159,20 @@ pub enum Notice {
         /// When it is asked again, milliseconds from now.
         retry_ms: Option<u64>,
     },
+    /// The portal is asked by short message.
+    AskedByMessage {
+        /// Why.
+        wanted: Wanted,
+    },
+    /// A short message was not sent, or brought nothing.
+    MessageFailed {
+        /// How.
+        failure: Trouble,
+        /// How many were sent since what one brought was last of use.
+        in_a_row: u32,
+        /// When the next may be sent, milliseconds from now.
+        retry_ms: Option<u64>,
+    },
     /// Credentials were discarded.
     Forgotten {
         /// Why.
@@ -201,6 +230,8 @@ pub enum Wanted {
     Spent,
     /// Those there are end soon, or have.
     Renewal,
+    /// Those there are came by short message, and there is a bearer.
+    ByMessage,
     /// The clock on the wall shows a time that cannot be, so nobody knows.
     Clock,
 }
@@ -229,6 +260,8 @@ pub enum Trouble {
     Invalid,
     /// What it answered did not help.
     Useless,
+    /// The message to it was not sent.
+    Unsent,
 }
 
 /// Why Wi-Fi was left, or not joined in the end.

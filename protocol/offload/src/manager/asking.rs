@@ -61,6 +61,11 @@ impl Asking {
         Some(*oldest + HOUR).filter(|at| *at > now)
     }
 
+    /// Whether cellular is so new that the portal was not asked yet.
+    pub(crate) fn arriving(&self, now: Instant) -> bool {
+        self.arrived.is_some_and(|at| at > now)
+    }
+
     /// When the next request may be made; `None`: now.
     pub(crate) fn waits(&self, settings: &Settings, now: Instant) -> Option<Instant> {
         let arrived = self.arrived.filter(|at| *at > now);
@@ -100,6 +105,8 @@ impl Manager {
             Some(Wanted::Spent)
         } else if held.is_due(&self.clocks, in_session, now) {
             Some(Wanted::Renewal)
+        } else if stored.by_message && self.modem.bearer && !in_session {
+            Some(Wanted::ByMessage)
         } else if stored.expires.is_some() && self.clocks.is_behind(now) {
             Some(Wanted::Clock)
         } else {
@@ -145,21 +152,47 @@ impl Manager {
         now: Instant,
     ) {
         let Some(open) = self.asking.open.take_if(|open| open.id == id) else { return };
+        if !matches!(result, Err(Failure::Away(_))) {
+            self.messaging.within_reach();
+        }
+        if !self.modem.bearer || matches!(result, Err(Failure::Away(_))) {
+            self.messaging.out_of_reach(now);
+        }
         match result.and_then(sound) {
-            Ok(answer) => self.accept(answer, open, now),
+            Ok(answer) => {
+                self.counters.answers += 1;
+                self.messaging.satisfied();
+                self.accept(answer, open.wanted, &open.request, false, now);
+                self.asking.trouble = None;
+                match self.wanted(now) {
+                    None => self.asking.backoff.clear(),
+                    // The station changed while the portal was thinking.
+                    Some(Wanted::Moved) if open.wanted != Wanted::Moved => {
+                        self.asking.backoff.clear();
+                    }
+                    Some(_) => self.trouble(Trouble::Useless, None, now),
+                }
+            }
             Err(failure) => self.failed(failure, now),
         }
     }
 
-    fn accept(&mut self, answer: Answer, open: Open, now: Instant) {
-        self.counters.answers += 1;
+    /// Takes credentials in hand, by whichever way they came.
+    pub(crate) fn accept(
+        &mut self,
+        answer: Answer,
+        wanted: Wanted,
+        request: &Request,
+        by_message: bool,
+        now: Instant,
+    ) {
         if let Some(date) = answer.date {
             self.clocks.hear(date, now);
         }
         self.generations += 1;
         let before = self.held.as_ref();
-        let mut held =
-            Held::answered(before, answer, &open.request, self.generations, &mut self.jitter);
+        let (generation, by) = (self.generations, &mut self.jitter);
+        let mut held = Held::answered(before, answer, request, by_message, generation, by);
         // Without the portal's word the wall's has to do for the time after a restart.
         held.stored.date = held.stored.date.or(before.and_then(|before| before.stored.date));
         let changed = before.is_none_or(|before| before.generation != held.generation);
@@ -167,14 +200,7 @@ impl Manager {
         self.held = Some(held);
         self.rejections.answered();
         if changed {
-            self.notify(Notice::Credentials { wanted: open.wanted });
-        }
-        self.asking.trouble = None;
-        match self.wanted(now) {
-            None => self.asking.backoff.clear(),
-            // The station changed while the portal was thinking.
-            Some(Wanted::Moved) if open.wanted != Wanted::Moved => self.asking.backoff.clear(),
-            Some(_) => self.trouble(Trouble::Useless, None, now),
+            self.notify(Notice::Credentials { wanted });
         }
     }
 
@@ -196,7 +222,7 @@ impl Manager {
     fn trouble(&mut self, trouble: Trouble, words: Option<String>, now: Instant) {
         let settings = &self.settings;
         let (first, most) = match trouble {
-            Trouble::Away | Trouble::Busy => (settings.away, settings.away_most),
+            Trouble::Away | Trouble::Busy | Trouble::Unsent => (settings.away, settings.away_most),
             Trouble::Refused => (settings.refused, settings.refused_most),
             Trouble::Invalid | Trouble::Useless => (settings.useless, settings.refused_most),
         };
@@ -233,6 +259,9 @@ impl Manager {
     pub(crate) fn logged_on(&mut self, generation: u64) {
         self.rejections.clear();
         let of = |held: &&mut Held| held.generation == generation;
+        if self.held.as_mut().filter(of).is_some_and(|held| held.stored.by_message) {
+            self.messaging.backoff.forgive();
+        }
         if let Some(held) = self.held.as_mut().filter(of)
             && held.stored.one_time
             && !held.stored.spent
@@ -244,7 +273,7 @@ impl Manager {
 }
 
 /// An answer that can be worked with.
-fn sound(answer: Answer) -> Result<Answer, Failure> {
+pub(crate) fn sound(answer: Answer) -> Result<Answer, Failure> {
     if let Err(error) = answer.policy.check() {
         return Err(Failure::Invalid(error.to_string()));
     }

@@ -61,6 +61,11 @@ impl Backoff {
         self.until = None;
     }
 
+    /// What failed before counts no more, though the wait goes on.
+    pub(crate) fn forgive(&mut self) {
+        self.failures = 0;
+    }
+
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }

@@ -29,6 +29,8 @@ pub struct Stored {
     pub imei: Option<Imei>,
     /// For which station.
     pub mac: Mac,
+    /// Whether they came by short message.
+    pub by_message: bool,
     /// What time the portal said it was then: it is never earlier again.
     pub date: Option<UnixTime>,
 }
@@ -54,6 +56,7 @@ impl Held {
         before: Option<&Self>,
         answer: Answer,
         asked: &Request,
+        by_message: bool,
         generation: u64,
         by: &mut Jitter,
     ) -> Self {
@@ -77,6 +80,7 @@ impl Held {
             imsi,
             imei,
             mac,
+            by_message,
             date,
         };
         Self::new(stored, generation, by)

@@ -18,6 +18,8 @@ pub struct ModemFacts {
     pub registration: Registration,
     /// Whether there is a bearer that the portal can be asked over.
     pub bearer: bool,
+    /// Whether short messages come and go.
+    pub messages: bool,
 }
 
 /// How a modem stands with its network.

@@ -33,6 +33,9 @@ pub struct Settings {
     /// The longest wait after refused log-ons.
     pub rejected_most: Duration,
 
+    /// Asking by short message where the portal cannot be reached over a bearer; `None`: never.
+    pub messages: Option<Messages>,
+
     /// How often the air is scanned while nothing of the operator's is heard. At least 1 s.
     pub scan_far: Duration,
     /// The same, while something of the operator's is heard that is too weak. At least 1 s.
@@ -86,6 +89,43 @@ pub struct Settings {
     pub penalty_most: Duration,
 }
 
+/// How the portal is asked by short message. Each costs money.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// The number that is asked, and that answers: digits, with or without a `+` before them.
+    pub number: String,
+    /// For how long the portal has to be out of reach over a bearer first.
+    pub after: Duration,
+    /// How long an answer may take. At least 1 s.
+    pub answer: Duration,
+    /// The most messages in any 24 hours, whatever happens. At least 1.
+    pub per_day: u16,
+    /// The wait after a message. It doubles up to [`retry_most`](Self::retry_most) until what one
+    /// brought has opened a network, or the portal is reached otherwise; half of it is chance. At
+    /// least 1 s.
+    pub retry: Duration,
+    /// The longest wait after a message.
+    pub retry_most: Duration,
+    /// The authority that servers must be of where the operator's policy has one, in PEM: it is
+    /// too long for a message. Not needed where the same policy came over a bearer before.
+    pub ca: Option<String>,
+}
+
+impl Messages {
+    /// Those of a number, with limits that are fit for use.
+    pub const fn at(number: String) -> Self {
+        Self {
+            number,
+            after: Duration::from_secs(120),
+            answer: Duration::from_secs(300),
+            per_day: 10,
+            retry: Duration::from_secs(600),
+            retry_most: Duration::from_secs(6 * 3600),
+            ca: None,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let s = Duration::from_secs;
@@ -100,6 +140,7 @@ impl Default for Settings {
             useless: s(60),
             rejected: s(300),
             rejected_most: s(3600),
+            messages: None,
             scan_far: s(10),
             scan_near: s(3),
             smoothing: s(1),
@@ -158,6 +199,12 @@ impl Settings {
         self.rejected_most = self.rejected_most.max(self.rejected);
         self.penalty_most = self.penalty_most.max(self.penalty);
         self.requests_per_hour = self.requests_per_hour.max(1);
+        if let Some(messages) = &mut self.messages {
+            messages.answer = messages.answer.max(second);
+            messages.retry = messages.retry.max(second);
+            messages.retry_most = messages.retry_most.max(messages.retry);
+            messages.per_day = messages.per_day.max(1);
+        }
         self.verify_tries = self.verify_tries.max(1);
         self.gap = self.gap.max(self.scan_far * 2);
         self

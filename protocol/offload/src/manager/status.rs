@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use homeward_model::{Mac, Rssi, Ssid, UnixTime};
+use homeward_model::{Instant, Mac, Rssi, Ssid, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::{Connectivity, Left, Manager, Registration, Switches, Trouble, Wanted};
@@ -128,6 +128,31 @@ pub struct PortalStatus {
     pub failures: u32,
     /// When it may be asked again, if it has to be.
     pub retry_ms: Option<u64>,
+    /// Requests by short message, where it is asked so.
+    pub messages: Option<MessageStatus>,
+}
+
+/// Requests to the portal by short message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageStatus {
+    /// Whether messages come and go.
+    pub possible: bool,
+    /// When the portal was last asked so, since the start.
+    pub asked: Option<UnixTime>,
+    /// How much longer its answer is waited for, if it is.
+    pub waits_ms: Option<u64>,
+    /// What failed last, until an answer helps.
+    pub trouble: Option<Trouble>,
+    /// In whose words.
+    pub error: Option<String>,
+    /// How many were sent since what one brought was last of use.
+    pub in_a_row: u32,
+    /// When the next may be sent, if it has to be.
+    pub next_ms: Option<u64>,
+    /// How many were sent in the last 24 hours.
+    pub sent: usize,
+    /// How many that may be at the most.
+    pub per_day: u16,
 }
 
 /// An association.
@@ -184,6 +209,14 @@ pub struct Counters {
     pub offloads: u64,
     /// Times that they moved back.
     pub returns: u64,
+    /// Requests by short message.
+    pub messages: u64,
+    /// Answers to them, with credentials.
+    pub message_answers: u64,
+    /// Those that were not sent, or brought nothing.
+    pub message_failures: u64,
+    /// Messages from the portal's number that answer nothing that was asked.
+    pub messages_ignored: u64,
 }
 
 impl Manager {
@@ -247,12 +280,33 @@ impl Manager {
                 error: self.asking.trouble.as_ref().and_then(|(_, words)| words.clone()),
                 failures: self.asking.backoff.failures(),
                 retry_ms: retry.map(|at| ms(at - now)),
+                messages: self.message_status(now),
             },
             session,
             heard,
             clock_skew_ms: self.clocks.skew(now),
             counters: self.counters,
         }
+    }
+
+    fn message_status(&self, now: Instant) -> Option<MessageStatus> {
+        let settings = self.settings.messages.as_ref()?;
+        let messaging = &self.messaging;
+        let since = messaging.last.map(|at| i64::try_from(ms(now - at)).unwrap_or(i64::MAX));
+        let asked = since.zip(self.clocks.likely(now));
+        let next = messaging.waits(settings, now).filter(|_| self.message_wanted(now).is_some());
+        let (trouble, error) = messaging.trouble.clone().unzip();
+        Some(MessageStatus {
+            possible: self.modem.messages,
+            asked: asked.map(|(since, time)| UnixTime(time.0.saturating_sub(since))),
+            waits_ms: messaging.waiting().map(|asked| ms(asked.deadline - now)),
+            trouble,
+            error: error.flatten(),
+            in_a_row: messaging.backoff.failures(),
+            next_ms: next.map(|at| ms(at - now)),
+            sent: messaging.sent(now),
+            per_day: settings.per_day,
+        })
     }
 
     /// What was counted since the start: cheaper than the whole [`status`](Self::status).
@@ -291,12 +345,14 @@ shown! {
     Wanted {
         Self::None => "there are none", Self::Moved => "another station or other equipment",
         Self::Rejected => "the network refused the old ones", Self::Spent => "the old ones are spent",
-        Self::Renewal => "the old ones end", Self::Clock => "the clock shows what cannot be",
+        Self::Renewal => "the old ones end",
+        Self::ByMessage => "the old ones came by short message", Self::Clock => "the clock shows what cannot be",
     }
     Trouble {
         Self::Away => "did not answer", Self::Busy => "has too much to do",
         Self::Refused => "refused", Self::Invalid => "gave no answer that can be used",
         Self::Useless => "gave what did not help",
+        Self::Unsent => "could not be sent the message",
     }
     Left {
         Self::Faded => "too weak", Self::Lost => "it ended by itself",

@@ -63,6 +63,14 @@ pub enum Cause {
     Budget { wait_ms: u64 },
     /// Credentials will be asked for in a moment.
     Waiting { wait_ms: u64 },
+    /// The portal was asked by short message, and has not answered yet.
+    AskedByMessage { since_ms: u64, wait_ms: u64 },
+    /// It will be asked by short message; what became of the last one, if that was of no use.
+    ByMessage { trouble: Option<Trouble>, error: Option<String>, wait_ms: u64 },
+    /// It was asked by short message as often as may be in a day.
+    MessageBudget { sent: usize, wait_ms: u64 },
+    /// It is not asked by short message, for no network is heard that the answer would open.
+    Far,
     /// The credentials are spent, and there are no others yet.
     Spent,
     /// The network refused the credentials.
@@ -160,7 +168,35 @@ impl Manager {
     }
 
     /// Why there are no credentials.
-    fn uncredited(&self, wanted: Wanted, now: Instant) -> Option<Cause> {
+    fn uncredited(&self, wanted: Wanted, now: Instant) -> impl Iterator<Item = Cause> {
+        let over_bearer = self.uncredited_over_bearer(wanted, now);
+        over_bearer.into_iter().chain(self.uncredited_by_message(now))
+    }
+
+    /// Why none came by short message, where they are asked for so.
+    fn uncredited_by_message(&self, now: Instant) -> Option<Cause> {
+        let settings = self.settings.messages.as_ref()?;
+        if let Some(asked) = self.messaging.waiting() {
+            let (since_ms, wait_ms) = (ms(now - asked.at), ms(asked.deadline - now));
+            return Some(Cause::AskedByMessage { since_ms, wait_ms });
+        }
+        if !self.message_fits(now) || self.modem.imsi.is_none() {
+            return None;
+        }
+        self.message_wanted(now)?;
+        if !self.is_near(now) {
+            return Some(Cause::Far);
+        }
+        if let Some(at) = self.messaging.room(settings, now) {
+            let sent = self.messaging.sent(now);
+            return Some(Cause::MessageBudget { sent, wait_ms: ms(at - now) });
+        }
+        let wait_ms = self.messaging.waits(settings, now).map(|at| ms(at - now))?;
+        let (trouble, error) = self.messaging.trouble.clone().unzip();
+        Some(Cause::ByMessage { trouble, error: error.flatten(), wait_ms })
+    }
+
+    fn uncredited_over_bearer(&self, wanted: Wanted, now: Instant) -> Option<Cause> {
         if let Some(open) = &self.asking.open {
             return Some(Cause::Requesting { wanted: open.wanted });
         }
@@ -236,7 +272,7 @@ impl Manager {
             State::Off
         } else if self.held.is_some() {
             State::Watching
-        } else if self.asking.open.is_some() {
+        } else if self.asking.open.is_some() || self.messaging.waiting().is_some() {
             State::Requesting
         } else if self.modem.bearer {
             State::CellularUp
@@ -279,6 +315,23 @@ impl fmt::Display for Cause {
                 f.write_str("the portal was asked as often as may be in an hour")
             }
             Self::Waiting { .. } => f.write_str("the portal is about to be asked"),
+            Self::AskedByMessage { since_ms, .. } => {
+                write!(f, "the portal was asked by short message {} s ago", since_ms / 1000)
+            }
+            Self::ByMessage { trouble: None, .. } => {
+                f.write_str("the portal is about to be asked by short message")
+            }
+            Self::ByMessage { trouble: Some(trouble), error, .. } => {
+                write!(f, "asked by short message, the portal {trouble}")?;
+                error.iter().try_for_each(|error| write!(f, ": {error}"))
+            }
+            Self::MessageBudget { sent, .. } => {
+                write!(f, "{sent} short messages were sent, as many as may be in a day")
+            }
+            Self::Far => f.write_str(
+                "the portal is not asked by short message: no network is heard that would be \
+                 worth its price",
+            ),
             Self::Spent => f.write_str("the credentials were good for one log-on, and had it"),
             Self::Rejected { times, .. } => {
                 write!(f, "the network refused the log-on, {times} times in a row")
@@ -328,6 +381,9 @@ impl Cause {
             | Self::Schedule { wait_ms } => *wait_ms,
             Self::Budget { wait_ms }
             | Self::Waiting { wait_ms }
+            | Self::AskedByMessage { wait_ms, .. }
+            | Self::ByMessage { wait_ms, .. }
+            | Self::MessageBudget { wait_ms, .. }
             | Self::Shunned { wait_ms, .. }
             | Self::Settling { wait_ms, .. }
             | Self::Joining { wait_ms, .. }
@@ -355,6 +411,13 @@ impl Cause {
             Self::Portal { .. } => "an answer of the portal; it is asked again",
             Self::Budget { .. } => "time: an hour has room for more requests later",
             Self::Waiting { .. } => "its answer, within seconds",
+            Self::AskedByMessage { .. } => "its answer, within minutes",
+            Self::ByMessage { trouble: None, .. } => {
+                "a bearer, or its answer to a message once there was none for long enough"
+            }
+            Self::ByMessage { .. } => "a bearer, or its answer to the next message",
+            Self::MessageBudget { .. } => "a bearer, or time: a day has room for more later",
+            Self::Far => "a bearer, or being nearer to one of the operator's networks",
             Self::Spent => "others, which are asked for over cellular",
             Self::Rejected { .. } => {
                 "others that the network takes; they are asked for, and tried again"

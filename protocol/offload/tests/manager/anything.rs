@@ -5,13 +5,15 @@ use homeward_model::{Rssi, UnixTime};
 use homeward_offload::manager::{
     Connectivity, Failure, Heard, ModemFacts, Registration, Settings, SupplicantEvent, WallClock,
 };
+use homeward_offload::wire::sms;
 use proptest::prelude::*;
 
+use crate::portal::{NUMBER, Post, messages};
 use crate::world::{Manner, Mood, World, imei, imsi, mac, ms, s, ssid};
 
 #[derive(Debug, Clone)]
 enum Op {
-    Modem { present: bool, sim: Option<u8>, imei: Option<u8>, bearer: bool },
+    Modem { present: bool, sim: Option<u8>, imei: Option<u8>, bearer: bool, messages: bool },
     Scan { ap: u8, signal: i8, enterprise: bool },
     Signal(i8),
     Supplicant(SupplicantEvent),
@@ -22,6 +24,8 @@ enum Op {
     Clock(i64),
     Switch { offload: bool, metered: bool },
     Mood(Mood, bool),
+    Post { mood: Post, way: u64, messages: bool },
+    Message { forged: bool, nonce: u8 },
     Manner { ap: u8, manner: Manner, leads: Connectivity, signal: i8 },
     Terms { lifetime: Option<u64>, one_time: bool, dated: bool },
     Reacts(bool),
@@ -64,9 +68,28 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Mood::Busy),
         1 => Just(Mood::Silent),
     ];
+    let post = prop_oneof![
+        3 => Just(Post::Answers),
+        1 => Just(Post::Refuses),
+        1 => Just(Post::Garbles),
+        1 => Just(Post::Silent),
+        1 => Just(Post::Unsent),
+        1 => Just(Post::Stuck),
+    ];
     prop_oneof![
-        2 => (any::<bool>(), prop::option::of(1u8..3), prop::option::of(1u8..3), any::<bool>())
-            .prop_map(|(present, sim, imei, bearer)| Op::Modem { present, sim, imei, bearer }),
+        2 => (
+            any::<bool>(),
+            prop::option::of(1u8..3),
+            prop::option::of(1u8..3),
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(|(present, sim, imei, bearer, messages)| {
+                Op::Modem { present, sim, imei, bearer, messages }
+            }),
+        2 => (post, 0u64..1000, any::<bool>())
+            .prop_map(|(mood, way, messages)| Op::Post { mood, way, messages }),
+        2 => (any::<bool>(), 0u8..3).prop_map(|(forged, nonce)| Op::Message { forged, nonce }),
         3 => (1u8..5, signal(), prop::bool::weighted(0.9))
             .prop_map(|(ap, signal, enterprise)| Op::Scan { ap, signal, enterprise }),
         3 => signal().prop_map(Op::Signal),
@@ -91,13 +114,14 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn step(world: &mut World, op: Op) {
     match op {
-        Op::Modem { present, sim, imei: equipment, bearer } => {
+        Op::Modem { present, sim, imei: equipment, bearer, messages } => {
             world.modem = ModemFacts {
                 present,
                 imsi: sim.map(imsi),
                 imei: equipment.map(imei),
                 registration: Registration::Roaming,
                 bearer,
+                messages,
             };
             world.tell_modem();
         }
@@ -151,6 +175,22 @@ fn step(world: &mut World, op: Op) {
             world.portal.mood = mood;
             world.bearer(bearer);
         }
+        Op::Post { mood, way, messages } => {
+            (world.post.mood, world.post.way) = (mood, s(way));
+            world.messages(messages);
+        }
+        Op::Message { forged, nonce } => {
+            let last = world.post.sent.last().and_then(|(_, text)| sms::nonce(text));
+            // Nobody but the portal knows the nonce of what was asked last.
+            let text = match (forged, nonce) {
+                (true, 0) => world.forged(None),
+                (true, _) => world.forged(Some(sms::Nonce::new([nonce; 5]))),
+                (false, 0) => "see you at 8".to_owned(),
+                (false, _) => sms::with_nonce("HW1 R".to_owned().into(), last).to_string(),
+            };
+            let from = if nonce == 2 { NUMBER } else { "447700900999" };
+            world.message(from, &text);
+        }
         Op::Manner { ap, manner, leads, signal } => {
             let ap = world.ap(ap);
             (ap.manner, ap.leads, ap.signal) = (manner, leads, signal);
@@ -174,9 +214,11 @@ proptest! {
         seed in any::<u64>(),
         near in any::<bool>(),
         per_hour in 1u16..40,
+        by_message in any::<bool>(),
         ops in prop::collection::vec(op(), 1..120),
     ) {
-        let settings = Settings { requests_per_hour: per_hour, ..Settings::default() };
+        let messages = by_message.then(messages);
+        let settings = Settings { requests_per_hour: per_hour, messages, ..Settings::default() };
         let mut world = World::with(settings, None, seed);
         world.begin();
         if near {

@@ -6,6 +6,8 @@ mod anything;
 mod clocks;
 mod credentials;
 mod early;
+mod messages;
+mod portal;
 mod walk;
 mod wifi;
 mod words;

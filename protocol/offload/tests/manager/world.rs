@@ -10,47 +10,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use homeward_model::{Imsi, Instant, Mac, Rssi, Secret, Ssid, UnixTime, WlanPolicy};
+use homeward_model::{Instant, Mac, Rssi, Ssid, UnixTime};
 use homeward_offload::manager::{
-    Action, Answer, Connectivity, Failure, Heard, Manager, ModemFacts, Notice, ProgramId,
-    Registration, Request, RequestId, Scanning, Settings, State, Stored, SupplicantEvent, Switches,
-    VerifyId, WallClock,
+    Action, Connectivity, Heard, Manager, MessageId, ModemFacts, Notice, ProgramId, Registration,
+    Request, RequestId, Scanning, Settings, State, Stored, SupplicantEvent, Switches, VerifyId,
+    WallClock,
 };
 
+pub(crate) use crate::portal::{Mood, Portal, PostOffice};
 pub(crate) use crate::words::{EPOCH, HOUR, Seed, imei, imsi, mac, ms, policy, s, ssid};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mood {
-    Answers,
-    Refuses,
-    Away,
-    Garbles,
-    Busy,
-    Silent,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Portal {
-    pub(crate) mood: Mood,
-    pub(crate) lifetime: Option<Duration>,
-    pub(crate) window: Duration,
-    pub(crate) one_time: bool,
-    /// Whether its answers say what time it is.
-    pub(crate) dated: bool,
-    pub(crate) policy: WlanPolicy,
-    /// What is issued now: user name, end, begin of renewal, to whom, spent.
-    pub(crate) issued: Option<Issue>,
-    pub(crate) count: u32,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Issue {
-    name: String,
-    expires: Option<UnixTime>,
-    renew_from: Option<UnixTime>,
-    to: (Imsi, Mac),
-    spent: bool,
-}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Ap {
@@ -74,8 +42,10 @@ pub(crate) enum Manner {
 }
 
 #[derive(Debug, Clone)]
-enum Coming {
+pub(crate) enum Coming {
     Portal(RequestId, Request),
+    Sent(MessageId, Result<(), String>),
+    Message(String, String),
     Supplicant(SupplicantEvent),
     LogOn(Mac),
     Address(bool),
@@ -91,6 +61,7 @@ pub(crate) struct World {
     pub(crate) modem: ModemFacts,
     pub(crate) switches: Switches,
     pub(crate) portal: Portal,
+    pub(crate) post: PostOffice,
     pub(crate) aps: Vec<Ap>,
     /// Whether the supplicant and the Internet react to what they are told.
     pub(crate) reacts: bool,
@@ -156,6 +127,7 @@ impl World {
                 issued: None,
                 count: 0,
             },
+            post: PostOffice::default(),
             aps: vec![ap(1, "Town"), ap(2, "Town"), ap(3, "Dear"), ap(4, "Other")],
             reacts: true,
             supplicant: false,
@@ -210,6 +182,7 @@ impl World {
             imei: self.modem.imei.or(Some(imei(1))),
             registration: Registration::Home,
             bearer: up,
+            messages: self.modem.messages,
         };
         self.tell_modem();
     }
@@ -261,7 +234,7 @@ impl World {
         self.aps.iter_mut().find(|ap| ap.bssid == mac(n)).unwrap()
     }
 
-    fn soon(&mut self, after: Duration, what: Coming) {
+    pub(crate) fn soon(&mut self, after: Duration, what: Coming) {
         self.sequence += 1;
         self.coming.insert((self.now + after, self.sequence), what);
     }
@@ -346,6 +319,11 @@ impl World {
     fn happen(&mut self, what: Coming) {
         match what {
             Coming::Portal(id, request) => self.portal_answers(id, &request),
+            Coming::Sent(id, result) => {
+                self.m.handle_message_sent(id, result, self.now);
+                self.drain();
+            }
+            Coming::Message(from, text) => self.message(&from, &text),
             Coming::Supplicant(event) if self.supplicant => self.supplicant_says(event),
             Coming::Programmed(id) if self.supplicant => {
                 self.supplicant_says(SupplicantEvent::Programmed(id, Ok(())));
@@ -372,7 +350,7 @@ impl World {
             .as_mut()
             .zip(self.stored.as_ref())
             .filter(|(issue, held)| issue.name == held.username.as_str() && !issue.spent);
-        let (known, one_time) = (known.map(|(issue, _)| issue), self.portal.one_time);
+        let known = known.map(|(issue, _)| issue);
         match (ap.manner, known) {
             (Manner::WrongServer, _) => {
                 let what = "self-signed".to_owned();
@@ -384,7 +362,7 @@ impl World {
                 self.supplicant_says(SupplicantEvent::Disconnected);
             }
             (manner, Some(issue)) => {
-                issue.spent = one_time;
+                issue.spent = issue.one_time;
                 self.associated = Some(bssid);
                 self.next_signal = self.now;
                 self.supplicant_says(SupplicantEvent::Connected { bssid });
@@ -392,55 +370,6 @@ impl World {
                     self.soon(ms(200), Coming::Address(true));
                 }
             }
-        }
-    }
-
-    fn portal_answers(&mut self, id: RequestId, request: &Request) {
-        let result = match self.portal.mood {
-            Mood::Answers => Ok(self.issue(request)),
-            Mood::Refuses => Err(Failure::Refused),
-            Mood::Away => Err(Failure::Away("connection refused".to_owned())),
-            Mood::Garbles => Err(Failure::Invalid("no JSON".to_owned())),
-            Mood::Busy => Err(Failure::Busy(Some(s(30)))),
-            Mood::Silent => return,
-        };
-        self.reply(id, result);
-    }
-
-    pub(crate) fn reply(&mut self, id: RequestId, result: Result<Answer, Failure>) {
-        self.open_requests.retain(|(open, _)| *open != id);
-        self.m.handle_portal(id, result, self.now);
-        self.drain();
-    }
-
-    /// The same again while it is good and has not to be renewed, others otherwise.
-    pub(crate) fn issue(&mut self, request: &Request) -> Answer {
-        let (truth, to) = (self.truth(), (request.imsi, request.mac));
-        let portal = &mut self.portal;
-        let good = portal.issued.clone().filter(|issue| {
-            issue.to == to && !issue.spent && issue.renew_from.is_none_or(|from| from > truth)
-        });
-        let issue = good.unwrap_or_else(|| {
-            portal.count += 1;
-            let after =
-                |span: Duration| UnixTime(truth.0 + i64::try_from(span.as_millis()).unwrap());
-            Issue {
-                name: format!("p{}@wifi.example.net", portal.count),
-                expires: portal.lifetime.map(after),
-                renew_from: portal.lifetime.map(|span| after(span.saturating_sub(portal.window))),
-                to,
-                spent: false,
-            }
-        });
-        portal.issued = Some(issue.clone());
-        Answer {
-            username: issue.name.parse().unwrap(),
-            password: Secret::new(issue.name.as_bytes()),
-            expires: issue.expires,
-            renew_from: issue.renew_from,
-            one_time: portal.one_time,
-            policy: portal.policy.clone(),
-            date: portal.dated.then_some(truth),
         }
     }
 
@@ -467,6 +396,9 @@ impl World {
                 if self.reacts {
                     self.soon(ms(80), Coming::Portal(id, request));
                 }
+            }
+            Action::Message { id, to, text } => {
+                self.sends(id, &to, std::str::from_utf8(text.expose()).unwrap());
             }
             Action::Program { id, networks } => {
                 assert!(self.supplicant, "told a supplicant that is not there");
@@ -517,7 +449,10 @@ impl World {
                 self.on_wifi = false;
                 self.left = Some(self.now);
             }
-            Action::Store(stored) => self.stored = Some(*stored),
+            Action::Store(stored) => {
+                assert!(!stored.username.as_str().contains("evil"), "believed what was forged");
+                self.stored = Some(*stored);
+            }
             Action::Forget => self.stored = None,
             Action::Notify(notice) => self.log.push((self.now, notice)),
             Action::Measure(interval) => {
@@ -561,7 +496,8 @@ impl World {
         let state = self.m.state();
         let waits =
             !matches!(state, State::Off | State::NoCellular | State::CellularUp | State::Watching);
-        let soon = now + s(60);
+        let answer = settings.messages.as_ref().map_or(s(60), |messages| messages.answer);
+        let soon = now + if state == State::Requesting { answer } else { s(60) };
         assert!(!waits || timeout.is_some_and(|at| at <= soon), "{state} without an end");
         if self.on_wifi && self.verified != self.associations {
             let tries = u32::from(settings.verify_tries);

@@ -69,6 +69,7 @@ impl There {
 
     fn config(&self, timeout: Duration) -> config::Portal {
         config::Portal {
+            sms: config::Sms::default(),
             url: format!("https://{NAME}/offload/v1/credentials"),
             addresses: vec![self.listener.local_addr().unwrap()],
             ca: self.ca.clone(),
