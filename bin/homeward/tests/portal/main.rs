@@ -8,12 +8,15 @@
 //!   NAS (pyrad) ◄──Disconnect-Request───────────────────────────┘
 //! ```
 //!
+//! A device that has messages and no bearer is drawn in `by_message`.
+//!
 //! With a certificate by ACME there is Pebble besides, which asks pebble-challtestsrv for names and
 //! comes to the portal's own port, or to port 80's.
 // So that clippy knows the helpers below for tests too.
 #![cfg(test)]
 
 mod acme;
+mod by_message;
 mod cell;
 mod core;
 mod enumerating;

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use homeward_modem::Bus;
 use homeward_net::process::Process;
 use homeward_net::wait::wait_for;
 use homeward_net::{Lab, Namespace};
 use tempfile::TempDir;
 use zbus::{Connection, OwnedVariant, connection::Builder, interface};
 
-use crate::LIMIT;
+use super::LIMIT;
 
 /// Nobody but this test is on it: the system's bus is not touched.
 const CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -79,10 +78,6 @@ impl PrivateBus {
 
     pub(crate) fn address(&self) -> String {
         format!("unix:path={}", self.socket().display())
-    }
-
-    pub(crate) fn bus(&self) -> Bus {
-        Bus::Address(self.address())
     }
 
     pub(crate) async fn connect(&self) -> Result<Connection> {

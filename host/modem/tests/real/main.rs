@@ -9,6 +9,7 @@
 
 mod at;
 mod bus;
+mod machine;
 mod pdu;
 
 use std::time::Duration;
@@ -16,84 +17,33 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use homeward_model::Imei;
 use homeward_modem::{
-    Facts, Managed, Message, Modem, News, Registration, Sim, SmsError, Technology,
+    Bus, Facts, Managed, Message, Modem, News, Registration, Sim, SmsError, Technology,
 };
-use homeward_net::process::Process;
+use homeward_net::lab;
 use homeward_net::wait::wait_for;
-use homeward_net::{Lab, Namespace, lab};
 use tokio::time::timeout;
-use zbus::{Connection, OwnedObjectPath};
 
 use at::{AtModem, IMEI, IMSI};
-use bus::{Polkit, PrivateBus};
+use bus::Polkit;
+use machine::Machine;
 
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-const NAME: &str = "org.freedesktop.ModemManager1";
 const PORTAL: &str = "447700900999";
 
-/// All but what is tested.
-struct Machine {
-    place: Namespace,
-    bus: PrivateBus,
-    polkit: Polkit,
+/// Watches the modem of that machine.
+fn watch(machine: &Machine) -> Result<Modem> {
+    Ok(Modem::managed(Managed {
+        bus: bus(machine),
+        messages_from: vec![PORTAL.parse()?],
+        signal_every: 1,
+        retry: Duration::from_millis(100),
+        ..Managed::default()
+    })?)
 }
 
-impl Machine {
-    async fn build(lab: &Lab) -> Result<Self> {
-        let place = lab.namespace("machine")?;
-        let bus = PrivateBus::start(lab, &place).await?;
-        let polkit = Polkit::start(&bus).await?;
-        Ok(Self { place, bus, polkit })
-    }
-
-    /// Starts ModemManager. It looks for no modem, and would find none.
-    async fn manager(&self, lab: &Lab) -> Result<Process> {
-        // Not by its environment, which is this process's: threads read it.
-        let address = format!("DBUS_SYSTEM_BUS_ADDRESS={}", self.bus.address());
-        let command = [
-            "env",
-            &address,
-            "ModemManager",
-            "--debug",
-            "--no-auto-scan",
-            "--test-enable",
-            "--test-no-udev",
-            "--test-no-suspend-resume",
-            "--test-no-qrtr",
-        ];
-        let mut manager = lab.process("ModemManager", &self.place, &command)?;
-        manager.says("service name 'org.freedesktop.ModemManager1' was acquired", LIMIT).await?;
-        Ok(manager)
-    }
-
-    /// Tells ModemManager of a modem.
-    async fn plug(&self, modem: &AtModem) -> Result<()> {
-        let ports = vec![modem.port()];
-        self.bus
-            .connect()
-            .await?
-            .call_method(
-                Some(NAME),
-                "/org/freedesktop/ModemManager1",
-                Some("org.freedesktop.ModemManager1.Test"),
-                "SetProfile",
-                &("test0", "generic", ports),
-            )
-            .await
-            .context("ModemManager does not take the modem")?;
-        Ok(())
-    }
-
-    fn watch(&self) -> Result<Modem> {
-        Ok(Modem::managed(Managed {
-            bus: self.bus.bus(),
-            messages_from: vec![PORTAL.parse()?],
-            signal_every: 1,
-            retry: Duration::from_millis(100),
-            ..Managed::default()
-        })?)
-    }
+fn bus(machine: &Machine) -> Bus {
+    Bus::Address(machine.bus.address())
 }
 
 /// Waits until what is known is so.
@@ -113,19 +63,10 @@ async fn message(modem: &mut Modem) -> Result<Message> {
     }
 }
 
-/// Has the modem look for a network, as whoever manages connections does.
-async fn enable(connection: &Connection, path: &str) -> Result<()> {
-    let path = OwnedObjectPath::try_from(path)?;
-    let modem = "org.freedesktop.ModemManager1.Modem";
-    connection.call_method(Some(NAME), &path, Some(modem), "Enable", &true).await?;
-    Ok(())
-}
-
 /// A modem that is registered.
 async fn registered(machine: &Machine, modem: &Modem) -> Result<Facts> {
     until(modem, "ready", |facts| facts.modem.as_ref().is_some_and(|m| m.imsi.is_some())).await?;
-    let connection = machine.bus.connect().await?;
-    enable(&connection, "/org/freedesktop/ModemManager1/Modem/0").await?;
+    machine.enable().await?;
     until(modem, "at home", |facts| {
         facts.modem.as_ref().is_some_and(|m| m.registration == Registration::Home)
     })
@@ -135,8 +76,8 @@ async fn registered(machine: &Machine, modem: &Modem) -> Result<Facts> {
 #[test]
 fn what_a_modem_says_is_known_as_it_changes() {
     lab(|lab| async move {
-        let machine = Machine::build(&lab).await?;
-        let modem = machine.watch()?;
+        let machine = Machine::build(&lab, lab.namespace("machine")?).await?;
+        let modem = watch(&machine)?;
         assert_eq!(modem.facts(), Facts::default());
         let _manager = machine.manager(&lab).await?;
         let facts = until(&modem, "there", |facts| facts.manager).await?;
@@ -183,13 +124,13 @@ fn what_a_modem_says_is_known_as_it_changes() {
 #[test]
 fn a_modem_that_is_not_the_one_meant_is_none() {
     lab(|lab| async move {
-        let machine = Machine::build(&lab).await?;
+        let machine = Machine::build(&lab, lab.namespace("machine")?).await?;
         let _manager = machine.manager(&lab).await?;
         let script = AtModem::start(&machine.place, "homeward-at-other")?;
         machine.plug(&script).await?;
         let with = |imei: &str| -> Result<Modem> {
             let imei: Option<Imei> = Some(imei.parse()?);
-            Ok(Modem::managed(Managed { bus: machine.bus.bus(), imei, ..Managed::default() })?)
+            Ok(Modem::managed(Managed { bus: bus(&machine), imei, ..Managed::default() })?)
         };
         // The check digit names no equipment.
         let (meant, other) = (with("35693803564380")?, with("356938035643817")?);
@@ -204,8 +145,8 @@ fn a_modem_that_is_not_the_one_meant_is_none() {
 #[test]
 fn a_manager_and_a_bus_that_come_and_go_are_facts() {
     lab(|lab| async move {
-        let mut machine = Machine::build(&lab).await?;
-        let modem = machine.watch()?;
+        let mut machine = Machine::build(&lab, lab.namespace("machine")?).await?;
+        let modem = watch(&machine)?;
         let script = AtModem::start(&machine.place, "homeward-at-restart")?;
         let has_modem = |facts: &Facts| facts.modem.as_ref().is_some_and(|m| m.imsi.is_some());
         for _ in 0..2 {
@@ -229,8 +170,8 @@ fn a_manager_and_a_bus_that_come_and_go_are_facts() {
 #[test]
 fn messages_go_out_and_come_in_whole() {
     lab(|lab| async move {
-        let machine = Machine::build(&lab).await?;
-        let mut modem = machine.watch()?;
+        let machine = Machine::build(&lab, lab.namespace("machine")?).await?;
+        let mut modem = watch(&machine)?;
         let portal = PORTAL.parse()?;
         assert_eq!(modem.sender().send(&portal, "x").await, Err(SmsError::NoModem));
         let _manager = machine.manager(&lab).await?;
@@ -255,6 +196,11 @@ fn messages_go_out_and_come_in_whole() {
         let whole = message(&mut modem).await?;
         assert_eq!(whole.text.as_str(), "a password and the rest: \u{20ac}");
         assert_eq!(whole.from.trim_start_matches('+'), PORTAL);
+        // In the alphabet of GSM, behind a header.
+        for (at, number, text) in [(5, 1, "HW1 A u7_x"), (6, 2, "@example.net $")] {
+            script.deliver(at, &pdu::segment(PORTAL, text, &[0, 3, 0x5b, 2, number]));
+        }
+        assert_eq!(message(&mut modem).await?.text.as_str(), "HW1 A u7_x@example.net $");
         // Short, with what the alphabet of GSM has elsewhere; and longer than one message.
         let long = "u7_x@example.net;".repeat(20);
         for text in ["HW1? u7_x@example.net $", long.as_str()] {

@@ -14,11 +14,19 @@ fn character(septet: u8) -> char {
 }
 
 fn pack(septets: &[u8]) -> Vec<u8> {
-    let mut octets = vec![0; (septets.len() * 7).div_ceil(8)];
+    pack_behind(&[], septets)
+}
+
+/// Septets behind a header, from the next septet's bound on (3GPP TS 23.040 9.2.3.24).
+fn pack_behind(header: &[u8], septets: &[u8]) -> Vec<u8> {
+    let first = (header.len() * 8).div_ceil(7);
+    let mut octets = vec![0; ((first + septets.len()) * 7).div_ceil(8)];
+    octets[..header.len()].copy_from_slice(header);
     for (n, septet) in septets.iter().enumerate() {
         for bit in 0..7 {
+            let at = (first + n) * 7 + bit;
             if septet >> bit & 1 == 1 {
-                octets[(n * 7 + bit) / 8] |= 1 << ((n * 7 + bit) % 8);
+                octets[at / 8] |= 1 << (at % 8);
             }
         }
     }
@@ -35,7 +43,8 @@ fn unpack(octets: &[u8], from: usize, count: usize) -> String {
 
 fn address(number: &str) -> Vec<u8> {
     let digits: Vec<u8> = number.bytes().map(|c| c - b'0').collect();
-    let mut octets = vec![digits.len() as u8, 0x91];
+    // Short codes are of no type, all others international.
+    let mut octets = vec![digits.len() as u8, if digits.len() < 7 { 0x81 } else { 0x91 }];
     octets.extend(digits.chunks(2).map(|two| two[0] | two.get(1).unwrap_or(&0xf) << 4));
     octets
 }
@@ -54,6 +63,14 @@ fn deliver(from: &str, header: bool, coding: u8, length: usize, data: &[u8]) -> 
 pub(crate) fn text(from: &str, text: &str) -> String {
     let septets: Vec<u8> = text.chars().map(septet).collect();
     deliver(from, false, 0, septets.len(), &pack(&septets))
+}
+
+/// A part of a message in the 7-bit alphabet: `header` is the user data header without its length.
+pub(crate) fn segment(from: &str, text: &str, header: &[u8]) -> String {
+    let septets: Vec<u8> = text.chars().map(septet).collect();
+    let header = [&[header.len() as u8], header].concat();
+    let length = (header.len() * 8).div_ceil(7) + septets.len();
+    deliver(from, true, 0, length, &pack_behind(&header, &septets))
 }
 
 /// A part of a message in UCS-2.

@@ -1,0 +1,74 @@
+//! A machine with a bus, polkit and ModemManager.
+
+use anyhow::{Context, Result};
+use homeward_net::process::Process;
+use homeward_net::{Lab, Namespace};
+use zbus::OwnedObjectPath;
+
+use super::LIMIT;
+use super::at::AtModem;
+use super::bus::{Polkit, PrivateBus};
+
+const NAME: &str = "org.freedesktop.ModemManager1";
+
+/// All but what is tested.
+pub(crate) struct Machine {
+    pub(crate) place: Namespace,
+    pub(crate) bus: PrivateBus,
+    pub(crate) polkit: Polkit,
+}
+
+impl Machine {
+    pub(crate) async fn build(lab: &Lab, place: Namespace) -> Result<Self> {
+        let bus = PrivateBus::start(lab, &place).await?;
+        let polkit = Polkit::start(&bus).await?;
+        Ok(Self { place, bus, polkit })
+    }
+
+    /// Starts ModemManager. It looks for no modem, and would find none.
+    pub(crate) async fn manager(&self, lab: &Lab) -> Result<Process> {
+        // Not by its environment, which is this process's: threads read it.
+        let address = format!("DBUS_SYSTEM_BUS_ADDRESS={}", self.bus.address());
+        let command = [
+            "env",
+            &address,
+            "ModemManager",
+            "--debug",
+            "--no-auto-scan",
+            "--test-enable",
+            "--test-no-udev",
+            "--test-no-suspend-resume",
+            "--test-no-qrtr",
+        ];
+        let mut manager = lab.process("ModemManager", &self.place, &command)?;
+        manager.says("service name 'org.freedesktop.ModemManager1' was acquired", LIMIT).await?;
+        Ok(manager)
+    }
+
+    /// Tells ModemManager of a modem.
+    pub(crate) async fn plug(&self, modem: &AtModem) -> Result<()> {
+        let ports = vec![modem.port()];
+        self.bus
+            .connect()
+            .await?
+            .call_method(
+                Some(NAME),
+                "/org/freedesktop/ModemManager1",
+                Some("org.freedesktop.ModemManager1.Test"),
+                "SetProfile",
+                &("test0", "generic", ports),
+            )
+            .await
+            .context("ModemManager does not take the modem")?;
+        Ok(())
+    }
+
+    /// Has the first modem look for a network, as whoever manages connections does.
+    pub(crate) async fn enable(&self) -> Result<()> {
+        let path = OwnedObjectPath::try_from("/org/freedesktop/ModemManager1/Modem/0")?;
+        let modem = "org.freedesktop.ModemManager1.Modem";
+        let connection = self.bus.connect().await?;
+        connection.call_method(Some(NAME), &path, Some(modem), "Enable", &true).await?;
+        Ok(())
+    }
+}
