@@ -55,7 +55,7 @@ gateway:
 	@ls -l target/small/homeward | awk '{printf "target/small/homeward: %.2f MB\n", $$5/1e6}'
 
 setup:
-	@lab/setup.sh build lab
+	@lab/setup.sh build lab manager $(TOOLS)
 
 setup-bench:
 	@lab/setup.sh bench peers $(TOOLS)

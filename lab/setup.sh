@@ -3,6 +3,8 @@
 #   build           compiler and git, for crates that build C
 #   lab             the labs and the interop tests
 #   bench           the peers that benchmarks measure
+#   manager DIR     NetworkManager, into DIR unless it is installed: installed, it would start, and
+#                   take this machine's interfaces
 #   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
 #   python DIR      pyrad, zeep and openapi-spec-validator, in an environment of their own: DIR/python
@@ -81,6 +83,39 @@ node() {
   echo "$want" >"$at/packages"
 }
 
+# manager DIR: the package is fetched and unpacked, with the libraries of its that are not installed.
+# What is left in DIR/bin starts it in a mount namespace of its own: it looks for its parts in /usr.
+manager() {
+  local tree=$1/network-manager new=$1/network-manager.new library
+  [ -x "$1/bin/NetworkManager" ] || [ -x /usr/sbin/NetworkManager ] && return
+  echo "setup: fetching network-manager into $tree (once)"
+  rm -rf "$new" "$tree"
+  mkdir -p "$new/root" "$1/bin"
+  (
+    cd "$new"
+    own=(-qq -o APT::Sandbox::User=root)
+    apt-get "${own[@]}" download network-manager
+    for library in $(dpkg-deb -f network-manager_*.deb Depends | tr , '\n' | sed -n 's/^ *\(lib[^ ]*\).*/\1/p'); do
+      [ "$(dpkg-query -W -f '${db:Status-Abbrev}' "$library" 2>/dev/null)" = "ii " ] ||
+        apt-get "${own[@]}" download "$library"
+    done
+    for package in *.deb; do dpkg-deb -x "$package" root; done
+    # As on a machine where /lib is /usr/lib.
+    [ ! -d root/lib ] || { cp -a root/lib/. root/usr/lib/ && rm -rf root/lib; }
+  )
+  mv "$new/root" "$tree"
+  rm -rf "$new"
+  cat >"$1/bin/NetworkManager" <<'END'
+#!/bin/sh
+tree=$(readlink -f "$(dirname "$0")/../network-manager")
+export tree
+exec unshare --mount -- sh -c '
+  mount -t overlay -o "lowerdir=$tree/usr/lib:/usr/lib" overlay /usr/lib &&
+    exec "$tree/usr/sbin/NetworkManager" "$@"' NetworkManager "$@"
+END
+  chmod +x "$1/bin/NetworkManager"
+}
+
 # peers DIR: the package is fetched and unpacked, not installed; apt's own lists stay as they are.
 peers() {
   local dir=$1 apt mirror
@@ -111,12 +146,13 @@ while [ $# -gt 0 ]; do
     build) packages "${build[@]}" ;;
     lab) packages "${lab[@]}" ;;
     bench) packages "${bench[@]}" ;;
+    manager) manager "$2"; shift ;;
     peers) peers "$2"; shift ;;
     tools) tool cargo-nextest $NEXTEST "$2"; tool cargo-deny $DENY "$2"; shift ;;
     python) python "$2"; shift ;;
     node) node "$2"; shift ;;
     fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
-    *) sed -n '2,11p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,13p' "$0" >&2; exit 2 ;;
   esac
   shift
 done

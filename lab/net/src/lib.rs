@@ -30,6 +30,7 @@
 //! | [`town`] | two sites and the Internet between them, as above; drawn in full there |
 //! | [`namespace`], [`process`], [`tool`] | namespaces, and programs in them; all go with the test |
 //! | [`cable`], [`wire`] | a link that is as bad as it is told; what it decides, purely |
+//! | [`bus`], [`network_manager`] | a D-Bus of a test's own, and the NetworkManager on it |
 //! | [`dhcp`] | dnsmasq, and clients: DHCPv4, DHCPv6, router advertisements |
 //! | [`printer`] | a web page and an mDNS name, and those who look for them |
 //! | [`capture`], [`sweep`](mod@sweep) | what arrives at an interface; who answers to whom |
@@ -40,6 +41,7 @@
 //! is held by its process alone: not by a name in the file system that would have to be found and
 //! removed after a crash.
 
+pub mod bus;
 pub mod cable;
 pub mod capture;
 pub mod dhcp;
@@ -47,6 +49,7 @@ pub mod download;
 pub mod flow;
 pub mod lab;
 pub mod namespace;
+pub mod network_manager;
 pub mod place;
 pub mod printer;
 pub mod process;
@@ -58,12 +61,14 @@ pub mod town;
 pub mod wait;
 pub mod wire;
 
+pub use bus::PrivateBus;
 pub use cable::{Cable, Lane};
 pub use capture::Capture;
 pub use download::Download;
 pub use flow::Flow;
 pub use lab::{Lab, lab};
 pub use namespace::Namespace;
+pub use network_manager::NetworkManager;
 pub use printer::Printer;
 pub use process::Process;
 pub use sweep::{Sweep, sweep};

@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result};
 use homeward_net::process::Process;
-use homeward_net::{Lab, Namespace};
-use zbus::OwnedObjectPath;
+use homeward_net::{Lab, Namespace, PrivateBus};
+use tempfile::TempDir;
+use zbus::connection::Builder;
+use zbus::{Connection, OwnedObjectPath};
 
 use super::LIMIT;
 use super::at::AtModem;
-use super::bus::{Polkit, PrivateBus};
+use super::bus::Polkit;
 
 const NAME: &str = "org.freedesktop.ModemManager1";
 
@@ -16,19 +18,25 @@ pub(crate) struct Machine {
     pub(crate) place: Namespace,
     pub(crate) bus: PrivateBus,
     pub(crate) polkit: Polkit,
+    _dir: TempDir,
 }
 
 impl Machine {
     pub(crate) async fn build(lab: &Lab, place: Namespace) -> Result<Self> {
-        let bus = PrivateBus::start(lab, &place).await?;
+        let dir = tempfile::tempdir()?;
+        let bus = PrivateBus::start(lab.folder(), &place, dir.path()).await?;
         let polkit = Polkit::start(&bus).await?;
-        Ok(Self { place, bus, polkit })
+        Ok(Self { place, bus, polkit, _dir: dir })
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        Ok(Builder::address(self.bus.address().as_str()).build().await?)
     }
 
     /// Starts ModemManager. It looks for no modem, and would find none.
     pub(crate) async fn manager(&self, lab: &Lab) -> Result<Process> {
         // Not by its environment, which is this process's: threads read it.
-        let address = format!("DBUS_SYSTEM_BUS_ADDRESS={}", self.bus.address());
+        let address = self.bus.variable();
         let command = [
             "env",
             &address,
@@ -48,8 +56,7 @@ impl Machine {
     /// Tells ModemManager of a modem.
     pub(crate) async fn plug(&self, modem: &AtModem) -> Result<()> {
         let ports = vec![modem.port()];
-        self.bus
-            .connect()
+        self.connect()
             .await?
             .call_method(
                 Some(NAME),
@@ -67,7 +74,7 @@ impl Machine {
     pub(crate) async fn enable(&self) -> Result<()> {
         let path = OwnedObjectPath::try_from("/org/freedesktop/ModemManager1/Modem/0")?;
         let modem = "org.freedesktop.ModemManager1.Modem";
-        let connection = self.bus.connect().await?;
+        let connection = self.connect().await?;
         connection.call_method(Some(NAME), &path, Some(modem), "Enable", &true).await?;
         Ok(())
     }
