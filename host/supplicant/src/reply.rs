@@ -50,7 +50,7 @@ pub enum State {
 }
 
 impl State {
-    fn parse(word: &str) -> Option<Self> {
+    pub(crate) fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "INTERFACE_DISABLED" => Self::Off,
             "DISCONNECTED" | "INACTIVE" => Self::Idle,

@@ -1,76 +1,33 @@
-//! The client against a real wpa_supplicant, which a real hostapd asks who it is.
+//! The client of the control socket against a real wpa_supplicant, which a real hostapd asks who it
+//! is.
 //!
 //! ```text
 //!   [wpa_supplicant -Dwired] sta ══ veth ══ port [hostapd driver=wired, its own EAP server]
 //!     namespace "device"                      namespace "switch"
 //! ```
-// So that clippy knows the helpers below for tests too.
-#![cfg(test)]
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use homeward_model::{EapMethod, Secret};
 use homeward_net::process::Process;
-use homeward_net::{Capture, Lab, Namespace, lab};
+use homeward_net::{Capture, Lab, lab};
 use homeward_supplicant::{
-    Authority, CertificateFault, Event, Events, Medium, Network, Settings, State, Supplicant,
+    Authority, CertificateFault, Event, Medium, Network, Settings, State, StationEvents, Supplicant,
 };
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
-use tempfile::TempDir;
 
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// What would end a quoted value, begin another setting, or be something else than letters.
-const PASSWORD: &str = "hash:\"#a' \\x00=\"b";
-
-/// The authority of the server's certificate.
-const OURS: &str = "Authority";
+use crate::world::{Certificate, LIMIT, OURS, Switch, certificates, until};
 
 /// Both ends of the wire.
 struct Wire {
-    dir: TempDir,
-    switch: Namespace,
+    switch: Switch,
     supplicant: Process,
-    hostapd: Process,
-    ca: String,
-}
-
-/// What the server's certificate is like.
-#[derive(Clone, Copy, PartialEq)]
-enum Certificate {
-    Good,
-    Expired,
-    Early,
 }
 
 impl Wire {
     async fn build(lab: &Lab, certificate: Certificate) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let ca = certificates(&dir, OURS, certificate)?;
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        let (device, switch) = (lab.namespace("device")?, lab.namespace("switch")?);
-        device.join("sta", &switch, "port")?;
-        let users = "* PEAP,TTLS\n".to_owned()
-            + &format!(
-                "\"u7@example.net\" MSCHAPV2,TTLS-PAP,TTLS-MSCHAPV2 {} [2]\n",
-                data_encoding::HEXLOWER.encode(PASSWORD.as_bytes())
-            );
-        std::fs::write(at("users"), users)?;
-        let config = format!(
-            "interface=port\ndriver=wired\nieee8021x=1\nuse_pae_group_addr=0\neap_server=1\n\
-             eap_user_file={}\nca_cert={}\nserver_cert={}\nprivate_key={}\nctrl_interface={}\n",
-            at("users"),
-            at("ca.pem"),
-            at("server.pem"),
-            at("server.key"),
-            at("hostapd")
-        );
-        std::fs::write(at("hostapd.conf"), config)?;
-        let conf = at("hostapd.conf");
-        let mut hostapd = lab.process("hostapd", &switch, &["hostapd", "-dd", &conf])?;
-        hostapd.makes(&dir.path().join("hostapd/port"), LIMIT).await?;
+        let switch = Switch::start(lab, certificate).await?;
+        let at = |name: &str| switch.dir.path().join(name).display().to_string();
         std::fs::write(
             at("supplicant.conf"),
             format!("ctrl_interface={}\nap_scan=0\n", at("wpa")),
@@ -78,70 +35,24 @@ impl Wire {
         let conf = at("supplicant.conf");
         let mut supplicant = lab.process(
             "supplicant",
-            &device,
+            &switch.device,
             &["wpa_supplicant", "-dd", "-D", "wired", "-i", "sta", "-c", &conf],
         )?;
-        supplicant.makes(&dir.path().join("wpa/sta"), LIMIT).await?;
-        Ok(Self { dir, switch, supplicant, hostapd, ca })
+        supplicant.makes(&switch.dir.path().join("wpa/sta"), LIMIT).await?;
+        Ok(Self { switch, supplicant })
     }
 
     fn socket(&self) -> PathBuf {
-        self.dir.path().join("wpa/sta")
+        self.switch.dir.path().join("wpa/sta")
     }
 
     fn client(&self) -> Result<Supplicant> {
-        let run_dir = self.dir.path().join("run");
+        let run_dir = self.switch.dir.path().join("run");
         Ok(Supplicant::new(&Settings { socket: self.socket(), run_dir, patience: LIMIT })?)
     }
 
     fn network(&self) -> Network {
-        Network {
-            medium: Medium::Wired,
-            eap: EapMethod::Peap,
-            identity: "u7@example.net".parse().unwrap(),
-            anonymous: Some("anonymous@example.net".parse().unwrap()),
-            password: Secret::new(PASSWORD),
-            authority: Authority::Pem(self.ca.clone()),
-            server_name: "example.net".to_owned(),
-            priority: 1,
-        }
-    }
-}
-
-/// An authority and a server's certificate, of aaa.example.net; returns the authority's.
-fn certificates(dir: &TempDir, authority: &str, kind: Certificate) -> Result<String> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name.push(DnType::CommonName, authority);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    (params.not_before, params.not_after) = (date_time_ymd(2000, 1, 1), date_time_ymd(2090, 1, 1));
-    let ca = params.self_signed(&key)?.pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new(vec!["aaa.example.net".to_owned()])?;
-    params.distinguished_name.push(DnType::CommonName, "aaa.example.net");
-    let (from, to) = match kind {
-        Certificate::Good => (2000, 2090),
-        Certificate::Expired => (2000, 2001),
-        Certificate::Early => (2089, 2090),
-    };
-    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-    let at = |name: &str| dir.path().join(name);
-    std::fs::write(at("server.pem"), params.signed_by(&key, &issuer)?.pem())?;
-    std::fs::write(at("server.key"), key.serialize_pem())?;
-    std::fs::write(at("ca.pem"), &ca)?;
-    Ok(ca)
-}
-
-/// Reads events up to the first that `last` knows.
-async fn until(events: &mut Events, last: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
-    let mut seen = Vec::new();
-    loop {
-        let next = tokio::time::timeout(LIMIT, events.next()).await;
-        seen.push(next.with_context(|| format!("no such event after {seen:?}"))??);
-        if seen.last().is_some_and(&last) {
-            return Ok(seen);
-        }
+        self.switch.network()
     }
 }
 
@@ -150,8 +61,8 @@ fn a_device_is_logged_on_by_each_method_whatever_its_password() {
     lab(|lab| async move {
         let wire = Wire::build(&lab, Certificate::Good).await?;
         let client = wire.client()?;
-        let mut events = client.events().await?;
-        let heard = Capture::start(&wire.switch, "port")?;
+        let mut events = StationEvents::Own(client.events().await?);
+        let heard = Capture::start(&wire.switch.place, "port")?;
         for (eap, number) in
             [(EapMethod::Peap, 25), (EapMethod::TtlsPap, 21), (EapMethod::TtlsMschapv2, 21)]
         {
@@ -185,7 +96,7 @@ fn a_wrong_password_is_told_and_the_right_one_helps() {
     lab(|lab| async move {
         let mut wire = Wire::build(&lab, Certificate::Good).await?;
         let client = wire.client()?;
-        let mut events = client.events().await?;
+        let mut events = StationEvents::Own(client.events().await?);
         let wrong = Network { password: Secret::new("wrong"), ..wire.network() };
         let id = client.add(&wrong).await?;
         client.enable(id).await?;
@@ -193,7 +104,7 @@ fn a_wrong_password_is_told_and_the_right_one_helps() {
         assert!(!seen.iter().any(|e| matches!(e, Event::BadCertificate { .. })), "{seen:?}");
         client.set(id, &wire.network()).await?;
         // hostapd throws out whom it refused a little later, and whoever asked meanwhile.
-        wire.hostapd.says("EAP: Server state machine removed", LIMIT).await?;
+        wire.switch.hostapd.says("EAP: Server state machine removed", LIMIT).await?;
         client.reassociate().await?;
         until(&mut events, |e| matches!(e, Event::Connected { .. })).await?;
         Ok(())
@@ -208,7 +119,7 @@ async fn fault(
 ) -> Result<CertificateFault> {
     let wire = Wire::build(lab, certificate).await?;
     let client = wire.client()?;
-    let mut events = client.events().await?;
+    let mut events = StationEvents::Own(client.events().await?);
     let mut network = wire.network();
     change(&mut network);
     let id = client.add(&network).await?;
@@ -273,7 +184,7 @@ fn ours_are_known_again_among_many_and_whatever_their_names() {
         let wire = Wire::build(&lab, Certificate::Good).await?;
         let client = wire.client()?;
         let foreign =
-            homeward_ctrl::Control::interface(&wire.socket(), &wire.dir.path().join("f"))?;
+            homeward_ctrl::Control::interface(&wire.socket(), &wire.switch.dir.path().join("f"))?;
         let add = homeward_ctrl::Command::new("ADD_NETWORK", "");
         let mut ours = Vec::new();
         let mut names = Vec::new();
@@ -299,7 +210,7 @@ fn ours_are_known_again_among_many_and_whatever_their_names() {
             again.remove(id).await?;
         }
         assert_eq!(again.own_networks().await?, []);
-        let left: Vec<_> = std::fs::read_dir(wire.dir.path().join("run"))?.collect();
+        let left: Vec<_> = std::fs::read_dir(wire.switch.dir.path().join("run"))?.collect();
         assert!(left.len() <= 2, "certificates are left behind: {left:?}");
         Ok(())
     });
@@ -310,7 +221,7 @@ fn a_supplicant_that_was_restarted_has_forgotten_and_says_so() {
     lab(|lab| async move {
         let mut wire = Wire::build(&lab, Certificate::Good).await?;
         let client = wire.client()?;
-        let mut events = client.events().await?;
+        let mut events = StationEvents::Own(client.events().await?);
         client.add(&wire.network()).await?;
         wire.supplicant.stop(LIMIT).await?;
         until(&mut events, |e| *e == Event::Terminating).await?;
@@ -320,7 +231,7 @@ fn a_supplicant_that_was_restarted_has_forgotten_and_says_so() {
         let socket = wire.socket();
         wire.supplicant.makes(&socket, LIMIT).await?;
         // The socket's file is there before it is listened to, at most a moment.
-        let mut events = client.events().await?;
+        let mut events = StationEvents::Own(client.events().await?);
         assert_eq!(client.own_networks().await?, []);
         let id = client.add(&wire.network()).await?;
         client.select(id).await?;
