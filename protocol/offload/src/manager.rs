@@ -124,6 +124,8 @@ pub struct Manager {
 struct Supplicant {
     ready: bool,
     radio: bool,
+    /// Whether the station is on somebody else's network.
+    lent: bool,
     /// The station's address, which outlives the supplicant.
     mac: Option<Mac>,
     /// The generation of credentials that it has.
@@ -160,6 +162,7 @@ impl Manager {
             supplicant: Supplicant {
                 ready: false,
                 radio: true,
+                lent: false,
                 mac: None,
                 has: None,
                 told: None,
@@ -424,6 +427,7 @@ impl Manager {
         let policy = &held.stored.policy;
         let useless = !self.supplicant.ready
             || !self.supplicant.radio
+            || self.supplicant.lent
             || !self.switches.offload
             || !matches!(self.link, Link::Idle | Link::Ready { .. })
             || !self.is_open(policy, now);

@@ -67,6 +67,9 @@ pub enum SupplicantEvent {
     Lost,
     /// Whether the radio may send: false while a switch (rfkill) has it off.
     Radio(bool),
+    /// Whether the station is on a network that somebody else has it use: that is left alone, and
+    /// none is joined meanwhile.
+    Lent(bool),
     /// What became of [`Action::Program`](super::Action::Program).
     Programmed(super::ProgramId, Result<(), String>),
     /// The station is associated; the log-on follows.
@@ -103,6 +106,8 @@ impl SupplicantEvent {
             Self::Lost => "lost",
             Self::Radio(true) => "radio on",
             Self::Radio(false) => "radio off",
+            Self::Lent(true) => "lent",
+            Self::Lent(false) => "not lent",
             Self::Programmed(_, Ok(())) => "programmed",
             Self::Programmed(_, Err(_)) => "not programmed",
             Self::Associated { .. } => "associated",

@@ -150,6 +150,7 @@ impl Manager {
         let why = match (&self.held, network.flatten()) {
             _ if !self.supplicant.ready => Left::NoSupplicant,
             _ if !self.supplicant.radio => Left::RadioOff,
+            _ if self.supplicant.lent => Left::Lost,
             _ if !self.switches.offload => Left::SwitchedOff,
             (None, _) => Left::Credentials,
             (Some(_), None) => Left::Policy,
@@ -271,6 +272,7 @@ impl Manager {
                 // One that is new has no association of the machine's.
                 self.gone(now);
                 self.supplicant.ready = true;
+                self.supplicant.lent = false;
                 self.supplicant.mac = Some(mac);
                 self.supplicant.has = None;
                 self.supplicant.told = None;
@@ -279,6 +281,7 @@ impl Manager {
             }
             SupplicantEvent::Lost => self.gone(now),
             SupplicantEvent::Radio(on) => self.supplicant.radio = on,
+            SupplicantEvent::Lent(lent) => self.supplicant.lent = lent,
             SupplicantEvent::Programmed(id, result) => self.programmed(id, result, now),
             SupplicantEvent::Associated { bssid } => self.associated(bssid, now),
             SupplicantEvent::Connected { bssid } => self.connected(bssid, now),

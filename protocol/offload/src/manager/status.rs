@@ -86,6 +86,9 @@ pub struct SupplicantStatus {
     pub ready: bool,
     /// Whether the radio may send.
     pub radio: bool,
+    /// Whether it is on a network that somebody else has it use.
+    #[serde(default)]
+    pub lent: bool,
     /// The station's address.
     pub mac: Option<Mac>,
     /// Whether it has the networks and credentials in hand.
@@ -269,6 +272,7 @@ impl Manager {
             supplicant: SupplicantStatus {
                 ready: self.supplicant.ready,
                 radio: self.supplicant.radio,
+                lent: self.supplicant.lent,
                 mac: self.supplicant.mac,
                 programmed: held.is_some_and(|h| self.supplicant.has == Some(h.generation)),
                 error: self.supplicant.error.clone(),

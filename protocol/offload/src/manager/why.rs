@@ -45,6 +45,8 @@ pub enum Cause {
     SwitchedOff,
     /// The radio is switched off.
     RadioOff,
+    /// The station is on a network that somebody else has it use.
+    Lent,
     /// There is no supplicant.
     NoSupplicant,
     /// There are no credentials, and no modem to get some by.
@@ -135,6 +137,8 @@ impl Manager {
             causes.push(Cause::NoSupplicant);
         } else if !self.supplicant.radio {
             causes.push(Cause::RadioOff);
+        } else if self.supplicant.lent {
+            causes.push(Cause::Lent);
         }
         let Some(held) = &self.held else {
             causes.extend(self.uncredited(Wanted::None, now));
@@ -299,6 +303,7 @@ impl fmt::Display for Cause {
         match self {
             Self::SwitchedOff => f.write_str("you have switched it off"),
             Self::RadioOff => f.write_str("the Wi-Fi radio is switched off"),
+            Self::Lent => f.write_str("Wi-Fi is on a network that somebody else chose"),
             Self::NoSupplicant => f.write_str("no Wi-Fi supplicant answers"),
             Self::NoModem => f.write_str("there is no modem to get credentials by"),
             Self::NoSim => f.write_str("the modem shows no SIM, or a locked one"),
@@ -397,7 +402,10 @@ impl Cause {
         let fixed = match self {
             Self::SwitchedOff => "switch it on: `homeward device on`",
             Self::RadioOff => "switch the radio on: `rfkill unblock wlan`, or the switch itself",
-            Self::NoSupplicant => "start wpa_supplicant with a control interface for this station",
+            Self::Lent => "leave that network: `nmcli device down IFNAME`",
+            Self::NoSupplicant => {
+                "start NetworkManager, or wpa_supplicant with a control interface for this station"
+            }
             Self::NoModem => "plug in a modem, or start ModemManager",
             Self::NoSim => "put in a SIM, or unlock it: `mmcli -i any --pin=…`",
             Self::NotRegistered { .. } => {

@@ -237,6 +237,27 @@ fn a_switch_that_has_the_radio_off_ends_it() {
 }
 
 #[test]
+fn a_station_that_somebody_else_uses_is_left_alone_until_it_is_free() {
+    let mut world = near(24);
+    world.supplicant_says(SupplicantEvent::Lent(true));
+    let joins = world.joins.len();
+    world.run(s(60));
+    assert_eq!(world.joins.len(), joins);
+    assert_eq!(causes(&world), [Cause::Lent]);
+    world.supplicant_says(SupplicantEvent::Lent(false));
+    world.until(s(20), |w| w.on_wifi);
+    // And when it is taken from under a download.
+    world.supplicant_says(SupplicantEvent::Lent(true));
+    assert!(!world.on_wifi);
+    let joins = world.joins.len();
+    world.run(s(60));
+    assert_eq!(world.joins.len(), joins);
+    // Another supplicant is lent to nobody.
+    world.start_supplicant();
+    world.until(s(80), |w| w.on_wifi);
+}
+
+#[test]
 fn a_supplicant_that_was_restarted_is_told_everything_again() {
     let mut world = on_wifi(18);
     world.supplicant = false;
