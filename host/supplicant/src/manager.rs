@@ -356,7 +356,8 @@ impl Managed {
     /// from: while there are any, the network is used by `best` alone.
     ///
     /// # Errors
-    /// It does not answer, or there is no such network.
+    /// It does not answer, there is no such network, or somebody has changed it so that it would be
+    /// used with any server.
     pub async fn join(&self, id: NetworkId, best: Mac, avoid: &[Mac]) -> Result<()> {
         let only = (!avoid.is_empty() && !avoid.contains(&best)).then_some(best);
         let changed = match self.ours().get_mut(&id) {
@@ -370,8 +371,9 @@ impl Managed {
         if let Some(settings) = changed {
             let body = (settings, IN_MEMORY, BTreeMap::<&str, Variant<'_>>::new());
             self.bus.call(MANAGER, &path, CONNECTION, "Update2", &body).await?;
-            self.pins(id).await?;
         }
+        // Others may change profiles, too.
+        self.pins(id).await?;
         let paths = [path.as_str(), self.device.as_str(), NOTHING].map(OwnedObjectPath::try_from);
         let [Ok(profile), Ok(device), Ok(any)] = paths else {
             return Err(SupplicantError::Answer { verb: "ActivateConnection" });

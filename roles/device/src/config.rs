@@ -9,7 +9,7 @@ use homeward_daemon::log::LogConfig;
 use homeward_daemon::process::MetricsConfig;
 use homeward_daemon::{Period, control};
 use homeward_model::{Imei, Imsi};
-use homeward_supplicant::InterfaceName;
+use homeward_supplicant::{Choice, InterfaceName, Place, Settings, manager};
 use serde::Deserialize;
 
 use crate::dial::Target;
@@ -85,8 +85,16 @@ pub struct Wlan {
     /// The station's interface. It is this daemon's: networks that others have the supplicant
     /// join there are left.
     pub interface: String,
-    /// Where wpa_supplicant has its control sockets (`ctrl_interface`).
+    /// Who runs the station.
+    pub by: Choice,
+    /// Where wpa_supplicant has its control sockets (`ctrl_interface`), where it is not
+    /// NetworkManager's.
     pub supplicant: PathBuf,
+    /// The bus that NetworkManager is on, if it is not the system's.
+    pub bus: Option<String>,
+    /// The metric of the routes that NetworkManager makes for the operator's networks: above those
+    /// of others, so that they win before they were looked at.
+    pub metric: u32,
     /// A directory for sockets and certificates of ours. On a tmpfs.
     pub run_directory: PathBuf,
     /// The authorities that servers' certificates must be of where the operator's policy names
@@ -98,10 +106,36 @@ impl Default for Wlan {
     fn default() -> Self {
         Self {
             interface: "wlan0".to_owned(),
+            by: Choice::Auto,
             supplicant: "/run/wpa_supplicant".into(),
+            bus: None,
+            metric: 32_000,
             run_directory: "/run/homeward/device".into(),
             ca: authorities(),
         }
+    }
+}
+
+impl Wlan {
+    /// Where the station is to be found.
+    ///
+    /// # Errors
+    ///
+    /// The interface's name is none.
+    pub(crate) fn place(&self, patience: Duration) -> anyhow::Result<Place> {
+        let interface: InterfaceName = self.interface.parse()?;
+        let socket = self.supplicant.join(&self.interface);
+        Ok(Place {
+            choice: self.by,
+            control: Settings { socket, run_dir: self.run_directory.clone(), patience },
+            manager: manager::Settings {
+                bus: self.bus.clone(),
+                interface,
+                run_dir: self.run_directory.clone(),
+                metric: self.metric,
+                patience,
+            },
+        })
     }
 }
 
@@ -221,6 +255,10 @@ impl Config {
             name.parse::<InterfaceName>().map(drop).map_err(|e| Invalid::new(key, e.to_string()))
         };
         interface("wlan.interface", &self.wlan.interface)?;
+        if self.wlan.by == Choice::WpaSupplicant && self.wlan.bus.is_some() {
+            let message = "names a NetworkManager, but wlan.by says wpa-supplicant: give one";
+            return Err(Invalid::new("wlan.bus", message));
+        }
         if let Some(name) = &self.modem.interface {
             interface("modem.interface", name)?;
             if *name == self.wlan.interface {
@@ -308,6 +346,8 @@ url = "http://check.example.net/generate_204"
     fn what_is_wrong_is_named() {
         for (text, key) in [
             ("[wlan]\ninterface = \"a b\"\n", "wlan.interface"),
+            ("[wlan]\nby = \"iwd\"\n", "wlan.by"),
+            ("[wlan]\nby = \"wpa-supplicant\"\nbus = \"unix:path=/run/bus\"\n", "wlan.bus"),
             ("[modem]\nimsi = \"999700123456789\"\n", "modem.interface"),
             ("[modem]\nimsi = \"99\"\n", "modem.imsi"),
             ("[modem]\ninterface = \"wlan0\"\n", "modem.interface"),

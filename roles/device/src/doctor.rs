@@ -12,7 +12,7 @@ use homeward_model::Clock;
 use homeward_modem::{Facts, Modem, Registration, Sim};
 use homeward_offload::manager::Connectivity;
 use homeward_seal::{KeyFileError, KeyRing};
-use homeward_supplicant::{Settings, State, Supplicant};
+use homeward_supplicant::{By, Choice, Managed, State, Station};
 
 use crate::config::{self, Config};
 use crate::dial::Line;
@@ -21,15 +21,13 @@ use crate::{addresses, probe, service};
 
 /// How long the supplicant, and whoever knows of the modem, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// NetworkManager's run directory: there while it runs.
-const NETWORK_MANAGER: &str = "/run/NetworkManager";
 
 /// Looks at everything that the configuration names on this machine.
 pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Findings::default();
     capabilities(config, &mut found);
     wlan(config, &mut found);
-    supplicant(config, &mut found).await;
+    station(config, &mut found).await;
     key_file(&config.state.key_file, &mut found);
     authorities(config, &mut found);
     messages(config, &mut found);
@@ -78,40 +76,52 @@ fn wlan(config: &Config, found: &mut Findings) {
             "do what the error says",
         ),
     }
-    if Path::new(NETWORK_MANAGER).exists() {
-        found.warn(
-            format!("NetworkManager runs here, and may want {name} for itself"),
-            format!(
-                "have it leave the interface: unmanaged-devices=interface-name:{name} under \
-                 [keyfile] in /etc/NetworkManager/conf.d/homeward.conf, and reload it"
-            ),
-        );
-    }
 }
 
-async fn supplicant(config: &Config, found: &mut Findings) {
-    let socket = config.wlan.supplicant.join(&config.wlan.interface);
-    let shown = socket.display().to_string();
-    let settings =
-        Settings { socket, run_dir: config.wlan.run_directory.clone(), patience: PATIENCE };
-    let status = match Supplicant::new(&settings) {
-        Ok(supplicant) => supplicant.status().await,
-        Err(error) => Err(error),
+/// Who runs the station, and whether it answers.
+async fn station(config: &Config, found: &mut Findings) {
+    let (interface, socket) = (&config.wlan.interface, config.wlan.supplicant.display());
+    let place = match config.wlan.place(PATIENCE) {
+        Ok(place) => place,
+        Err(error) => return found.fail(format!("wlan.interface: {error:#}"), "correct it"),
     };
-    match status {
-        Ok(status) if status.state == State::Off => found.warn(
-            format!("the supplicant answers on {shown}, but the radio is switched off"),
-            "switch it on: `rfkill unblock wifi`, or `ip link set … up`",
+    let (by, status) = match Station::find(&place).await {
+        Ok(station) => (Some(station.by()), station.status().await),
+        Err(error) => (None, Err(error)),
+    };
+    let who = match by {
+        Some(By::NetworkManager) => format!("NetworkManager runs {interface}"),
+        _ => format!("the supplicant answers on {socket}/{interface}"),
+    };
+    match (by, status) {
+        (_, Ok(status)) if status.state == State::Off => found.warn(
+            format!("{who}, but the radio is switched off"),
+            "switch it on: `rfkill unblock wifi`, `nmcli radio wifi on`, or `ip link set … up`",
         ),
-        Ok(_) => found.ok(format!("the supplicant answers on {shown}")),
-        Err(error) => found.fail(
-            format!("no supplicant on {shown}: {:#}", anyhow::Error::from(error)),
+        (_, Ok(_)) => found.ok(who),
+        (Some(By::WpaSupplicant), Err(error)) => found.fail(
+            format!("no supplicant on {socket}/{interface}: {:#}", anyhow::Error::from(error)),
             format!(
-                "start wpa_supplicant for {} with ctrl_interface=DIR={}",
-                config.wlan.interface,
-                config.wlan.supplicant.display()
+                "start wpa_supplicant for {interface} with ctrl_interface=DIR={socket}, or have \
+                 NetworkManager manage it"
             ),
         ),
+        (_, Err(error)) => found.fail(
+            format!(
+                "NetworkManager does not serve for {interface}: {:#}",
+                anyhow::Error::from(error)
+            ),
+            "do what the error says, or choose another way by wlan.by",
+        ),
+    }
+    if place.choice == Choice::WpaSupplicant && Managed::open(&place.manager).await.is_ok() {
+        found.warn(
+            format!("NetworkManager manages {interface}, but is not to be asked"),
+            format!(
+                "say wlan.by = \"auto\", or have it leave the interface: `nmcli device set \
+                 {interface} managed no`"
+            ),
+        );
     }
 }
 

@@ -1,7 +1,8 @@
 //! Has the supplicant do what the machine wants, and tells the machine what it does.
 //!
-//! One task speaks to one supplicant. When the supplicant ends, what it was told has gone with
-//! it: that is said (`Lost`), and when another is there (`Ready`) the machine begins anew.
+//! One task speaks to one station, wpa_supplicant's or NetworkManager's: which it is, is looked at
+//! each time that it is met. When who runs it ends, what it was told has gone with it: that is said
+//! (`Lost`), and when another is there (`Ready`) the machine begins anew.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,14 +13,15 @@ use homeward_model::{Clock, Instant, Mac, Rssi, Ssid};
 use homeward_offload::manager::{Heard, NetworkBlock, ProgramId, Scanning, SupplicantEvent};
 use homeward_supplicant::event::Event;
 use homeward_supplicant::{
-    Authority, Events, Medium, Network, NetworkId, Settings, State, Supplicant, SupplicantError,
+    Authority, By, Choice, Managed, Medium, Network, NetworkId, Place, State, Station,
+    StationEvents, Status, SupplicantError,
 };
 use tokio::sync::mpsc;
 
 use crate::span::Span;
 
 /// How long the supplicant may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked for while it is away.
 const RETRY: Duration = Duration::from_secs(2);
 /// How often it is asked whether it lives, and whether its radio is on.
@@ -34,8 +36,8 @@ const MAX_AGE: u32 = 15;
 pub(crate) enum Order {
     /// Have these networks and no others of ours.
     Program(ProgramId, Vec<NetworkBlock>),
-    /// Join that one, by none of these access points.
-    Join(Ssid, Vec<Mac>),
+    /// Join that one, where this access point is the best, by none of these.
+    Join(Ssid, Mac, Vec<Mac>),
     /// Leave, and stay away.
     Leave,
     /// Scan like that.
@@ -53,11 +55,13 @@ pub(crate) enum Report {
     Heard(Vec<Heard>),
     /// How strong the access point is that it is on.
     Signal(Rssi),
+    /// Who runs the station; nobody does.
+    By(Option<By>),
 }
 
 /// Who speaks to the supplicant.
 pub(crate) struct Hands {
-    supplicant: Supplicant,
+    place: Place,
     /// Where the authorities are that servers must be of, where a network names none.
     ca: PathBuf,
     out: mpsc::UnboundedSender<Report>,
@@ -67,9 +71,12 @@ pub(crate) struct Hands {
 
 /// What is known of a supplicant that is there.
 struct Session {
-    events: Events,
+    station: Station,
+    events: StationEvents,
     networks: BTreeMap<Ssid, NetworkId>,
     radio: bool,
+    /// Whether somebody else has NetworkManager use the station.
+    lent: bool,
     on: bool,
     bssid: Option<Mac>,
     span: Span,
@@ -79,19 +86,9 @@ struct Session {
 }
 
 impl Hands {
-    /// Hands for the supplicant of one interface.
-    ///
-    /// # Errors
-    ///
-    /// The directory for our sockets cannot be had.
-    pub(crate) fn new(
-        socket: PathBuf,
-        run_dir: PathBuf,
-        ca: PathBuf,
-        out: mpsc::UnboundedSender<Report>,
-    ) -> Result<Self, SupplicantError> {
-        let supplicant = Supplicant::new(&Settings { socket, run_dir, patience: PATIENCE })?;
-        Ok(Self { supplicant, ca, out, scan: None, measure: SIGNAL })
+    /// Hands for the station of one interface.
+    pub(crate) const fn new(place: Place, ca: PathBuf, out: mpsc::UnboundedSender<Report>) -> Self {
+        Self { place, ca, out, scan: None, measure: SIGNAL }
     }
 
     /// Works until shutdown, and then takes our networks away.
@@ -106,13 +103,16 @@ impl Hands {
                 Ok(session) => {
                     said = false;
                     if let Err(error) = self.serve(session, &mut orders, &shutdown).await {
-                        tracing::warn!(%error, "the supplicant is gone");
+                        let error = format!("{:#}", anyhow::Error::from(error));
+                        tracing::warn!(error, "the supplicant is gone");
                     }
+                    self.report(Report::By(None));
                     self.tell(SupplicantEvent::Lost);
                 }
                 Err(error) if !said => {
                     said = true;
-                    tracing::warn!(%error, "no supplicant yet; it is looked for");
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    tracing::warn!(error, "no supplicant yet; it is looked for");
                 }
                 Err(_) => {}
             }
@@ -143,16 +143,22 @@ impl Hands {
 
     /// Finds a supplicant, and takes away what an earlier process of ours left with it.
     async fn meet(&self) -> Result<Session, SupplicantError> {
-        let events = self.supplicant.events().await?;
-        for id in self.supplicant.own_networks().await? {
-            self.supplicant.remove(id).await?;
+        let station = Station::find(&self.place).await?;
+        let events = station.events().await?;
+        for id in station.own_networks().await? {
+            station.remove(id).await?;
         }
-        let status = self.supplicant.status().await?;
+        let status = station.status().await?;
         let mac = status.address.ok_or(SupplicantError::Answer { verb: "STATUS" })?;
         let radio = status.state != State::Off;
+        tracing::info!(by = %station.by(), "the station is there");
+        self.report(Report::By(Some(station.by())));
         self.tell(SupplicantEvent::Ready { mac });
         self.tell(SupplicantEvent::Radio(radio));
-        if status.state == State::Completed
+        let lent = is_lent(&station, &status);
+        if lent {
+            self.tell(SupplicantEvent::Lent(true));
+        } else if status.state == State::Completed
             && let Some(bssid) = status.bssid
         {
             // Somebody else's network: the machine is to know that it did not ask for it.
@@ -160,9 +166,11 @@ impl Hands {
         }
         let now = SystemClock.now();
         Ok(Session {
+            station,
             events,
             networks: BTreeMap::new(),
             radio,
+            lent,
             on: false,
             bssid: status.bssid,
             span: Span::default(),
@@ -184,7 +192,7 @@ impl Hands {
             tokio::select! {
                 () = shutdown.requested() => return self.part(&session).await,
                 event = session.events.next() => {
-                    let event = event.map_err(SupplicantError::from)?;
+                    let event = event?;
                     if event == Event::Terminating {
                         return Ok(());
                     }
@@ -201,9 +209,24 @@ impl Hands {
     /// Leaves nothing behind that would log on by itself.
     async fn part(&self, session: &Session) -> Result<(), SupplicantError> {
         for id in session.networks.values() {
-            self.supplicant.remove(*id).await?;
+            session.station.remove(*id).await?;
         }
         Ok(())
+    }
+
+    /// Whether NetworkManager has taken an interface that was its supplicant's.
+    async fn is_taken(&self, session: &Session) -> bool {
+        self.place.choice == Choice::Auto
+            && session.station.by() == By::WpaSupplicant
+            && Managed::open(&self.place.manager).await.is_ok()
+    }
+
+    fn lend(&self, lent: bool, session: &mut Session) {
+        if lent != session.lent {
+            session.lent = lent;
+            tracing::info!(lent, "whether somebody else uses the station");
+            self.tell(SupplicantEvent::Lent(lent));
+        }
     }
 
     async fn due(&mut self, session: &mut Session) -> Result<(), SupplicantError> {
@@ -211,23 +234,28 @@ impl Hands {
         if session.next_check <= now {
             session.next_check = now + CHECK;
             session.events.check(PATIENCE).await?;
-            let status = self.supplicant.status().await?;
+            if self.is_taken(session).await {
+                let interface = self.place.manager.interface.clone();
+                return Err(SupplicantError::Taken { interface });
+            }
+            let status = session.station.status().await?;
             let radio = status.state != State::Off;
             if radio != session.radio {
                 session.radio = radio;
                 self.tell(SupplicantEvent::Radio(radio));
             }
+            self.lend(is_lent(&session.station, &status), session);
         }
         if session.on && session.next_signal <= now {
             session.next_signal = now + self.measure;
-            if let Some(signal) = self.supplicant.signal().await? {
+            if let Some(signal) = session.station.signal().await? {
                 self.report(Report::Signal(signal.mean.unwrap_or(signal.last)));
             }
         }
         if session.next_scan.is_some_and(|at| at <= now) {
             session.next_scan = self.scan.map(|scanning| now + scanning.interval);
             let known = self.scan.is_some_and(|scanning| scanning.known);
-            match self.supplicant.scan(session.span.next(known)).await {
+            match session.station.scan(session.span.next(known)).await {
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => tracing::debug!(%error, "no scan"),
                 Ok(begun) => tracing::debug!(begun, "scanning"),
@@ -243,6 +271,13 @@ impl Hands {
     ) -> Result<(), SupplicantError> {
         match event {
             Event::Connected { bssid, .. } => {
+                if session.station.by() == By::NetworkManager {
+                    let status = session.station.status().await?;
+                    self.lend(is_lent(&session.station, &status), session);
+                    if session.lent {
+                        return Ok(());
+                    }
+                }
                 session.bssid = bssid.or(session.bssid);
                 session.on = true;
                 session.next_signal = SystemClock.now();
@@ -258,7 +293,7 @@ impl Hands {
                 self.tell(SupplicantEvent::AssociationFailed { bssid });
             }
             Event::EapStarted => {
-                let bssid = self.supplicant.status().await?.bssid;
+                let bssid = session.station.status().await?.bssid;
                 session.bssid = bssid.or(session.bssid);
                 if let Some(bssid) = bssid {
                     self.tell(SupplicantEvent::Associated { bssid });
@@ -273,7 +308,7 @@ impl Hands {
                 self.tell(SupplicantEvent::Rejected);
             }
             Event::ScanResults => {
-                let heard = self.supplicant.heard().await?;
+                let heard = session.station.heard().await?;
                 let fresh: Vec<_> = heard.into_iter().filter(|bss| bss.age <= MAX_AGE).collect();
                 let ours = fresh.iter().filter(|bss| {
                     bss.ssid.is_some_and(|ssid| session.networks.contains_key(&ssid))
@@ -313,8 +348,8 @@ impl Hands {
                 self.tell(SupplicantEvent::Programmed(id, told));
                 return Ok(());
             }
-            Order::Join(ssid, avoid) => match session.networks.get(&ssid) {
-                Some(id) => self.join(*id, &avoid).await,
+            Order::Join(ssid, best, avoid) => match session.networks.get(&ssid) {
+                Some(id) => session.station.join(*id, best, &avoid).await,
                 None => Ok(()),
             },
             Order::Leave => self.leave(session).await,
@@ -341,16 +376,8 @@ impl Hands {
         }
     }
 
-    async fn join(&self, id: NetworkId, avoid: &[Mac]) -> Result<(), SupplicantError> {
-        self.supplicant.ignore(avoid).await?;
-        self.supplicant.select(id).await
-    }
-
     async fn leave(&self, session: &mut Session) -> Result<(), SupplicantError> {
-        self.supplicant.disconnect().await?;
-        for id in session.networks.values() {
-            self.supplicant.disable(*id).await?;
-        }
+        session.station.leave(session.networks.values().copied()).await?;
         if !session.on {
             // It has nothing to say of what it was not on.
             self.tell(SupplicantEvent::Disconnected);
@@ -364,7 +391,7 @@ impl Hands {
         session: &mut Session,
     ) -> Result<(), SupplicantError> {
         for id in std::mem::take(&mut session.networks).into_values() {
-            self.supplicant.remove(id).await?;
+            session.station.remove(id).await?;
         }
         for block in networks {
             let authority = match block.ca {
@@ -381,9 +408,15 @@ impl Hands {
                 server_name: block.server_name,
                 priority: block.priority.into(),
             };
-            let id = self.supplicant.add(&network).await?;
+            let id = session.station.add(&network).await?;
             session.networks.insert(block.ssid, id);
         }
         Ok(())
     }
+}
+
+/// Whether somebody else has the station on a network. What others have wpa_supplicant join is
+/// left, as there is nobody who would say so of a person's choice; NetworkManager's users make it.
+fn is_lent(station: &Station, status: &Status) -> bool {
+    station.by() == By::NetworkManager && status.id.is_some() && !status.ours
 }

@@ -36,7 +36,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         log,
     } = new;
     let Portal { url: _, addresses: _, ca: _, timeout: _, sms } = portal;
-    let Wlan { interface, supplicant, run_directory, ca } = wlan;
+    let Wlan { interface, by, supplicant, bus: wlan_bus, metric, run_directory, ca } = wlan;
     let Modem { imsi, imei, interface: bearer, bus } = modem;
     let Steer { enabled, priority, table } = steer;
     let State { directory, key_file } = state;
@@ -47,6 +47,9 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     };
     compare("portal.sms", old.portal.sms != *sms);
     compare("wlan.interface", differ(&old.wlan.interface, interface));
+    compare("wlan.by", old.wlan.by != *by);
+    compare("wlan.bus", old.wlan.bus != *wlan_bus);
+    compare("wlan.metric", old.wlan.metric != *metric);
     compare("wlan.supplicant", differ(&old.wlan.supplicant, supplicant));
     compare("wlan.run_directory", differ(&old.wlan.run_directory, run_directory));
     compare("wlan.ca", differ(&old.wlan.ca, ca));

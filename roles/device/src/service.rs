@@ -18,6 +18,7 @@ use homeward_offload::manager::{
     Action, Answer, Connectivity, Failure, Manager, MessageId, ModemFacts, Registration, RequestId,
     SupplicantEvent, Switches, VerifyId, WallClock,
 };
+use homeward_supplicant::By;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -26,7 +27,7 @@ use crate::addresses::{Found, Watcher};
 use crate::config::{self, Config};
 use crate::dial::{Line, Target};
 use crate::figures::Figures;
-use crate::hands::{Hands, Order, Report};
+use crate::hands::{Hands, Order, PATIENCE, Report};
 use crate::hook::Hook;
 use crate::portal::Portal;
 use crate::vault::Vault;
@@ -74,10 +75,9 @@ pub async fn run(
 
     let (report_tx, mut reports) = mpsc::unbounded_channel();
     let (orders, order_rx) = mpsc::unbounded_channel();
-    let socket = config.wlan.supplicant.join(&config.wlan.interface);
-    let run_dir = config.wlan.run_directory.clone();
-    let hands = Hands::new(socket, run_dir, config.wlan.ca.clone(), report_tx);
-    let hands = hands.exit(Exit::System)?;
+    let place = config.wlan.place(PATIENCE).exit(Exit::Config)?;
+    place.prepare().exit(Exit::System)?;
+    let hands = Hands::new(place, config.wlan.ca.clone(), report_tx);
     let watcher = Watcher::open(config.wlan.interface.clone()).exit(Exit::System)?;
     let (look, look_rx) = watch::channel(0);
     let (address_tx, mut addresses) = mpsc::unbounded_channel();
@@ -134,6 +134,7 @@ pub async fn run(
         modem_interface: None,
         wifi: Found::default(),
         on_wifi: false,
+        by: None,
         started: now,
     };
     this.tell_time();
@@ -240,6 +241,8 @@ struct Device {
     /// By what traffic can leave by Wi-Fi.
     wifi: Found,
     on_wifi: bool,
+    /// Who runs the station, while somebody does.
+    by: Option<By>,
     started: Instant,
 }
 
@@ -281,6 +284,7 @@ impl Device {
         let now = SystemClock.now();
         match report {
             Report::Heard(heard) => self.machine.handle_scan(&heard, now),
+            Report::By(by) => self.by = by,
             Report::Signal(signal) => self.machine.handle_signal(signal, now),
             Report::Event(event) => {
                 let connected = matches!(event, SupplicantEvent::Connected { .. });
@@ -337,7 +341,7 @@ impl Device {
                 }
                 Action::Message { id, to, text } => self.message(id, to, text),
                 Action::Program { id, networks } => self.order(Order::Program(id, networks)),
-                Action::Join { ssid, avoid, .. } => self.order(Order::Join(ssid, avoid)),
+                Action::Join { ssid, bssid, avoid } => self.order(Order::Join(ssid, bssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
                 Action::Scan(scanning) => self.order(Order::Scan(scanning)),
                 Action::Measure(interval) => self.order(Order::Measure(interval)),
@@ -486,7 +490,11 @@ impl Device {
             "uptime_ms": u64::try_from(uptime).unwrap_or(u64::MAX),
             "portal": self.config.portal.url,
             "portal_number": self.config.portal.sms.number,
-            "wifi": { "interface": self.config.wlan.interface, "addresses": self.wifi.addresses },
+            "wifi": {
+                "interface": self.config.wlan.interface,
+                "by": self.by,
+                "addresses": self.wifi.addresses,
+            },
             "cellular": cellular.map(|line| {
                 json!({ "interface": line.interface, "addresses": line.addresses })
             }),

@@ -143,12 +143,16 @@ fn wifi(status: &Value) -> String {
     let (machine, wifi) = (&status["machine"], &status["wifi"]);
     let (supplicant, session) = (&machine["supplicant"], &machine["session"]);
     let there = match (&supplicant["ready"], &supplicant["radio"]) {
+        (Value::Bool(true), Value::Bool(true)) if supplicant["lent"] == true => {
+            "ready, on somebody else's network"
+        }
         (Value::Bool(true), Value::Bool(true)) => "ready",
         (Value::Bool(true), _) => "ready, radio off",
         _ => "away",
     };
     let mut lines = vec![
         ("interface", text(&wifi["interface"])),
+        ("run by", text(&wifi["by"])),
         ("addresses", all(&wifi["addresses"])),
         ("supplicant", there.to_owned()),
     ];
@@ -220,7 +224,7 @@ mod tests {
         json!({
             "role": "device", "version": "0.1.0", "uptime_ms": 61_000,
             "portal": "https://portal.example.net/offload/v1/credentials",
-            "wifi": {"interface": "wlan0", "addresses": ["10.1.0.23"]},
+            "wifi": {"interface": "wlan0", "by": "network-manager", "addresses": ["10.1.0.23"]},
             "cellular": {"interface": "wwan0", "addresses": ["10.64.0.2", "2001:db8::2"]},
             "steers": true,
             "machine": {

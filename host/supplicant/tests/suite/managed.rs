@@ -18,8 +18,8 @@ use homeward_model::{EapMethod, Mac, Secret};
 use homeward_net::wait::wait_for;
 use homeward_net::{Capture, Lab, NetworkManager, PrivateBus, lab};
 use homeward_supplicant::{
-    Authority, By, CertificateFault, Choice, Event, Network, NetworkId, Place, Settings, State,
-    Station, StationEvents, SupplicantError, manager,
+    Authority, By, CertificateFault, Choice, Event, Medium, Network, NetworkId, Place, Settings,
+    State, Station, StationEvents, SupplicantError, manager,
 };
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, connection::Builder};
 
@@ -325,6 +325,62 @@ fn a_default_route_that_is_there_stays_the_better_one() {
         ensure!(both.contains(&format!("metric {METRIC}")), "{both}");
         let best = device.run_tool("ip", &["route", "get", "192.0.2.1"])?;
         ensure!(best.contains("dev cell"), "{best}");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_network_that_is_used_by_one_access_point_alone_keeps_all_else() {
+    lab(|lab| async move {
+        let wire = Wire::build(&lab, Certificate::Good).await?;
+        let station = wire.station().await?;
+        let mut events = station.events().await?;
+        let [best, bad] = [1, 2].map(|n| Mac::new([2, 0, 0, 0, n, 0]));
+        let medium = Medium::Wireless("Town".parse()?);
+        let id = station.add(&Network { medium, ..wire.switch.network() }).await?;
+        let connection = wire.connect().await?;
+        let path = format!("/org/freedesktop/NetworkManager/Settings/{id}");
+        let kind = "org.freedesktop.NetworkManager.Settings.Connection";
+        let tied = async || -> Result<Option<Vec<u8>>> {
+            let mut all: BTreeMap<String, BTreeMap<String, OwnedVariant>> =
+                call(&connection, &path, kind, "GetSettings", &()).await?;
+            let bssid = all.get_mut("802-11-wireless").and_then(|all| all.remove("bssid"));
+            Ok(bssid.map(Vec::try_from).transpose()?)
+        };
+        // There is no radio here: what is asked of one is refused, and the profile is as it shall.
+        for (avoid, expected) in
+            [(&[][..], None), (&[bad], Some(best)), (&[], None), (&[best], None)]
+        {
+            let error = station.join(id, best, avoid).await.unwrap_err();
+            ensure!(!error.is_gone(), "{error}");
+            assert_eq!(tied().await?, expected.map(|mac| mac.octets().to_vec()), "{avoid:?}");
+        }
+        // A profile that was changed has its password still.
+        let id = station.add(&wire.switch.network()).await?;
+        station.join(id, best, &[bad]).await?;
+        until(&mut events, |e| matches!(e, Event::Connected { .. })).await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_network_that_somebody_made_trust_any_server_is_not_used() {
+    lab(|lab| async move {
+        let wire = Wire::build(&lab, Certificate::Good).await?;
+        let station = wire.station().await?;
+        let id = station.add(&wire.switch.network()).await?;
+        let connection = wire.connect().await?;
+        let path = format!("/org/freedesktop/NetworkManager/Settings/{id}");
+        let kind = "org.freedesktop.NetworkManager.Settings.Connection";
+        let mut all: BTreeMap<String, BTreeMap<String, OwnedVariant>> =
+            call(&connection, &path, kind, "GetSettings", &()).await?;
+        all.get_mut("802-1x").context("no 802.1X")?.remove("ca-cert");
+        let body = (all, 2u32, BTreeMap::<&str, Variant<'_>>::new());
+        let _: BTreeMap<String, OwnedVariant> =
+            call(&connection, &path, kind, "Update2", &body).await?;
+        let error = join(&station, id).await.unwrap_err();
+        ensure!(error.to_string().contains("does not keep the authority"), "{error}");
+        assert_eq!(station.status().await?.id, None);
         Ok(())
     });
 }
