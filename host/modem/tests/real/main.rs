@@ -196,11 +196,6 @@ fn messages_go_out_and_come_in_whole() {
         let whole = message(&mut modem).await?;
         assert_eq!(whole.text.as_str(), "a password and the rest: \u{20ac}");
         assert_eq!(whole.from.trim_start_matches('+'), PORTAL);
-        // In the alphabet of GSM, behind a header.
-        for (at, number, text) in [(5, 1, "HW1 A u7_x"), (6, 2, "@example.net $")] {
-            script.deliver(at, &pdu::segment(PORTAL, text, &[0, 3, 0x5b, 2, number]));
-        }
-        assert_eq!(message(&mut modem).await?.text.as_str(), "HW1 A u7_x@example.net $");
         // Short, with what the alphabet of GSM has elsewhere; and longer than one message.
         let long = "u7_x@example.net;".repeat(20);
         for text in ["HW1? u7_x@example.net $", long.as_str()] {
@@ -222,4 +217,11 @@ fn messages_go_out_and_come_in_whole() {
         assert_eq!(left, [2]);
         Ok(())
     });
+}
+
+#[test]
+fn the_text_of_a_part_begins_at_a_septet_behind_its_header() {
+    let part = pdu::segment(PORTAL, "hi", &[0, 3, 0x5b, 2, 1]);
+    // Nine septets, of which the header fills seven; "hi" is 0x68, 0x69.
+    assert!(part.ends_with("090500035B0201D069"), "{part}");
 }
