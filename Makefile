@@ -35,6 +35,8 @@ lint: setup tools
 	$(CARGO) clippy --locked --package homeward --no-default-features --features gateway -- -D warnings
 	$(CARGO) clippy --locked --package homeward --no-default-features --features core -- -D warnings
 	$(CARGO) clippy --locked --package homeward --no-default-features --features device -- -D warnings
+	$(CARGO) clippy --locked --package homeward --no-default-features --features security-module -- -D warnings
+	$(CARGO) clippy --locked --package homeward --no-default-features --features guard -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 	cargo-deny --log-level error check bans licenses sources
 

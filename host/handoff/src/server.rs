@@ -117,7 +117,10 @@ pub enum BindError {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many calls a peer may make at a time.
-const STREAMS: u32 = 256;
+const CALLS: u32 = 256;
+
+/// How many lines a device may have on one connection: it needs one.
+const LINES: u32 = 2;
 
 /// A bound server.
 pub struct Server {
@@ -245,7 +248,7 @@ async fn peer(stream: TcpStream, from: SocketAddr, shared: &Shared) {
     let most = shared.settings.max_message;
     let service =
         PeersServer::new(calls).max_decoding_message_size(most).max_encoding_message_size(most);
-    serve(stream, from, shared.settings.keepalive, service).await;
+    serve(stream, from, (shared.settings.keepalive, CALLS), service).await;
 }
 
 async fn device(stream: TcpStream, from: SocketAddr, shared: &Shared) {
@@ -253,14 +256,18 @@ async fn device(stream: TcpStream, from: SocketAddr, shared: &Shared) {
     let service = DevicesServer::new(calls)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
-    let serving = serve(stream, from, shared.settings.keepalive, service);
+    let serving = serve(stream, from, (shared.settings.keepalive, LINES), service);
     if timeout(shared.settings.device, serving).await.is_err() {
         tracing::debug!(%from, "a device's connection lasted too long");
     }
 }
 
-async fn serve<IO, S>(stream: IO, from: SocketAddr, keepalive: Duration, service: S)
-where
+async fn serve<IO, S>(
+    stream: IO,
+    from: SocketAddr,
+    (keepalive, at_a_time): (Duration, u32),
+    service: S,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: tower_service::Service<
             http::Request<Incoming>,
@@ -279,7 +286,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(keepalive)
         .keep_alive_timeout(keepalive)
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(at_a_time)
         .max_header_list_size(8 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = serving.await {

@@ -247,7 +247,9 @@ impl Device {
         let mut last = Value::Null;
         let found = wait_for(what, LIMIT, async || {
             air.carry()?;
-            last = self.machine()?;
+            // After a restart nobody answers for a moment.
+            let Ok(said) = self.machine() else { return Ok(None) };
+            last = said;
             Ok(is(&last).then(|| last.clone()))
         });
         found.await.with_context(|| format!("{:#}", air.down.len()))
