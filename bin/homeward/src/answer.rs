@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+#[cfg(any(feature = "core", feature = "gateway", feature = "device"))]
 use crate::role::span;
 
 /// The members of a list; none if it is no list.
@@ -31,6 +32,7 @@ pub(crate) fn yes(value: &Value) -> String {
 }
 
 /// A span given in milliseconds.
+#[cfg(any(feature = "core", feature = "gateway", feature = "device"))]
 pub(crate) fn since(value: &Value) -> String {
     value.as_u64().map(span).unwrap_or_default()
 }

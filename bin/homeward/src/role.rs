@@ -144,6 +144,7 @@ pub(crate) fn socket(
 }
 
 /// A span in the two largest units that matter: `3d4h`, `12m5s`, `250ms`.
+#[cfg(any(feature = "core", feature = "gateway", feature = "device"))]
 pub(crate) fn span(millis: u64) -> String {
     const UNITS: [(&str, u64); 4] =
         [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
@@ -161,7 +162,7 @@ pub(crate) fn span(millis: u64) -> String {
     text
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "core", feature = "gateway", feature = "device")))]
 mod tests {
     use super::*;
 

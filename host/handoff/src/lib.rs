@@ -7,7 +7,7 @@
 //! | [`directory`] | [`Directory`]: who is who, by key; [`Book`], which is changed while it is read |
 //! | [`identity`] | [`Identity`]: a module's or server's own name and key |
 //! | [`peers`] | [`Peers`]: asks modules and servers, over mutual TLS |
-//! | [`line`] | [`Line`]: a device speaks to a module or a server, and is spoken to |
+//! | [`mod@line`] | [`Line`]: a device speaks to a module or a server, and is spoken to |
 //! | [`server`] | [`Server`]: answers both; [`Answers`] is what a role does about it |
 //! | [`walk`] | what a device does by a line: hops, and has flows admitted |
 //! | [`trace`] | records, for people and programs |

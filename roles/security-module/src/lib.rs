@@ -25,6 +25,9 @@ pub mod module;
 pub mod service;
 pub mod visits;
 
+pub use attempts::Attempts;
 pub use config::Config;
+pub use enrolled::Enrolled;
 pub use module::Module;
 pub use service::{doctor, run};
+pub use visits::Visits;
