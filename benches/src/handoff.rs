@@ -106,8 +106,9 @@ fn name(n: usize) -> Result<Name> {
     Ok(name.parse()?)
 }
 
-fn flow() -> Result<Flow> {
-    Ok("udp 10.9.0.9:5060".parse()?)
+/// A flow is one session's.
+fn flow(of: &Device) -> Result<Flow> {
+    Ok(format!("call {}", of.session()).parse()?)
 }
 
 /// Runs `homeward` to its end; what it printed.
@@ -177,7 +178,8 @@ impl Town {
             self.hop(&mut device, at % GUARD).await?;
             let there = SystemClock.now();
             let mut line = Line::call(devices_at(GUARD), PATIENCE).await?;
-            line.open(&mut device, &flow()?).await?;
+            let flow = flow(&device)?;
+            line.open(&mut device, &flow).await?;
             let ms = |span: Duration| span.as_secs_f64() * 1e3;
             hops.push(ms(there.since(began)));
             proofs.push(ms(SystemClock.now().since(there)));
@@ -194,13 +196,14 @@ impl Town {
                 for at in 0..HOPS {
                     self.hop(&mut device, at % GUARD).await?;
                 }
+                let flow = flow(&device)?;
                 let mut line = Line::call(devices_at(GUARD), PATIENCE).await?;
-                line.open(&mut device, &flow()?).await?;
+                line.open(&mut device, &flow).await?;
                 let before = cpu()?;
                 for _ in 0..PROOFS {
                     // A device's line is for a while only.
                     line = Line::call(devices_at(GUARD), PATIENCE).await?;
-                    line.open(&mut device, &flow()?).await?;
+                    line.open(&mut device, &flow).await?;
                 }
                 Ok((before, cpu()?))
             })
