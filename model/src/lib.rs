@@ -11,12 +11,14 @@
 //! | [`wlan`] | [`OffloadPolicy`]: what credentials are like, and when a device uses Wi-Fi |
 //! | [`grant`] | [`Grant`] and [`Refusal`]: the two answers to a look-up |
 //! | [`time`] | [`Instant`], [`UnixTime`], [`Clock`], [`Entropy`] |
+//! | [`backoff`] | [`Backoff`](backoff::Backoff): waits that double |
 //!
 //! The floor's promise: words and types only. No I/O, no async, no clock and no randomness of
 //! its own. Identifiers of subscribers print redacted; see [`Mac`].
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod backoff;
 pub mod cellular;
 pub mod grant;
 pub mod login;

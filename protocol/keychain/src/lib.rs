@@ -39,6 +39,7 @@
 //! | [`record`] | signed hop records, and the check of a list of them |
 //! | [`key`] | the kinds of keys; one becomes another by derivation only |
 //! | [`device`] | [`Device`]: answers challenges, integrates, proves |
+//! | [`plan`] | [`Plan`]: when the device hops, and when it proves |
 //! | [`module`] | [`Question`], [`Visit`]: a network's side of one session |
 //! | [`server`] | [`Server`]: follows a chain and checks proofs |
 //! | `sign` | [`Signer`]: signatures, of networks and of devices |
@@ -53,6 +54,7 @@ pub mod error;
 pub mod key;
 pub mod message;
 pub mod module;
+pub mod plan;
 pub mod record;
 pub mod server;
 mod sign;
@@ -67,6 +69,7 @@ pub use message::{
     Challenge, Demand, Fetch, Fetched, Flow, Proof, Response, SessionId, Ticket, Welcome,
 };
 pub use module::{Question, Visit};
+pub use plan::Plan;
 pub use record::{Directory, Record, Standing};
 pub use server::{Asked, Server};
 pub use sign::{NoSeed, Signer};

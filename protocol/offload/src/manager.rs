@@ -51,7 +51,6 @@ use homeward_model::{Entropy, Instant, Mac, Rssi};
 pub mod action;
 mod air;
 mod asking;
-mod backoff;
 mod fit;
 mod held;
 pub mod input;
@@ -77,8 +76,8 @@ pub use why::{Cause, Reason, Why};
 
 use air::Air;
 use asking::Asking;
-use backoff::{Backoff, Jitter};
 use held::{Held, Rejections};
+use homeward_model::backoff::{Backoff, Jitter};
 use link::{Link, Session};
 use messages::Messaging;
 use time::Clocks;

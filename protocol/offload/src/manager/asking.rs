@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use homeward_model::Instant;
 
-use super::backoff::Backoff;
 use super::held::Held;
 use super::{
     Action, Answer, Failure, Manager, Notice, Request, RequestId, Settings, Trouble, Wanted,
 };
+use homeward_model::backoff::Backoff;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -2,9 +2,9 @@
 
 use homeward_model::{Imei, Imsi, Instant, Mac, Nai, Secret, UnixTime, WlanPolicy};
 
-use super::backoff::{Backoff, Jitter};
 use super::time::Clocks;
 use super::{Answer, NetworkBlock, Request, Settings};
+use homeward_model::backoff::{Backoff, Jitter};
 
 /// Credentials as they are kept, with all that is to be known of them after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]

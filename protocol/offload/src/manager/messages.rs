@@ -21,11 +21,11 @@ use std::time::Duration;
 use homeward_model::{Entropy, Imsi, Instant, Secret, WlanPolicy};
 
 use super::asking::sound;
-use super::backoff::Backoff;
 use super::settings::Messages;
 use super::{Action, Answer, Failure, Manager, MessageId, Notice, Request, Trouble, Wanted};
 use crate::wire::CredentialRequest;
 use crate::wire::sms::{self, Digest, Nonce, SmsAnswer, SmsReply};
+use homeward_model::backoff::Backoff;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -1,16 +1,17 @@
-//! Waits that double, and the chance that spreads them.
+//! Waits that double, and the chance that spreads them; time and chance are given.
 
 use std::time::Duration;
 
-use homeward_model::{Entropy, Instant};
+use crate::time::{Entropy, Instant};
 
 /// A generator that spreads waits (SplitMix64). It is seeded by the machine's entropy once, and
 /// keeps no secret: nobody gains by foreseeing a wait.
 #[derive(Debug, Clone)]
-pub(crate) struct Jitter(u64);
+pub struct Jitter(u64);
 
 impl Jitter {
-    pub(crate) fn new(entropy: &mut impl Entropy) -> Self {
+    /// One that starts where that entropy says.
+    pub fn new(entropy: &mut impl Entropy) -> Self {
         Self(u64::from_le_bytes(entropy.octets()))
     }
 
@@ -23,19 +24,19 @@ impl Jitter {
     }
 
     /// From nothing up to `span`, evenly.
-    pub(crate) fn below(&mut self, span: Duration) -> Duration {
+    pub fn below(&mut self, span: Duration) -> Duration {
         span.mul_f64(f64::from(self.share()) / f64::from(u32::MAX))
     }
 
     /// From 0 up to the largest, evenly: a share of that.
-    pub(crate) fn share(&mut self) -> u32 {
+    pub fn share(&mut self) -> u32 {
         (self.next() >> 32) as u32
     }
 }
 
 /// A wait after failures in a row.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     failures: u32,
     until: Option<Instant>,
 }
@@ -44,7 +45,7 @@ impl Backoff {
     /// One more failure: the next try is after `first`, doubled for each failure before, `most`
     /// at the longest. Half of it is chance, so that devices that failed together do not come
     /// back together, and none comes back at once.
-    pub(crate) fn fail(&mut self, first: Duration, most: Duration, now: Instant, by: &mut Jitter) {
+    pub fn fail(&mut self, first: Duration, most: Duration, now: Instant, by: &mut Jitter) {
         let doubled = first.saturating_mul(1 << self.failures.min(20));
         self.failures = self.failures.saturating_add(1);
         let half = doubled.min(most) / 2;
@@ -52,30 +53,32 @@ impl Backoff {
     }
 
     /// Waits until `at` at the least: what a server asked for.
-    pub(crate) fn not_before(&mut self, at: Instant) {
+    pub fn not_before(&mut self, at: Instant) {
         self.until = self.until.max(Some(at));
     }
 
     /// The next try may be made at once, though what failed before still counts.
-    pub(crate) fn hurry(&mut self) {
+    pub fn hurry(&mut self) {
         self.until = None;
     }
 
     /// What failed before counts no more, though the wait goes on.
-    pub(crate) fn forgive(&mut self) {
+    pub fn forgive(&mut self) {
         self.failures = 0;
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// As if nothing had failed.
+    pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    pub(crate) const fn failures(&self) -> u32 {
+    /// How many failures in a row.
+    pub const fn failures(&self) -> u32 {
         self.failures
     }
 
     /// Until when, if that is still ahead.
-    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+    pub fn until(&self, now: Instant) -> Option<Instant> {
         self.until.filter(|until| *until > now)
     }
 }
