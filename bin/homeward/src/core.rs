@@ -164,8 +164,20 @@ async fn run_roles(
         process.add(part);
         portal = Some(reloads);
     }
+    let mut module = None;
+    if let Some(homeward_security_module::Embedded { handoff, policy }) = &config.security_module {
+        let started =
+            homeward_security_module::start(handoff, *policy, process.metrics(), shutdown.clone());
+        let homeward_security_module::Started { part, reloads, .. } = started.await?;
+        process.add(part.section("security_module"));
+        module = Some(reloads);
+    }
     let checked = move || match Config::load(&path) {
         Ok(config) => {
+            if let (Some(module), Some(of)) = (&module, &config.security_module) {
+                module.reload(&of.handoff);
+                tracing::debug!("the security module's peers are reloaded");
+            }
             match portal.as_ref().map_or(Ok(()), |portal| portal.reload(&config.portal)) {
                 Ok(()) => tracing::debug!("the portal's certificates and tokens are reloaded"),
                 Err(error) => {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use homeward_daemon::Request;
 use homeward_device::Config;
+use homeward_model::Name;
 use serde_json::Value;
 
+use crate::answer::text;
 use crate::output;
 use crate::role::{self, LogArgs};
 
@@ -19,6 +21,7 @@ mod status;
   homeward device status                        modem, credentials, Wi-Fi
   homeward device why                           why am I not on Wi-Fi?
   homeward device off                           stay on cellular, over restarts too
+  homeward device key sip.example sip           the key that the last hand-off brought
 
 SIGTERM stops it, and new connections go where the system's own routes say; SIGHUP reloads.")]
 pub(crate) struct DeviceArgs {
@@ -67,6 +70,40 @@ Kept over restarts.")]
         #[command(flatten)]
         ask: Ask,
     },
+    /// Have a server admit a flow, or keep it admitted no longer
+    #[command(after_long_help = "Examples:
+  homeward device flow open sip.example \"sip:alice@example.net\"
+  homeward device flow close sip.example \"sip:alice@example.net\"
+  homeward device status --json | jq '.handoff[].flows'
+
+What is opened is proven at once, by each hop to come, and before its time is over. It is proven anew
+where it was open already: the server may have ended it. It is not kept over a restart; what
+[[handoff.servers]] lists is.")]
+    Flow {
+        /// Whether it is to be admitted
+        what: What,
+        /// The server, as [[handoff.servers]] names it
+        server: Name,
+        /// What is to be admitted: a call, a registration, an address and port
+        flow: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Print the key for traffic that the last hop brought
+    #[command(after_long_help = "Examples:
+  homeward device key sip.example sip
+  wg set wg0 peer PEER preshared-key <(homeward device key sip.example wireguard | xxd -r -p | base64)
+
+64 hexadecimal digits. Server and network have the same. With each hop it is another: a program of
+[notify] hears of that as HOMEWARD_NOTICE=handed-off.")]
+    Key {
+        /// The server, as [[handoff.servers]] names it
+        server: Name,
+        /// What it is for: sip, wireguard, ppk
+        purpose: String,
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Show the running device's metrics (OpenMetrics text)
     #[command(after_long_help = "Examples:
   homeward device metrics | grep offloads")]
@@ -86,6 +123,14 @@ enum May {
     Yes,
     /// They may not
     No,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// From now on
+    Open,
+    /// No longer
+    Close,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +166,16 @@ pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
         DeviceCommand::On(ask) => switch(ask, config, "offload", true),
         DeviceCommand::Off(ask) => switch(ask, config, "offload", false),
         DeviceCommand::Metered { may, ask } => switch(ask, config, "metered", may == May::Yes),
+        DeviceCommand::Flow { what, server, flow, ask } => {
+            let request = Request::new("flow").with("server", server.as_str());
+            let request = request.with("flow", flow).with("open", what == What::Open);
+            ask.show(config, request, status::flow)
+        }
+        DeviceCommand::Key { server, purpose, ask } => {
+            let request = Request::new("key").with("server", server.as_str());
+            let request = request.with("purpose", purpose);
+            ask.show(config, request, |key| format!("{}\n", text(&key["key"])))
+        }
         DeviceCommand::Metrics(at) => role::metrics(&at.path(config)?),
         DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(config)?, json),
     }

@@ -106,7 +106,7 @@ fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Found>> {
             #[cfg(feature = "security-module")]
             Role::SecurityModule => match homeward_security_module::Config::load(path) {
                 Ok(config) => Ok(crate::role::small_runtime()?
-                    .block_on(homeward_security_module::doctor(&config))),
+                    .block_on(homeward_security_module::doctor(&config.handoff))),
                 Err(error) => Err(error),
             },
             #[cfg(feature = "guard")]

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, Request};
 use homeward_guard::Config;
+use homeward_handoff::evidence;
 use serde_json::Value;
 
 use crate::output;
@@ -54,12 +56,28 @@ What it prints goes into the `[[handoff.peers]]` of the networks.")]
   homeward guard trace --json | jq '.sessions[].hops[] | {network, at, signed, standing}'
 
 With --json each hop has its record in hexadecimal, with the signatures of device and network, for
-whoever checks it again; docs/keychain.md says what is in it.")]
+whoever checks it again: `homeward guard check-trace`. docs/keychain.md says what is in it.")]
     Trace {
         /// The session: all of them, if none is named
         session: Option<String>,
         #[command(flatten)]
         ask: Ask,
+    },
+    /// Check a trace again that was kept: signatures, hashes, and whose keys they are by
+    #[command(after_long_help = "Examples:
+  homeward guard trace --json > evidence.json
+  homeward guard check-trace evidence.json
+  homeward guard trace --json | homeward guard check-trace
+
+The guard need not run, nor be this machine: what is needed is a configuration with its name and the keys
+of the networks. Exit status 65 if anything is wrong with the trace; that a network is revoked now is said,
+and is none of it.")]
+    CheckTrace {
+        /// What `homeward guard trace --json` printed [default: standard input]
+        file: Option<PathBuf>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -117,6 +135,35 @@ pub(crate) fn run(args: GuardArgs, log: &LogArgs) -> anyhow::Result<()> {
             };
             ask.show(config, request, show::trace)
         }
+        GuardCommand::CheckTrace { file, json } => {
+            let config = Config::load(&path())?;
+            check_trace(&config, file.as_deref(), json)
+        }
+    }
+}
+
+fn check_trace(config: &Config, file: Option<&Path>, json: bool) -> anyhow::Result<()> {
+    let text = match file {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))
+            .exit(Exit::NoInput)?,
+        None => std::io::read_to_string(std::io::stdin())
+            .context("cannot read the trace from standard input")
+            .exit(Exit::NoInput)?,
+    };
+    let directory = config.handoff.directory().map_err(anyhow::Error::msg)?;
+    let (server, skew) = (&config.handoff.name, config.policy.skew.0);
+    let checked = evidence::check(&text, server, &directory, skew).exit(Exit::Data)?;
+    let wrong = checked.iter().filter(|session| session.fault.is_some()).count();
+    if json {
+        output::json(&serde_json::json!({ "ok": wrong == 0, "sessions": checked }))?;
+    } else {
+        output::text(&show::checked(&checked))?;
+    }
+    match wrong {
+        0 => Ok(()),
+        _ => Err(anyhow::anyhow!("{wrong} of {} sessions are not whole", checked.len()))
+            .exit(Exit::Data),
     }
 }
 

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use homeward_daemon::{Exit, ExitContext, Request, SystemEntropy, private};
+use homeward_daemon::{Exit, ExitContext, Request, SystemEntropy};
+use homeward_handoff::key_file;
 use homeward_keychain::RootKey;
-use homeward_model::{Entropy, Nai, Name};
+use homeward_model::{Nai, Name};
 use homeward_security_module::Config;
+use zeroize::Zeroizing;
 
 use crate::output;
 use crate::role::{self, LogArgs};
@@ -178,7 +180,8 @@ pub(crate) fn run(args: ModuleArgs, log: &LogArgs) -> anyhow::Result<()> {
         ModuleCommand::Enrol { device, version, key_file, ask } => {
             let key = read_key(key_file.as_deref())?;
             let request = Request::new("enrol").with("device", device.as_str());
-            let request = request.with("version", version).with("key", key.as_str());
+            let request =
+                request.with("version", version).with("key", key_file::text(&key).as_str());
             ask.show(config, request, |_| format!("{} is enrolled\n", device.as_str()))
         }
         ModuleCommand::Forget { device, ask } => {
@@ -187,11 +190,9 @@ pub(crate) fn run(args: ModuleArgs, log: &LogArgs) -> anyhow::Result<()> {
         }
         ModuleCommand::NewRoot { file } => new_root(&file),
         ModuleCommand::Derive { root, network, version } => {
-            let text = read_key(Some(&root))?;
-            let root = key(&text).with_context(|| format!("{}", root.display()));
-            let root = RootKey::new(root.exit(Exit::Data)?);
+            let root = RootKey::new(*read_key(Some(&root))?);
             let derived = root.device_key(&network, version);
-            output::text(&format!("{}\n", hex(derived.expose())))
+            output::text(&format!("{}\n", *key_file::text(derived.expose())))
         }
     }
 }
@@ -201,43 +202,20 @@ fn new_root(file: &Path) -> anyhow::Result<()> {
         let text = format!("{} is there already: nothing is written over a key", file.display());
         return Err(anyhow::anyhow!(text)).exit(Exit::Data);
     }
-    let root: [u8; 32] = SystemEntropy::new().octets();
-    private::write(file, format!("{}\n", hex(&root)).as_bytes()).exit(Exit::System)?;
+    key_file::make(file, &mut SystemEntropy::new()).exit(Exit::System)?;
     output::text(&format!("{} made\n", file.display()))
 }
 
-/// A key as it is in a file, or on standard input.
-fn read_key(file: Option<&Path>) -> anyhow::Result<String> {
-    let mut text = String::new();
-    match file {
-        Some(path) => {
-            text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))
-                .exit(Exit::Data)?;
-        }
-        None => {
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read the key from standard input")
-                .exit(Exit::Data)?;
-        }
-    }
-    Ok(text.trim().to_owned())
-}
-
-fn key(text: &str) -> anyhow::Result<[u8; 32]> {
-    let digits = text.len() == 64 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-    anyhow::ensure!(digits, "no key: it takes 64 hexadecimal digits");
-    let mut key = [0; 32];
-    for (at, octet) in key.iter_mut().enumerate() {
-        let pair = text.get(2 * at..2 * at + 2).unwrap_or_default();
-        *octet = u8::from_str_radix(pair, 16).context("no key")?;
-    }
-    Ok(key)
-}
-
-fn hex(key: &[u8; 32]) -> String {
-    key.iter().map(|octet| format!("{octet:02x}")).collect()
+/// A key of a file, or of standard input.
+fn read_key(file: Option<&Path>) -> anyhow::Result<key_file::Octets> {
+    let Some(path) = file else {
+        let mut text = Zeroizing::new(String::new());
+        let read = std::io::stdin().read_to_string(&mut text);
+        read.context("cannot read the key from standard input").exit(Exit::Data)?;
+        let none = "standard input is no key: it takes 64 hexadecimal digits";
+        return key_file::parse(&text).context(none).exit(Exit::Data);
+    };
+    key_file::load(path).exit(Exit::Data)
 }
 
 fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {

@@ -98,6 +98,12 @@ impl Invalid {
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { key: key.into(), message: message.into() }
     }
+
+    /// The same, of a part that is the table `table` of a whole.
+    #[must_use]
+    pub fn within(self, table: &str) -> Self {
+        Self { key: format!("{table}.{}", self.key), ..self }
+    }
 }
 
 /// Reads the configuration in `path`.

@@ -89,7 +89,11 @@ impl HandoffConfig {
         Ok(())
     }
 
-    fn directory(&self) -> Result<Directory, String> {
+    /// Whom it deals with, as the file has it.
+    ///
+    /// # Errors
+    /// Two entries say different things; `check` finds that, too.
+    pub fn directory(&self) -> Result<Directory, String> {
         Directory::new(self.peers.iter().cloned(), self.epoch).map_err(|e| e.to_string())
     }
 

@@ -1,10 +1,9 @@
 //! A module's or server's own name and key.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use homeward_daemon::private::{self, PrivateError};
 use homeward_keychain::Signer;
 use homeward_model::{Entropy, Name};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -12,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use crate::directory::PublicKey;
+use crate::key_file::{self, KeyFileError};
 
 /// What an Ed25519 key in PKCS#8 begins with (RFC 8410 7); the seed follows.
 const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
@@ -29,28 +29,9 @@ pub struct Identity {
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file cannot be read.
-    #[error("cannot read the key {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It cannot be made.
+    /// Its file.
     #[error(transparent)]
-    Private(#[from] PrivateError),
-    /// Something else is in it.
-    #[error("{} is no key: it takes 64 hexadecimal digits", .0.display())]
-    Malformed(PathBuf),
-    /// Others can read it.
-    #[error("the key {} can be read by others (mode {mode:o}): chmod 600 it", path.display())]
-    Open {
-        /// Which.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
+    File(#[from] KeyFileError),
     /// The library refuses the key.
     #[error("the key cannot be used: {0}")]
     Key(String),
@@ -81,28 +62,7 @@ impl Identity {
         path: &Path,
         entropy: &mut impl Entropy,
     ) -> Result<Self, IdentityError> {
-        use std::os::unix::fs::PermissionsExt;
-        let read = |source| IdentityError::Read { path: path.to_owned(), source };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let seed = Zeroizing::new(entropy.octets::<32>());
-                let text = Zeroizing::new(data_encoding::HEXLOWER.encode(&*seed) + "\n");
-                private::write(path, text.as_bytes())?;
-                tracing::info!(path = %path.display(), "key made");
-                text
-            }
-            Err(source) => return Err(read(source)),
-        };
-        let mode = std::fs::metadata(path).map_err(read)?.permissions().mode() & 0o7777;
-        if mode & 0o077 != 0 {
-            return Err(IdentityError::Open { path: path.to_owned(), mode });
-        }
-        let octets = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes());
-        let octets = octets.map(Zeroizing::new).ok();
-        let seed = octets.and_then(|octets| <[u8; 32]>::try_from(octets.as_slice()).ok());
-        let seed = seed.map(Zeroizing::new);
-        let seed = seed.ok_or_else(|| IdentityError::Malformed(path.to_owned()))?;
+        let seed = key_file::load_or_make(path, entropy)?;
         Self::new(name, &seed)
     }
 

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use homeward_daemon::Shutdown;
 use homeward_handoff::server::Caller;
 use homeward_handoff::{
-    Answers, Book, CallError, Directory, DirectoryError, Identity, IdentityError, Line, Listen,
-    Peer, PeerSettings, Peers, Refused, Said, Server, ServerSettings, Told,
+    Answers, Book, CallError, Directory, DirectoryError, Identity, IdentityError, KeyFileError,
+    Line, Listen, Peer, PeerSettings, Peers, Refused, Said, Server, ServerSettings, Told,
 };
 use homeward_keychain::key::{Export, HopShare};
 use homeward_keychain::module::Previous;
@@ -234,9 +234,9 @@ fn a_key_is_made_once_and_read_by_its_owner_alone() {
     assert!(!format!("{made:?}").contains(std::fs::read_to_string(&path).unwrap().trim()));
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
     let open = Identity::load(name("n1"), &path, &mut seed);
-    assert!(matches!(open, Err(IdentityError::Open { mode: 0o640, .. })));
+    assert!(matches!(open, Err(IdentityError::File(KeyFileError::Open { mode: 0o640, .. }))));
     std::fs::write(&path, "hunter2").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
     let none = Identity::load(name("n1"), &path, &mut seed);
-    assert!(matches!(none, Err(IdentityError::Malformed(_))));
+    assert!(matches!(none, Err(IdentityError::File(KeyFileError::Malformed(_)))));
 }

@@ -14,9 +14,11 @@ use serde::Deserialize;
 
 use crate::dial::Target;
 
+mod handoff;
 mod limits;
 mod sms;
 
+pub use handoff::{Handoff, Network, Server};
 pub use limits::Limits;
 pub use sms::Sms;
 
@@ -46,6 +48,9 @@ pub struct Config {
     /// Who is told.
     #[serde(default)]
     pub notify: Notify,
+    /// Hand-off keys, where the operator has them.
+    #[serde(default)]
+    pub handoff: Option<Handoff>,
     /// The status socket.
     #[serde(default)]
     pub control: Control,
@@ -287,6 +292,7 @@ impl Config {
             return Err(Invalid::new("steer.table", "give 256 or more"));
         }
         self.limits.check()?;
+        self.handoff.as_ref().map_or(Ok(()), Handoff::check)?;
         if let Some(program) = self.notify.command.first()
             && !Path::new(program).is_absolute()
         {

@@ -59,6 +59,29 @@ impl Target {
         })
     }
 
+    /// Reads `HOST:PORT`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub(crate) fn host(text: &str, addresses: &[SocketAddr]) -> Result<Self, String> {
+        let parts = text.rsplit_once(':').map(|(host, port)| (host, port.parse()));
+        let Some((host, Ok(port))) = parts else {
+            return Err(format!("{text:?} is no HOST:PORT"));
+        };
+        let bare = host.trim_matches(['[', ']']);
+        if bare.is_empty() || bare.contains(['/', '@']) || (bare == host && host.contains(':')) {
+            return Err(format!("{text:?} is no HOST:PORT"));
+        }
+        Ok(Self {
+            host: bare.to_owned(),
+            port,
+            authority: text.to_owned(),
+            path: String::new(),
+            addresses: addresses.to_vec(),
+        })
+    }
+
     /// Connects by an interface, to the first of the host's addresses that answers.
     ///
     /// # Errors
@@ -84,9 +107,11 @@ impl Target {
 
 /// An interface, and the addresses that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) interface: String,
-    pub(crate) addresses: Vec<IpAddr>,
+pub struct Line {
+    /// Its name.
+    pub interface: String,
+    /// Those by which traffic can leave.
+    pub addresses: Vec<IpAddr>,
 }
 
 impl Line {
@@ -142,6 +167,11 @@ mod tests {
         );
         let target = Target::parse("http://check.example.net", "http", 80, &[]).unwrap();
         assert_eq!((target.port, target.path.as_str()), (80, "/"));
+        let target = Target::host("[2001:db8::1]:7710", &[]).unwrap();
+        assert_eq!((target.host.as_str(), target.port), ("2001:db8::1", 7710));
+        for text in ["", "host", ":1", "host:", "host:99999", "2001:db8::1", "a/b:1", "[]:1"] {
+            assert!(Target::host(text, &[]).is_err(), "{text}");
+        }
         for url in ["https://u@host/", "ftp://host/", "/path", "https:///"] {
             assert!(Target::parse(url, "https", 443, &[]).is_err(), "{url}");
         }

@@ -17,7 +17,7 @@ use homeward_supplicant::{By, Choice, Managed, State, Station};
 use crate::config::{self, Config};
 use crate::dial::Line;
 use crate::portal::{self, Portal};
-use crate::{addresses, probe, service};
+use crate::{addresses, handoff, probe, service};
 
 /// How long the supplicant, and whoever knows of the modem, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +31,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     key_file(&config.state.key_file, &mut found);
     authorities(config, &mut found);
     messages(config, &mut found);
+    handoff(config, &mut found);
     let cellular = modem(config, &mut found).await;
     match &cellular {
         Some(line) => portal(&config.portal, line, &mut found).await,
@@ -136,6 +137,31 @@ fn key_file(path: &Path, found: &mut Findings) {
             format!("{:#}", anyhow::Error::from(error)),
             "repair it, or remove it: the device then asks for new credentials",
         ),
+    }
+}
+
+/// The root key, and whether each way of traffic is by a network that has a module.
+fn handoff(config: &Config, found: &mut Findings) {
+    let Some(handoff) = &config.handoff else { return };
+    let path = handoff.root_file.display();
+    match handoff::root(&handoff.root_file) {
+        Ok(_) => found.ok(format!("handoff.root_file {path} has a key, for this user alone")),
+        Err(error) => found.fail(
+            format!("handoff.root_file: {error:#}"),
+            "have it made by `homeward security-module new-root`, and enrol it with each network",
+        ),
+    }
+    if handoff.servers.is_empty() {
+        found.warn(
+            "handoff has no servers: the device proves itself to nobody",
+            "list them as [[handoff.servers]], or leave [handoff] out",
+        );
+    }
+    if handoff.network(None).is_none() {
+        found.warn(
+            "no network of handoff.networks is cellular: there are no hops on cellular",
+            "say cellular = true of the one whose module the bearer reaches, if there is one",
+        );
     }
 }
 

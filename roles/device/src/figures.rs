@@ -8,6 +8,8 @@ use homeward_daemon::metrics::prometheus_client::metrics::gauge::Gauge;
 use homeward_daemon::metrics::prometheus_client::registry::Registry;
 use homeward_offload::manager::{Counters, Status};
 
+use crate::handoff;
+
 /// What the machine counted, as metrics.
 #[derive(Debug)]
 pub(crate) struct Figures {
@@ -29,6 +31,9 @@ pub(crate) struct Figures {
     supplicant: Gauge,
     credentials: Gauge,
     expires: Gauge,
+    hops: Counter,
+    admissions: Counter,
+    not_proven: Counter,
 }
 
 impl Figures {
@@ -70,7 +75,20 @@ impl Figures {
                 "credentials_expire_timestamp_seconds",
                 "When the credentials end, since 1970; 0: never, or there are none",
             ),
+            hops: count(registry, "handoff_hops", "Hops that networks let the device make"),
+            admissions: count(registry, "handoff_admissions", "Flows that servers admitted"),
+            not_proven: count(registry, "handoff_failures", "Hops and proofs that came to nothing"),
         }
+    }
+
+    /// Counts what came of a hop, or of a proof.
+    pub(crate) fn handed_off(&self, notice: &handoff::Notice) {
+        let counter = match notice {
+            handoff::Notice::HandedOff { .. } => &self.hops,
+            handoff::Notice::Admitted { .. } => &self.admissions,
+            handoff::Notice::NotProven { .. } => &self.not_proven,
+        };
+        counter.inc();
     }
 
     /// Takes over what the machine says.

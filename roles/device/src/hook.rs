@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use homeward_offload::manager::Notice;
+use serde::Serialize;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -39,7 +39,8 @@ impl Hook {
         Self(Some(out))
     }
 
-    pub(crate) fn tell(&self, notice: &Notice) {
+    /// Tells it what happened: a map, as JSON has it, with the `notice` in it.
+    pub(crate) fn tell(&self, notice: &impl Serialize) {
         let Some(out) = &self.0 else { return };
         if out.try_send(facts(notice)).is_err() {
             tracing::warn!("the hook is behind; it is not told of everything");
@@ -48,7 +49,7 @@ impl Hook {
 }
 
 /// What the program finds in its environment.
-fn facts(notice: &Notice) -> Vec<(String, String)> {
+fn facts(notice: &impl Serialize) -> Vec<(String, String)> {
     let Ok(Value::Object(facts)) = serde_json::to_value(notice) else { return Vec::new() };
     let facts = facts.into_iter().filter(|(_, value)| !value.is_null());
     facts
@@ -66,6 +67,7 @@ fn facts(notice: &Notice) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homeward_offload::manager::Notice;
 
     #[test]
     fn a_notice_is_spelled_out_in_the_environment() {

@@ -1,6 +1,7 @@
 //! The device role: learns who the modem is, asks the operator's portal for Wi-Fi credentials
 //! over cellular, has the supplicant log on when a network is strong enough, and moves connections
-//! there once it leads to the Internet.
+//! there once it leads to the Internet. Where the operator has hand-off keys, it hops with each move, and
+//! proves its hops to the servers that want it.
 //!
 //! | module | does |
 //! |---|---|
@@ -8,7 +9,8 @@
 //! | [`service`] | the loop around the offload machine: inputs, actions, status, stop |
 //! | [`portal`] | asks the portal, over cellular and nothing else |
 //! | [`probe`] | looks whether the Internet is reached, over Wi-Fi and nothing else |
-//! | `dial` | connections that leave by one interface |
+//! | [`dial`] | connections that leave by one interface |
+//! | [`handoff`] | a session for each server: hops, proofs, keys for traffic |
 //! | [`hands`] | has the supplicant do what the machine wants, and says what it does |
 //! | `span` | where the next scan is to be |
 //! | `addresses` | by which addresses traffic can leave by Wi-Fi |
@@ -21,9 +23,10 @@
 
 mod addresses;
 pub mod config;
-mod dial;
+pub mod dial;
 pub mod doctor;
 mod figures;
+pub mod handoff;
 pub mod hands;
 mod hook;
 mod journal;

@@ -31,6 +31,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         state,
         limits,
         notify: _,
+        handoff,
         control,
         metrics,
         log,
@@ -63,6 +64,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("state.directory", differ(&old.state.directory, directory));
     compare("state.key_file", differ(&old.state.key_file, key_file));
     compare("limits", differ(&old.limits, limits));
+    compare("handoff", differ(&old.handoff, handoff));
     compare("control", differ(&old.control, control));
     compare("metrics", differ(&old.metrics, metrics));
     compare("log", differ(&old.log, log));
@@ -97,6 +99,9 @@ mod tests {
         command = ["/bin/true"]
         [metrics]
         listen = "127.0.0.1:9466"
+        [handoff]
+        name = "d1@example.net"
+        root_file = "/etc/homeward/device.root"
     "#;
 
     fn parse(text: &str) -> Config {
@@ -124,6 +129,7 @@ mod tests {
             ("20000", "20001", "steer.table"),
             ("60s", "61s", "limits"),
             ("127.0.0.1:9466", "127.0.0.1:9467", "metrics"),
+            ("device.root", "another.root", "handoff"),
         ] {
             let new = parse(&BASE.replace(from, to));
             assert_eq!(needs_restart(&old, &new), [key]);

@@ -27,6 +27,7 @@ use crate::addresses::{Found, Watcher};
 use crate::config::{self, Config};
 use crate::dial::{Line, Target};
 use crate::figures::Figures;
+use crate::handoff::{Handoff, asked};
 use crate::hands::{Hands, Order, PATIENCE, Report};
 use crate::hook::Hook;
 use crate::portal::Portal;
@@ -34,7 +35,7 @@ use crate::vault::Vault;
 use crate::{journal, probe, reload};
 
 /// The commands of the status socket.
-const COMMANDS: [&str; 5] = ["status", "why", "switch", "metrics", "reload"];
+const COMMANDS: [&str; 7] = ["status", "why", "switch", "metrics", "reload", "flow", "key"];
 /// How often the machine is told what the clock on the wall shows.
 const CLOCK: Duration = Duration::from_secs(60);
 
@@ -83,6 +84,15 @@ pub async fn run(
     let (address_tx, mut addresses) = mpsc::unbounded_channel();
     let (back_tx, mut back) = mpsc::unbounded_channel();
 
+    let (notice_tx, mut notices) = mpsc::unbounded_channel();
+    let handoff = match &config.handoff {
+        Some(settings) => {
+            let started = Handoff::start(settings, &config.state, notice_tx, &shutdown);
+            Some(started.exit(Exit::Config)?)
+        }
+        None => None,
+    };
+
     let control = Control::bind(&config.control.socket, Default::default())?;
     let (ask_tx, mut asks) = mpsc::channel::<Ask>(16);
     let serve_control = control.serve(
@@ -127,6 +137,7 @@ pub async fn run(
         check,
         steering,
         sender: modem.sender(),
+        handoff,
         orders,
         look,
         back: back_tx,
@@ -140,6 +151,7 @@ pub async fn run(
     this.tell_time();
     this.modem(&modem.facts());
     this.act();
+    this.settle();
     notify::ready();
     tracing::info!(interface = %this.config.wlan.interface, "device is running");
     let keep_alive = notify::keep_alive();
@@ -160,14 +172,15 @@ pub async fn run(
             Some(report) = reports.recv() => this.report(report),
             Some(found) = addresses.recv() => this.addresses(found),
             Some(back) = back.recv() => this.back(back),
+            Some(notice) = notices.recv() => {
+                this.figures.handed_off(&notice);
+                this.hook.tell(&notice);
+            }
             _reloading = reload.requested() => {
                 // What is wrong was said in the log.
                 let _ = this.reload();
             }
-            Some((request, answer)) = asks.recv() => {
-                // The client may have gone.
-                let _ = answer.send(this.answer(&request));
-            }
+            Some((request, answer)) = asks.recv() => this.asked(&request, answer),
             () = SystemClock.until(deadline) => {
                 let now = SystemClock.now();
                 if next_clock <= now {
@@ -179,7 +192,7 @@ pub async fn run(
             () = &mut keep_alive => {}
         }
         this.act();
-        this.figures.take(&this.machine.status());
+        this.settle();
     }
     tracing::info!("stopping; new connections go where the system's own routes say");
     hands.await.context("the task that speaks to the supplicant failed")?;
@@ -187,6 +200,9 @@ pub async fn run(
         && let Err(error) = steering.remove()
     {
         tracing::warn!(%error, "routing rules of ours are left behind");
+    }
+    if let Some(handoff) = this.handoff.take() {
+        handoff.stop().await;
     }
     tasks.shutdown().await;
     Ok(())
@@ -231,6 +247,7 @@ struct Device {
     metrics: Arc<Metrics>,
     figures: Figures,
     sender: Sender,
+    handoff: Option<Handoff>,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
     back: mpsc::UnboundedSender<Back>,
@@ -391,6 +408,17 @@ impl Device {
         });
     }
 
+    /// Tells of how things stand now.
+    fn settle(&self) {
+        let status = self.machine.status();
+        self.figures.take(&status);
+        let Some(handoff) = &self.handoff else { return };
+        match status.session.filter(|_| status.on_wifi) {
+            Some(session) => handoff.go(Some(&session.ssid), Some(self.wifi_line())),
+            None => handoff.go(None, self.cellular.clone()),
+        }
+    }
+
     fn order(&self, order: Order) {
         // The hands have ended only if the daemon is ending.
         let _ = self.orders.send(order);
@@ -411,6 +439,17 @@ impl Device {
         if let Err(error) = steering.steer(wifi, cellular, self.on_wifi) {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::error!(error, "connections cannot be sent where they should go");
+        }
+    }
+
+    /// Answers who asks; they may have gone.
+    fn asked(&mut self, request: &Request, answer: oneshot::Sender<Result<Value, ControlError>>) {
+        match asked::asked(self.handoff.as_ref(), request) {
+            Some(Ok(answering)) => {
+                tokio::spawn(async move { answer.send(answering.await) });
+            }
+            Some(Err(error)) => drop(answer.send(Err(error))),
+            None => drop(answer.send(self.answer(request))),
         }
     }
 
@@ -499,6 +538,7 @@ impl Device {
                 json!({ "interface": line.interface, "addresses": line.addresses })
             }),
             "steers": self.steering.is_some(),
+            "handoff": self.handoff.as_ref().map(Handoff::status),
             "machine": serde_json::to_value(self.machine.status())?,
         }))
     }

@@ -55,19 +55,13 @@ impl Vault {
     ///
     /// Others could read or replace what is in it; or the key file is none.
     pub(crate) fn open(config: &State) -> anyhow::Result<Self> {
-        private::directory(&config.directory)?;
         let mut entropy = SystemEntropy::new();
-        let ring = match KeyRing::load(&config.key_file) {
-            Err(KeyFileError::Missing(_)) => {
-                KeyRing::generate(&config.key_file, &mut entropy, SystemClock.unix())
-            }
-            other => other,
-        };
+        let sealer = sealer(config, &mut entropy)?;
         Ok(Self {
             credentials: config.directory.join("credentials.sealed"),
             switches: config.directory.join("switches.json"),
             messages: config.directory.join("messages.json"),
-            sealer: Sealer::new(ring.context("state.key_file")?),
+            sealer,
             entropy,
         })
     }
@@ -162,7 +156,20 @@ impl Vault {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+/// What seals; directory and key are made where there are none.
+pub(crate) fn sealer(config: &State, entropy: &mut SystemEntropy) -> anyhow::Result<Sealer> {
+    private::directory(&config.directory)?;
+    let ring = match KeyRing::load(&config.key_file) {
+        Err(KeyFileError::Missing(_)) => {
+            KeyRing::generate(&config.key_file, entropy, SystemClock.unix())
+        }
+        other => other,
+    };
+    Ok(Sealer::new(ring.context("state.key_file")?))
+}
+
+/// What is in a file, if there is one.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Ok(octets) => Ok(Some(octets)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use homeward_daemon::control::{ControlError, Kind};
 use homeward_daemon::{Part, Request};
-use homeward_handoff::trace;
+use homeward_handoff::{key_file, trace};
 use homeward_keychain::{DeviceKey, SessionId};
 use homeward_model::Nai;
 use serde::Deserialize;
@@ -51,10 +51,7 @@ fn bad(message: impl Into<String>) -> ControlError {
 
 async fn enrol(module: Arc<Module>, request: Request) -> Result<Value, ControlError> {
     let Enrol { device, version, key } = request.parse()?;
-    let key = Zeroizing::new(key);
-    let octets = data_encoding::HEXLOWER_PERMISSIVE.decode(key.as_bytes()).map(Zeroizing::new);
-    let key = octets.ok().and_then(|octets| <[u8; 32]>::try_from(octets.as_slice()).ok());
-    let key = key.map(DeviceKey::new);
+    let key = key_file::parse(&Zeroizing::new(key)).map(|key| DeviceKey::new(*key));
     let key = key.ok_or_else(|| bad("key: give 64 hexadecimal digits"))?;
     let change = module.enrolled().lock().await.enrol(device, version, key);
     let change = change.map_err(|older| bad(older.to_string()))?;

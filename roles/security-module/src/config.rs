@@ -30,6 +30,30 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// A module that is part of another process: `[security_module]` of the core.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    /// Who this is, where it listens, and whom it deals with.
+    pub handoff: HandoffConfig,
+    /// What it lets pass.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+impl Embedded {
+    /// Checks what its types do not say.
+    ///
+    /// # Errors
+    /// Names the first key that is wrong.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.handoff
+            .check()
+            .and_then(|()| self.policy.check())
+            .map_err(|e| e.within("security_module"))
+    }
+}
+
 /// What a module lets pass, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -87,8 +111,14 @@ impl Config {
     /// Names the first key that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
         self.handoff.check()?;
-        let Policy { lifetime, skew, challenge, ask_server_after, .. } = self.policy;
-        let Policy { attempts, attempts_period, visits, .. } = self.policy;
+        self.policy.check()
+    }
+}
+
+impl Policy {
+    fn check(&self) -> Result<(), Invalid> {
+        let Policy { lifetime, skew, challenge, ask_server_after, .. } = *self;
+        let Policy { attempts, attempts_period, visits, .. } = *self;
         let between = |key: &str, period: Period, least: u64, most: u64, say: &str| {
             if (least..=most).contains(&period.0.as_secs()) {
                 return Ok(());

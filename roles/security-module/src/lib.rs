@@ -26,8 +26,8 @@ pub mod service;
 pub mod visits;
 
 pub use attempts::Attempts;
-pub use config::Config;
+pub use config::{Config, Embedded};
 pub use enrolled::Enrolled;
 pub use module::Module;
-pub use service::{doctor, run};
+pub use service::{Started, doctor, run, start};
 pub use visits::Visits;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use homeward_daemon::doctor::Finding;
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Process, Reload, Shutdown, SystemClock};
-use homeward_handoff::{Book, Identity, Peers, Server};
+use homeward_handoff::{Book, HandoffConfig, Identity, Peers, Server};
 use homeward_model::Clock;
 use homeward_vault::Vault;
 use serde_json::json;
 
 use crate::commands;
-use crate::config::Config;
+use crate::config::{Config, Policy};
 use crate::figures::Figures;
 use crate::module::Module;
 
@@ -41,8 +41,8 @@ pub struct Reloads {
 
 impl Reloads {
     /// Takes the peers that the configuration names now.
-    pub fn reload(&self, config: &Config) {
-        config.handoff.fill(&self.book, &self.identity);
+    pub fn reload(&self, handoff: &HandoffConfig) {
+        handoff.fill(&self.book, &self.identity);
     }
 }
 
@@ -51,17 +51,17 @@ impl Reloads {
 /// # Errors
 /// What cannot be had at the start: keys, addresses, what was kept.
 pub async fn start(
-    config: &Config,
+    handoff: &HandoffConfig,
+    policy: Policy,
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
-    let handoff = &config.handoff;
     let identity = handoff.identity().exit(Exit::System)?;
     let book = handoff.book(&identity);
     let vault = Vault::open(&handoff.state, &handoff.state_key_file).await.exit(Exit::Data)?;
     let peers = Peers::new(identity.clone(), book.clone(), handoff.peer_settings());
     let figures = Figures::new(metrics);
-    let module = Module::new(identity.clone(), book.clone(), peers, vault, config.policy, figures);
+    let module = Module::new(identity.clone(), book.clone(), peers, vault, policy, figures);
     let module = Arc::new(module.await.exit(Exit::Data)?);
     let listen = handoff.listen();
     let server = Server::bind(
@@ -116,8 +116,8 @@ pub async fn start(
 }
 
 /// What is wrong on this machine, and the repair.
-pub async fn doctor(config: &Config) -> Vec<Finding> {
-    homeward_handoff::doctor::examine(&config.handoff).await
+pub async fn doctor(handoff: &HandoffConfig) -> Vec<Finding> {
+    homeward_handoff::doctor::examine(handoff).await
 }
 
 /// Runs a module alone, with the configuration read from `path`, until shutdown.
@@ -131,11 +131,13 @@ pub async fn run(
     reload: Reload,
 ) -> anyhow::Result<()> {
     let mut process = Process::new("security-module", env!("CARGO_PKG_VERSION"));
-    let Started { part, reloads, .. } = start(&config, process.metrics(), shutdown.clone()).await?;
+    let Config { handoff, policy, .. } = &config;
+    let started = start(handoff, *policy, process.metrics(), shutdown.clone());
+    let Started { part, reloads, .. } = started.await?;
     process.add(part);
     let again = move || match Config::load(&path) {
         Ok(config) => {
-            reloads.reload(&config);
+            reloads.reload(&config.handoff);
             tracing::info!("the peers are reloaded; what else has changed does with a restart");
         }
         Err(error) => {

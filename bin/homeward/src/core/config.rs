@@ -23,6 +23,8 @@ pub(crate) struct Config {
     pub(crate) controller: homeward_controller::Config,
     /// The credential portal.
     pub(crate) portal: homeward_portal::Config,
+    /// The network's security module, where it has one.
+    pub(crate) security_module: Option<homeward_security_module::Embedded>,
     /// The status socket.
     pub(crate) control: ControlConfig,
     /// Metrics over HTTP.
@@ -62,7 +64,8 @@ impl Config {
     fn check(&self) -> Result<(), Invalid> {
         self.aaa.check()?;
         self.controller.check()?;
-        self.portal.check()
+        self.portal.check()?;
+        self.security_module.as_ref().map_or(Ok(()), |module| module.check())
     }
 
     /// Where the status socket is.

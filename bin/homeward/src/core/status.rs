@@ -23,7 +23,24 @@ pub(super) fn show(status: &Value) -> String {
         text.push_str("\nPortal\n");
         text.push_str(&portal(&status["portal"]));
     }
+    if status["security_module"].is_object() {
+        text.push_str("\nSecurity module\n");
+        text.push_str(&security_module(&status["security_module"]));
+    }
     text
+}
+
+/// The network's security module: what peers are to know of it, and what it holds.
+fn security_module(module: &Value) -> String {
+    fields(&[
+        ("network", text(&module["network"])),
+        ("key", text(&module["key"])),
+        ("peers on", addresses(&module["listen"])),
+        ("devices on", addresses(&module["devices_listen"])),
+        ("devices enrolled", count(&module["enrolled"])),
+        ("hops held", count(&module["visits"])),
+        ("not told yet", count(&module["untold"])),
+    ])
 }
 
 /// Where devices get credentials, and what became of their requests.

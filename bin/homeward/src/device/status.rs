@@ -24,6 +24,7 @@ pub(super) fn show(status: &Value) -> String {
         ("Credentials", credentials(machine)),
         ("Wi-Fi", wifi(status)),
         ("Heard", heard(machine)),
+        ("Hand-offs", handoffs(status)),
         ("Counters", counters(&[("", &machine["counters"])])),
     ] {
         shown.push_str(&format!("\n{title}\n{part}"));
@@ -45,6 +46,16 @@ pub(super) fn why(why: &Value) -> String {
         }
     }
     shown
+}
+
+/// What became of a flow.
+pub(super) fn flow(answer: &Value) -> String {
+    match (answer["open"] == true, answer["changed"] == true) {
+        (true, _) => "it is being proven; `homeward device status` shows when it is admitted\n",
+        (false, true) => "it is kept admitted no longer\n",
+        (false, false) => "it was not kept admitted\n",
+    }
+    .to_owned()
 }
 
 /// What is switched now.
@@ -190,6 +201,33 @@ fn heard(machine: &Value) -> String {
     table.to_string()
 }
 
+/// Each server's session, and its flows.
+fn handoffs(status: &Value) -> String {
+    let sessions = list(&status["handoff"]);
+    if sessions.is_empty() {
+        return "none: there is no server in [handoff]\n".to_owned();
+    }
+    let mut table = Table::new(["server", "hops", "at", "traffic by", "flow", "admitted for"]);
+    let mut troubles = String::new();
+    for session in sessions {
+        let mut start = ["server", "hops", "at", "here"].map(|field| text(&session[field]));
+        let none = [Value::Null];
+        let flows = list(&session["flows"]);
+        for flow in if flows.is_empty() { &none[..] } else { flows } {
+            let [server, hops, at, here] = std::mem::take(&mut start);
+            let admitted = since(&flow["admitted_ms"]);
+            let admitted =
+                if flow.is_object() && admitted.is_empty() { "no".into() } else { admitted };
+            table.row([server, hops, at, here, text(&flow["flow"]), admitted]);
+        }
+        if !session["error"].is_null() {
+            let (server, error) = (text(&session["server"]), text(&session["error"]));
+            troubles.push_str(&format!("{server}: {error}\n"));
+        }
+    }
+    format!("{table}{troubles}")
+}
+
 /// A moment that is given in milliseconds since 1970.
 fn when(value: &Value) -> Option<String> {
     value.as_i64().map(|ms| UnixTime(ms).to_string())
@@ -227,6 +265,22 @@ mod tests {
             "wifi": {"interface": "wlan0", "by": "network-manager", "addresses": ["10.1.0.23"]},
             "cellular": {"interface": "wwan0", "addresses": ["10.64.0.2", "2001:db8::2"]},
             "steers": true,
+            "handoff": [
+                {
+                    "server": "sip.example", "session": "0179605b9e28735568dd5c439468550a",
+                    "hops": 2, "at": "town.example", "here": "town.example", "there": true,
+                    "error": null, "failures": 0,
+                    "flows": [
+                        {"flow": "sip:alice@example.net", "admitted_ms": 3_540_000},
+                        {"flow": "call 7", "admitted_ms": null},
+                    ],
+                },
+                {
+                    "server": "vpn.example", "session": "0179605b9e28735568dd5c439468550b",
+                    "hops": 0, "at": null, "here": "town.example", "there": false,
+                    "error": "it was refused", "failures": 3, "flows": [],
+                },
+            ],
             "machine": {
                 "state": "offloaded", "on_wifi": true,
                 "switches": {"offload": true, "metered": false},

@@ -40,7 +40,11 @@ pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         }
         exports::examine(config, &mut found).await;
         addresses(config, &mut found).await;
-        Ok(found.into_vec())
+        let mut all = found.into_vec();
+        if let Some(module) = &config.security_module {
+            all.extend(homeward_security_module::doctor(&module.handoff).await);
+        }
+        Ok(all)
     })
 }
 

@@ -1,8 +1,10 @@
 //! What a running guard answers, as text.
 
+use homeward_handoff::evidence::Checked;
+use homeward_model::Name;
 use serde_json::Value;
 
-use crate::answer::{list, text};
+use crate::answer::{list, printable, text};
 use crate::output::{Table, fields};
 
 pub(super) fn status(status: &Value) -> String {
@@ -12,6 +14,27 @@ pub(super) fn status(status: &Value) -> String {
         ("sessions followed", text(&status["sessions"])),
         ("flows admitted", text(&status["flows"])),
     ])
+}
+
+/// What a check of a trace came to.
+pub(super) fn checked(sessions: &[Checked]) -> String {
+    let mut said = String::new();
+    for session in sessions {
+        let names: Vec<&str> = session.networks.iter().map(Name::as_str).collect();
+        let whole = match &session.fault {
+            None => "signed by the device and by each network".to_owned(),
+            Some(fault) => format!("NOT WHOLE: {fault}"),
+        };
+        said.push_str(&format!("session {}: {whole}\n", session.session));
+        said.push_str(&format!("  went through {}\n", printable(&names.join(", "))));
+        for name in &session.revoked {
+            said.push_str(&format!("  {name} is revoked now\n"));
+        }
+        for hop in &session.broken {
+            said.push_str(&format!("  hop {hop} was made without the key of the one before\n"));
+        }
+    }
+    if said.is_empty() { "there is no session in it\n".to_owned() } else { said }
 }
 
 /// Each session, its hops as a table: what a hop is worth is its last columns.

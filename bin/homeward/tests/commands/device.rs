@@ -74,6 +74,52 @@ fn a_device_says_what_keeps_it_from_wi_fi_and_what_is_switched_outlasts_it() {
 }
 
 #[test]
+fn a_device_says_where_its_hand_offs_stand_and_gives_no_key_before_there_is_one() {
+    let bench = Bench::new();
+    let root = bench.path("device.root");
+    homeward(&["security-module", "new-root", root.to_str().unwrap()]).ok();
+    let handoff = format!(
+        "[handoff]\nname = \"d1@example.net\"\nroot_file = {root:?}\n\
+         [[handoff.networks]]\nname = \"lte.example\"\nmodule = \"192.0.2.1:7710\"\ncellular = true\n\
+         [[handoff.servers]]\nname = \"sip.example\"\nguard = \"192.0.2.1:7711\"\nflows = [\"call 7\"]\n"
+    );
+    let path = config(&bench, &handoff);
+    let mut device = Running::start(&bench, "device", &path);
+    let ask = |words: &[&str]| homeward(&[&["device"], words, &["--config", &path]].concat());
+    ask(&["flow", "open", "sip.example", "call 8"]).ok();
+    let status = ask(&["status", "--json"]).json();
+    let session = &status["handoff"][0];
+    assert_eq!((&session["hops"], &session["there"]), (&json!(0), &json!(false)));
+    let flows: Vec<&str> =
+        session["flows"].as_array().unwrap().iter().map(|f| f["flow"].as_str().unwrap()).collect();
+    assert_eq!(flows, ["call 7", "call 8"]);
+    let text = ask(&["status"]).ok();
+    assert!(text.contains("Hand-offs\n") && text.contains("call 8"), "{text}");
+    let error = ask(&["key", "sip.example", "sip"]).fails(66);
+    assert!(error.contains("no key yet"), "{error}");
+    let error = ask(&["key", "other.example", "sip"]).fails(66);
+    assert!(error.contains("no server of [[handoff.servers]]"), "{error}");
+    assert_eq!(
+        ask(&["flow", "close", "sip.example", "call 8"]).ok(),
+        "it is kept admitted no longer\n"
+    );
+    device.stop();
+
+    let without = config(&bench, "");
+    let mut device = Running::start(&bench, "device", &without);
+    let error = ask(&["key", "sip.example", "sip"]).fails(2);
+    assert!(error.contains("no [handoff]"), "{error}");
+    device.stop();
+    // Others can read the root key.
+    std::fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let path = config(&bench, &handoff);
+    let error = homeward(&["device", "--config", &path]).fails(78);
+    assert!(error.contains("handoff.root_file") && error.contains("chmod 600"), "{error}");
+    let doctor = homeward(&["doctor", "device", "--config", &path, "--json"]);
+    assert!(doctor.stdout.contains("handoff.root_file"), "{}", doctor.stdout);
+}
+
+#[test]
 fn a_reload_takes_the_portal_and_names_what_waits_for_a_restart() {
     let bench = Bench::new();
     let path = config(&bench, "");

@@ -20,8 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 fn config(bench: &Bench, role: &str, name: &str, peers: &str) -> String {
     let file = |what: &str| bench.path(&format!("{name}.{what}"));
     let verify = if role == "guard" { "[verify]\nlisten = [\"127.0.0.1:0\"]\n" } else { "" };
+    let core = format!(
+        "[store]\npath = {:?}\nkey_file = {:?}\n[aaa]\nlisten = [\"127.0.0.1:0\"]\nworkers = 1\n\
+         accounting.listen = []\n",
+        bench.path("core.db"),
+        bench.path("core.keys"),
+    );
+    // A core has a module as a part of it.
+    let (core, within) =
+        if role == "core" { (core.as_str(), "security_module.") } else { ("", "") };
+    let peers = peers.replace("[[handoff", &format!("[[{within}handoff"));
     let text = format!(
-        "[handoff]\nname = {name:?}\nlisten = [\"127.0.0.1:0\"]\ndevices = [\"127.0.0.1:0\"]\n\
+        "{core}[{within}handoff]\nname = {name:?}\nlisten = [\"127.0.0.1:0\"]\ndevices = [\"127.0.0.1:0\"]\n\
          key_file = {:?}\nstate = {:?}\nstate_key_file = {:?}\n{peers}{verify}[control]\nsocket = {:?}\n",
         file("key"),
         file("db"),
@@ -50,13 +60,26 @@ impl Role {
         homeward(&[&[self.kind], words, &["--config", &self.config]].concat())
     }
 
+    /// Asks its module.
+    fn ask_module(&self, words: &[&str]) -> Done {
+        let socket = self.config.replace(".toml", ".sock");
+        homeward(&[&["security-module"], words, &["--socket", &socket]].concat())
+    }
+
     fn status(&self) -> Value {
-        self.ask(&["status", "--json"]).json()
+        let mut status = self.ask(&["status", "--json"]).json();
+        match self.kind {
+            "core" => status["security_module"].take(),
+            _ => status,
+        }
     }
 
     /// What the others are told of it.
     fn entry(&self, revoked: bool) -> String {
-        let key = self.ask(&["show-key"]).ok();
+        let key = match self.kind {
+            "core" => self.status()["key"].as_str().unwrap().to_owned(),
+            _ => self.ask(&["show-key"]).ok(),
+        };
         let at = self.status()["listen"][0].as_str().unwrap().to_owned();
         let (name, key) = (self.name, key.trim());
         format!(
@@ -105,9 +128,9 @@ fn verified(guard: &Role) -> u16 {
 
 #[test]
 fn an_operator_enrols_a_device_and_sees_where_it_was_and_ends_it() {
-    let bench = Bench::new();
+    let bench = Bench::furnished();
     let n1 = Role::start(&bench, "security-module", "n1.example");
-    let n2 = Role::start(&bench, "security-module", "n2.example");
+    let n2 = Role::start(&bench, "core", "n2.example");
     let guard = Role::start(&bench, "guard", "sip.example");
     introduce(&bench, &[&n1, &n2, &guard], None);
     let root_file = bench.path("d1.root");
@@ -121,7 +144,8 @@ fn an_operator_enrols_a_device_and_sees_where_it_was_and_ends_it() {
         let key = homeward(&derive).ok();
         // By standard input, as the help has it.
         let mut enrol = command();
-        enrol.args(["security-module", "enrol", "d1@example.net", "--config", &module.config]);
+        let socket = module.config.replace(".toml", ".sock");
+        enrol.args(["security-module", "enrol", "d1@example.net", "--socket", &socket]);
         enrol.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut enrolling = enrol.spawn().unwrap();
         enrolling.stdin.take().unwrap().write_all(key.as_bytes()).unwrap();
@@ -167,13 +191,39 @@ fn an_operator_enrols_a_device_and_sees_where_it_was_and_ends_it() {
     let doctor = ["doctor", "guard", "--config", &guard.config, "--json"];
     let report = homeward(&doctor).json();
     assert_eq!(report["ok"], true, "{report}");
+    let text = n2.ask(&["status"]).ok();
+    assert!(text.contains("Security module") && text.contains("n2.example"), "{text}");
+    let doctor = homeward(&["doctor", "core", "--config", &n2.config]);
+    assert!(doctor.stdout.contains("sip.example"), "its module too: {}", doctor.stdout);
+
+    // Kept, the trace says the same without the guard; altered, it does not.
+    let kept = guard.ask(&["trace", "--json"]).ok();
+    let evidence = bench.file("evidence.json", &kept);
+    let check = |file: &str| guard.ask(&["check-trace", file]);
+    let said = check(&evidence).ok();
+    assert!(
+        said.contains(&format!("session {session}: signed by the device and by each")),
+        "{said}"
+    );
+    assert!(said.contains("went through n1.example, n2.example"), "{said}");
+    let mut other: Value = serde_json::from_str(&kept).unwrap();
+    let hops = other["sessions"][0]["hops"].as_array_mut().unwrap();
+    hops.remove(0);
+    let done = check(&bench.file("other.json", &other.to_string()));
+    assert_eq!(done.code, 65);
+    assert!(done.stdout.contains("NOT WHOLE: hop 1"), "{}", done.stdout);
+    check(&bench.file("none.json", "[]")).fails(65);
 
     // One of its networks is broken into: what went through it ends.
     introduce(&bench, &[&n1, &n2, &guard], Some("n1.example"));
     comes_to(|| (verified(&guard) == 403).then_some(()));
     let trace = guard.ask(&["trace", &session]).ok();
     assert!(trace.contains("revoked"), "{trace}");
-    n2.ask(&["forget", "d1@example.net"]).ok();
+    let said = check(&evidence).ok();
+    assert!(said.contains("n1.example is revoked now"), "{said}");
+    let visits = n2.ask_module(&["visits"]).ok();
+    assert!(visits.contains(&session), "{visits}");
+    n2.ask_module(&["forget", "d1@example.net"]).ok();
     assert_eq!(n2.status()["enrolled"], 0);
     for mut role in [n1, n2, guard] {
         let log = role.running.stop();

@@ -9,6 +9,7 @@
 // So that clippy knows the helpers for tests too.
 #![cfg(test)]
 
+mod agent;
 mod liars;
 mod moves;
 mod world;

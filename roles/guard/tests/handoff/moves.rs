@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use homeward_daemon::{Period, Request, SystemEntropy};
-use homeward_handoff::WalkError;
+use homeward_handoff::{Directory, Peer, WalkError, evidence};
 use homeward_keychain::Device;
 use homeward_keychain::testing::Seed;
-use homeward_model::Entropy;
+use homeward_model::{Entropy, Name};
+use serde_json::Value;
 
 use crate::world::{PATIENCE, World, comes_to, flow, network, server, who};
 
@@ -40,11 +41,50 @@ async fn a_call_goes_from_network_to_network_and_back_and_every_one_is_traced() 
     assert!(hops.iter().all(|hop| hop["signed"] == true && hop["standing"] == "good"));
     assert_eq!(hops[1]["previous"], "n0.example");
     assert_eq!(traced["sessions"][0]["flows"][0]["flow"], "udp 10.45.0.2:5060");
+    whoever_checks_it_again_finds_it_whole_or_what_is_wrong(&world, &traced);
     let visits = world.command(&network(0), Request::new("visits")).await;
     let visits = visits["visits"].as_array().unwrap().clone();
     assert_eq!(visits.len(), 2);
     assert_eq!(visits[0]["given_to"][0], "n1.example");
     assert_eq!(visits[1]["given_to"][0], "n2.example");
+}
+
+fn whoever_checks_it_again_finds_it_whole_or_what_is_wrong(world: &World, traced: &Value) {
+    let of = |n: usize| Peer {
+        name: network(n),
+        key: world.modules[n].as_ref().unwrap().1.key,
+        address: None,
+        revoked: n == 2,
+    };
+    let directory = Directory::new((0..3).map(of), 7).unwrap();
+    let checks = |trace: &Value, server: &Name, directory: &Directory| {
+        let skew = Duration::from_secs(5);
+        let mut checked = evidence::check(&trace.to_string(), server, directory, skew).unwrap();
+        checked.swap_remove(0)
+    };
+    let whole = checks(traced, &server(), &directory);
+    assert_eq!((whole.fault, whole.hops), (None, 5));
+    assert_eq!(whole.revoked, [network(2)], "which says nothing of what was");
+    let fault = |trace: &Value| checks(trace, &server(), &directory).fault.unwrap_or_default();
+    let hops = |of: &dyn Fn(&mut Vec<Value>)| {
+        let mut other = traced.clone();
+        of(other["sessions"][0]["hops"].as_array_mut().unwrap());
+        fault(&other)
+    };
+    assert!(hops(&|hops| drop(hops.remove(1))).contains("hop 2"));
+    assert!(hops(&|hops| hops.swap(2, 3)).contains("hop 3"));
+    let altered = hops(&|hops| {
+        let record = hops[3]["record"].as_str().unwrap();
+        // The last digit is of the network's signature.
+        let (rest, last) = record.split_at(record.len() - 1);
+        hops[3]["record"] = format!("{rest}{}", if last == "0" { "1" } else { "0" }).into();
+    });
+    assert!(altered.contains("hop 4"), "{altered}");
+    let stranger = Directory::new([of(0), of(2)], 0).unwrap();
+    assert!(checks(traced, &server(), &stranger).fault.unwrap().contains("hop 2"));
+    assert!(checks(traced, &network(9), &directory).fault.is_some(), "another server's");
+    assert!(evidence::check("[]", &server(), &directory, Duration::ZERO).is_err());
+    assert!(hops(&|hops| hops.truncate(3)).is_empty(), "it was whole then, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +136,7 @@ async fn a_network_before_that_is_away_is_stood_in_for_by_the_server() {
         revoked: false,
     });
     let (_, running) = world.modules[2].as_ref().unwrap();
-    running.reloads.reload(&nowhere);
+    running.reloads.reload(&nowhere.handoff);
     world.hop(2).await.unwrap();
     world.open(&flow(1)).await.unwrap();
     assert_eq!(world.trace().await, [0, 1, 2].map(|n| network(n).to_string()));

@@ -47,7 +47,7 @@ type RunningModule = Running<module_service::Reloads, module_config::Config>;
 type RunningGuard = Running<guard_service::Reloads, guard_config::Config>;
 
 pub(crate) struct World {
-    folder: TempDir,
+    pub(crate) folder: TempDir,
     pub(crate) modules: Vec<Option<(Arc<Module>, RunningModule)>>,
     pub(crate) guard: Option<(Arc<Guard>, RunningGuard)>,
     pub(crate) verify_at: std::net::SocketAddr,
@@ -111,7 +111,9 @@ pub(crate) async fn start_module(config: module_config::Config) -> (Arc<Module>,
     let mut process = Process::new("security-module", "0");
     let key = config.handoff.identity().unwrap().key();
     let started = loop {
-        match module_service::start(&config, process.metrics(), stop.clone()).await {
+        let starting =
+            module_service::start(&config.handoff, config.policy, process.metrics(), stop.clone());
+        match starting.await {
             // What it was before is still closing its vault.
             Err(error) if format!("{error:#}").contains("in use by another") => {
                 tokio::task::yield_now().await;
@@ -244,7 +246,7 @@ impl World {
         for (_, running) in self.modules.iter_mut().flatten() {
             let handoff = &mut running.config.handoff;
             (handoff.peers, handoff.epoch) = (all_but(&handoff.name), epoch);
-            running.reloads.reload(&running.config);
+            running.reloads.reload(&running.config.handoff);
         }
         if let Some((_, running)) = &mut self.guard {
             let handoff = &mut running.config.handoff;

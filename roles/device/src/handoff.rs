@@ -1,0 +1,263 @@
+//! Hand-off keys: for each server a session, which hops to each network that traffic goes by, and
+//! proves to the server what flows it has admitted.
+//!
+//! A task for each server drives a [`Plan`]; this one tells all of them where traffic goes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use homeward_daemon::Shutdown;
+use homeward_handoff::key_file;
+use homeward_keychain::{Flow, RootKey};
+use homeward_model::{Name, Ssid};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use zeroize::Zeroizing;
+
+use crate::config;
+use crate::dial::Line;
+
+pub(crate) mod asked;
+mod sessions;
+mod walker;
+
+use sessions::Sessions;
+use walker::{Base, Walker};
+
+/// Where traffic goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Which network that is, if it has a module.
+    pub network: Option<Name>,
+    /// By what it is reached.
+    pub line: Option<Line>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "notice", rename_all = "kebab-case")]
+pub enum Notice {
+    /// A hop is integrated: keys for traffic are others now.
+    HandedOff {
+        /// The server whose session it is.
+        server: Name,
+        /// Where the device is.
+        network: Name,
+        /// The hops of the session.
+        hops: u16,
+    },
+    /// A server admits a flow.
+    Admitted {
+        /// Which.
+        server: Name,
+        /// What.
+        flow: String,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// A network did not let the device in, or a server did not admit it.
+    NotProven {
+        /// Whose session it is.
+        server: Name,
+        /// How many times in a row.
+        failures: u32,
+        /// In words.
+        error: String,
+    },
+}
+
+/// Where the session with one server stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The server.
+    pub server: Name,
+    /// What the server calls the session.
+    pub session: String,
+    /// The hops that were made in it.
+    pub hops: u16,
+    /// The network of the last hop.
+    pub at: Option<Name>,
+    /// The network that traffic goes by, if it has a module.
+    pub here: Option<Name>,
+    /// Whether the last hop is where traffic goes.
+    pub there: bool,
+    /// What failed last, in words, since something last went well.
+    pub error: Option<String>,
+    /// How many times in a row.
+    pub failures: u32,
+    /// What is kept admitted.
+    pub flows: Vec<FlowStatus>,
+}
+
+/// Where a flow stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FlowStatus {
+    /// Which.
+    pub flow: String,
+    /// For how long it is admitted yet, in milliseconds; none: it is not.
+    pub admitted_ms: Option<u64>,
+}
+
+/// What a walker is asked.
+#[derive(Debug)]
+enum Ask {
+    Open(Flow, oneshot::Sender<Result<(), String>>),
+    Close(Flow, oneshot::Sender<bool>),
+    Key(String, oneshot::Sender<Option<Key>>),
+}
+
+/// A key for traffic, of the last hop.
+#[derive(Debug, Serialize)]
+pub struct Key {
+    /// Which hop: with the next, it is another.
+    pub hop: u16,
+    /// The network of that hop.
+    pub network: Name,
+    /// 64 hexadecimal digits.
+    pub key: Zeroizing<String>,
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// There is no such server.
+    #[error("{0} is no server of [[handoff.servers]]")]
+    NoServer(Name),
+    /// There is no `[handoff]`, or the device is stopping.
+    #[error("this device has no [handoff] in its configuration")]
+    Off,
+    /// It is no flow, or one too many.
+    #[error("{0}")]
+    Flow(String),
+    /// There was no hop yet.
+    #[error("there is no key yet: no network has let the device in for {0}")]
+    NoKey(Name),
+}
+
+/// The walkers.
+#[derive(Debug)]
+pub struct Handoff {
+    config: config::Handoff,
+    place: watch::Sender<Place>,
+    walkers: BTreeMap<Name, Speaking>,
+    tasks: JoinSet<()>,
+}
+
+/// The ends of a walker that others hold.
+#[derive(Debug)]
+struct Speaking {
+    asks: mpsc::UnboundedSender<Ask>,
+    status: watch::Receiver<Status>,
+}
+
+impl Handoff {
+    /// Starts a task for each server. What happens is told to `told`.
+    ///
+    /// # Errors
+    ///
+    /// The root key, or what is kept, cannot be had.
+    pub fn start(
+        config: &config::Handoff,
+        state: &config::State,
+        told: mpsc::UnboundedSender<Notice>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let root = root(&config.root_file).context("handoff.root_file")?;
+        let sessions = Arc::new(Mutex::new(Sessions::open(state)?));
+        let place = watch::Sender::new(Place::default());
+        let base = Arc::new(Base { config: config.clone(), root, sessions, told });
+        let (mut walkers, mut tasks) = (BTreeMap::new(), JoinSet::new());
+        for server in &config.servers {
+            let (ask_tx, asks) = mpsc::unbounded_channel();
+            let walker = Walker::new(Arc::clone(&base), server, place.subscribe())?;
+            let status = walker.status();
+            tasks.spawn(walker.run(asks, shutdown.clone()));
+            walkers.insert(server.name.clone(), Speaking { asks: ask_tx, status });
+        }
+        Ok(Self { config: config.clone(), place, walkers, tasks })
+    }
+
+    /// Traffic goes by that line: of Wi-Fi with that SSID, or of cellular.
+    pub fn go(&self, ssid: Option<&Ssid>, line: Option<Line>) {
+        let network = line.as_ref().and_then(|_| self.config.network(ssid));
+        let place = Place { network: network.map(|network| network.name.clone()), line };
+        self.place.send_if_modified(|now| {
+            let moved = *now != place;
+            *now = place;
+            moved
+        });
+    }
+
+    /// Where all sessions stand.
+    pub fn status(&self) -> Vec<Status> {
+        self.walkers.values().map(|walker| walker.status.borrow().clone()).collect()
+    }
+
+    fn walker(&self, server: &Name) -> Result<&Speaking, AskError> {
+        self.walkers.get(server).ok_or_else(|| AskError::NoServer(server.clone()))
+    }
+
+    /// Has a flow kept admitted from now on, or no longer; whether that changes anything. It answers
+    /// once the step that is being done is over.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server, or it is no flow, or one too many.
+    pub fn flow(
+        &self,
+        server: &Name,
+        flow: &str,
+        open: bool,
+    ) -> Result<impl Future<Output = Result<bool, AskError>> + Send + use<>, AskError> {
+        let flow: Flow = flow.parse().map_err(|e| AskError::Flow(format!("{e}")))?;
+        let asks = self.walker(server)?.asks.clone();
+        Ok(async move {
+            if open {
+                let (answer, answered) = oneshot::channel();
+                asks.send(Ask::Open(flow, answer)).map_err(|_| AskError::Off)?;
+                let opened = answered.await.map_err(|_| AskError::Off)?;
+                opened.map(|()| true).map_err(AskError::Flow)
+            } else {
+                let (answer, answered) = oneshot::channel();
+                asks.send(Ask::Close(flow, answer)).map_err(|_| AskError::Off)?;
+                answered.await.map_err(|_| AskError::Off)
+            }
+        })
+    }
+
+    /// The key for traffic of that purpose, of the last hop of a server's session.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server; or no hop yet.
+    pub fn key(
+        &self,
+        server: &Name,
+        purpose: &str,
+    ) -> Result<impl Future<Output = Result<Key, AskError>> + Send + use<>, AskError> {
+        let (asks, server) = (self.walker(server)?.asks.clone(), server.clone());
+        let purpose = purpose.to_owned();
+        Ok(async move {
+            let (answer, answered) = oneshot::channel();
+            asks.send(Ask::Key(purpose, answer)).map_err(|_| AskError::Off)?;
+            answered.await.map_err(|_| AskError::Off)?.ok_or(AskError::NoKey(server))
+        })
+    }
+
+    /// Ends the tasks.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// The root key, which is for its owner's eyes only.
+pub(crate) fn root(path: &Path) -> anyhow::Result<RootKey> {
+    Ok(RootKey::new(*key_file::load(path)?))
+}
+
+fn lock(sessions: &Mutex<Sessions>) -> std::sync::MutexGuard<'_, Sessions> {
+    sessions.lock().unwrap_or_else(PoisonError::into_inner)
+}
