@@ -17,7 +17,7 @@ use crate::process::Process;
 use crate::tool::find_tool;
 
 /// How long it may take to come up.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 
 /// Its runtime folder is made for it alone, unless the machine is a virtual one, which goes as a
 /// whole. It knows no udev where /sys cannot be written: there is no udevd in a namespace.

@@ -15,7 +15,8 @@
 //! ```
 //!
 //! The DHCP client runs when the supplicant has connected, and the address goes when it has
-//! disconnected, as dhcpcd and systemd-networkd have it.
+//! disconnected, as dhcpcd and systemd-networkd have it. Or else NetworkManager runs the phone's
+//! Wi-Fi, with a wpa_supplicant and a DHCP client of its own, on a bus of the phone's.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -32,7 +33,7 @@ use homeward_cell::{CellularNetwork, CellularPlan, Device, Sim};
 use homeward_daemon::control::{Request, ask};
 use homeward_model::Rssi;
 use homeward_net::wait::{now, pause, wait_for};
-use homeward_net::{Namespace, Process};
+use homeward_net::{Namespace, NetworkManager, PrivateBus, Process};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -187,20 +188,46 @@ impl Carrier {
     /// # Errors
     /// If a part does not come up.
     pub async fn phone(&self, name: &str, sim: &Sim, limits: &str) -> Result<Phone> {
-        let mut station = self.lab.station(name)?;
+        let mut station = self.station(name)?;
+        station.run_supplicant().await?;
+        let by = By::Supplicant { _dhcp: KeptAddress::start(&station).await? };
+        self.equip(station, by, sim, limits).await
+    }
+
+    /// Makes a phone whose Wi-Fi NetworkManager runs, as [`phone`](Self::phone).
+    ///
+    /// # Errors
+    /// If a part does not come up.
+    pub async fn managed_phone(&self, name: &str, sim: &Sim, limits: &str) -> Result<Phone> {
+        let station = self.station(name)?;
+        let folder = private_folder(&format!("{name}-manager"))?;
+        let (logs, place) = (Path::new(OUT), station.namespace());
+        let bus = PrivateBus::start(logs, place, &folder).await?;
+        let interface = station.radio().interface();
+        let manager = NetworkManager::start(logs, place, &bus, &folder, &[&interface]).await?;
+        self.equip(station, By::Manager { bus, _manager: Box::new(manager) }, sim, limits).await
+    }
+
+    fn station(&self, name: &str) -> Result<Station> {
+        let station = self.lab.station(name)?;
         station.out_of_reach()?;
         station.namespace().ip("link set lo up")?;
-        station.run_supplicant().await?;
-        let dhcp = KeptAddress::start(&station).await?;
-        let folder = Path::new(RUN).join(format!("{name}-device"));
-        fs::create_dir_all(&folder)?;
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        Ok(station)
+    }
+
+    async fn equip(&self, station: Station, by: By, sim: &Sim, limits: &str) -> Result<Phone> {
+        let name = station.name();
+        let folder = private_folder(&format!("{name}-device"))?;
+        let bus = match &by {
+            By::Supplicant { .. } => String::new(),
+            By::Manager { bus, .. } => format!("bus = \"{}\"\n", bus.address()),
+        };
         let at = |file: &str| folder.join(file).display().to_string();
         let text = format!(
             "[portal]\nurl = \"https://{PORTAL}/offload/v1/credentials\"\n\
              addresses = [\"{SERVICES}:443\"]\nca = \"{}\"\n\
              [check]\nurl = \"http://{CORE}/generate_204\"\n\
-             [wlan]\ninterface = \"{}\"\nsupplicant = \"{}\"\nrun_directory = \"{}\"\n\
+             [wlan]\ninterface = \"{}\"\nsupplicant = \"{}\"\nrun_directory = \"{}\"\n{bus}\
              [modem]\nimsi = \"{}\"\ninterface = \"wwan0\"\n\
              [state]\ndirectory = \"{}\"\nkey_file = \"{}\"\n\
              [control]\nsocket = \"{}\"\n[log]\nfilter = \"debug\"\n[limits]\n{limits}\n",
@@ -221,7 +248,7 @@ impl Carrier {
             self.lab.homeward(&format!("{name}-device"), &arguments, station.namespace())?;
         device.says("device is running", START).await?;
         let socket = folder.join("device.sock");
-        Ok(Phone { station, device, socket, _dhcp: dhcp })
+        Ok(Phone { station, device, socket, _by: by })
     }
 }
 
@@ -244,7 +271,22 @@ pub struct Phone {
     /// Its agent, `homeward device`.
     pub device: Process,
     socket: PathBuf,
-    _dhcp: KeptAddress,
+    _by: By,
+}
+
+/// Who runs a phone's Wi-Fi.
+#[derive(Debug)]
+enum By {
+    Supplicant { _dhcp: KeptAddress },
+    Manager { bus: PrivateBus, _manager: Box<NetworkManager> },
+}
+
+/// A folder that nobody else can enter.
+fn private_folder(name: &str) -> Result<PathBuf> {
+    let folder = Path::new(RUN).join(name);
+    fs::create_dir_all(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    Ok(folder)
 }
 
 impl Phone {
