@@ -72,6 +72,7 @@ pub mod control;
 pub mod demo;
 pub mod floor;
 pub mod gateway;
+pub mod handoff;
 pub mod kernel;
 pub mod lab;
 pub mod offload;

@@ -39,6 +39,7 @@ use tokio::sync::oneshot;
 
 use crate::control::Control;
 use crate::gateway::{AccessPoint, ApConfig, Gateway};
+use crate::handoff;
 use crate::lab::{CORE, Lab};
 use crate::operator::{Agent, Operator, SECRET, private};
 use crate::security::{Login, Security};
@@ -102,10 +103,11 @@ impl Carrier {
              certificate = \"{}\"\nkey = \"{}\"\n\
              [portal.bearers]\nlisten = \"{SERVICES}:1813\"\n\
              [[portal.bearers.gateways]]\nname = \"ggsn\"\naddress = \"{GATEWAY}\"\n\
-             secret = {{ file = \"{}\" }}\n",
+             secret = {{ file = \"{}\" }}\n{}",
             certificate.display(),
             key.display(),
-            secret.display()
+            secret.display(),
+            handoff::tables(handoff::TOWN, "security_module.")?
         );
         let operator = Operator::start_with(lab, &more).await?;
         // Who has no home network is nowhere at home: such a class is to be good everywhere.
@@ -183,7 +185,7 @@ impl Carrier {
 
     /// Makes a phone: out of everybody's reach, its supplicant without a network, its agent
     /// running. It has no bearer yet: its modem is `wwan0`, with `sim` in it. `limits` are the lines
-    /// of its agent's table of that name.
+    /// of its agent's table of that name, and further tables.
     ///
     /// # Errors
     /// If a part does not come up.

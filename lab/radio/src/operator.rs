@@ -132,11 +132,16 @@ impl Operator {
     /// # Errors
     /// If it does not.
     pub async fn core_is_up(&mut self) -> Result<()> {
-        let socket = self.folder.join("core.sock");
+        let socket = self.socket();
         wait_for("the core to be up", START, async || {
             Ok(ask(&socket, &Request::new("status")).await.is_ok().then_some(()))
         })
         .await
+    }
+
+    /// The core's status socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("core.sock")
     }
 
     /// The core's status.
@@ -144,7 +149,7 @@ impl Operator {
     /// # Errors
     /// If it does not answer.
     pub async fn status(&self) -> Result<Value> {
-        Ok(ask(&self.folder.join("core.sock"), &Request::new("status")).await?)
+        Ok(ask(&self.socket(), &Request::new("status")).await?)
     }
 
     /// The core's metrics, as Prometheus reads them.
@@ -152,7 +157,7 @@ impl Operator {
     /// # Errors
     /// If it does not answer.
     pub async fn metrics(&self) -> Result<String> {
-        let text = ask(&self.folder.join("core.sock"), &Request::new("metrics")).await?;
+        let text = ask(&self.socket(), &Request::new("metrics")).await?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 

@@ -310,6 +310,7 @@ mod tests {
     fn a_device_hops_where_its_traffic_goes_and_proves_each_flow_by_each_head() {
         let mut plan = plan();
         assert_eq!(plan.poll(at(0)), None, "it is nowhere");
+        assert!(!plan.is_there());
         plan.open(flow(1)).unwrap();
         plan.open(flow(2)).unwrap();
         assert_eq!(plan.poll(at(0)), None);
@@ -397,6 +398,7 @@ mod tests {
             }
             assert!(plan.poll(now).is_some());
             plan.done(Outcome::Refused, now);
+            assert!(!plan.is_there(), "it is good for nothing there");
             let n = if hops { 2 } else { 1 };
             assert_eq!(later(&mut plan, &mut now), hop(n, true));
             plan.done(Outcome::Away, now);
@@ -408,6 +410,7 @@ mod tests {
             assert_eq!(later(&mut plan, &mut now), Some(Step::Open(flow(1))), "not once more");
             assert!(now - before >= Pace::default().refused / 2);
             plan.done(Outcome::Admitted(SPAN), now);
+            assert_eq!(plan.failures(), 0);
             now = now + SPAN;
             assert_eq!(plan.poll(now), Some(Step::Open(flow(1))));
             plan.done(Outcome::Refused, now);
@@ -458,5 +461,12 @@ mod tests {
         plan.open(flow(2)).unwrap();
         plan.close(&flow(1));
         plan.open(flow(3)).unwrap();
+        // One that is closed while it is proven is not waited for.
+        plan.go(Some(name(1)));
+        assert_eq!(plan.poll(at(0)), hop(1, false));
+        plan.done(Outcome::Hopped, at(0));
+        assert_eq!(plan.poll(at(0)), Some(Step::Open(flow(2))));
+        plan.close(&flow(2));
+        assert_eq!(plan.poll(at(0)), Some(Step::Open(flow(3))));
     }
 }

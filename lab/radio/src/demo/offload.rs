@@ -12,6 +12,7 @@ use homeward_net::{Download, Flow, Namespace};
 
 use super::story::Story;
 use super::walk::{STEP_MS, octets};
+use crate::handoff::{FLOW, Handoffs, LTE, SIP};
 use crate::lab::{CORE, Lab};
 use crate::offload::{Carrier, FAR, Hotspot, JOIN, LEAVE, NEAR, POLICY, Phone, SSID};
 use crate::report::offload::{Cause, Change, Offload, Way};
@@ -52,7 +53,8 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
     hotspot.gateway.radio().set_signal(FAR)?;
     let sim = Sim::numbered(1)?;
     carrier.subscribe(&sim).await?;
-    let phone = carrier.phone("phone", &sim, "").await?;
+    let handoffs = Handoffs::start(lab, &carrier.operator.socket()).await?;
+    let phone = carrier.phone("phone", &sim, &handoffs.phone()).await?;
     phone
         .machine_where("a supplicant that is ready", SOON, |m| {
             m["supplicant"]["ready"] == true && m["supplicant"]["radio"] == true
@@ -62,8 +64,8 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
     story.tell(
         Actor::Lab,
         "The stage is set",
-        "a mobile network with a packet gateway, a core with a portal, a café’s gateway, and a \
-         phone with a SIM and nothing else",
+        "a mobile network with a packet gateway and a security module, a core with a portal and \
+         another, a service with a guard, a café’s gateway, and a phone with a SIM and a key",
         Outcome::Note,
     );
 
@@ -93,10 +95,20 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         if offload.shows_imsi { Outcome::Failed } else { Outcome::Done },
     );
 
+    // The service knows of it by the mobile network's word, and its own.
+    handoffs.admitted(1, SOON).await?;
+    story.tell(
+        Actor::Station,
+        "Admitted by a service",
+        &format!("“{FLOW}”: {LTE} and the phone have proven to {SIP} that it is there"),
+        Outcome::Done,
+    );
+
     let station = phone.station.namespace();
     let began = now();
     let traffic = Traffic {
         began,
+        handoffs,
         cellular: ue.address(),
         download: Download::paced(&Namespace::ROOT, station, CORE, 5001, Some(PACE)).await?,
         flow: Flow::start(station, &Namespace::ROOT, CORE, 5002)?,
@@ -116,22 +128,32 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         Outcome::Done,
     );
 
-    for cause in [Cause::Approached, Cause::Faded, Cause::Appeared, Cause::Vanished] {
-        let change = traffic.change(cause, &phone, &hotspot).await?;
+    let causes = [Cause::Approached, Cause::Faded, Cause::Appeared, Cause::Vanished];
+    for (cause, hops) in causes.into_iter().zip(2..) {
+        let change = traffic.change(cause, hops, &phone, &hotspot).await?;
         story.tell(
             Actor::Station,
             &format!("On {}", change.to.words()),
             &format!(
-                "{}; first packet after {:.0} ms, silent for {:.0} ms, {} lost",
+                "{}; first packet after {:.0} ms, silent for {:.0} ms, {} lost; the hand-off \
+                 proven {:.0} ms after that packet",
                 change.cause.words(),
                 change.first_packet_ms,
                 change.silent_ms,
-                change.lost
+                change.lost,
+                change.proven_ms
             ),
             Outcome::Done,
         );
         offload.changes.push(change);
     }
+    offload.networks = traffic.handoffs.networks().await?;
+    story.tell(
+        Actor::Core,
+        "Every network is on record",
+        &format!("{}: signed by the phone and by each", offload.networks.join(", ")),
+        Outcome::Done,
+    );
     offload.broken = traffic.download.end();
     offload.octets = octets(&traffic.download);
     Ok(offload)
@@ -140,6 +162,7 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
 /// What runs while the phone changes.
 struct Traffic {
     began: Instant,
+    handoffs: Handoffs,
     /// The bearer's address.
     cellular: Ipv4Addr,
     download: Download,
@@ -149,7 +172,14 @@ struct Traffic {
 
 impl Traffic {
     /// Brings a change about, and tells what was seen of it.
-    async fn change(&self, cause: Cause, phone: &Phone, hotspot: &Hotspot) -> Result<Change> {
+    /// `hops` is how many the phone's chain has then.
+    async fn change(
+        &self,
+        cause: Cause,
+        hops: usize,
+        phone: &Phone,
+        hotspot: &Hotspot,
+    ) -> Result<Change> {
         let mut since = now();
         let (to, state) = match cause {
             Cause::Approached | Cause::Appeared => (Way::Wifi, "offloaded"),
@@ -179,7 +209,8 @@ impl Traffic {
         let from = wait_for("a packet by the new line", SOON, async || {
             Ok(self.flow.now_from().filter(wanted))
         });
-        let from = match from.await {
+        let (from, proven) = tokio::join!(from, self.handoffs.admitted(hops, SOON));
+        let from = match from {
             Ok(from) => from,
             Err(error) => {
                 let why = phone.causes().await.unwrap_or_default();
@@ -193,6 +224,7 @@ impl Traffic {
         let last = self.flow.now_from();
         ensure!(last.as_ref().is_some_and(wanted), "it went on to {last:?} by itself");
         let outage = self.flow.outage(since, until);
+        let proven = proven.with_context(|| format!("on {} nothing was proven", to.words()))?;
         Ok(Change {
             to,
             cause,
@@ -201,6 +233,8 @@ impl Traffic {
             silent_ms: outage.silence_ms,
             lost: outage.lost,
             stalled_ms: ms(self.download.silence(since, until)),
+            // It may have hopped before its first packet was seen.
+            proven_ms: if proven > first { ms(proven - first) } else { 0.0 },
         })
     }
 }

@@ -29,6 +29,8 @@ pub struct Offload {
     pub broken: Option<String>,
     /// The changes, in their order.
     pub changes: Vec<Change>,
+    /// The networks that the phone went through, by the records that it and they signed.
+    pub networks: Vec<String>,
 }
 
 /// From one line to the other.
@@ -48,6 +50,9 @@ pub struct Change {
     pub lost: u64,
     /// The longest time in which nothing of the download came, in ms.
     pub stalled_ms: f64,
+    /// From the first packet by the new line until the service admitted the phone by a chain with
+    /// this hop in it, in ms.
+    pub proven_ms: f64,
 }
 
 /// The two lines of a phone.
@@ -120,6 +125,13 @@ pub fn failures(offload: Option<&Offload>) -> Vec<String> {
     if offload.shows_imsi {
         failures.push("The user name that the portal gave shows the IMSI.".to_owned());
     }
+    if offload.networks.len() != offload.changes.len() + 1 {
+        failures.push(format!(
+            "Of {} hand-offs the service has {} on record.",
+            offload.changes.len(),
+            offload.networks.len().saturating_sub(1)
+        ));
+    }
     for change in offload.changes.iter().filter(|c| c.cause.warned() && c.lost > FEW) {
         failures.push(format!(
             "On the way to {} {} datagrams were lost; one line before the other loses {FEW} at most.",
@@ -154,16 +166,27 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
                  <td data-label=\"first packet after, ms\" class=\"number\">{}</td>\
                  <td data-label=\"silent, ms\" class=\"number\">{}</td>\
                  <td data-label=\"lost\" class=\"number {lost}\">{}</td>\
-                 <td data-label=\"download stood, ms\" class=\"number\">{}</td></tr>\n",
+                 <td data-label=\"download stood, ms\" class=\"number\">{}</td>\
+                 <td data-label=\"proven after, ms\" class=\"number\">{}</td></tr>\n",
                 change.to.words(),
                 change.cause.words(),
                 page::tenth(change.first_packet_ms),
                 page::tenth(change.silent_ms),
                 change.lost,
-                page::tenth(change.stalled_ms)
+                page::tenth(change.stalled_ms),
+                page::tenth(change.proven_ms)
             ),
         );
     }
+    put(
+        &mut out,
+        format_args!(
+            "<p>A service admits the phone only while every network on its way has vouched for it: \
+             {}. Each hop is signed by the phone and by that network; <code>homeward guard \
+             check-trace</code> has checked them again.</p>\n",
+            Esc(&offload.networks.join(", "))
+        ),
+    );
     out += "<p>Before Wi-Fi is used the policy has it be strong for a second, which is in these \
             figures.</p>\n";
     let heads = [
@@ -173,6 +196,7 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
         ("silent, ms", "number"),
         ("datagrams lost", "number"),
         ("download stood, ms", "number"),
+        ("hand-off proven after, ms", "number"),
     ];
     out + &page::table("cards", "Each change of line", &heads, &rows)
 }

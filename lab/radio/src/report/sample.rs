@@ -117,6 +117,7 @@ fn offload() -> Offload {
         silent_ms,
         lost,
         stalled_ms: silent_ms + 10.0,
+        proven_ms: silent_ms + 60.0,
     };
     Offload {
         credentials_ms: 412.3,
@@ -131,6 +132,7 @@ fn offload() -> Offload {
             change(Way::Cellular, Cause::Faded, 9_000.0, 3_100.0, 36.5, 1),
             change(Way::Cellular, Cause::Vanished, 16_000.0, 1_286.9, 1_286.9, 120),
         ],
+        networks: ["lte", "town", "lte", "lte"].map(|name| format!("{name}.example")).into(),
     }
 }
 
