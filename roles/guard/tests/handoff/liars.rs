@@ -176,7 +176,11 @@ async fn a_flow_is_one_session_s_and_a_session_has_not_too_many() {
     world.hop(0).await.unwrap();
     world.open(&flow(1)).await.unwrap();
     world.open(&flow(2)).await.unwrap();
-    refused(world.open(&flow(3)).await);
+    // Before anybody is asked to prove anything.
+    let module = world.stop_module(0).await;
+    let taken = world.open(&flow(3)).await;
+    assert!(matches!(taken, Err(WalkError::Refused { again: false })), "{taken:?}");
+    world.start_module(0, module).await;
     let mut first = world.another_session();
     world.hop(0).await.unwrap();
     refused(world.open(&flow(1)).await);

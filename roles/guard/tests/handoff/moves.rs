@@ -173,11 +173,16 @@ async fn a_hop_whose_key_before_is_not_to_be_had_is_refused_or_marked_as_the_pol
 async fn modules_and_guard_go_on_after_a_restart() {
     let mut world = World::new(2).await;
     world.hop(0).await.unwrap();
+    // What it was told is kept before anybody proves it,
+    let config = world.stop_guard().await;
+    world.start_guard(config).await;
     world.open(&flow(1)).await.unwrap();
     let config = world.stop_module(0).await;
     world.start_module(0, config).await;
+    // and that it was proven.
     let config = world.stop_guard().await;
     world.start_guard(config).await;
+    assert_eq!(world.trace().await, ["n0.example"]);
     // What was admitted is proven again: whether it still is, nobody has looked meanwhile.
     assert!(!world.passes(&flow(1)).await);
     world.open(&flow(1)).await.unwrap();
