@@ -1,7 +1,7 @@
 //! Hand-off keys: for each server a session, which hops to each network that traffic goes by, and
 //! proves to the server what flows it has admitted.
 //!
-//! A task for each server drives a [`Plan`]; this one tells all of them where traffic goes.
+//! A task for each server drives a [`Plan`](homeward_keychain::Plan); this one tells all of them where traffic goes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
