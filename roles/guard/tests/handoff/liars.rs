@@ -134,7 +134,9 @@ async fn a_device_with_another_s_ticket_or_key_is_turned_away() {
     let told = line.say(Said::Response(Box::new(answer))).await.unwrap();
     assert!(matches!(told, Told::Refused { again: false }), "{told:?}");
     // Who is not enrolled, and who has another key, is turned away alike.
-    for (name, key) in [("d3@example.net", &other), ("d1@example.net", &other)] {
+    let first = world.root.device_key(&network(1), 1);
+    let strangers = [("d3@example.net", &other), ("d3@example.net", &first)];
+    for (name, key) in strangers.into_iter().chain([("d1@example.net", &other)]) {
         let mut line = Line::call(world.module_at(1), PATIENCE).await.unwrap();
         let name = name.parse().unwrap();
         let hop = line.hop(&mut world.device, &name, key, false, &mut entropy).await;

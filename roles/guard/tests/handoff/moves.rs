@@ -190,6 +190,21 @@ async fn modules_and_guard_go_on_after_a_restart() {
     world.open(&flow(1)).await.unwrap();
     assert_eq!(world.trace().await, ["n0.example", "n1.example"]);
     assert!(world.passes(&flow(1)).await);
+    // To whom a key was given is known after a restart, too.
+    let config = world.stop_module(0).await;
+    world.start_module(0, config).await;
+    let visits = world.command(&network(0), Request::new("visits")).await;
+    assert_eq!(visits["visits"][0]["given_to"][0], "n1.example", "{visits}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_a_device_was_in_before_asks_nobody_for_its_own_key() {
+    let alone = |config: &mut homeward_security_module::Config| config.policy.ask_server = false;
+    let mut world = World::with(1, alone, |_| {}).await;
+    world.hop(0).await.unwrap();
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    assert_eq!(world.trace().await, ["n0.example", "n0.example"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
