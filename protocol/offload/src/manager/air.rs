@@ -240,6 +240,13 @@ mod tests {
         air.pardon(bssid);
         air.penalise(bssid, Left::WrongServer, false, &settings, now);
         assert_eq!(air.penalty(bssid, now).unwrap().until - now, Duration::from_secs(480));
+        // What fails for its distance says nothing of the next that fails for another reason.
+        let other = Mac::new([2, 0, 0, 0, 0, 2]);
+        for (early, expected) in [(true, 60), (true, 120), (false, 60), (false, 120), (true, 60)] {
+            air.penalise(other, Left::Lost, early, &settings, now);
+            let until = air.penalty(other, now).unwrap().until;
+            assert_eq!((until - now).as_secs(), expected);
+        }
     }
 
     #[test]

@@ -214,6 +214,16 @@ fn a_check_that_fails_while_it_waits_keeps_it_from_being_used() {
     world.ap(1).leads = Connectivity::Captive;
     world.until(s(70), |w| !left(w).is_empty());
     assert_eq!(left(&world), [Left::Broken(Connectivity::Captive)]);
+
+    // Nor is it used between a check that failed and the next, when its signal would do.
+    for before in (2000..3000).step_by(100) {
+        let mut world = ready();
+        world.ap(1).leads = Connectivity::Captive;
+        world.run(s(60) - ms(before));
+        world.ap(1).signal = -40;
+        world.until(s(10), |w| !left(w).is_empty());
+        assert_eq!(world.m.counters().offloads, 0, "{before} ms");
+    }
 }
 
 #[test]
@@ -227,6 +237,9 @@ fn a_roam_while_it_waits_is_looked_at_before_it_is_used() {
     assert_eq!(left(&world)[0], Left::Broken(Connectivity::Captive));
 
     let mut world = ready();
+    world.ap(1).signal = -60;
+    world.run(s(2));
+    assert!(!world.on_wifi, "it is strong for less than the dwell");
     world.ap(2).signal = -55;
     world.associated = Some(mac(2));
     world.supplicant_says(SupplicantEvent::Connected { bssid: mac(2) });
@@ -316,6 +329,11 @@ fn a_signal_that_is_not_used_yet_is_measured_more_often_than_one_that_is() {
 
 #[test]
 fn other_networks_are_looked_for_while_it_waits() {
-    let world = ready();
+    let mut world = ready();
+    assert_eq!(world.scan.map(|scan| (scan.interval, scan.known)), Some((s(3), false)));
+    // Also while it is strong, before it is used: it is measured without.
+    world.ap(1).signal = -60;
+    world.run(s(4) - ms(1500));
+    assert!(!world.on_wifi);
     assert_eq!(world.scan.map(|scan| (scan.interval, scan.known)), Some((s(3), false)));
 }

@@ -127,6 +127,27 @@ fn a_portal_that_is_away_for_a_while_is_asked_by_message() {
 }
 
 #[test]
+fn the_portal_is_out_of_reach_from_when_it_was_last_reached() {
+    for lost in [true, false] {
+        let mut world = world_with(|_| {}, None, 26);
+        world.portal.mood = Mood::Away;
+        world.modem.messages = true;
+        world.bearer(true);
+        world.until(s(60), |w| !w.all_requests.is_empty());
+        world.portal.mood = Mood::Refuses;
+        world.until(s(110), |w| w.m.status().portal.trouble == Some(Trouble::Refused));
+        assert_eq!(world.post.sent.len(), 0);
+        if lost {
+            world.bearer(false);
+            assert_eq!(world.until_sent(s(130)).as_secs(), 120);
+        } else {
+            world.portal.mood = Mood::Away;
+            world.until_sent(3 * HOUR);
+        }
+    }
+}
+
+#[test]
 fn a_bearer_that_is_new_is_tried_first() {
     let mut world = world(5);
     world.post.mood = Post::Silent;

@@ -244,6 +244,7 @@ fn a_station_that_somebody_else_uses_is_left_alone_until_it_is_free() {
     world.run(s(60));
     assert_eq!(world.joins.len(), joins);
     assert_eq!(causes(&world), [Cause::Lent]);
+    assert_eq!(world.scan, None, "it is not kept from its network by scans");
     world.supplicant_says(SupplicantEvent::Lent(false));
     world.until(s(20), |w| w.on_wifi);
     // And when it is taken from under a download.
