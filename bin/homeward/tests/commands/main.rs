@@ -16,6 +16,7 @@ mod csv;
 mod device;
 mod handoff;
 mod help;
+mod managed;
 mod offload;
 mod running;
 mod secrecy;
