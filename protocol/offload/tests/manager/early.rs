@@ -218,10 +218,10 @@ fn a_check_that_fails_while_it_waits_keeps_it_from_being_used() {
     // Nor is it used between a check that failed and the next, when its signal would do.
     for before in (2000..3000).step_by(100) {
         let mut world = ready();
-        world.ap(1).leads = Connectivity::Captive;
+        world.ap(1).leads = Connectivity::Dead;
         world.run(s(60) - ms(before));
         world.ap(1).signal = -40;
-        world.until(s(10), |w| !left(w).is_empty());
+        world.until(s(30), |w| !left(w).is_empty());
         assert_eq!(world.m.counters().offloads, 0, "{before} ms");
     }
 }
