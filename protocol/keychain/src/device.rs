@@ -3,7 +3,7 @@
 use homeward_model::{Entropy, Nai, Name};
 
 use crate::error::{Refusal, Side, Why};
-use crate::key::{Before, ChainKey, ConfirmKey, DeviceKey, Export, HopKey, Share};
+use crate::key::{ApplicationKey, Before, ChainKey, ConfirmKey, DeviceKey, Export, HopKey, Share};
 use crate::message::{
     Challenge, Demand, Digest, Flow, MAX_HOPS, Proof, Response, SessionId, Tag, Ticket, Welcome,
 };
@@ -79,6 +79,12 @@ impl Device {
     /// The key of the last hop, to derive traffic keys from; `None` before the first.
     pub fn key(&self) -> Option<&ChainKey> {
         self.at.as_ref().map(|at| &at.key)
+    }
+
+    /// A key that the server has, too, and from the second hop on no network by itself; `None` before
+    /// the first. It is another with each hop. `purpose` says what for, such as `digest`.
+    pub fn application(&self, purpose: &str) -> Option<ApplicationKey> {
+        self.at.as_ref().map(|at| at.key.application(self.confirm.iter(), purpose))
     }
 
     /// Answers a network's challenge as `name`, with the key that it shares with that network. A

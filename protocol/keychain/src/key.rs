@@ -9,7 +9,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::codec::Writer;
-use crate::message::{Digest, Tag};
+use crate::message::{Digest, MAX_HOPS, Tag};
 
 /// Octets of every key.
 pub const LENGTH: usize = 32;
@@ -92,9 +92,12 @@ keys! {
     Export;
     /// Kcᵢ: proves a hop to the end of the session.
     ConfirmKey;
-    /// What traffic is protected by while the hop lasts: a WireGuard pre-shared key, an IKEv2 PPK
-    /// (RFC 8784), a secret of SIP's digest.
+    /// What traffic is protected by while the hop lasts, between device, network and server: a
+    /// WireGuard pre-shared key, an IKEv2 PPK (RFC 8784).
     TrafficKey;
+    /// What device and server know while the hop lasts, and from the second hop on no network by
+    /// itself: a password of SIP's digest.
+    ApplicationKey;
 }
 
 impl RootKey {
@@ -202,9 +205,35 @@ impl ChainKey {
         ConfirmKey(derive(&[], &self.0, "confirm", &[]))
     }
 
-    /// A key for traffic, for one `purpose`, such as `wireguard` or `sip`.
+    /// A key for traffic, for one `purpose`, such as `wireguard`.
     pub fn traffic(&self, purpose: &str) -> TrafficKey {
         TrafficKey(derive(&[], &self.0, "traffic", &[purpose.as_bytes()]))
+    }
+
+    /// A key for an application, for one `purpose`, such as `digest`. `hops` are the keys of all hops
+    /// from the first on: each network has its own of them, and none has all.
+    pub(crate) fn application<'a>(
+        &self,
+        hops: impl Iterator<Item = &'a ConfirmKey>,
+        purpose: &str,
+    ) -> ApplicationKey {
+        let mut from: Vec<u8> = Vec::with_capacity(usize::from(MAX_HOPS) * LENGTH);
+        hops.for_each(|hop| from.extend_from_slice(&hop.0));
+        let key = derive(&self.0, &from, "application", &[purpose.as_bytes()]);
+        from.zeroize();
+        ApplicationKey(key)
+    }
+}
+
+impl ApplicationKey {
+    /// As a password: 64 hexadecimal digits.
+    pub fn password(&self) -> Zeroizing<String> {
+        use fmt::Write as _;
+        let mut text = Zeroizing::new(String::with_capacity(2 * LENGTH));
+        for octet in &self.0 {
+            let _ = write!(text, "{octet:02x}");
+        }
+        text
     }
 }
 

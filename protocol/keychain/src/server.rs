@@ -9,7 +9,7 @@ use subtle::Choice;
 
 use crate::codec::Writer;
 use crate::error::{Refusal, Side, Why};
-use crate::key::{Before, ChainKey, ConfirmKey, HopShare};
+use crate::key::{ApplicationKey, Before, ChainKey, ConfirmKey, HopShare};
 use crate::message::{
     Demand, Digest, Fetch, Fetched, Flow, MAX_HOPS, Proof, SessionId, Tag, Ticket,
 };
@@ -115,6 +115,13 @@ impl Server {
     /// The key of the last hop, to derive traffic keys from.
     pub fn key(&self) -> Option<&ChainKey> {
         self.hops.last().and_then(|hop| hop.key.as_ref())
+    }
+
+    /// The key that the device has in [its place](crate::Device::application), at the last hop that it
+    /// made.
+    pub fn application(&self, purpose: &str) -> Option<ApplicationKey> {
+        let confirm = self.hops.iter().map(|hop| &hop.confirm);
+        self.key().map(|key| key.application(confirm, purpose))
     }
 
     /// A network has integrated the next hop. `from` is who says so, as the channel has

@@ -98,6 +98,9 @@ fn the_vectors_of_the_page_are_what_is_derived() {
     let traffic = visits[1].key().unwrap().traffic("wireguard");
     is("traffic key of I2, wireguard", hex(traffic.expose()));
     let flow = "call 7".parse().unwrap();
+    let application = device.application("digest").unwrap();
+    is("application key of I2, digest", hex(application.expose()));
+    assert_eq!(*application.password(), hex(application.expose()));
     let demand = server.demand(flow, &mut Given([0xe1].into()));
     assert_eq!(Demand::decode(&demand.encode()).as_ref(), Ok(&*demand));
     let device = device.prove(&demand, &demand.flow).unwrap();
@@ -106,6 +109,10 @@ fn the_vectors_of_the_page_are_what_is_derived() {
     is("proof of hop 2", tag(&proof));
     is("proof of n2", tag(&own.encode()));
     let now = UnixTime(1_800_000_001_000);
+    let before = server.application("digest").unwrap();
+    assert_ne!(before.expose(), application.expose(), "the second hop is on its way");
     assert_eq!(server.check(demand, &device, &own, &trust, now).unwrap().hops, 2);
+    let after = server.application("digest").unwrap();
+    assert_eq!(after.expose(), application.expose());
     assert_eq!(seen.len(), vectors.len(), "each vector is checked");
 }
