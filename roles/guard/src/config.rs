@@ -1,7 +1,7 @@
 //! The guard's configuration file.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,10 +9,12 @@ use homeward_daemon::Period;
 use homeward_daemon::config::{self, ConfigError, Invalid};
 use homeward_daemon::log::LogConfig;
 use homeward_daemon::process::{ControlConfig, MetricsConfig};
+use homeward_digest::Algorithm;
 use homeward_handoff::HandoffConfig;
 use homeward_keychain::message::MAX_HOPS;
 use homeward_keychain::server;
 use homeward_model::Name;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// `/etc/homeward/guard.toml`.
@@ -27,6 +29,9 @@ pub struct Config {
     /// Who asks it.
     #[serde(default)]
     pub verify: VerifyConfig,
+    /// Passwords that follow the chain.
+    #[serde(default)]
+    pub digest: DigestConfig,
     /// The status socket.
     #[serde(default)]
     pub control: ControlConfig,
@@ -60,6 +65,9 @@ pub struct Policy {
     pub sessions: usize,
     /// The most flows of one session.
     pub flows: usize,
+    /// Whether a flow that names an address ([`Endpoint`](crate::endpoint::Endpoint)) is admitted
+    /// only for a device that calls from there: otherwise one could take another's.
+    pub own_address: bool,
 }
 
 impl Default for Policy {
@@ -74,16 +82,100 @@ impl Default for Policy {
             proof: seconds(10),
             sessions: 100_000,
             flows: 16,
+            own_address: true,
         }
     }
 }
 
 /// `[verify]`: who asks whether a flow is admitted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerifyConfig {
     /// Where: for programs of this machine or of one network, in the clear.
     pub listen: Vec<SocketAddr>,
+    /// Who is answered: by default this machine alone.
+    pub from: Vec<IpNet>,
+}
+
+impl Default for VerifyConfig {
+    fn default() -> Self {
+        Self { listen: Vec::new(), from: loopback().to_vec() }
+    }
+}
+
+/// `[digest]`: SIP's and HTTP's digest authentication, by a password that is another with each hop.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DigestConfig {
+    /// The realm; unset: what the server is called.
+    pub realm: Option<String>,
+    /// By what is hashed, in the order in which clients are to prefer it.
+    pub algorithms: Vec<Algorithm>,
+    /// For how long a nonce is good.
+    pub nonce: Period,
+    /// How many nonces that were used are remembered: with more, the oldest are good no longer.
+    pub nonces: usize,
+}
+
+impl Default for DigestConfig {
+    /// SHA-256, or MD5 where a phone has nothing else; 30 seconds.
+    fn default() -> Self {
+        Self {
+            realm: None,
+            algorithms: Algorithm::ALL.to_vec(),
+            nonce: Period(Duration::from_secs(30)),
+            nonces: 100_000,
+        }
+    }
+}
+
+impl DigestConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        let wrong = |key: &str, say: &str| Err(Invalid::new(format!("digest.{key}"), say));
+        let good = |c: char| c == ' ' || c.is_ascii_graphic() && !['"', '\\'].contains(&c);
+        if self.realm.as_ref().is_some_and(|realm| realm.is_empty() || !realm.chars().all(good)) {
+            return wrong("realm", "give printable ASCII without quotation mark and backslash");
+        }
+        if self.algorithms.is_empty() {
+            return wrong("algorithms", "is empty: nobody could answer. Give \"SHA-256\", \"MD5\"");
+        }
+        if !(1..=3600).contains(&self.nonce.0.as_secs()) {
+            return wrong("nonce", "give 1s to 1h");
+        }
+        if self.nonces == 0 {
+            return wrong("nonces", "give 1 or more");
+        }
+        Ok(())
+    }
+}
+
+/// 127.0.0.0/8 and ::1/128.
+fn loopback() -> [IpNet; 2] {
+    const V4: IpNet = IpNet::new_assert(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8);
+    const V6: IpNet = IpNet::new_assert(IpAddr::V6(Ipv6Addr::LOCALHOST), 128);
+    [V4, V6]
+}
+
+impl VerifyConfig {
+    /// Whether who asks from there is answered.
+    pub fn answers(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.from.iter().any(|network| network.contains(&address))
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let own = |network: &IpNet| loopback().iter().any(|own| own.contains(network));
+        let beyond = self.listen.iter().find(|at| !at.ip().to_canonical().is_loopback());
+        match beyond {
+            Some(at) if self.from.iter().all(own) => Err(Invalid::new(
+                "verify.from",
+                format!(
+                    "name who may ask at {at}, such as \"192.0.2.0/24\": only this machine would be answered"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Policy {
@@ -135,6 +227,8 @@ impl Config {
     pub fn check(&self) -> Result<(), Invalid> {
         self.handoff.check()?;
         self.policy.check()?;
+        self.verify.check()?;
+        self.digest.check()?;
         let known = |name: &Name| {
             *name == self.handoff.name || self.handoff.peers.iter().any(|peer| peer.name == *name)
         };
@@ -146,5 +240,56 @@ impl Config {
             )),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../../packaging/guard.toml");
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        config::parse(Path::new("guard.toml"), text, Config::check)
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_is_so_without_it() {
+        let shipped = read(SHIPPED).unwrap();
+        let lines = SHIPPED.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+        // Which networks there are, only an operator knows.
+        let said = |line: &&str| {
+            line.contains(" = ") && !line.starts_with("first") || line.starts_with('[')
+        };
+        let all: Vec<&str> = lines.filter(said).collect();
+        let all = read(&all.join("\n")).unwrap();
+        assert_eq!((&all.policy, &all.verify), (&shipped.policy, &shipped.verify));
+        assert_eq!(shipped.policy, Policy::default());
+        assert_eq!(shipped.verify.from, VerifyConfig::default().from);
+        assert_eq!(all.digest.realm.as_deref(), Some(shipped.handoff.name.as_str()));
+        assert_eq!(DigestConfig { realm: None, ..all.digest }, shipped.digest);
+    }
+
+    #[test]
+    fn what_would_admit_nobody_is_named() {
+        let handoff =
+            "[handoff]\nname = \"s\"\nkey_file = \"/x\"\nstate = \"/y\"\nstate_key_file = \"/z\"\n";
+        for (text, key) in [
+            ("[verify]\nlisten = [\"0.0.0.0:7081\"]\n", "verify.from"),
+            ("[verify]\nlisten = [\"0.0.0.0:7081\"]\nfrom = [\"127.0.0.0/8\"]\n", "verify.from"),
+            ("[digest]\nrealm = \"a\\\"b\"\n", "digest.realm"),
+            ("[digest]\nrealm = \"\"\n", "digest.realm"),
+            ("[digest]\nalgorithms = []\n", "digest.algorithms"),
+            ("[digest]\nnonce = \"0s\"\n", "digest.nonce"),
+            ("[digest]\nnonces = 0\n", "digest.nonces"),
+        ] {
+            let error = read(&format!("{handoff}{text}")).unwrap_err().to_string();
+            assert!(error.contains(key), "{error}");
+        }
+        let ours = "[verify]\nlisten = [\"0.0.0.0:7081\"]\nfrom = [\"192.0.2.0/24\"]\n";
+        let config = read(&format!("{handoff}{ours}")).unwrap();
+        let answers = |address: &str| config.verify.answers(address.parse().unwrap());
+        assert!(answers("192.0.2.7") && answers("::ffff:192.0.2.7"));
+        assert!(!answers("192.0.3.7") && !answers("127.0.0.1") && !answers("::1"));
     }
 }

@@ -18,6 +18,7 @@ pub struct Figures {
     hops: Family<Outcome, Counter>,
     proofs: Family<Outcome, Counter>,
     verified: Family<Outcome, Counter>,
+    digests: Family<Outcome, Counter>,
     ended: Counter,
     seconds: Histogram,
     sessions: Gauge,
@@ -32,6 +33,7 @@ impl Figures {
             hops: Family::default(),
             proofs: Family::default(),
             verified: Family::default(),
+            digests: Family::default(),
             ended: Counter::default(),
             seconds: Histogram::new(buckets),
             sessions: Gauge::default(),
@@ -44,6 +46,8 @@ impl Figures {
         registry.register("proofs", help, figures.proofs.clone());
         let help = "Flows that were asked after, by the answer";
         registry.register("verified", help, figures.verified.clone());
+        let help = "Requests whose digest was looked at, by what it was";
+        registry.register("digests", help, figures.digests.clone());
         let help = "Flows that were ended because their chain did not hold any more";
         registry.register("flows_ended", help, figures.ended.clone());
         let help = "How long a proof took, from the demand to the verdict";
@@ -64,6 +68,15 @@ impl Figures {
     pub(crate) fn verified(&self, admitted: bool) {
         let outcome = if admitted { "admitted" } else { "refused" };
         self.verified.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn digest(&self, outcome: &'static str) {
+        self.digests.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Somebody asked who may not.
+    pub(crate) fn stranger(&self) {
+        self.verified.get_or_create(&Outcome { outcome: "stranger" }).inc();
     }
 
     pub(crate) fn ended(&self, flows: usize) {

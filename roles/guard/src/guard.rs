@@ -16,9 +16,12 @@ use homeward_model::{Clock, Name, UnixTime};
 use homeward_vault::Vault;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::admitted::{Admission, Admissions};
 use crate::config::Policy;
+use crate::digest;
+use crate::endpoint::Endpoint;
 use crate::figures::Figures;
 use crate::sessions::{self, Held, Sessions};
 
@@ -53,6 +56,9 @@ pub enum Turned {
     /// Another has that flow, or it has too many.
     #[error("another session has that flow, or this one has as many as it may")]
     Flow,
+    /// The flow names an address that is not the device's.
+    #[error("the flow names another address than the device calls from (policy.own_address)")]
+    Address,
     /// Nothing can be kept.
     #[error("nothing can be kept")]
     Vault,
@@ -67,6 +73,7 @@ impl Turned {
             Self::Chain(_) => "refused",
             Self::Network(_) => "network_away",
             Self::Flow => "no_flow",
+            Self::Address => "not_its_address",
             Self::Vault => "not_kept",
         }
     }
@@ -77,7 +84,7 @@ impl Turned {
             Self::NoSession | Self::Vault => true,
             Self::Chain(refusal) => refusal.why == Why::NotTold,
             Self::Network(error) => error.is_away(),
-            Self::HungUp | Self::Flow => false,
+            Self::HungUp | Self::Flow | Self::Address => false,
         }
     }
 }
@@ -129,6 +136,15 @@ impl Guard {
         found
     }
 
+    /// The password of a session, at the hop that it proved last; `None` where its chain does not
+    /// hold any more.
+    pub(crate) async fn password(&self, session: SessionId) -> Option<Zeroizing<String>> {
+        let held = self.sessions.lock().await.get(session)?;
+        let server = held.lock().await;
+        server.stands(&*self.book.now(), SystemClock.unix()).ok()?;
+        server.application(digest::PURPOSE).map(|key| key.password())
+    }
+
     async fn converse(&self, caller: &mut Caller) -> Result<(), Turned> {
         // A device may want several flows, one after the other.
         while let Some(said) = timeout(self.policy.proof.0, caller.heard()).await.ok().flatten() {
@@ -149,6 +165,11 @@ impl Guard {
         let held = self.sessions.lock().await.get(session).ok_or(Turned::NoSession)?;
         if !self.admitted.lock().await.may(&flow, session, SystemClock.unix()) {
             return Err(Turned::Flow);
+        }
+        let from = caller.from.ip().to_canonical();
+        let elsewhere = |at: Endpoint| at.address != from;
+        if self.policy.own_address && Endpoint::of(&flow).is_some_and(elsewhere) {
+            return Err(Turned::Address);
         }
         let began = SystemClock.now();
         let (asked, likely) = {

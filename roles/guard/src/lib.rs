@@ -9,8 +9,10 @@
 //! | [`config`] | `guard.toml` |
 //! | [`guard`] | [`Guard`]: what networks and devices are answered |
 //! | [`sessions`] | [`Sessions`]: the chains that are followed |
+//! | [`endpoint`] | [`Endpoint`]: a flow that names an address
 //! | [`admitted`] | [`Admissions`]: which flows are let pass, until when |
 //! | [`verify`] | [`Verify`]: the answer to Kamailio, nginx (`auth_request`), Envoy (`ext_authz`) |
+//! | [`digest`] | [`Digest`]: whether a SIP or HTTP request is by the device that proved its flow
 //! | [`commands`] | what its status socket can be told |
 //! | [`figures`] | metrics |
 //! | [`service`] | the role: all of these, started |
@@ -19,6 +21,8 @@
 pub mod admitted;
 pub mod commands;
 pub mod config;
+pub mod digest;
+pub mod endpoint;
 pub mod figures;
 pub mod guard;
 pub mod service;
@@ -27,6 +31,8 @@ pub mod verify;
 
 pub use admitted::Admissions;
 pub use config::Config;
+pub use digest::Digest;
+pub use endpoint::Endpoint;
 pub use guard::Guard;
 pub use service::{doctor, run};
 pub use sessions::Sessions;

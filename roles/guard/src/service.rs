@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::commands;
 use crate::config::Config;
+use crate::digest::Digest;
 use crate::figures::Figures;
 use crate::guard::Guard;
 use crate::verify::Verify;
@@ -93,7 +94,11 @@ pub async fn start(
             ..Limits::default()
         },
         None,
-        Arc::new(Verify::new(Arc::clone(&guard))),
+        Arc::new(Verify::new(
+            Arc::clone(&guard),
+            config.verify.clone(),
+            Digest::new(config.digest.clone(), &handoff.name),
+        )),
         homeward_http::Figures::new(metrics, "guard_http"),
         shutdown.clone(),
     );

@@ -10,6 +10,9 @@
 #![cfg(test)]
 
 mod agent;
+mod call;
+mod edge;
 mod liars;
 mod moves;
+mod password;
 mod world;

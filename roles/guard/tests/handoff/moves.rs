@@ -20,7 +20,7 @@ async fn a_call_goes_from_network_to_network_and_back_and_every_one_is_traced() 
         let span = world.open(&flow(5060)).await.unwrap();
         assert_eq!(span, Duration::from_secs(3600));
         let (status, said) = world.verify(&flow(5060)).await;
-        assert_eq!(status, 204);
+        assert_eq!(status, 200);
         assert!(said.contains(&format!("x-homeward-hops: {}", at + 1)), "{said}");
         let of = |key: &homeward_keychain::key::ChainKey| *key.traffic("wireguard").expose();
         let device = of(world.device.key().unwrap());
@@ -40,7 +40,7 @@ async fn a_call_goes_from_network_to_network_and_back_and_every_one_is_traced() 
     assert_eq!(hops.len(), 5);
     assert!(hops.iter().all(|hop| hop["signed"] == true && hop["standing"] == "good"));
     assert_eq!(hops[1]["previous"], "n0.example");
-    assert_eq!(traced["sessions"][0]["flows"][0]["flow"], "udp 10.45.0.2:5060");
+    assert_eq!(traced["sessions"][0]["flows"][0]["flow"], "udp 127.0.0.1:5060");
     whoever_checks_it_again_finds_it_whole_or_what_is_wrong(&world, &traced);
     let visits = world.command(&network(0), Request::new("visits")).await;
     let visits = visits["visits"].as_array().unwrap().clone();
@@ -106,13 +106,49 @@ async fn nothing_passes_that_was_not_proven() {
     world.open(&flow(1)).await.unwrap();
     assert!(world.passes(&flow(1)).await);
     assert!(!world.passes(&flow(2)).await, "another flow of the same device");
-    let by_header = "GET /verify HTTP/1.1\r\nX-Homeward-Flow: udp 10.45.0.2:1\r\n";
-    assert_eq!(world.ask(by_header).await.0, 204);
+    let by_header = "GET /verify HTTP/1.1\r\nX-Homeward-Flow: udp 127.0.0.1:1\r\n";
+    assert_eq!(world.ask(by_header).await.0, 200);
     assert_eq!(world.ask("GET /verify HTTP/1.1\r\n").await.0, 400);
     assert_eq!(world.ask("GET /verify?flow= HTTP/1.1\r\n").await.0, 400);
     assert_eq!(world.ask("GET /other?flow=x HTTP/1.1\r\n").await.0, 404);
-    let behind = "GET /verify/any/path?flow=udp%2010.45.0.2%3A1 HTTP/1.1\r\n";
-    assert_eq!(world.ask(behind).await.0, 204);
+    let twice = format!("{by_header}X-Homeward-Flow: udp 127.0.0.1:2\r\n");
+    assert_eq!(world.ask(&twice).await.0, 400);
+    // Behind another path the query is of whom a proxy serves, and says nothing.
+    let behind = by_header.replace("/verify", "/verify/any/path?flow=udp%20127.0.0.1%3A2");
+    assert_eq!(world.ask(&behind).await.0, 200);
+    let query = "GET /verify/any/path?flow=udp%20127.0.0.1%3A1 HTTP/1.1\r\n";
+    assert_eq!(world.ask(query).await.0, 400);
+    let twice = "GET /verify?flow=udp%20127.0.0.1%3A1&flow=udp%20127.0.0.1%3A2 HTTP/1.1\r\n";
+    assert_eq!(world.ask(twice).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flow_of_an_address_is_admitted_for_who_calls_from_there_alone() {
+    let mut world = World::new(1).await;
+    world.hop(0).await.unwrap();
+    let elsewhere = "tcp 10.45.0.2".parse().unwrap();
+    let taken = world.open(&elsewhere).await;
+    assert!(matches!(taken, Err(WalkError::Refused { again: false })), "{taken:?}");
+    world.open(&"tcp 127.0.0.1".parse().unwrap()).await.unwrap();
+    world.open(&"call 7".parse().unwrap()).await.unwrap();
+    assert!(!world.passes(&elsewhere).await);
+    // Where the device's address is another at the guard than at the service.
+    let mut world = World::with(1, |_| {}, |guard| guard.policy.own_address = false).await;
+    world.hop(0).await.unwrap();
+    world.open(&elsewhere).await.unwrap();
+    assert!(world.passes(&elsewhere).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_ask_hears_nothing_of_any_flow() {
+    let others = |guard: &mut homeward_guard::Config| {
+        guard.verify.from = vec!["192.0.2.0/24".parse().unwrap()];
+    };
+    let mut world = World::with(1, |_| {}, others).await;
+    world.hop(0).await.unwrap();
+    world.open(&flow(1)).await.unwrap();
+    let (status, said) = world.verify(&flow(1)).await;
+    assert!(status == 403 && said.contains("verify.from"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +200,7 @@ async fn a_hop_whose_key_before_is_not_to_be_had_is_refused_or_marked_as_the_pol
         world.hop_anyway(1, true).await.unwrap();
         world.open(&flow(1)).await.unwrap();
         let (status, said) = world.verify(&flow(1)).await;
-        assert_eq!(status, 204);
+        assert_eq!(status, 200);
         assert!(said.contains("x-homeward-broken: 2"), "{said}");
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn who() -> Nai {
 }
 
 pub(crate) fn flow(n: u32) -> Flow {
-    format!("udp 10.45.0.2:{n}").parse().unwrap()
+    format!("udp 127.0.0.1:{n}").parse().unwrap()
 }
 
 fn handoff(at: &Path, name: Name) -> HandoffConfig {
@@ -186,7 +186,11 @@ impl World {
         let mut config = guard_config::Config {
             handoff: handoff(folder.path(), server()),
             policy: guard_config::Policy::default(),
-            verify: VerifyConfig { listen: vec!["127.0.0.1:0".parse().unwrap()] },
+            verify: VerifyConfig {
+                listen: vec!["127.0.0.1:0".parse().unwrap()],
+                ..VerifyConfig::default()
+            },
+            digest: Default::default(),
             control: Default::default(),
             metrics: Default::default(),
             log: Default::default(),
@@ -328,12 +332,17 @@ impl World {
 
     /// Whether a flow passes.
     pub(crate) async fn passes(&self, flow: &Flow) -> bool {
-        self.verify(flow).await.0 == 204
+        self.verify(flow).await.0 == 200
     }
 
     /// Waits until a flow passes no more.
     pub(crate) async fn ended(&self, flow: &Flow) {
         comes_to(async || !self.passes(flow).await).await;
+    }
+
+    /// A path in the folder of the test.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     pub(crate) fn guard(&self) -> &Guard {
