@@ -21,7 +21,7 @@ mod status;
   homeward device status                        modem, credentials, Wi-Fi
   homeward device why                           why am I not on Wi-Fi?
   homeward device off                           stay on cellular, over restarts too
-  homeward device key sip.example sip           the key that the last hand-off brought
+  homeward device key sip.example digest        the key that the last hand-off brought
 
 SIGTERM stops it, and new connections go where the system's own routes say; SIGHUP reloads.")]
 pub(crate) struct DeviceArgs {
@@ -89,18 +89,22 @@ where it was open already: the server may have ended it. It is not kept over a r
         #[command(flatten)]
         ask: Ask,
     },
-    /// Print the key for traffic that the last hop brought
+    /// Print the key that the last hop brought
     #[command(after_long_help = "Examples:
-  homeward device key sip.example sip
-  wg set wg0 peer PEER preshared-key <(homeward device key sip.example wireguard | xxd -r -p | base64)
+  homeward device key sip.example digest          the password for the service's digest authentication
+  homeward device key sip.example wireguard --network
 
-64 hexadecimal digits. Server and network have the same. With each hop it is another: a program of
-[notify] hears of that as HOMEWARD_NOTICE=handed-off.")]
+64 hexadecimal digits. The server has the same, and from the second hop on no network by itself; with
+--network it is one that the network of the hop has, too, for what goes between device and network. With
+each hop it is another: a program of [notify] hears of that as HOMEWARD_NOTICE=handed-off.")]
     Key {
         /// The server, as [[handoff.servers]] names it
         server: Name,
-        /// What it is for: sip, wireguard, ppk
+        /// What it is for: digest, wireguard, ppk
         purpose: String,
+        /// One that the network of the last hop has, too
+        #[arg(long)]
+        network: bool,
         #[command(flatten)]
         ask: Ask,
     },
@@ -171,9 +175,9 @@ pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
             let request = request.with("flow", flow).with("open", what == What::Open);
             ask.show(config, request, status::flow)
         }
-        DeviceCommand::Key { server, purpose, ask } => {
+        DeviceCommand::Key { server, purpose, network, ask } => {
             let request = Request::new("key").with("server", server.as_str());
-            let request = request.with("purpose", purpose);
+            let request = request.with("purpose", purpose).with("network", network);
             ask.show(config, request, |key| format!("{}\n", text(&key["key"])))
         }
         DeviceCommand::Metrics(at) => role::metrics(&at.path(config)?),

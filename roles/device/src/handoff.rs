@@ -106,10 +106,19 @@ pub struct FlowStatus {
 enum Ask {
     Open(Flow, oneshot::Sender<Result<(), String>>),
     Close(Flow, oneshot::Sender<bool>),
-    Key(String, oneshot::Sender<Option<Key>>),
+    Key(Shared, String, oneshot::Sender<Option<Key>>),
 }
 
-/// A key for traffic, of the last hop.
+/// Who else has a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shared {
+    /// The server, and from the second hop on no network by itself: for passwords at the service.
+    WithServer,
+    /// The server and the network of the hop: for what goes between device and network.
+    WithNetwork,
+}
+
+/// A key of the last hop.
 #[derive(Debug, Serialize)]
 pub struct Key {
     /// Which hop: with the next, it is another.
@@ -228,7 +237,7 @@ impl Handoff {
         })
     }
 
-    /// The key for traffic of that purpose, of the last hop of a server's session.
+    /// The key for that purpose, of the last hop of a server's session.
     ///
     /// # Errors
     ///
@@ -236,13 +245,14 @@ impl Handoff {
     pub fn key(
         &self,
         server: &Name,
+        shared: Shared,
         purpose: &str,
     ) -> Result<impl Future<Output = Result<Key, AskError>> + Send + use<>, AskError> {
         let (asks, server) = (self.walker(server)?.asks.clone(), server.clone());
         let purpose = purpose.to_owned();
         Ok(async move {
             let (answer, answered) = oneshot::channel();
-            asks.send(Ask::Key(purpose, answer)).map_err(|_| AskError::Off)?;
+            asks.send(Ask::Key(shared, purpose, answer)).map_err(|_| AskError::Off)?;
             answered.await.map_err(|_| AskError::Off)?.ok_or(AskError::NoKey(server))
         })
     }

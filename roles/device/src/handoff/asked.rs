@@ -3,7 +3,7 @@
 //! | command | takes | answers |
 //! |---|---|---|
 //! | `flow` | `server`, `flow`, `open` | `open`, `changed` |
-//! | `key` | `server`, `purpose` | `hop`, `network`, `key` |
+//! | `key` | `server`, `purpose`, and whether the `network` has it, too | `hop`, `network`, `key` |
 
 use std::pin::Pin;
 
@@ -13,7 +13,7 @@ use homeward_model::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AskError, Handoff};
+use super::{AskError, Handoff, Shared};
 
 /// To have a flow admitted, or no longer.
 #[derive(Debug, Deserialize)]
@@ -30,6 +30,8 @@ struct FlowRequest {
 struct KeyRequest {
     server: Name,
     purpose: String,
+    #[serde(default)]
+    network: bool,
 }
 
 /// An answer that may take as long as a hop does.
@@ -49,8 +51,9 @@ pub(crate) fn asked(
 }
 
 fn key(handoff: &Handoff, request: &Request) -> Result<Answering, ControlError> {
-    let KeyRequest { server, purpose } = request.parse()?;
-    let key = handoff.key(&server, &purpose).map_err(refused)?;
+    let KeyRequest { server, purpose, network } = request.parse()?;
+    let shared = if network { Shared::WithNetwork } else { Shared::WithServer };
+    let key = handoff.key(&server, shared, &purpose).map_err(refused)?;
     Ok(Box::pin(async move { value(&key.await.map_err(refused)?) }))
 }
 

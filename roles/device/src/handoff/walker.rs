@@ -11,7 +11,7 @@ use homeward_model::{Clock, Entropy, Instant, Name};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::{Ask, FlowStatus, Key, Notice, Place, Sessions, Status, lock};
+use super::{Ask, FlowStatus, Key, Notice, Place, Sessions, Shared, Status, lock};
 use crate::config;
 use crate::dial::{Line, Target};
 
@@ -180,12 +180,16 @@ impl Walker {
             Ask::Close(flow, answer) => {
                 let _ = answer.send(self.plan.close(&flow));
             }
-            Ask::Key(purpose, answer) => {
-                let key = self.device.key().zip(self.device.network());
-                let _ = answer.send(key.map(|(key, network)| Key {
+            Ask::Key(shared, purpose, answer) => {
+                let traffic = || self.device.key().map(|key| key.traffic(&purpose));
+                let key = match shared {
+                    Shared::WithServer => self.device.application(&purpose).map(|k| k.password()),
+                    Shared::WithNetwork => traffic().map(|key| key_file::text(key.expose())),
+                };
+                let _ = answer.send(key.zip(self.device.network()).map(|(key, network)| Key {
                     hop: self.device.hops(),
                     network: network.clone(),
-                    key: key_file::text(key.traffic(&purpose).expose()),
+                    key,
                 }));
             }
         }

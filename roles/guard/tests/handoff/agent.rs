@@ -6,7 +6,7 @@ use std::time::Duration;
 use homeward_daemon::{Period, Shutdown};
 use homeward_device::config::{Handoff as Settings, State};
 use homeward_device::dial::Line;
-use homeward_device::handoff::{Handoff, Notice, Status};
+use homeward_device::handoff::{Handoff, Notice, Shared, Status};
 use homeward_handoff::key_file;
 use homeward_keychain::SessionId;
 use serde_json::json;
@@ -81,8 +81,8 @@ impl Agent {
         self.status().session.parse().unwrap()
     }
 
-    async fn key(&self) -> String {
-        let key = self.handoff.key(&server(), "wireguard").unwrap().await.unwrap();
+    async fn key(&self, shared: Shared) -> String {
+        let key = self.handoff.key(&server(), shared, "wireguard").unwrap().await.unwrap();
         key.key.to_string()
     }
 
@@ -119,23 +119,26 @@ async fn a_device_hops_wherever_its_traffic_goes_and_its_flow_stays_admitted() {
     let world = World::new(3).await;
     let mut agent = Agent::of(&world);
     assert!(!world.passes(&flow(5060)).await);
-    let none = agent.handoff.key(&server(), "wireguard").unwrap().await.unwrap_err();
+    let none =
+        agent.handoff.key(&server(), Shared::WithServer, "wireguard").unwrap().await.unwrap_err();
     assert!(none.to_string().contains("no key yet"), "{none}");
     let mut keys = Vec::new();
     for n in [0, 1, 0, 2] {
         agent.go(n);
         agent.settles(n).await;
         assert!(world.passes(&flow(5060)).await);
-        let key = agent.key().await;
+        let [key, password] =
+            [agent.key(Shared::WithNetwork).await, agent.key(Shared::WithServer).await];
         let held = world.guard().sessions().lock().await.get(agent.session()).unwrap();
         let server = held.lock().await;
         let theirs = server.key().unwrap().traffic("wireguard");
         assert_eq!(*key_file::text(theirs.expose()), key, "the server has the same");
-        keys.push(key);
+        assert_eq!(*server.application("wireguard").unwrap().password(), password);
+        keys.extend([key, password]);
     }
     keys.sort_unstable();
     keys.dedup();
-    assert_eq!(keys.len(), 4, "every hop has a key of its own");
+    assert_eq!(keys.len(), 8, "every hop has keys of its own");
     let names = [0, 1, 0, 2].map(|n| network(n).to_string());
     assert_eq!(world.trace_of(agent.session()).await, names);
     let status = agent.status();
@@ -151,9 +154,9 @@ async fn a_device_goes_on_in_its_session_after_a_restart() {
     let mut agent = Agent::of(&world);
     agent.go(0);
     agent.settles(0).await;
-    let (session, key) = (agent.session(), agent.key().await);
+    let (session, key) = (agent.session(), agent.key(Shared::WithServer).await);
     let mut agent = agent.restarted().await;
-    assert_eq!((agent.session(), agent.key().await), (session, key));
+    assert_eq!((agent.session(), agent.key(Shared::WithServer).await), (session, key));
     // Where it was, there is nothing to hop to: it proves.
     agent.go(0);
     let told = agent.told().await;
@@ -243,7 +246,7 @@ async fn what_is_asked_wrongly_is_named() {
     let world = World::new(1).await;
     let agent = Agent::of(&world);
     let other = "other.example".parse().unwrap();
-    let error = agent.handoff.key(&other, "sip").err().unwrap().to_string();
+    let error = agent.handoff.key(&other, Shared::WithServer, "sip").err().unwrap().to_string();
     assert!(error.contains("other.example is no server of [[handoff.servers]]"), "{error}");
     let error = agent.handoff.flow(&server(), "", true).err().unwrap().to_string();
     assert!(error.contains("names no flow"), "{error}");
