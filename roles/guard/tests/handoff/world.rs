@@ -391,6 +391,16 @@ impl World {
     /// Asks the guard, or a module, over its status socket.
     pub(crate) async fn command(&self, of: &Name, request: Request) -> Value {
         let socket = self.folder.path().join(format!("{of}.sock"));
-        control::ask(&socket, &request).await.unwrap()
+        let mut answer = None;
+        // It is there a moment after what it is asked about.
+        comes_to(async || {
+            let asked = control::ask(&socket, &request).await;
+            if !matches!(asked, Err(control::AskError::NotListening { .. })) {
+                answer = Some(asked.unwrap());
+            }
+            answer.is_some()
+        })
+        .await;
+        answer.unwrap()
     }
 }
