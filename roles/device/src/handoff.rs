@@ -135,9 +135,12 @@ pub enum AskError {
     /// There is no such server.
     #[error("{0} is no server of [[handoff.servers]]")]
     NoServer(Name),
-    /// There is no `[handoff]`, or the device is stopping.
+    /// There is no `[handoff]`.
     #[error("this device has no [handoff] in its configuration")]
     Off,
+    /// Nobody is there any more to do it.
+    #[error("the device is stopping")]
+    Stopping,
     /// It is no flow, or one too many.
     #[error("{0}")]
     Flow(String),
@@ -226,13 +229,13 @@ impl Handoff {
         Ok(async move {
             if open {
                 let (answer, answered) = oneshot::channel();
-                asks.send(Ask::Open(flow, answer)).map_err(|_| AskError::Off)?;
-                let opened = answered.await.map_err(|_| AskError::Off)?;
+                asks.send(Ask::Open(flow, answer)).map_err(|_| AskError::Stopping)?;
+                let opened = answered.await.map_err(|_| AskError::Stopping)?;
                 opened.map(|()| true).map_err(AskError::Flow)
             } else {
                 let (answer, answered) = oneshot::channel();
-                asks.send(Ask::Close(flow, answer)).map_err(|_| AskError::Off)?;
-                answered.await.map_err(|_| AskError::Off)
+                asks.send(Ask::Close(flow, answer)).map_err(|_| AskError::Stopping)?;
+                answered.await.map_err(|_| AskError::Stopping)
             }
         })
     }
@@ -252,8 +255,8 @@ impl Handoff {
         let purpose = purpose.to_owned();
         Ok(async move {
             let (answer, answered) = oneshot::channel();
-            asks.send(Ask::Key(shared, purpose, answer)).map_err(|_| AskError::Off)?;
-            answered.await.map_err(|_| AskError::Off)?.ok_or(AskError::NoKey(server))
+            asks.send(Ask::Key(shared, purpose, answer)).map_err(|_| AskError::Stopping)?;
+            answered.await.map_err(|_| AskError::Stopping)?.ok_or(AskError::NoKey(server))
         })
     }
 

@@ -73,6 +73,7 @@ fn refused(error: AskError) -> ControlError {
     let kind = match error {
         AskError::NoServer(_) | AskError::NoKey(_) => Kind::NotFound,
         AskError::Off | AskError::Flow(_) => Kind::BadRequest,
+        AskError::Stopping => Kind::Failed,
     };
     ControlError::new(kind, error.to_string())
 }
