@@ -2,7 +2,8 @@
 //!
 //! hostapd has one thread, so there is nothing to gain from asking it two things at once. When it
 //! goes away, all VAPs went with it: that is reported once, and orders meant for the one that was
-//! are dropped by their epoch.
+//! are dropped by their epoch. A station that is to be put out waits for the next instead: whose
+//! log-in was deleted is not told of twice.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -60,6 +61,13 @@ pub enum Order {
     },
     /// Tell which stations log-ins let in.
     TellLogins,
+}
+
+impl Order {
+    /// Whether it is as good for another hostapd than the one that it was meant for.
+    fn is_for_any(&self) -> bool {
+        matches!(self, Self::PutOut { .. })
+    }
 }
 
 /// Where the traffic of a VAP goes.
@@ -227,7 +235,9 @@ impl Hands {
             let outcome = tokio::select! {
                 event = events.next() => event.map(|event| self.heard(event)).map_err(RadioError::from),
                 order = orders.recv() => match order {
-                    Some((meant_for, order)) if meant_for == epoch => self.carry_out(order).await,
+                    Some((meant_for, order)) if meant_for == epoch || order.is_for_any() => {
+                        self.carry_out(order).await
+                    }
                     Some(_) => Ok(()),
                     None => std::future::pending().await,
                 },

@@ -128,6 +128,20 @@ fn a_log_in_that_is_deleted_while_its_gateway_is_away_is_put_out_when_that_is_ba
 }
 
 #[test]
+fn a_log_in_that_is_deleted_is_put_out_also_where_the_gateway_is_back_before_its_hostapd() {
+    let (mut core, elm, config, _, phone) = world();
+    drop(elm);
+    let socket = core.file("hostapd");
+    std::fs::remove_file(&socket).unwrap();
+    soon("gateway lost", || core.said());
+    core.admin(&["login", "delete", phone.name]);
+    soon("outcome=\"held\"} 1", || core.status("metrics"));
+    let _elm = Elm::start(&mut core, config);
+    soon("outcome=\"by-channel\"} 1", || core.status("metrics"));
+    is_put_out(&Hostapd::with(Path::new(&socket), phone.name));
+}
+
+#[test]
 fn a_log_in_that_goes_on_is_put_out_by_what_changes_after_the_core_began_anew() {
     let (mut core, _elm, _, hostapd, phone) = world();
     core.is_killed();
