@@ -13,21 +13,29 @@
 //!   and services, other interfaces, private addresses behind the uplink (the owner's LAN may be
 //!   there), other roamers, spoofed sources; and nobody reaches it first.
 //!
-//! Why the program `nft` and not netlink: it is what Debian and OpenWrt have, it is where an
-//! owner looks (`nft list ruleset`), and a rule set reads like one. Calls block for some
-//! milliseconds; they act on the network namespace of the calling thread.
+//! Calls block for some milliseconds; they act on the network namespace of the calling thread.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 use crate::link::check_name;
+use crate::nft::{self, Family, Nft, supported};
 
 /// The name of our table in each family.
 pub const TABLE: &str = "homeward";
+
+const INET: Family = Family {
+    name: "inet",
+    repair: "load nf_tables, nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)",
+};
+const ARP: Family = Family {
+    name: "arp",
+    repair: "load nf_tables with CONFIG_NF_TABLES_ARP (OpenWrt: kmod-nft-arp)",
+};
+const BRIDGE: Family =
+    Family { name: "bridge", repair: "load nft_meta_bridge (OpenWrt: kmod-nft-bridge)" };
 
 /// What the firewall is to enforce. [`Rules::default`] is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,7 +134,7 @@ impl Support {
 /// The rules of strangers, kept with the program `nft`.
 #[derive(Debug, Clone)]
 pub struct Firewall {
-    nft: PathBuf,
+    nft: Nft,
 }
 
 impl Default for Firewall {
@@ -139,7 +147,7 @@ impl Default for Firewall {
 impl Firewall {
     /// With that `nft`.
     pub fn new(nft: impl Into<PathBuf>) -> Self {
-        Self { nft: nft.into() }
+        Self { nft: Nft::new(nft) }
     }
 
     /// Puts rules in force, in place of all that were. Rules of [`Rules::default`] remove them.
@@ -151,17 +159,17 @@ impl Firewall {
     /// stay, family by family.
     pub fn apply(&self, rules: &Rules) -> Result<Applied> {
         let (inet, arp, bridge) = (inet(rules)?, arp(rules)?, bridge(rules)?);
-        self.run("inet", &inet)?;
-        match self.run("arp", &arp) {
+        self.nft.run(INET, &inet)?;
+        match self.nft.run(ARP, &arp) {
             Err(Error::Firewall { unsupported: true, .. }) if rules.bridge_prefix.is_none() => {}
             other => other?,
         }
-        match self.run("bridge", &bridge) {
+        match self.nft.run(BRIDGE, &bridge) {
             Ok(()) => Ok(Applied { bridge_family: true }),
             Err(Error::Firewall { unsupported: true, said, .. }) => {
                 tracing::debug!(said, "no bridge family");
                 // A table of an earlier start with other rules must not stay either.
-                let _ = self.run("bridge", &replace("bridge", ""));
+                let _ = self.nft.run(BRIDGE, &replace(BRIDGE, ""));
                 Ok(Applied { bridge_family: false })
             }
             Err(error) => Err(error),
@@ -175,10 +183,9 @@ impl Firewall {
     /// As [`apply`](Self::apply); what can be removed is.
     pub fn remove(&self) -> Result<()> {
         let mut outcome = Ok(());
-        for family in ["bridge", "arp", "inet"] {
-            match self.run(family, &replace(family, "")) {
-                Ok(()) | Err(Error::Firewall { unsupported: true, .. }) => {}
-                Err(error) => outcome = Err(error),
+        for family in [BRIDGE, ARP, INET] {
+            if let Err(error) = supported(self.nft.run(family, &replace(family, ""))) {
+                outcome = Err(error);
             }
         }
         outcome
@@ -190,11 +197,7 @@ impl Firewall {
     ///
     /// `nft` is not installed, or may not look.
     pub fn check(&self) -> Result<Support> {
-        let output = Command::new(&self.nft)
-            .arg("--version")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| self.not_run(source))?;
+        let version = self.nft.version()?;
         let sample = Rules {
             bridge_prefix: Some("hwb".to_owned()),
             breakout: Some(Breakout {
@@ -206,69 +209,13 @@ impl Firewall {
         let guard = Rules { breakout: None, ..sample.clone() };
         let breakout = Rules { bridge_prefix: None, ..sample.clone() };
         Ok(Support {
-            version: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            guard: self.can("inet", &inet(&guard)?)? && self.can("arp", &arp(&guard)?)?,
-            bridge_family: self.can("bridge", &bridge(&sample)?)?,
-            breakout: self.can("inet", &inet(&breakout)?)?,
+            version,
+            guard: self.nft.can(INET, &inet(&guard)?)? && self.nft.can(ARP, &arp(&guard)?)?,
+            bridge_family: self.nft.can(BRIDGE, &bridge(&sample)?)?,
+            breakout: self.nft.can(INET, &inet(&breakout)?)?,
             bridge_netfilter: bridge_netfilter(),
         })
     }
-
-    fn can(&self, family: &'static str, script: &str) -> Result<bool> {
-        match self.run_with(family, script, &["--check"]) {
-            Ok(()) => Ok(true),
-            Err(Error::Firewall { unsupported: true, .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn run(&self, family: &'static str, script: &str) -> Result<()> {
-        self.run_with(family, script, &[])
-    }
-
-    fn run_with(&self, family: &'static str, script: &str, options: &[&str]) -> Result<()> {
-        let mut child = Command::new(&self.nft)
-            .args(options)
-            .args(["-f", "-"])
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|source| self.not_run(source))?;
-        // It may give up before it has read all; what it says then counts.
-        let written = child.stdin.take().map_or(Ok(()), |mut to| to.write_all(script.as_bytes()));
-        let output = child.wait_with_output().map_err(|source| self.not_run(source))?;
-        if output.status.success() {
-            return written.map_err(|source| self.not_run(source));
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(refusal(family, &said))
-    }
-
-    fn not_run(&self, source: io::Error) -> Error {
-        Error::NoNft { program: self.nft.display().to_string(), source }
-    }
-}
-
-fn refusal(family: &'static str, said: &str) -> Error {
-    let first = said.lines().find(|line| line.contains("rror")).or_else(|| said.lines().next());
-    let said = first.unwrap_or("nothing").trim().to_owned();
-    let denied = said.contains("Operation not permitted");
-    // What the kernel says of a family, a chain type and an expression that it does not have.
-    let unsupported = ["Operation not supported", "No such file or directory", "not supported by"]
-        .iter()
-        .any(|text| said.contains(text));
-    let advice = match (denied, unsupported, family) {
-        (true, ..) => "run as root or grant CAP_NET_ADMIN",
-        (_, true, "bridge") => "load nft_meta_bridge (OpenWrt: kmod-nft-bridge)",
-        (_, true, "arp") => "load nf_tables with CONFIG_NF_TABLES_ARP (OpenWrt: kmod-nft-arp)",
-        (_, true, _) => {
-            "load nf_tables, nft_masq and nft_fib_inet (OpenWrt: kmod-nft-nat, kmod-nft-fib)"
-        }
-        _ => "look at `nft list ruleset`, and say so to Homeward's makers",
-    };
-    Error::Firewall { family, said, advice, unsupported }
 }
 
 /// Whether IP rules see bridged frames.
@@ -279,13 +226,8 @@ fn bridge_netfilter() -> bool {
     })
 }
 
-/// A transaction that leaves the table as given, or none of it.
-fn replace(family: &str, chains: &str) -> String {
-    let mut script = format!("add table {family} {TABLE}\ndelete table {family} {TABLE}\n");
-    if !chains.is_empty() {
-        let _ = write!(script, "table {family} {TABLE} {{\n{chains}}}\n");
-    }
-    script
+fn replace(family: Family, chains: &str) -> String {
+    nft::replace(family, TABLE, chains)
 }
 
 /// Just before the owner's filters, so that what we drop they need not count.
@@ -320,7 +262,7 @@ fn inet(rules: &Rules) -> Result<String> {
     if let Some(breakout) = &rules.breakout {
         chains += &inet_breakout(breakout)?;
     }
-    Ok(replace("inet", &chains))
+    Ok(replace(INET, &chains))
 }
 
 fn inet_breakout(breakout: &Breakout) -> Result<String> {
@@ -373,10 +315,10 @@ fn inet_breakout(breakout: &Breakout) -> Result<String> {
 }
 
 fn arp(rules: &Rules) -> Result<String> {
-    let Some(prefix) = &rules.bridge_prefix else { return Ok(replace("arp", "")) };
+    let Some(prefix) = &rules.bridge_prefix else { return Ok(replace(ARP, "")) };
     let bridges = pattern(prefix)?;
     Ok(replace(
-        "arp",
+        ARP,
         &format!(
             "chain guard_input {{ type filter hook input priority filter; policy accept;
                 iifname {bridges} counter drop
@@ -411,7 +353,7 @@ fn bridge(rules: &Rules) -> Result<String> {
             }}\n"
         );
     }
-    Ok(replace("bridge", &chains))
+    Ok(replace(BRIDGE, &chains))
 }
 
 /// An interface's name as a string of nft's.
@@ -446,23 +388,5 @@ mod tests {
             let rules = Rules { bridge_prefix: None, breakout: Some(breakout) };
             assert!(inet(&rules).is_err() && bridge(&rules).is_err(), "{name:?}");
         }
-    }
-
-    #[test]
-    fn a_refusal_says_what_nft_said_and_what_to_do() {
-        let said =
-            "/dev/stdin:4:1-12: Error: Could not process rule: Operation not supported\nmeta";
-        let error = refusal("bridge", said).to_string();
-        assert!(error.contains("Operation not supported") && error.contains("kmod-nft-bridge"));
-        let error = refusal("inet", "netlink: Error: Operation not permitted (you must be root)");
-        assert!(error.to_string().ends_with("run as root or grant CAP_NET_ADMIN"), "{error}");
-    }
-
-    #[test]
-    fn an_nft_that_is_not_installed_is_named() {
-        let firewall = Firewall::new("/nowhere/nft");
-        let error = firewall.apply(&Rules::default()).unwrap_err().to_string();
-        assert!(error.contains("/nowhere/nft") && error.contains("install"), "{error}");
-        assert!(firewall.check().is_err());
     }
 }

@@ -12,6 +12,7 @@
 //! | [`packet`] | a raw socket on an interface, with a filter inside the kernel |
 //! | [`bridge`] | bridges that carry strangers' frames: make, shut, delete; ports; who is behind which |
 //! | [`firewall`] | what strangers on the gateway's bridges may reach, by nftables |
+//! | [`gate`] | a service closed to all but who is let through, by nftables |
 //! | [`qdisc`] | the owner first on a link that is shared with roamers |
 //! | [`neighbour`] | an interface's addresses, neighbours and routers |
 //! | [`routes`] | default routes: where an interface leads out |
@@ -32,10 +33,12 @@ pub mod child;
 pub mod error;
 pub mod firewall;
 pub mod frames;
+pub mod gate;
 pub mod link;
 pub mod machine;
 pub mod neighbour;
 mod netlink;
+mod nft;
 pub mod nl80211;
 pub mod packet;
 pub mod qdisc;
@@ -50,6 +53,7 @@ pub use bridge::{Bridges, FdbEntry, PortFlags};
 pub use error::{Error, Result};
 pub use firewall::{Breakout, Firewall, Rules};
 pub use frames::{Frame, FrameSocket};
+pub use gate::{Carrier, Endpoint, Gate, Service};
 pub use link::{Link, Links};
 pub use neighbour::{Address, Neighbour, Networks};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};

@@ -1,9 +1,14 @@
-//! Which flows are let pass.
+//! Which flows are let pass. They are kept: a guard that begins anew ends nobody's call.
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use homeward_keychain::{Flow, SessionId};
 use homeward_model::UnixTime;
+use homeward_vault::{Change, Vault};
+use serde::{Deserialize, Serialize};
+
+const FLOW: &str = "flow";
 
 /// A flow that is let pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,42 @@ pub struct Admission {
     pub hops: u16,
     /// Those whose key of the hop before is missing.
     pub broken: Vec<u16>,
+}
+
+/// An admission as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    session: String,
+    until: i64,
+    hops: u16,
+    broken: Vec<u16>,
+}
+
+impl Admission {
+    /// Keeps it as that flow's.
+    pub fn keep(&self, flow: &Flow) -> Change {
+        let Self { session, until, hops, broken } = self;
+        let (session, broken) = (session.to_string(), broken.clone());
+        let kept = Kept { session, until: until.0, hops: *hops, broken };
+        // Numbers and text: there is nothing that could not be written.
+        let plain = serde_json::to_vec(&kept).unwrap_or_default();
+        Change::Put { kind: FLOW, name: name(flow), plain: plain.into() }
+    }
+
+    fn restore(plain: &[u8]) -> anyhow::Result<Self> {
+        let Kept { session, until, hops, broken } = serde_json::from_slice(plain)?;
+        let session = session.parse().ok().context("the session")?;
+        Ok(Self { session, until: UnixTime(until), hops, broken })
+    }
+}
+
+/// Keeps nothing of a flow.
+pub fn forget(flow: &Flow) -> Change {
+    Change::Remove { kind: FLOW, name: name(flow) }
+}
+
+fn name(flow: &Flow) -> Vec<u8> {
+    flow.as_str().as_bytes().to_vec()
 }
 
 /// All of them.
@@ -31,6 +72,20 @@ impl Admissions {
     /// None yet; a session may have `most`.
     pub fn new(most: usize) -> Self {
         Self { most, flows: BTreeMap::new(), of: BTreeMap::new() }
+    }
+
+    /// As they were kept.
+    ///
+    /// # Errors
+    /// What was kept does not open.
+    pub async fn load(vault: &Vault, most: usize) -> anyhow::Result<Self> {
+        let mut this = Self::new(most);
+        for (name, kept) in vault.all(FLOW).await? {
+            let flow = String::from_utf8_lossy(&name).parse().ok();
+            let flow = flow.context("a flow that was kept")?;
+            this.admit(flow, Admission::restore(&kept).context("an admission that was kept")?);
+        }
+        Ok(this)
     }
 
     /// How many there are.
@@ -76,19 +131,24 @@ impl Admissions {
         self.flows.get(flow).filter(|found| found.until > now)
     }
 
+    /// All flows that pass.
+    pub fn all(&self, now: UnixTime) -> impl Iterator<Item = (&Flow, &Admission)> {
+        self.flows.iter().filter(move |(_, found)| found.until > now)
+    }
+
     /// The flows of a session.
     pub fn of(&self, session: SessionId) -> impl Iterator<Item = (&Flow, &Admission)> {
         let flows = self.of.get(&session).into_iter().flatten();
         flows.filter_map(|flow| self.flows.get(flow).map(|admission| (flow, admission)))
     }
 
-    /// Lets nothing of a session pass any more; how many flows that were.
-    pub fn end(&mut self, session: SessionId) -> usize {
+    /// Lets nothing of a session pass any more; which flows that were.
+    pub fn end(&mut self, session: SessionId) -> Vec<Flow> {
         let flows = self.of.remove(&session).unwrap_or_default();
         for flow in &flows {
             self.flows.remove(flow);
         }
-        flows.len()
+        flows
     }
 
     /// The sessions that have any.
@@ -96,18 +156,19 @@ impl Admissions {
         self.of.keys().copied().collect()
     }
 
-    /// Forgets what has had its time.
-    pub fn sweep(&mut self, now: UnixTime) {
+    /// Forgets what has had its time; which flows that were.
+    pub fn sweep(&mut self, now: UnixTime) -> Vec<Flow> {
         let over: Vec<(Flow, SessionId)> = self
             .flows
             .iter()
             .filter(|(_, found)| found.until <= now)
             .map(|(flow, found)| (flow.clone(), found.session))
             .collect();
-        for (flow, session) in over {
-            self.flows.remove(&flow);
-            self.unlist(session, &flow);
+        for (flow, session) in &over {
+            self.flows.remove(flow);
+            self.unlist(*session, flow);
         }
+        over.into_iter().map(|(flow, _)| flow).collect()
     }
 
     fn unlist(&mut self, session: SessionId, flow: &Flow) {
@@ -160,7 +221,7 @@ mod tests {
         assert!(admitted.may(&flow(3), OTHER, UnixTime(9)));
         // What another has taken over is not ended with the one that had it.
         admitted.admit(flow(1), by(OTHER, 20));
-        assert_eq!(admitted.end(ONE), 1);
+        assert_eq!(admitted.end(ONE), [flow(2)]);
         assert!(admitted.get(&flow(1), UnixTime(9)).is_some());
         assert!(admitted.get(&flow(2), UnixTime(9)).is_none());
     }

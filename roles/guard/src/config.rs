@@ -13,9 +13,10 @@ use homeward_digest::Algorithm;
 use homeward_handoff::HandoffConfig;
 use homeward_keychain::message::MAX_HOPS;
 use homeward_keychain::server;
+use homeward_linux::gate::{Carrier, Gate, Service};
 use homeward_model::Name;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// `/etc/homeward/guard.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +33,10 @@ pub struct Config {
     /// Passwords that follow the chain.
     #[serde(default)]
     pub digest: DigestConfig,
+    /// What is closed to all but admitted flows; unset: nothing, and who stands in front of the
+    /// service asks.
+    #[serde(default)]
+    pub gate: Option<GateConfig>,
     /// The status socket.
     #[serde(default)]
     pub control: ControlConfig,
@@ -65,7 +70,7 @@ pub struct Policy {
     pub sessions: usize,
     /// The most flows of one session.
     pub flows: usize,
-    /// Whether a flow that names an address ([`Endpoint`](crate::endpoint::Endpoint)) is admitted
+    /// Whether a flow that names an address ([`Endpoint`](homeward_linux::Endpoint)) is admitted
     /// only for a device that calls from there: otherwise one could take another's.
     pub own_address: bool,
 }
@@ -126,6 +131,68 @@ impl Default for DigestConfig {
             nonce: Period(Duration::from_secs(30)),
             nonces: 100_000,
         }
+    }
+}
+
+/// `[gate]`: services that ask nobody, closed by nftables to all but admitted flows.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GateConfig {
+    /// What is closed, here or behind this machine.
+    #[serde(deserialize_with = "services")]
+    pub services: Vec<Service>,
+    /// Who is let through always: by default this machine.
+    pub pass: Vec<IpNet>,
+    /// How often it is looked whether the rules are in force.
+    pub check: Period,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        let check = Period(Duration::from_secs(10));
+        Self { services: Vec::new(), pass: loopback().to_vec(), check }
+    }
+}
+
+fn services<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Service>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let read = |text: &String| {
+        let read = text.parse();
+        read.map_err(|error| serde::de::Error::custom(format!("{text:?} is no service: {error}")))
+    };
+    texts.iter().map(read).collect()
+}
+
+impl GateConfig {
+    /// As the kernel is told.
+    pub fn gate(&self) -> Gate {
+        Gate::new(self.services.clone(), self.pass.clone())
+    }
+
+    fn check(&self, open: &[SocketAddr]) -> Result<(), Invalid> {
+        let wrong = |key: &str, say: String| Err(Invalid::new(format!("gate.{key}"), say));
+        if self.services.is_empty() {
+            let say = "is empty: name what is to be closed, such as \"tcp 192.0.2.10:5060\"";
+            return wrong("services", say.into());
+        }
+        // Who is shut out there could never prove.
+        let shuts = |service: &Service, at: &SocketAddr| {
+            let meets = |address: IpAddr| at.ip().is_unspecified() || at.ip() == address;
+            service.carrier == Carrier::Tcp
+                && service.ports.contains(&at.port())
+                && service.address.is_none_or(meets)
+        };
+        for service in &self.services {
+            if let Some(at) = open.iter().find(|at| shuts(service, at)) {
+                let say =
+                    format!("{service} would shut out who comes to the guard itself, at {at}");
+                return wrong("services", say);
+            }
+        }
+        if !(1..=3600).contains(&self.check.0.as_secs()) {
+            return wrong("check", "give 1s to 1h".into());
+        }
+        Ok(())
     }
 }
 
@@ -229,6 +296,10 @@ impl Config {
         self.policy.check()?;
         self.verify.check()?;
         self.digest.check()?;
+        if let Some(gate) = &self.gate {
+            let Self { handoff, verify, .. } = self;
+            gate.check(&[&handoff.devices[..], &handoff.listen, &verify.listen].concat())?;
+        }
         let known = |name: &Name| {
             *name == self.handoff.name || self.handoff.peers.iter().any(|peer| peer.name == *name)
         };
@@ -267,6 +338,9 @@ mod tests {
         assert_eq!(shipped.policy, Policy::default());
         assert_eq!(shipped.verify.from, VerifyConfig::default().from);
         assert_eq!(all.digest.realm.as_deref(), Some(shipped.handoff.name.as_str()));
+        let gate = all.gate.unwrap();
+        assert_eq!(GateConfig { services: Vec::new(), ..gate }, GateConfig::default());
+        assert_eq!(shipped.gate, None, "what is to be closed, only an operator knows");
         assert_eq!(DigestConfig { realm: None, ..all.digest }, shipped.digest);
     }
 
@@ -282,10 +356,20 @@ mod tests {
             ("[digest]\nalgorithms = []\n", "digest.algorithms"),
             ("[digest]\nnonce = \"0s\"\n", "digest.nonce"),
             ("[digest]\nnonces = 0\n", "digest.nonces"),
+            ("[gate]\n", "gate.services"),
+            ("[gate]\nservices = [\"tcp 0\"]\n", "\"tcp 0\" is no service"),
+            (
+                "[gate]\nservices = [\"tcp 7000-7100\"]\n[verify]\nlisten = [\"127.0.0.1:7081\"]\n",
+                "127.0.0.1:7081",
+            ),
+            ("[gate]\nservices = [\"tcp 1\"]\ncheck = \"0s\"\n", "gate.check"),
         ] {
             let error = read(&format!("{handoff}{text}")).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
+        let beside = "[gate]\nservices = [\"udp 7000-7100\", \"tcp 192.0.2.1:7081\"]\n\
+                      [verify]\nlisten = [\"127.0.0.1:7081\"]\n";
+        read(&format!("{handoff}{beside}")).unwrap();
         let ours = "[verify]\nlisten = [\"0.0.0.0:7081\"]\nfrom = [\"192.0.2.0/24\"]\n";
         let config = read(&format!("{handoff}{ours}")).unwrap();
         let answers = |address: &str| config.verify.answers(address.parse().unwrap());

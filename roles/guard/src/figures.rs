@@ -19,6 +19,7 @@ pub struct Figures {
     proofs: Family<Outcome, Counter>,
     verified: Family<Outcome, Counter>,
     digests: Family<Outcome, Counter>,
+    gate: Family<Outcome, Counter>,
     ended: Counter,
     seconds: Histogram,
     sessions: Gauge,
@@ -34,6 +35,7 @@ impl Figures {
             proofs: Family::default(),
             verified: Family::default(),
             digests: Family::default(),
+            gate: Family::default(),
             ended: Counter::default(),
             seconds: Histogram::new(buckets),
             sessions: Gauge::default(),
@@ -48,6 +50,8 @@ impl Figures {
         registry.register("verified", help, figures.verified.clone());
         let help = "Requests whose digest was looked at, by what it was";
         registry.register("digests", help, figures.digests.clone());
+        let help = "What became of changes to the gate; how often it was found gone";
+        registry.register("gate", help, figures.gate.clone());
         let help = "Flows that were ended because their chain did not hold any more";
         registry.register("flows_ended", help, figures.ended.clone());
         let help = "How long a proof took, from the demand to the verdict";
@@ -72,6 +76,10 @@ impl Figures {
 
     pub(crate) fn digest(&self, outcome: &'static str) {
         self.digests.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn gate(&self, outcome: &'static str) {
+        self.gate.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// Somebody asked who may not.

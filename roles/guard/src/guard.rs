@@ -18,11 +18,11 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::admitted::{Admission, Admissions};
+use crate::admitted::{self, Admission, Admissions};
 use crate::config::Policy;
 use crate::digest;
-use crate::endpoint::Endpoint;
 use crate::figures::Figures;
+use crate::gate::{self, Gate};
 use crate::sessions::{self, Held, Sessions};
 
 /// The guard.
@@ -34,6 +34,7 @@ pub struct Guard {
     vault: Vault,
     policy: Policy,
     figures: Figures,
+    gate: Option<Gate>,
     sessions: Mutex<Sessions>,
     admitted: Mutex<Admissions>,
 }
@@ -62,6 +63,9 @@ pub enum Turned {
     /// Nothing can be kept.
     #[error("nothing can be kept")]
     Vault,
+    /// The kernel does not let it through.
+    #[error("the gate cannot be changed")]
+    Gate,
 }
 
 impl Turned {
@@ -75,13 +79,14 @@ impl Turned {
             Self::Flow => "no_flow",
             Self::Address => "not_its_address",
             Self::Vault => "not_kept",
+            Self::Gate => "gate",
         }
     }
 
     /// Whether it may be different in a moment: a hop may be on its way.
     fn again(&self) -> bool {
         match self {
-            Self::NoSession | Self::Vault => true,
+            Self::NoSession | Self::Vault | Self::Gate => true,
             Self::Chain(refusal) => refusal.why == Why::NotTold,
             Self::Network(error) => error.is_away(),
             Self::HungUp | Self::Flow | Self::Address => false,
@@ -90,7 +95,7 @@ impl Turned {
 }
 
 impl Guard {
-    /// A guard, with what was kept.
+    /// A guard, with what was kept; `gate` is closed to what is not admitted, where there is one.
     ///
     /// # Errors
     /// What was kept does not open.
@@ -101,12 +106,13 @@ impl Guard {
         vault: Vault,
         policy: Policy,
         figures: Figures,
+        gate: Option<Gate>,
     ) -> anyhow::Result<Self> {
         let name = identity.name().clone();
         let sessions = Sessions::load(&vault, name, policy.chain(), policy.sessions).await?;
-        let admitted = Mutex::new(Admissions::new(policy.flows));
+        let admitted = Mutex::new(Admissions::load(&vault, policy.flows).await?);
         let sessions = Mutex::new(sessions);
-        Ok(Self { identity, book, peers, vault, policy, figures, sessions, admitted })
+        Ok(Self { identity, book, peers, vault, policy, figures, gate, sessions, admitted })
     }
 
     /// The sessions that are followed.
@@ -167,8 +173,8 @@ impl Guard {
             return Err(Turned::Flow);
         }
         let from = caller.from.ip().to_canonical();
-        let elsewhere = |at: Endpoint| at.address != from;
-        if self.policy.own_address && Endpoint::of(&flow).is_some_and(elsewhere) {
+        let elsewhere = gate::endpoint(&flow).is_some_and(|at| at.address != from);
+        if self.policy.own_address && elsewhere {
             return Err(Turned::Address);
         }
         let began = SystemClock.now();
@@ -204,15 +210,26 @@ impl Guard {
             }
             (checked, _) => checked?,
         };
-        let kept = self.vault.commit(vec![sessions::keep(&server)]).await;
-        kept.map_err(|_| Turned::Vault)?;
         let until = self.until(sessions::until(&server));
         let Admitted { flow, hops, broken } = admitted.clone();
+        let admission = Admission { session, until, hops, broken };
         let mut flows = self.admitted.lock().await;
-        if !flows.may(&flow, session, SystemClock.unix()) {
+        // Another may have proven it meanwhile.
+        let may = flows.may(&flow, session, SystemClock.unix());
+        let mut changes = vec![sessions::keep(&server)];
+        changes.extend(may.then(|| admission.keep(&flow)));
+        self.vault.commit(changes).await.map_err(|_| Turned::Vault)?;
+        if !may {
             return Err(Turned::Flow);
         }
-        flows.admit(flow, Admission { session, until, hops, broken });
+        flows.admit(flow.clone(), admission);
+        drop(flows);
+        drop(server);
+        if let Some(gate) = &self.gate
+            && !timeout(self.policy.proof.0, gate.admit(&flow, until)).await.unwrap_or(false)
+        {
+            return Err(Turned::Gate);
+        }
         self.figures.took(SystemClock.now().since(began).as_secs_f64());
         Ok(admitted)
     }
@@ -226,7 +243,8 @@ impl Guard {
     /// Ends what does not hold any more, and forgets what has had its time.
     pub async fn sweep(&self) {
         let (now, directory) = (SystemClock.unix(), self.book.now());
-        self.admitted.lock().await.sweep(now);
+        let mut changes: Vec<_> =
+            self.admitted.lock().await.sweep(now).iter().map(admitted::forget).collect();
         let admitted = self.admitted.lock().await.sessions();
         for session in admitted {
             let held = self.sessions.lock().await.get(session);
@@ -235,23 +253,27 @@ impl Guard {
                 None => Err("the session is not followed any more".to_owned()),
             };
             if let Err(reason) = stands {
-                let flows = self.admitted.lock().await.end(session);
+                let ended = self.admitted.lock().await.end(session);
+                if let Some(gate) = &self.gate {
+                    gate.shut(&ended);
+                }
+                changes.extend(ended.iter().map(admitted::forget));
+                let flows = ended.len();
                 self.figures.ended(flows);
                 tracing::warn!(%session, flows, reason, "the chain does not hold any more");
             }
         }
-        let mut gone = Vec::new();
         let all = self.sessions.lock().await.of(None);
         for (session, held) in all {
             // One that is being proven is not over.
             let over = held.try_lock().is_ok_and(|server| sessions::until(&server) <= now);
             if over {
-                gone.push(self.sessions.lock().await.forget(session));
+                changes.push(self.sessions.lock().await.forget(session));
             }
         }
-        if !gone.is_empty() {
+        if !changes.is_empty() {
             // What is still there after a restart has had its time then, too.
-            let _ = self.vault.commit(gone).await;
+            let _ = self.vault.commit(changes).await;
         }
         let sessions = self.sessions.lock().await.len();
         self.figures.holds(sessions, self.admitted.lock().await.len());

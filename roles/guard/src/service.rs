@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use homeward_daemon::doctor::Finding;
+use homeward_daemon::doctor::{Finding, Findings};
 use homeward_daemon::{Exit, ExitContext, Metrics, Part, Process, Reload, Shutdown, SystemClock};
 use homeward_handoff::{Book, Identity, Peers, Server};
 use homeward_http::{Limits, Listen};
@@ -17,6 +17,7 @@ use crate::commands;
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::figures::Figures;
+use crate::gate::{self, Gate, Keeper};
 use crate::guard::Guard;
 use crate::verify::Verify;
 
@@ -37,18 +38,24 @@ pub struct Started {
     pub verify: Vec<SocketAddr>,
 }
 
-/// What can be reloaded: whom the guard deals with.
+/// What can be reloaded: whom the guard deals with, and what its gate closes.
 #[derive(Debug, Clone)]
 pub struct Reloads {
     book: Book,
     identity: Identity,
+    gate: Option<Gate>,
 }
 
 impl Reloads {
-    /// Takes the peers that the configuration names now. What goes through one that is revoked ends
-    /// within a second.
+    /// Takes the peers that the configuration names now, and the services. What goes through a
+    /// peer that is revoked ends within a second. Whether there is a gate stays as it is.
     pub fn reload(&self, config: &Config) {
         config.handoff.fill(&self.book, &self.identity);
+        match (&self.gate, &config.gate) {
+            (Some(gate), Some(config)) => gate.replace(config),
+            (None, None) => {}
+            _ => tracing::warn!("[gate] comes or goes with a restart"),
+        }
     }
 }
 
@@ -68,8 +75,16 @@ pub async fn start(
     let peers = Peers::new(identity.clone(), book.clone(), handoff.peer_settings());
     let figures = Figures::new(metrics);
     let policy = config.policy.clone();
-    let guard = Guard::new(identity.clone(), book.clone(), peers, vault, policy, figures);
+    let keeper = config.gate.as_ref().map(|gate| Keeper::new(gate, figures.clone()));
+    let (gate, keeper) = keeper.unzip();
+    let guard =
+        Guard::new(identity.clone(), book.clone(), peers, vault, policy, figures, gate.clone());
     let guard = Arc::new(guard.await.exit(Exit::Data)?);
+    // Of what was admitted before, some may have ended meanwhile.
+    guard.sweep().await;
+    if let Some(keeper) = &keeper {
+        keeper.close(&guard).await.exit(Exit::System)?;
+    }
     let listen = handoff.listen();
     let server = Server::bind(
         &listen,
@@ -117,15 +132,25 @@ pub async fn start(
                 kept_up.sweep().await;
             }
         };
+        let keeping = async {
+            if let Some(keeper) = keeper {
+                keeper.keep(Arc::clone(&kept_up)).await;
+            }
+            std::future::pending().await
+        };
         let serving = async { tokio::join!(server.serve(shutdown), verify.serve()) };
         tokio::select! {
             _ = serving => Ok(()),
             () = upkeep => Ok(()),
+            () = keeping => Ok(()),
         }
     };
     let (said, name, key) = (Arc::clone(&guard), identity.name().clone(), identity.key());
+    let closing = gate.clone();
     let status = move || {
         let (guard, local, asked) = (Arc::clone(&said), local.clone(), asked.clone());
+        let closed = closing.iter().flat_map(Gate::closed).map(|service| service.to_string());
+        let closed: Vec<String> = closed.collect();
         let (name, key) = (name.to_string(), key.to_string());
         async move {
             let sessions = guard.sessions().lock().await.len();
@@ -136,19 +161,24 @@ pub async fn start(
                 "listen": addresses(&local.peers),
                 "devices_listen": addresses(&local.devices),
                 "verify": asked,
+                "closed": closed,
                 "sessions": sessions,
                 "flows": flows,
             })
         }
     };
     let part = commands::add(Part::new(status, work), &guard);
-    let reloads = Reloads { book, identity };
+    let reloads = Reloads { book, identity, gate };
     Ok(Started { part, guard, reloads, local: at, verify: verify_at })
 }
 
 /// What is wrong on this machine, and the repair.
 pub async fn doctor(config: &Config) -> Vec<Finding> {
-    homeward_handoff::doctor::examine(&config.handoff).await
+    let mut found = homeward_handoff::doctor::examine(&config.handoff).await;
+    let mut findings = Findings::default();
+    gate::examine(config.gate.as_ref(), &mut findings);
+    found.extend(findings.into_vec());
+    found
 }
 
 /// Runs a guard, with the configuration read from `path`, until shutdown.
@@ -167,7 +197,9 @@ pub async fn run(
     let again = move || match Config::load(&path) {
         Ok(config) => {
             reloads.reload(&config);
-            tracing::info!("the peers are reloaded; what else has changed does with a restart");
+            tracing::info!(
+                "peers and services are reloaded; what else has changed does with a restart"
+            );
         }
         Err(error) => {
             let error = format!("{:#}", anyhow::Error::from(error));

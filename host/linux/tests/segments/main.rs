@@ -5,5 +5,6 @@
 
 mod bridge;
 mod firewall;
+mod gate;
 mod inside;
 mod qdisc;

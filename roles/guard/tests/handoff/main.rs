@@ -12,6 +12,7 @@
 mod agent;
 mod call;
 mod edge;
+mod gate;
 mod liars;
 mod moves;
 mod password;

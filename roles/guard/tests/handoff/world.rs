@@ -191,6 +191,7 @@ impl World {
                 ..VerifyConfig::default()
             },
             digest: Default::default(),
+            gate: None,
             control: Default::default(),
             metrics: Default::default(),
             log: Default::default(),
