@@ -8,7 +8,7 @@ use homeward_device::Config;
 use homeward_model::Name;
 use serde_json::Value;
 
-use crate::answer::text;
+use crate::key::KeyArgs;
 use crate::output;
 use crate::role::{self, LogArgs};
 
@@ -92,9 +92,10 @@ where it was open already: the server may have ended it. It is not kept over a r
     /// Print the key that the last hop brought
     #[command(after_long_help = "Examples:
   homeward device key sip.example digest          the password for the service's digest authentication
-  homeward device key sip.example wireguard --network
+  homeward device key sip.example wireguard --base64 | wg set wg0 peer KEY preshared-key /dev/stdin
+  homeward device key sip.example ppk --network
 
-64 hexadecimal digits. The server has the same, and from the second hop on no network by itself; with
+64 hexadecimal digits, or base64. The server has the same, and from the second hop on no network by itself; with
 --network it is one that the network of the hop has, too, for what goes between device and network. With
 each hop it is another: a program of [notify] hears of that as HOMEWARD_NOTICE=handed-off.")]
     Key {
@@ -105,6 +106,8 @@ each hop it is another: a program of [notify] hears of that as HOMEWARD_NOTICE=h
         /// One that the network of the last hop has, too
         #[arg(long)]
         network: bool,
+        #[command(flatten)]
+        key: KeyArgs,
         #[command(flatten)]
         ask: Ask,
     },
@@ -175,10 +178,10 @@ pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
             let request = request.with("flow", flow).with("open", what == What::Open);
             ask.show(config, request, status::flow)
         }
-        DeviceCommand::Key { server, purpose, network, ask } => {
+        DeviceCommand::Key { server, purpose, network, key, ask } => {
             let request = Request::new("key").with("server", server.as_str());
             let request = request.with("purpose", purpose).with("network", network);
-            ask.show(config, request, |key| format!("{}\n", text(&key["key"])))
+            ask.show(config, request, |answer| key.text(answer))
         }
         DeviceCommand::Metrics(at) => role::metrics(&at.path(config)?),
         DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(config)?, json),

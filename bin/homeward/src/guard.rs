@@ -9,6 +9,7 @@ use homeward_guard::Config;
 use homeward_handoff::evidence;
 use serde_json::Value;
 
+use crate::key::KeyArgs;
 use crate::output;
 use crate::role::{self, LogArgs};
 
@@ -60,6 +61,22 @@ whoever checks it again: `homeward guard check-trace`. docs/keychain.md says wha
     Trace {
         /// The session: all of them, if none is named
         session: Option<String>,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Print a key that a session's last hop brought, as its device has it, too
+    #[command(after_long_help = "Examples:
+  homeward guard key 0179605b9e28735568dd5c439468550a wireguard --base64
+
+From the second hop on, no network has it by itself. With each hop that the device proves it is another;
+there is none once the chain does not hold any more. The device's is `homeward device key`.")]
+    Key {
+        /// The session
+        session: String,
+        /// What it is for, such as wireguard; the same at both ends
+        purpose: String,
+        #[command(flatten)]
+        key: KeyArgs,
         #[command(flatten)]
         ask: Ask,
     },
@@ -134,6 +151,10 @@ pub(crate) fn run(args: GuardArgs, log: &LogArgs) -> anyhow::Result<()> {
                 None => request,
             };
             ask.show(config, request, show::trace)
+        }
+        GuardCommand::Key { session, purpose, key, ask } => {
+            let request = Request::new("key").with("session", session).with("purpose", purpose);
+            ask.show(config, request, |answer| key.text(answer))
         }
         GuardCommand::CheckTrace { file, json } => {
             let config = Config::load(&path())?;

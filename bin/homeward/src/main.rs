@@ -32,6 +32,8 @@ mod gateway;
 mod guard;
 #[cfg(feature = "core")]
 mod homeless;
+#[cfg(any(feature = "device", feature = "guard"))]
+mod key;
 mod output;
 mod role;
 #[cfg(feature = "security-module")]

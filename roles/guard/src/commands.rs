@@ -3,6 +3,7 @@
 //! | command | takes | answers |
 //! |---|---|---|
 //! | `trace` | `session`, or nothing | each hop of the sessions, with its record, and what is admitted |
+//! | `key` | `session`, `purpose` | the key that the hop brought which was proven last, as 64 hexadecimal digits |
 
 use std::sync::Arc;
 
@@ -21,20 +22,38 @@ struct Of {
     session: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct KeyOf {
+    session: String,
+    purpose: String,
+}
+
 /// Adds the commands.
 pub fn add(part: Part, guard: &Arc<Guard>) -> Part {
-    let guard = Arc::clone(guard);
+    let (asked, guard) = (Arc::clone(guard), Arc::clone(guard));
     part.command("trace", move |request| traced(Arc::clone(&guard), request))
+        .command("key", move |request| key(Arc::clone(&asked), request))
+}
+
+fn session(text: &str) -> Result<SessionId, ControlError> {
+    text.parse()
+        .map_err(|_| ControlError::new(Kind::BadRequest, "session: give 32 hexadecimal digits"))
+}
+
+async fn key(guard: Arc<Guard>, request: Request) -> Result<Value, ControlError> {
+    let KeyOf { session: text, purpose } = request.parse()?;
+    let found = guard.application(session(&text)?, &purpose).await;
+    let key = found.ok_or_else(|| {
+        let message =
+            format!("the session {text} has proven nothing, or its chain does not hold any more");
+        ControlError::new(Kind::NotFound, message)
+    })?;
+    Ok(json!({ "key": *key.password() }))
 }
 
 async fn traced(guard: Arc<Guard>, request: Request) -> Result<Value, ControlError> {
     let Of { session } = request.parse()?;
-    let session: Option<SessionId> = match session {
-        Some(text) => Some(text.parse().map_err(|_| {
-            ControlError::new(Kind::BadRequest, "session: give 32 hexadecimal digits")
-        })?),
-        None => None,
-    };
+    let session = session.as_deref().map(self::session).transpose()?;
     let directory = guard.directory();
     let held = guard.sessions().lock().await.of(session);
     if let (Some(session), true) = (session, held.is_empty()) {

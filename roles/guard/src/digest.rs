@@ -107,7 +107,8 @@ impl Digest {
         {
             return Err(Wrong::Answer);
         }
-        let password = guard.password(session).await.ok_or(Wrong::Answer)?;
+        let key = guard.application(session, PURPOSE).await.ok_or(Wrong::Answer)?;
+        let password = key.password();
         if !read.answer(request.method, &password) {
             return Err(Wrong::Answer);
         }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_handoff::server::Caller;
 use homeward_handoff::{Answers, Book, CallError, Directory, Identity, Peers, Refused, Said, Told};
-use homeward_keychain::key::HopShare;
+use homeward_keychain::key::{ApplicationKey, HopShare};
 use homeward_keychain::message::Digest;
 use homeward_keychain::server::Admitted;
 use homeward_keychain::{
@@ -16,11 +16,9 @@ use homeward_model::{Clock, Name, UnixTime};
 use homeward_vault::Vault;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
 use crate::admitted::{self, Admission, Admissions};
 use crate::config::Policy;
-use crate::digest;
 use crate::figures::Figures;
 use crate::gate::{self, Gate};
 use crate::sessions::{self, Held, Sessions};
@@ -142,13 +140,13 @@ impl Guard {
         found
     }
 
-    /// The password of a session, at the hop that it proved last; `None` where its chain does not
-    /// hold any more.
-    pub(crate) async fn password(&self, session: SessionId) -> Option<Zeroizing<String>> {
+    /// A session's key for a purpose, such as `wireguard`, at the hop that it proved last; `None`
+    /// where its chain does not hold any more. The device has the same.
+    pub async fn application(&self, session: SessionId, purpose: &str) -> Option<ApplicationKey> {
         let held = self.sessions.lock().await.get(session)?;
         let server = held.lock().await;
         server.stands(&*self.book.now(), SystemClock.unix()).ok()?;
-        server.application(digest::PURPOSE).map(|key| key.password())
+        server.application(purpose)
     }
 
     async fn converse(&self, caller: &mut Caller) -> Result<(), Turned> {

@@ -182,6 +182,13 @@ fn an_operator_enrols_a_device_and_sees_where_it_was_and_ends_it() {
     assert!(hop(1).starts_with("1    n1.example"), "{trace}");
     assert!(hop(2).contains("n1.example") && hop(2).contains("integrated"), "{trace}");
     assert!(trace.contains("admitted: call 7, until"), "{trace}");
+    let own = device.application("wireguard").unwrap();
+    let key = guard.ask(&["key", &session, "wireguard"]).ok();
+    assert_eq!(key, format!("{}\n", *own.password()));
+    let key = guard.ask(&["key", &session, "wireguard", "--base64"]).ok();
+    assert_eq!(key.trim(), data_encoding::BASE64.encode(own.expose()));
+    let none = guard.ask(&["key", "00000000000000000000000000000000", "wireguard"]);
+    assert!(none.code != 0 && none.stderr.contains("proven nothing"), "{}", none.stderr);
     let visits = n1.ask(&["visits"]).ok();
     assert!(visits.contains(&session) && visits.contains("n2.example"), "{visits}");
     let none = guard.ask(&["trace", "00000000000000000000000000000000"]);

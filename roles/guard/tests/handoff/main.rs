@@ -16,4 +16,5 @@ mod gate;
 mod liars;
 mod moves;
 mod password;
+mod wireguard;
 mod world;
