@@ -1,10 +1,11 @@
 //! Hand-off keys for a phone: a security module for the mobile network, one within the operator's
-//! core for its Wi-Fi, and a guard in front of a service.
+//! core for its Wi-Fi, one of a third network, and a guard in front of a service.
 //!
 //! ```text
 //!   phone ── wwan0 ── lte.example's module  10.91.0.2:7081 ┐
 //!         ── wlanN ── town.example's, the core 10.0.0.1:7080 ┤ mutual TLS, each to each
-//!         ── either ─ sip.example's guard   10.0.0.1:7082 ┘
+//!         ── wlanN ── harbour.example's     10.0.0.1:7083 │
+//!         ── any ──── sip.example's guard   10.0.0.1:7082 ┘
 //! ```
 
 use std::fs;
@@ -18,18 +19,21 @@ use homeward_daemon::control::{Request, ask};
 use homeward_handoff::{Identity, key_file};
 use homeward_keychain::RootKey;
 use homeward_model::{Instant, Name};
-use homeward_net::wait::{now, wait_for};
+use homeward_net::wait::{now, wait_for, wall_offset};
 use homeward_net::{Namespace, Process};
 use serde_json::Value;
 
 use crate::RUN;
 use crate::lab::{CORE, Lab};
-use crate::offload::SSID;
+use crate::offload::{HARBOUR_SSID, SSID};
+use crate::report::handoff::Hop;
 
 /// The mobile network.
 pub const LTE: &str = "lte.example";
 /// The operator's Wi-Fi.
 pub const TOWN: &str = "town.example";
+/// Somebody else's Wi-Fi.
+pub const HARBOUR: &str = "harbour.example";
 /// The service.
 pub const SIP: &str = "sip.example";
 /// What the phone has the service admit.
@@ -40,7 +44,8 @@ const PHONE: &str = "d1@example.net";
 const START: Duration = Duration::from_secs(30);
 
 /// Who they are, with the ports where they answer each other, and devices.
-const ALL: [(&str, u16, u16); 3] = [(LTE, 7451, 7081), (TOWN, 7450, 7080), (SIP, 7452, 7082)];
+const ALL: [(&str, u16, u16); 4] =
+    [(LTE, 7451, 7081), (TOWN, 7450, 7080), (SIP, 7452, 7082), (HARBOUR, 7453, 7083)];
 
 fn folder() -> PathBuf {
     Path::new(RUN).join("handoff")
@@ -80,12 +85,12 @@ pub fn tables(of: &str, within: &str) -> Result<String> {
     Ok(own + &peers)
 }
 
-/// The module of the mobile network, and the guard; the core has the other module.
+/// The modules of the mobile network and of the third, and the guard; the core has the other module.
 #[derive(Debug)]
 pub struct Handoffs {
     lab: Lab,
     root: PathBuf,
-    _module: Process,
+    _modules: [Process; 2],
     _guard: Process,
 }
 
@@ -101,21 +106,24 @@ impl Handoffs {
             let text = format!("{}[control]\nsocket = {socket:?}\n", tables(of, "")?);
             fs::write(&config, text)?;
             let config = config.display().to_string();
-            lab.homeward(role, &[role, "--config", &config], &Namespace::ROOT)
+            lab.homeward(&format!("{role}-{of}"), &[role, "--config", &config], &Namespace::ROOT)
         };
-        let mut module = role("security-module", LTE)?;
+        let mut modules = [role("security-module", LTE)?, role("security-module", HARBOUR)?];
         let mut guard = role("guard", SIP)?;
-        module.says("security module open", START).await?;
+        for module in &mut modules {
+            module.says("security module open", START).await?;
+        }
         guard.says("guard open", START).await?;
         let root = folder().join("phone.root");
         let key = RootKey::new(*key_file::make(&root, &mut SystemEntropy::new())?);
-        for (network, socket) in [(LTE, folder().join("lte.example.sock")), (TOWN, core.into())] {
+        let own = |of: &str| (of.to_owned(), folder().join(format!("{of}.sock")));
+        for (network, socket) in [own(LTE), own(HARBOUR), (TOWN.to_owned(), core.into())] {
             let key = key.device_key(&network.parse()?, 1);
             let request = Request::new("enrol").with("device", PHONE).with("version", 1);
             let request = request.with("key", key_file::text(key.expose()).as_str());
             ask(&socket, &request).await.with_context(|| format!("{network} does not enrol"))?;
         }
-        Ok(Self { lab: lab.clone(), root, _module: module, _guard: guard })
+        Ok(Self { lab: lab.clone(), root, _modules: modules, _guard: guard })
     }
 
     /// The phone's table.
@@ -123,13 +131,14 @@ impl Handoffs {
         let network = |name: &str, host: std::net::Ipv4Addr, port: u16, when: &str| {
             format!("[[handoff.networks]]\nname = \"{name}\"\nmodule = \"{host}:{port}\"\n{when}\n")
         };
-        let [(_, _, lte), (_, _, town), (_, _, sip)] = ALL;
+        let [(_, _, lte), (_, _, town), (_, _, sip), (_, _, harbour)] = ALL;
         format!(
-            "[handoff]\nname = \"{PHONE}\"\nroot_file = {:?}\n{}{}\
+            "[handoff]\nname = \"{PHONE}\"\nroot_file = {:?}\n{}{}{}\
              [[handoff.servers]]\nname = \"{SIP}\"\nguard = \"{CORE}:{sip}\"\nflows = [\"{FLOW}\"]\n",
             self.root,
             network(LTE, SERVICES, lte, "cellular = true"),
             network(TOWN, CORE, town, &format!("ssids = [\"{SSID}\"]")),
+            network(HARBOUR, CORE, harbour, &format!("ssids = [\"{HARBOUR_SSID}\"]")),
         )
     }
 
@@ -152,12 +161,12 @@ impl Handoffs {
         waited.await.with_context(|| format!("the last was {last:#}"))
     }
 
-    /// The networks that the phone went through, after the trace was kept beside the logs, as
-    /// `evidence.json`, and checked by itself.
+    /// The hops of the phone, by a clock that began at `began`: after the trace was kept beside the
+    /// logs, as `evidence.json`, and checked by itself.
     ///
     /// # Errors
     /// If it is not whole.
-    pub async fn networks(&self) -> Result<Vec<String>> {
+    pub async fn hops(&self, began: Instant) -> Result<Vec<Hop>> {
         let config = folder().join("sip.example.toml").display().to_string();
         let guard = async |words: &[&str]| {
             let words = [&["guard", "--config", &config], words].concat();
@@ -167,11 +176,21 @@ impl Handoffs {
             ensure!(output.status.success(), "{words:?}: {said}{error}");
             Ok(said)
         };
-        let evidence = self.lab.save("evidence.json", guard(&["trace", "--json"]).await?)?;
-        let evidence = evidence.display().to_string();
-        let checked = guard(&["check-trace", &evidence, "--json"]).await?;
-        let checked: Value = serde_json::from_str(&checked)?;
-        let networks = checked["sessions"][0]["networks"].as_array().into_iter().flatten();
-        Ok(networks.filter_map(Value::as_str).map(str::to_owned).collect())
+        let trace = guard(&["trace", "--json"]).await?;
+        let evidence = self.lab.save("evidence.json", &trace)?.display().to_string();
+        guard(&["check-trace", &evidence, "--json"]).await?;
+        let trace: Value = serde_json::from_str(&trace)?;
+        let began_ms = (wall_offset() + began.as_nanos()) as f64 / 1e6;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let read = |hop: &Value| {
+            Some(Hop {
+                network: text(&hop["network"])?,
+                previous: text(&hop["previous"]),
+                at_ms: hop["at_ms"].as_f64()? - began_ms,
+                broken: hop["broken"].as_bool()?,
+            })
+        };
+        let hops = trace["sessions"][0]["hops"].as_array().into_iter().flatten();
+        hops.map(read).collect::<Option<_>>().context("a hop that is not told of as it should be")
     }
 }

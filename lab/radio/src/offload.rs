@@ -48,6 +48,8 @@ use crate::{OUT, RUN};
 
 /// The operator's network.
 pub const SSID: &str = "Town";
+/// Another's, which the operator's subscribers may use as well.
+pub const HARBOUR_SSID: &str = "Harbour";
 /// A policy's table of thresholds, with a signal that is over them and one that is under them. They
 /// are as far from each other as where a policy names none.
 pub const POLICY: &str = "join = -60\nleave = -70\ndwell = 1";
@@ -119,7 +121,8 @@ impl Carrier {
             &policy,
             format!(
                 "[terms]\n{terms}\n[wlan]\nserver_name = \"{name}\"\nca = \"\"\"{}\"\"\"\n{wlan}\n\
-                 [[wlan.networks]]\nssid = \"{SSID}\"\n",
+                 [[wlan.networks]]\nssid = \"{SSID}\"\n\
+                 [[wlan.networks]]\nssid = \"{HARBOUR_SSID}\"\n",
                 fs::read_to_string(&ca)?
             ),
         )?;
@@ -153,6 +156,14 @@ impl Carrier {
     /// # Errors
     /// If hostapd or the agent does not come up.
     pub async fn hotspot(&self, name: &str) -> Result<Hotspot> {
+        self.hotspot_of(name, SSID).await
+    }
+
+    /// The same with another network.
+    ///
+    /// # Errors
+    /// If hostapd or the agent does not come up.
+    pub async fn hotspot_of(&self, name: &str, ssid: &str) -> Result<Hotspot> {
         let mut gateway = self.lab.gateway(name).await?;
         self.operator.enrol(&gateway, "gb/london/n7", "homeward").await?;
         let nobody = Login {
@@ -162,7 +173,7 @@ impl Carrier {
             password: String::new(),
             ca: String::new(),
         };
-        let config = ApConfig::new(SSID)
+        let config = ApConfig::new(ssid)
             .security(Security::Enterprise(nobody))
             .line(&format!("nas_identifier={name}"))
             .line("auth_server_addr=127.0.0.1")

@@ -11,6 +11,7 @@
 
 pub mod console;
 mod dots;
+pub mod handoff;
 mod markup;
 pub mod offload;
 mod owner;

@@ -13,6 +13,7 @@ use homeward_net::Download;
 use homeward_net::namespace::mac_of;
 use homeward_radio::demo::offload::walk;
 use homeward_radio::demo::story::Story;
+use homeward_radio::handoff::{HARBOUR, LTE, TOWN};
 use homeward_radio::lab::CORE;
 use homeward_radio::offload::{Answer, Carrier, FAR, Hotspot, NEAR, POLICY, Phone};
 use homeward_radio::report::offload::failures;
@@ -32,6 +33,8 @@ fn a_phone_gets_credentials_over_cellular_and_moves_to_wi_fi_and_back_by_itself(
         ensure!(offload.changes.len() == 4, "{:?}", offload.changes);
         let failures = failures(Some(&offload));
         ensure!(failures.is_empty(), "{failures:?}");
+        let networks: Vec<&str> = offload.hops.iter().map(|hop| hop.network.as_str()).collect();
+        ensure!(networks == [LTE, TOWN, LTE, HARBOUR, LTE], "{networks:?}");
         Ok(())
     });
 }

@@ -14,7 +14,7 @@ use super::story::Story;
 use super::walk::{STEP_MS, octets};
 use crate::handoff::{FLOW, Handoffs, LTE, SIP};
 use crate::lab::{CORE, Lab};
-use crate::offload::{Carrier, FAR, Hotspot, JOIN, LEAVE, NEAR, POLICY, Phone, SSID};
+use crate::offload::{Carrier, FAR, HARBOUR_SSID, Hotspot, JOIN, LEAVE, NEAR, POLICY, Phone, SSID};
 use crate::report::offload::{Cause, Change, Offload, Way};
 use crate::report::{Actor, Chapter, Outcome};
 
@@ -42,8 +42,8 @@ pub async fn run(lab: Lab) -> Result<()> {
     lab.save("offload.json", serde_json::to_string_pretty(&chapter)?).map(drop)
 }
 
-/// Attaches a phone, and has it go to Wi-Fi and back twice: once the signal rises and fades, once
-/// it is there and gone from one moment to the next.
+/// Attaches a phone, and has it go to Wi-Fi and back twice: once the operator's signal rises and
+/// fades, once a third network's is there and gone from one moment to the next.
 ///
 /// # Errors
 /// If something does not come about that all else depends on.
@@ -51,6 +51,7 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
     let mut carrier = Carrier::start(lab, POLICY, "lifetime = \"7d\"").await?;
     let hotspot = carrier.hotspot("cafe").await?;
     hotspot.gateway.radio().set_signal(FAR)?;
+    let quay = carrier.hotspot_of("quay", HARBOUR_SSID).await?;
     let sim = Sim::numbered(1)?;
     carrier.subscribe(&sim).await?;
     let handoffs = Handoffs::start(lab, &carrier.operator.socket()).await?;
@@ -65,7 +66,8 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         Actor::Lab,
         "The stage is set",
         "a mobile network with a packet gateway and a security module, a core with a portal and \
-         another, a service with a guard, a café’s gateway, and a phone with a SIM and a key",
+         another, a third network with its own, a service with a guard, gateways in a café and on \
+         a quay, and a phone with a SIM and a key",
         Outcome::Note,
     );
 
@@ -130,7 +132,8 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
 
     let causes = [Cause::Approached, Cause::Faded, Cause::Appeared, Cause::Vanished];
     for (cause, hops) in causes.into_iter().zip(2..) {
-        let change = traffic.change(cause, hops, &phone, &hotspot).await?;
+        let at = if cause == Cause::Appeared { &quay } else { &hotspot };
+        let change = traffic.change(cause, hops, &phone, at).await?;
         story.tell(
             Actor::Station,
             &format!("On {}", change.to.words()),
@@ -147,11 +150,12 @@ pub async fn walk(lab: &Lab, story: &mut Story) -> Result<Offload> {
         );
         offload.changes.push(change);
     }
-    offload.networks = traffic.handoffs.networks().await?;
+    offload.hops = traffic.handoffs.hops(began).await?;
+    let networks: Vec<&str> = offload.hops.iter().map(|hop| hop.network.as_str()).collect();
     story.tell(
         Actor::Core,
         "Every network is on record",
-        &format!("{}: signed by the phone and by each", offload.networks.join(", ")),
+        &format!("{}: signed by the phone and by each", networks.join(", ")),
         Outcome::Done,
     );
     offload.broken = traffic.download.end();

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::handoff::{self, Hop};
 use super::markup::{Esc, put};
 use super::throughput::{Flag, Plot};
 use super::{absence, figure, octets, page};
@@ -30,7 +31,8 @@ pub struct Offload {
     /// The changes, in their order.
     pub changes: Vec<Change>,
     /// The networks that the phone went through, by the records that it and they signed.
-    pub networks: Vec<String>,
+    #[serde(default)]
+    pub hops: Vec<Hop>,
 }
 
 /// From one line to the other.
@@ -125,13 +127,7 @@ pub fn failures(offload: Option<&Offload>) -> Vec<String> {
     if offload.shows_imsi {
         failures.push("The user name that the portal gave shows the IMSI.".to_owned());
     }
-    if offload.networks.len() != offload.changes.len() + 1 {
-        failures.push(format!(
-            "Of {} hand-offs the service has {} on record.",
-            offload.changes.len(),
-            offload.networks.len().saturating_sub(1)
-        ));
-    }
+    failures.extend(handoff::failures(offload));
     for change in offload.changes.iter().filter(|c| c.cause.warned() && c.lost > FEW) {
         failures.push(format!(
             "On the way to {} {} datagrams were lost; one line before the other loses {FEW} at most.",
@@ -166,27 +162,16 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
                  <td data-label=\"first packet after, ms\" class=\"number\">{}</td>\
                  <td data-label=\"silent, ms\" class=\"number\">{}</td>\
                  <td data-label=\"lost\" class=\"number {lost}\">{}</td>\
-                 <td data-label=\"download stood, ms\" class=\"number\">{}</td>\
-                 <td data-label=\"proven after, ms\" class=\"number\">{}</td></tr>\n",
+                 <td data-label=\"download stood, ms\" class=\"number\">{}</td></tr>\n",
                 change.to.words(),
                 change.cause.words(),
                 page::tenth(change.first_packet_ms),
                 page::tenth(change.silent_ms),
                 change.lost,
-                page::tenth(change.stalled_ms),
-                page::tenth(change.proven_ms)
+                page::tenth(change.stalled_ms)
             ),
         );
     }
-    put(
-        &mut out,
-        format_args!(
-            "<p>A service admits the phone only while every network on its way has vouched for it: \
-             {}. Each hop is signed by the phone and by that network; <code>homeward guard \
-             check-trace</code> has checked them again.</p>\n",
-            Esc(&offload.networks.join(", "))
-        ),
-    );
     out += "<p>Before Wi-Fi is used the policy has it be strong for a second, which is in these \
             figures.</p>\n";
     let heads = [
@@ -196,7 +181,6 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
         ("silent, ms", "number"),
         ("datagrams lost", "number"),
         ("download stood, ms", "number"),
-        ("hand-off proven after, ms", "number"),
     ];
     out + &page::table("cards", "Each change of line", &heads, &rows)
 }

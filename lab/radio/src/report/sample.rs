@@ -2,6 +2,7 @@
 
 use homeward_model::UnixTime;
 
+use super::handoff::Hop;
 use super::offload::{Cause, Change, Way};
 use super::*;
 
@@ -132,8 +133,17 @@ fn offload() -> Offload {
             change(Way::Cellular, Cause::Faded, 9_000.0, 3_100.0, 36.5, 1),
             change(Way::Cellular, Cause::Vanished, 16_000.0, 1_286.9, 1_286.9, 120),
         ],
-        networks: ["lte", "town", "lte", "lte"].map(|name| format!("{name}.example")).into(),
+        hops: vec![
+            hop("lte.example", None, -2_400.0),
+            hop("town.example", Some("lte.example"), 6_050.0),
+            hop("lte.example", Some("town.example"), 12_180.0),
+            hop("lte.example", Some("lte.example"), 17_350.0),
+        ],
     }
+}
+
+fn hop(network: &str, previous: Option<&str>, at_ms: f64) -> Hop {
+    Hop { network: network.into(), previous: previous.map(Into::into), at_ms, broken: false }
 }
 
 fn mark(name: Milestone, at_ms: f64, actor: Actor, detail: &str) -> Mark {

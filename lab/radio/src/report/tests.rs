@@ -240,7 +240,7 @@ fn the_page_loads_nothing_and_runs_nothing() {
         assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} is unique");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
-    assert_eq!(html.matches("<svg").count(), 10);
+    assert_eq!(html.matches("<svg").count(), 12);
 }
 
 #[test]
@@ -340,6 +340,7 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
     offload.broken = Some("timed out".into());
     offload.shows_imsi = true;
     offload.changes.iter_mut().for_each(|change| change.lost = 6);
+    offload.hops.remove(1);
     let verdict = report.judge();
     assert_eq!(verdict.outcome, Service::Served);
     assert_eq!(
@@ -354,6 +355,8 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
             "From Haus Nord the printer at home was not reached.",
             "The download over cellular and Wi-Fi broke off: timed out.",
             "The user name that the portal gave shows the IMSI.",
+            "Of 3 hand-offs the service has 2 on record.",
+            "Hop 2, in lte.example, is without the key of the one before.",
             "On the way to Wi-Fi 6 datagrams were lost; one line before the other loses 5 at most.",
             "On the way to cellular 6 datagrams were lost; one line before the other loses 5 at most.",
             "The comparison with the scripted floor is missing.",
@@ -362,7 +365,7 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
     report.verdict = verdict;
     let text = well_formed(&report.to_html());
     assert!(text.contains("What did not hold") && text.contains("connected: it got in"));
-    assert!(console::summary(&report).contains("What did not hold: 12."));
+    assert!(console::summary(&report).contains("What did not hold: 14."));
 }
 
 #[test]
@@ -445,6 +448,8 @@ fn odd_numbers_break_nothing() {
     offload.credentials_ms = f64::NAN;
     offload.changes[0].at_ms = f64::INFINITY;
     offload.changes[1].silent_ms = f64::NAN;
+    offload.hops[1].at_ms = f64::INFINITY;
+    offload.hops[2].at_ms = f64::NAN;
     report.rounds.ours = vec![f64::INFINITY, 0.0];
     report.rounds.floor = vec![f64::NAN];
     let html = report.to_html();
