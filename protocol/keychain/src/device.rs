@@ -3,10 +3,13 @@
 use homeward_model::{Entropy, Nai, Name};
 
 use crate::error::{Refusal, Side, Why};
-use crate::key::{ApplicationKey, Before, ChainKey, ConfirmKey, DeviceKey, Export, HopKey, Share};
+use crate::key::{
+    ApplicationKey, Before, ChainKey, ConfirmKey, DeviceKey, Export, HopKey, PpkKey, Share,
+};
 use crate::message::{
     Challenge, Demand, Digest, Flow, MAX_HOPS, Proof, Response, SessionId, Tag, Ticket, Welcome,
 };
+use crate::ppk::{Ppk, PpkId};
 use crate::record::Record;
 use crate::server::proven;
 use crate::sign::{NoSeed, SessionSigner};
@@ -32,6 +35,7 @@ pub(crate) struct At {
     pub(crate) network: Name,
     pub(crate) key: ChainKey,
     pub(crate) head: Digest,
+    pub(crate) ppk: Option<PpkKey>,
 }
 
 /// A challenge that was answered.
@@ -79,6 +83,13 @@ impl Device {
     /// The key of the last hop, to derive traffic keys from; `None` before the first.
     pub fn key(&self) -> Option<&ChainKey> {
         self.at.as_ref().map(|at| &at.key)
+    }
+
+    /// What the network of the last hop may demand in IKEv2; `None` where nothing was fetched: before
+    /// the first hop, at it, and at one that is marked broken.
+    pub fn ppk(&self) -> Option<Ppk<'_>> {
+        let id = PpkId { session: self.session, hop: self.hops() };
+        self.at.as_ref()?.ppk.as_ref().map(|key| Ppk { id, key })
     }
 
     /// A key that the server has, too, and from the second hop on no network by itself; `None` before
@@ -187,7 +198,12 @@ impl Device {
             let head = record.digest();
             let key = pending.key.share(&self.server).integrate(before, &head);
             self.confirm.push(key.confirm());
-            self.at = Some(At { network: pending.network.clone(), key, head });
+            let network = pending.network.clone();
+            let ppk = match before {
+                Before::Export(export) => Some(export.ppk(&self.session, hop, &network)),
+                Before::Nothing | Before::Broken => None,
+            };
+            self.at = Some(At { network, key, head, ppk });
             self.pending = None;
             return Ok(());
         };

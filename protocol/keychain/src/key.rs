@@ -9,7 +9,7 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::codec::Writer;
-use crate::message::{Digest, MAX_HOPS, Tag};
+use crate::message::{Digest, MAX_HOPS, SessionId, Tag};
 
 /// Octets of every key.
 pub const LENGTH: usize = 32;
@@ -93,8 +93,11 @@ keys! {
     /// Kcᵢ: proves a hop to the end of the session.
     ConfirmKey;
     /// What traffic is protected by while the hop lasts, between device, network and server: a
-    /// WireGuard pre-shared key, an IKEv2 PPK (RFC 8784).
+    /// WireGuard pre-shared key.
     TrafficKey;
+    /// Pᵢ: what an ePDG of a network demands of a device that came from another, as the IKEv2 PPK
+    /// (RFC 8784). It takes the export, and nothing of this network's own.
+    PpkKey;
     /// What device and server know while the hop lasts, and from the second hop on no network by
     /// itself: a password of SIP's digest.
     ApplicationKey;
@@ -189,6 +192,15 @@ impl HopShare {
     }
 }
 
+impl Export {
+    /// Pᵢ, of that hop to that network. The export is of one ticket, and so of one session, hop and
+    /// network already; that they are named anew says what the key is for.
+    pub(crate) fn ppk(&self, session: &SessionId, hop: u16, network: &Name) -> PpkKey {
+        let fields = [&session.0[..], &hop.to_be_bytes(), network.as_str().as_bytes()];
+        PpkKey(derive(&[], &self.0, "ppk", &fields))
+    }
+}
+
 impl ChainKey {
     /// Of a ticket.
     pub(crate) fn ticket(&self, octets: &[u8]) -> Tag {
@@ -262,6 +274,19 @@ mod tests {
         assert_eq!(ours.as_deref(), theirs.as_deref());
         assert_ne!(ours.as_deref(), one.with(&Share::new([3; 32]).public()).as_deref());
         assert!(ours.is_some() && one.with(&[0; 32]).is_none());
+    }
+
+    #[test]
+    fn each_session_hop_and_network_has_a_ppk_of_its_own() {
+        let (export, session) = (Export::new([1; 32]), SessionId([2; 16]));
+        let of = |session, hop, network: &str| {
+            *export.ppk(&session, hop, &network.parse().unwrap()).expose()
+        };
+        let one = of(session, 2, "n1");
+        assert_eq!(one, of(session, 2, "n1"));
+        for other in [of(SessionId([3; 16]), 2, "n1"), of(session, 3, "n1"), of(session, 2, "n2")] {
+            assert_ne!(one, other);
+        }
     }
 
     #[test]

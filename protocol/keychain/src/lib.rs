@@ -27,6 +27,7 @@
 //! | Xᵢ | device, Nᵢ, S | Hᵢ, for this server |
 //! | Iᵢ | device, Nᵢ, S, until the next hop | Eᵢ₋₁, Xᵢ, the hash of all records |
 //! | Eᵢ₋₁ | device, Nᵢ₋₁, Nᵢ, S | Iᵢ₋₁, for Nᵢ and this hop alone |
+//! | Pᵢ | device, Nᵢ₋₁, Nᵢ, S; Nᵢ's ePDG | Eᵢ₋₁ |
 //! | Kcᵢ | device, Nᵢ, S, to the end | Iᵢ |
 //!
 //! S derives each Iᵢ itself, out of what it had and of the Xᵢ that Nᵢ gives it: it takes nobody's
@@ -41,6 +42,7 @@
 //! | [`device`] | [`Device`]: answers challenges, integrates, proves |
 //! | [`plan`] | [`Plan`]: when the device hops, and when it proves |
 //! | [`module`] | [`Question`], [`Visit`]: a network's side of one session |
+//! | [`ppk`] | what an ePDG demands, by its name |
 //! | [`server`] | [`Server`]: follows a chain and checks proofs |
 //! | `sign` | [`Signer`]: signatures, of networks and of devices |
 //! | `state` | what each side keeps over a restart |
@@ -55,6 +57,7 @@ pub mod key;
 pub mod message;
 pub mod module;
 pub mod plan;
+pub mod ppk;
 pub mod record;
 pub mod server;
 mod sign;
@@ -70,6 +73,7 @@ pub use message::{
 };
 pub use module::{Question, Visit};
 pub use plan::Plan;
+pub use ppk::{Ppk, PpkId};
 pub use record::{Directory, Record, Standing};
 pub use server::{Asked, Server};
 pub use sign::{NoSeed, Signer};

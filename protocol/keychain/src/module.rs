@@ -5,11 +5,12 @@ use std::time::Duration;
 use homeward_model::{Entropy, Nai, Name, UnixTime};
 
 use crate::error::{Refusal, Side, Why};
-use crate::key::{Before, ChainKey, DeviceKey, Export, HopKey, HopShare, Share};
+use crate::key::{Before, ChainKey, DeviceKey, Export, HopKey, HopShare, PpkKey, Share};
 use crate::message::{
     Challenge, Demand, Digest, Fetch, Fetched, MAX_HOPS, Proof, Response, SessionId, SessionKey,
     Ticket, Welcome,
 };
+use crate::ppk::{Ppk, PpkId};
 use crate::record::{self, Directory, Record, Terms};
 use crate::server::proven;
 use crate::sign::{Signer, TICKET, verify};
@@ -97,6 +98,7 @@ pub(crate) struct Integrated {
     pub(crate) records: Vec<Record>,
     /// What the key was opened by.
     pub(crate) exported: Vec<Ticket>,
+    pub(crate) ppk: Option<PpkKey>,
 }
 
 impl Visit {
@@ -256,7 +258,8 @@ impl Visit {
         let key = share.integrate(before, &record.digest());
         let welcome = Welcome { tag: at.key.welcome(&record.encode()), record };
         let exported = Vec::new();
-        let integrated = Integrated { key, share, welcome, records, exported };
+        let ppk = export.map(|export| export.ppk(&session, hop, &self.network));
+        let integrated = Integrated { key, share, welcome, records, exported, ppk };
         self.stage = Stage::Integrated(Box::new(integrated));
         Ok(())
     }
@@ -281,6 +284,13 @@ impl Visit {
     /// The key of the hop, to derive traffic keys from; `None` before it is integrated.
     pub fn key(&self) -> Option<&ChainKey> {
         self.integrated().ok().map(|integrated| &integrated.key)
+    }
+
+    /// What the network may demand of the device in IKEv2; `None` where nothing was fetched: before
+    /// the hop is integrated, at the first, and at one that is marked broken.
+    pub fn ppk(&self) -> Option<Ppk<'_>> {
+        let id = PpkId { session: self.session(), hop: self.hop };
+        self.integrated().ok()?.ppk.as_ref().map(|key| Ppk { id, key })
     }
 
     /// Whom the key of the hop was given to.

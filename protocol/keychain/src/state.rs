@@ -2,12 +2,15 @@
 //!
 //! What is not done is not kept: a challenge that is open, a hop that was begun, a demand. All of
 //! them are asked again.
+//!
+//! What came later stands at the end, and only where there is something: what was kept before is read
+//! as it was written.
 
 use zeroize::Zeroizing;
 
 use crate::codec::{Reader, Writer};
 use crate::device::{At, Device};
-use crate::key::{ChainKey, ConfirmKey, HopShare};
+use crate::key::{ChainKey, ConfirmKey, HopShare, PpkKey};
 use crate::message::{Digest, MAX_HOPS, Malformed, SessionId, Tag, Ticket, Welcome};
 use crate::module::{Integrated, MOST_EXPORTS, Stage, Visit};
 use crate::record::Record;
@@ -31,6 +34,7 @@ impl Device {
         out.maybe(self.at.as_ref(), |out, at| {
             out.text(at.network.as_str()).octets(at.key.expose()).octets(&at.head.0);
         });
+        write_ppk(&mut out, self.at.as_ref().and_then(|at| at.ppk.as_ref()));
         Zeroizing::new(out.0)
     }
 
@@ -51,11 +55,25 @@ impl Device {
                 network: read.name("network")?,
                 key: ChainKey::new(read.array("key")?),
                 head: Digest(read.array("head")?),
+                ppk: None,
             })
         })?;
+        if let Some(at) = &mut device.at {
+            at.ppk = read_ppk(&mut read)?;
+        }
         read.end()?;
         Ok(device)
     }
+}
+
+fn write_ppk(out: &mut Writer, ppk: Option<&PpkKey>) {
+    if let Some(key) = ppk {
+        out.octets(key.expose());
+    }
+}
+
+fn read_ppk(read: &mut Reader<'_>) -> Result<Option<PpkKey>, Malformed> {
+    if read.0.is_empty() { Ok(None) } else { read.array("PPK").map(PpkKey::new).map(Some) }
 }
 
 fn write_tickets(out: &mut Writer, tickets: &[Ticket]) {
@@ -70,13 +88,14 @@ impl Visit {
     /// What is to be kept; `None` before the hop is integrated.
     pub fn save(&self) -> Option<Saved> {
         let Stage::Integrated(integrated) = &self.stage else { return None };
-        let Integrated { key, share, welcome, records, exported } = &**integrated;
+        let Integrated { key, share, welcome, records, exported, ppk } = &**integrated;
         let mut out = Writer::new(VISIT);
         out.text(self.device.as_str()).octets(key.expose()).octets(share.expose());
         welcome.record.write(&mut out);
         out.octets(&welcome.tag.0);
         out.list(records, |out, record| record.write(out));
         write_tickets(&mut out, exported);
+        write_ppk(&mut out, ppk.as_ref());
         Some(Zeroizing::new(out.0))
     }
 
@@ -93,6 +112,7 @@ impl Visit {
         let tag = Tag(read.array("tag")?);
         let records = read.list(MAX_HOPS, "the number of records", Record::read)?;
         let exported = read_tickets(&mut read)?;
+        let ppk = read_ppk(&mut read)?;
         read.end()?;
         Ok(Self {
             device,
@@ -106,6 +126,7 @@ impl Visit {
                 welcome: Welcome { record, tag },
                 records,
                 exported,
+                ppk,
             })),
         })
     }

@@ -95,6 +95,10 @@ fn the_vectors_of_the_page_are_what_is_derived() {
         is(["Kc1", "Kc2"][at], hex(key.confirm().expose()));
         visits.push(visit);
     }
+    let (ours, theirs) = (device.ppk().unwrap(), visits[1].ppk().unwrap());
+    assert_eq!((ours.id, ours.key.expose()), (theirs.id, theirs.key.expose()));
+    is("P2", hex(ours.key.expose()));
+    is("what P2 is called", ours.id.to_string());
     let traffic = visits[1].key().unwrap().traffic("wireguard");
     is("traffic key of I2, wireguard", hex(traffic.expose()));
     let flow = "call 7".parse().unwrap();
