@@ -165,9 +165,16 @@ async fn run_roles(
         portal = Some(reloads);
     }
     let mut module = None;
-    if let Some(homeward_security_module::Embedded { handoff, policy }) = &config.security_module {
-        let started =
-            homeward_security_module::start(handoff, *policy, process.metrics(), shutdown.clone());
+    if let Some(homeward_security_module::Embedded { handoff, policy, epdg }) =
+        &config.security_module
+    {
+        let started = homeward_security_module::start(
+            handoff,
+            *policy,
+            epdg.as_ref(),
+            process.metrics(),
+            shutdown.clone(),
+        );
         let homeward_security_module::Started { part, reloads, .. } = started.await?;
         process.add(part.section("security_module"));
         module = Some(reloads);

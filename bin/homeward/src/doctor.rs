@@ -105,8 +105,9 @@ fn examine(role: Role, path: &Path) -> anyhow::Result<Vec<Found>> {
             },
             #[cfg(feature = "security-module")]
             Role::SecurityModule => match homeward_security_module::Config::load(path) {
-                Ok(config) => Ok(crate::role::small_runtime()?
-                    .block_on(homeward_security_module::doctor(&config.handoff))),
+                Ok(config) => Ok(crate::role::small_runtime()?.block_on(
+                    homeward_security_module::doctor(&config.handoff, config.epdg.as_ref()),
+                )),
                 Err(error) => Err(error),
             },
             #[cfg(feature = "guard")]

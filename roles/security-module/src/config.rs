@@ -1,6 +1,6 @@
 //! The security module's configuration file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_daemon::Period;
@@ -19,6 +19,8 @@ pub struct Config {
     /// What it lets pass.
     #[serde(default)]
     pub policy: Policy,
+    /// The ePDG of this network, if it has one that is to demand the key of the network before.
+    pub epdg: Option<EpdgConfig>,
     /// The status socket.
     #[serde(default)]
     pub control: ControlConfig,
@@ -39,6 +41,8 @@ pub struct Embedded {
     /// What it lets pass.
     #[serde(default)]
     pub policy: Policy,
+    /// The ePDG of this network, if it has one that is to demand the key of the network before.
+    pub epdg: Option<EpdgConfig>,
 }
 
 impl Embedded {
@@ -50,6 +54,7 @@ impl Embedded {
         self.handoff
             .check()
             .and_then(|()| self.policy.check())
+            .and_then(|()| self.epdg.as_ref().map_or(Ok(()), EpdgConfig::check))
             .map_err(|e| e.within("security_module"))
     }
 }
@@ -96,6 +101,51 @@ impl Default for Policy {
     }
 }
 
+/// The network's ePDG: strongSwan's charon, told by its VICI socket.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpdgConfig {
+    /// That socket: `charon.plugins.vici.socket` of `strongswan.conf`, without `unix://`.
+    pub vici: PathBuf,
+    /// How long charon has for a command.
+    #[serde(default = "epdg_timeout")]
+    pub timeout: Period,
+    /// Whether a device is turned away, to come again, whose key charon does not take. Without, it is let
+    /// in, and has no tunnel until charon does.
+    #[serde(default = "yes")]
+    pub required: bool,
+    /// How often charon is asked whether it still knows what it was told.
+    #[serde(default = "epdg_check")]
+    pub check: Period,
+}
+
+const fn epdg_timeout() -> Period {
+    Period(Duration::from_secs(2))
+}
+
+const fn epdg_check() -> Period {
+    Period(Duration::from_secs(5))
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl EpdgConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        if !self.vici.is_absolute() {
+            return Err(Invalid::new("epdg.vici", "give the whole path, such as /run/charon.vici"));
+        }
+        if !(100..=60_000).contains(&self.timeout.0.as_millis()) {
+            return Err(Invalid::new("epdg.timeout", "give 100ms to 60s"));
+        }
+        if !(100..=3_600_000).contains(&self.check.0.as_millis()) {
+            return Err(Invalid::new("epdg.check", "give 100ms to 1h"));
+        }
+        Ok(())
+    }
+}
+
 impl Config {
     /// Reads and checks a configuration file.
     ///
@@ -111,7 +161,8 @@ impl Config {
     /// Names the first key that is wrong.
     pub fn check(&self) -> Result<(), Invalid> {
         self.handoff.check()?;
-        self.policy.check()
+        self.policy.check()?;
+        self.epdg.as_ref().map_or(Ok(()), EpdgConfig::check)
     }
 }
 
@@ -138,5 +189,45 @@ impl Policy {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "[handoff]\nname = \"n1.example\"\nkey_file = \"/k\"\nstate = \"/s\"\n\
+                         state_key_file = \"/sk\"\n";
+
+    fn read(epdg: &str) -> Result<Config, String> {
+        let text = format!("{PLAIN}{epdg}");
+        config::parse("module.toml".as_ref(), &text, Config::check).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn an_epdg_is_told_by_its_socket_alone_and_there_is_none_by_default() {
+        assert!(read("").unwrap().epdg.is_none());
+        let epdg = read("[epdg]\nvici = \"/run/charon.vici\"\n").unwrap().epdg.unwrap();
+        assert!(epdg.required && epdg.timeout.0.as_secs() == 2 && epdg.check.0.as_secs() == 5);
+    }
+
+    #[test]
+    fn what_is_wrong_with_it_is_named() {
+        for (text, says) in [
+            ("vici = \"charon.vici\"", "epdg.vici: give the whole path"),
+            ("vici = \"/v\"\ntimeout = \"1ms\"", "epdg.timeout: give 100ms to 60s"),
+            ("vici = \"/v\"\ncheck = \"2h\"", "epdg.check: give 100ms to 1h"),
+            ("vici = \"/v\"\nowner = \"all\"", "owner"),
+            ("required = true", "vici"),
+        ] {
+            let said = read(&format!("[epdg]\n{text}\n")).unwrap_err();
+            assert!(said.contains(says), "{says}: {said}");
+        }
+        let part: Embedded = toml_of(&format!("{PLAIN}[epdg]\nvici = \"v\"\n"));
+        assert!(part.check().unwrap_err().to_string().contains("security_module.epdg.vici"));
+    }
+
+    fn toml_of(text: &str) -> Embedded {
+        config::parse("core.toml".as_ref(), text, |_| Ok(())).unwrap()
     }
 }

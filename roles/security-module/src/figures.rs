@@ -19,6 +19,9 @@ pub struct Figures {
     authorised: Family<Outcome, Counter>,
     fetched: Family<Outcome, Counter>,
     exported: Family<Outcome, Counter>,
+    epdg: Family<Outcome, Counter>,
+    demands: Gauge,
+    answers: Gauge,
     seconds: Histogram,
     visits: Gauge,
     untold: Gauge,
@@ -32,6 +35,9 @@ impl Figures {
             authorised: Family::default(),
             fetched: Family::default(),
             exported: Family::default(),
+            epdg: Family::default(),
+            demands: Gauge::default(),
+            answers: Gauge::default(),
             seconds: Histogram::new(buckets),
             visits: Gauge::default(),
             untold: Gauge::default(),
@@ -49,6 +55,28 @@ impl Figures {
         let help = "Hops that the server has not heard of yet";
         registry.register("untold", help, figures.untold.clone());
         figures
+    }
+
+    /// With what an ePDG is told, where there is one.
+    pub(crate) fn with_epdg(self, metrics: &mut Metrics) -> Self {
+        let registry = metrics.registry().sub_registry_with_prefix("security_module_epdg");
+        let help = "Keys of hops that the ePDG was told, by what became of it";
+        registry.register("keys", help, self.epdg.clone());
+        registry.register("demands", "Keys that the ePDG is to demand", self.demands.clone());
+        registry.register("answers", "Whether the ePDG does what it is told", self.answers.clone());
+        self
+    }
+
+    pub(crate) fn epdg(&self, outcome: &'static str) {
+        self.epdg.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn demands(&self, count: usize) {
+        self.demands.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn epdg_answers(&self, does: bool) {
+        self.answers.set(does.into());
     }
 
     pub(crate) fn device(&self, outcome: &'static str) {

@@ -10,6 +10,7 @@
 //! | [`config`] | `security-module.toml` |
 //! | [`module`] | [`Module`]: what devices and peers are answered |
 //! | [`visits`] | [`Visits`]: which devices are here, and were, in which sessions |
+//! | [`epdg`] | [`Epdg`]: strongSwan, which demands the key of the network before |
 //! | [`enrolled`] | [`Enrolled`]: the keys that are shared with devices |
 //! | [`attempts`] | [`Attempts`]: who has failed too often |
 //! | [`figures`] | metrics |
@@ -20,14 +21,16 @@ pub mod attempts;
 pub mod commands;
 pub mod config;
 pub mod enrolled;
+pub mod epdg;
 pub mod figures;
 pub mod module;
 pub mod service;
 pub mod visits;
 
 pub use attempts::Attempts;
-pub use config::{Config, Embedded};
+pub use config::{Config, Embedded, EpdgConfig};
 pub use enrolled::Enrolled;
+pub use epdg::Epdg;
 pub use module::Module;
 pub use service::{Started, doctor, run, start};
 pub use visits::Visits;

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::attempts::Attempts;
 use crate::config::Policy;
 use crate::enrolled::Enrolled;
+use crate::epdg::Epdg;
 use crate::figures::Figures;
 use crate::visits::{self, At, Visits};
 
@@ -34,6 +35,7 @@ pub struct Module {
     vault: Vault,
     policy: Policy,
     figures: Figures,
+    epdg: Option<Epdg>,
     enrolled: Mutex<Enrolled>,
     visits: Mutex<Visits>,
     attempts: Mutex<Attempts>,
@@ -63,6 +65,9 @@ pub enum Turned {
     /// Nothing can be kept.
     #[error("nothing can be kept")]
     Vault,
+    /// The ePDG does not take the key that it is to demand.
+    #[error("the ePDG does not take the key that it is to demand: {0}")]
+    Epdg(homeward_charon::CharonError),
 }
 
 impl Turned {
@@ -76,12 +81,13 @@ impl Turned {
             Self::TooOften => "too_often",
             Self::Full => "full",
             Self::Vault => "not_kept",
+            Self::Epdg(_) => "epdg",
         }
     }
 
     /// Whether it may be different in a moment.
     const fn again(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::Full | Self::Vault)
+        matches!(self, Self::Away(_) | Self::Full | Self::Vault | Self::Epdg(_))
     }
 }
 
@@ -96,15 +102,21 @@ impl Module {
         peers: Peers,
         vault: Vault,
         policy: Policy,
+        epdg: Option<Epdg>,
         figures: Figures,
     ) -> anyhow::Result<Self> {
         let enrolled = Enrolled::load(&vault, &mut SystemEntropy::new()).await?;
         let visits = Visits::load(&vault, policy.visits).await?;
         figures.holds(visits.len(), visits.untold());
+        if let Some(epdg) = &epdg {
+            for held in visits.of(None) {
+                epdg.take_up(&*held.lock().await);
+            }
+        }
         let attempts = Attempts::new(policy.attempts, policy.attempts_period.0);
         let (enrolled, visits) = (Mutex::new(enrolled), Mutex::new(visits));
         let attempts = Mutex::new(attempts);
-        Ok(Self { identity, book, peers, vault, policy, figures, enrolled, visits, attempts })
+        Ok(Self { identity, book, peers, vault, policy, figures, epdg, enrolled, visits, attempts })
     }
 
     /// The devices that are enrolled.
@@ -127,6 +139,11 @@ impl Module {
         &self.vault
     }
 
+    /// The network's ePDG, if it has one.
+    pub fn epdg(&self) -> Option<&Epdg> {
+        self.epdg.as_ref()
+    }
+
     async fn converse(&self, caller: &mut Caller) -> Result<(), Turned> {
         let from = caller.from.ip();
         if !self.attempts.lock().await.may(from, SystemClock.now()) {
@@ -139,7 +156,15 @@ impl Module {
         }
         let visit = self.integrate(visit).await?;
         let welcome = visit.welcome().cloned().ok_or(Turned::HungUp)?;
+        // Before the device hears of it: it may dial at once.
+        let demanding = match &self.epdg {
+            Some(epdg) => Some(epdg.demand(&visit).await.map_err(Turned::Epdg)?),
+            None => None,
+        };
         self.settle(visit).await?;
+        if let Some(demanding) = demanding {
+            demanding.settled();
+        }
         caller.tell(Told::Welcome(Box::new(welcome))).await;
         self.figures.took(SystemClock.now().since(began).as_secs_f64());
         Ok(())
@@ -314,8 +339,12 @@ impl Module {
     /// Lets go of hops that have had their time.
     pub async fn sweep(&self, now: UnixTime) {
         let gone = self.visits.lock().await.sweep(now);
+        if let Some(epdg) = &self.epdg {
+            epdg.ended(&gone);
+        }
         if !gone.is_empty() {
             // What is still there after a restart has had its time then, too.
+            let gone = gone.into_iter().flat_map(visits::forget_visit).collect();
             let _ = self.vault.commit(gone).await;
         }
         self.count().await;
@@ -333,6 +362,9 @@ impl Module {
         let saved = visit.save().ok_or(Refused::NotHere)?;
         let kept = self.vault.commit(vec![visits::keep(at, saved)]).await;
         kept.map_err(|_| Refused::Later("nothing can be kept"))?;
+        if let Some(epdg) = self.epdg.as_ref().filter(|_| to != self.identity.name()) {
+            epdg.leaves(ticket.session);
+        }
         tracing::info!(session = %ticket.session, hop, %to, "key given");
         Ok(fetched)
     }

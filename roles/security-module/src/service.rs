@@ -13,7 +13,8 @@ use homeward_vault::Vault;
 use serde_json::json;
 
 use crate::commands;
-use crate::config::{Config, Policy};
+use crate::config::{Config, EpdgConfig, Policy};
+use crate::epdg::{self, Epdg};
 use crate::figures::Figures;
 use crate::module::Module;
 
@@ -53,6 +54,7 @@ impl Reloads {
 pub async fn start(
     handoff: &HandoffConfig,
     policy: Policy,
+    epdg: Option<&EpdgConfig>,
     metrics: &mut Metrics,
     shutdown: Shutdown,
 ) -> anyhow::Result<Started> {
@@ -60,8 +62,12 @@ pub async fn start(
     let book = handoff.book(&identity);
     let vault = Vault::open(&handoff.state, &handoff.state_key_file).await.exit(Exit::Data)?;
     let peers = Peers::new(identity.clone(), book.clone(), handoff.peer_settings());
-    let figures = Figures::new(metrics);
-    let module = Module::new(identity.clone(), book.clone(), peers, vault, policy, figures);
+    let mut figures = Figures::new(metrics);
+    let epdg = epdg.map(|config| {
+        figures = figures.clone().with_epdg(metrics);
+        Epdg::new(config.clone(), figures.clone())
+    });
+    let module = Module::new(identity.clone(), book.clone(), peers, vault, policy, epdg, figures);
     let module = Arc::new(module.await.exit(Exit::Data)?);
     let listen = handoff.listen();
     let server = Server::bind(
@@ -87,9 +93,16 @@ pub async fn start(
                 kept_up.tell_again().await;
             }
         };
+        let epdg = async {
+            match kept_up.epdg() {
+                Some(epdg) => epdg.keep_up().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = server.serve(shutdown) => Ok(()),
             () = upkeep => Ok(()),
+            () = epdg => Ok(()),
         }
     };
     let (said, name, key) = (Arc::clone(&module), identity.name().clone(), identity.key());
@@ -107,6 +120,7 @@ pub async fn start(
                 "enrolled": devices,
                 "visits": visits.len(),
                 "untold": visits.untold(),
+                "epdg": module.epdg().map(Epdg::status),
             })
         }
     };
@@ -116,8 +130,12 @@ pub async fn start(
 }
 
 /// What is wrong on this machine, and the repair.
-pub async fn doctor(handoff: &HandoffConfig) -> Vec<Finding> {
-    homeward_handoff::doctor::examine(handoff).await
+pub async fn doctor(handoff: &HandoffConfig, epdg: Option<&EpdgConfig>) -> Vec<Finding> {
+    let mut findings = homeward_handoff::doctor::examine(handoff).await;
+    if let Some(epdg) = epdg {
+        findings.extend(epdg::doctor(epdg).await);
+    }
+    findings
 }
 
 /// Runs a module alone, with the configuration read from `path`, until shutdown.
@@ -131,8 +149,8 @@ pub async fn run(
     reload: Reload,
 ) -> anyhow::Result<()> {
     let mut process = Process::new("security-module", env!("CARGO_PKG_VERSION"));
-    let Config { handoff, policy, .. } = &config;
-    let started = start(handoff, *policy, process.metrics(), shutdown.clone());
+    let Config { handoff, policy, epdg, .. } = &config;
+    let started = start(handoff, *policy, epdg.as_ref(), process.metrics(), shutdown.clone());
     let Started { part, reloads, .. } = started.await?;
     process.add(part);
     let again = move || match Config::load(&path) {

@@ -111,16 +111,21 @@ impl Visits {
         self.untold.iter().map(|(at, held)| (*at, Arc::clone(held))).collect()
     }
 
-    /// Lets go of what has had its time; what is to be kept no more.
-    pub fn sweep(&mut self, now: UnixTime) -> Vec<Change> {
+    /// Lets go of what has had its time; which hops those are.
+    pub fn sweep(&mut self, now: UnixTime) -> Vec<At> {
         let over = self.held.iter().filter(|(_, (until, _))| *until <= now);
         let over: Vec<At> = over.map(|(at, _)| *at).collect();
         for at in &over {
             self.held.remove(at);
             self.untold.remove(at);
         }
-        over.into_iter().flat_map(|at| [forget(VISIT, at), forget(UNTOLD, at)]).collect()
+        over
     }
+}
+
+/// Keeps nothing more of a visit.
+pub fn forget_visit(at: At) -> [Change; 2] {
+    [forget(VISIT, at), forget(UNTOLD, at)]
 }
 
 /// Keeps a visit.

@@ -42,7 +42,7 @@ pub(super) fn examine(config: &Config) -> anyhow::Result<Vec<Finding>> {
         addresses(config, &mut found).await;
         let mut all = found.into_vec();
         if let Some(module) = &config.security_module {
-            all.extend(homeward_security_module::doctor(&module.handoff).await);
+            all.extend(homeward_security_module::doctor(&module.handoff, module.epdg.as_ref()).await);
         }
         Ok(all)
     })

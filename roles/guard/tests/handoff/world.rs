@@ -111,8 +111,13 @@ pub(crate) async fn start_module(config: module_config::Config) -> (Arc<Module>,
     let mut process = Process::new("security-module", "0");
     let key = config.handoff.identity().unwrap().key();
     let started = loop {
-        let starting =
-            module_service::start(&config.handoff, config.policy, process.metrics(), stop.clone());
+        let starting = module_service::start(
+            &config.handoff,
+            config.policy,
+            config.epdg.as_ref(),
+            process.metrics(),
+            stop.clone(),
+        );
         match starting.await {
             // What it was before is still closing its vault.
             Err(error) if format!("{error:#}").contains("in use by another") => {
@@ -176,6 +181,7 @@ impl World {
             let mut config = module_config::Config {
                 handoff: handoff(folder.path(), network(n)),
                 policy: module_config::Policy::default(),
+                epdg: None,
                 control: Default::default(),
                 metrics: Default::default(),
                 log: Default::default(),
