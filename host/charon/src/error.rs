@@ -51,6 +51,19 @@ pub enum CharonError {
 }
 
 impl CharonError {
+    /// In words, with what lies behind it.
+    pub fn in_full(&self) -> String {
+        use std::error::Error;
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+
     /// Whether it is not there, for now: it may do it later.
     pub const fn is_away(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Lost { .. } | Self::Deadline { .. })

@@ -17,10 +17,12 @@ use crate::dial::Target;
 mod handoff;
 mod limits;
 mod sms;
+mod tunnel;
 
 pub use handoff::{Handoff, Network, Server};
 pub use limits::Limits;
 pub use sms::Sms;
+pub use tunnel::Tunnel;
 
 /// `/etc/homeward/device.toml`.
 #[derive(Debug, Clone, Deserialize)]

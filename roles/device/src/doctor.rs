@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use homeward_charon::{Charon, Version};
 use homeward_daemon::SystemClock;
 use homeward_daemon::doctor::{Finding, Findings};
 use homeward_linux::{Links, machine};
@@ -32,6 +33,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     authorities(config, &mut found);
     messages(config, &mut found);
     handoff(config, &mut found);
+    tunnels(config, &mut found).await;
     let cellular = modem(config, &mut found).await;
     match &cellular {
         Some(line) => portal(&config.portal, line, &mut found).await,
@@ -162,6 +164,23 @@ fn handoff(config: &Config, found: &mut Findings) {
             "no network of handoff.networks is cellular: there are no hops on cellular",
             "say cellular = true of the one whose module the bearer reaches, if there is one",
         );
+    }
+}
+
+/// Whether the charons of tunnels are there.
+async fn tunnels(config: &Config, found: &mut Findings) {
+    let tunnels = config.handoff.iter().flat_map(|handoff| &handoff.tunnels);
+    for tunnel in tunnels {
+        let (network, vici) = (&tunnel.network, tunnel.vici.display());
+        match Charon::new(tunnel.vici.clone(), PATIENCE).version().await {
+            Ok(Version { daemon, version }) => {
+                found.ok(format!("{daemon} {version} answers at {vici}, for {network}"));
+            }
+            Err(error) => found.fail(
+                format!("no tunnel to {network}: {}", error.in_full()),
+                "is strongSwan running, with the plugin vici, and may this user write to its socket?",
+            ),
+        }
     }
 }
 

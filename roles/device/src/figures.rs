@@ -34,6 +34,8 @@ pub(crate) struct Figures {
     hops: Counter,
     admissions: Counter,
     not_proven: Counter,
+    tunnels: Counter,
+    no_tunnels: Counter,
 }
 
 impl Figures {
@@ -78,6 +80,8 @@ impl Figures {
             hops: count(registry, "handoff_hops", "Hops that networks let the device make"),
             admissions: count(registry, "handoff_admissions", "Flows that servers admitted"),
             not_proven: count(registry, "handoff_failures", "Hops and proofs that came to nothing"),
+            tunnels: count(registry, "handoff_tunnels", "Tunnels to ePDGs that came up"),
+            no_tunnels: count(registry, "handoff_tunnels_failed", "Tunnels that did not"),
         }
     }
 
@@ -87,6 +91,8 @@ impl Figures {
             handoff::Notice::HandedOff { .. } => &self.hops,
             handoff::Notice::Admitted { .. } => &self.admissions,
             handoff::Notice::NotProven { .. } => &self.not_proven,
+            handoff::Notice::Connected { .. } => &self.tunnels,
+            handoff::Notice::NotConnected { .. } => &self.no_tunnels,
         };
         counter.inc();
     }

@@ -22,9 +22,11 @@ use crate::dial::Line;
 
 pub(crate) mod asked;
 mod sessions;
+mod tunnel;
 mod walker;
 
 use sessions::Sessions;
+use tunnel::{Patience, Tunnels};
 use walker::{Base, Walker};
 
 /// Where traffic goes.
@@ -57,6 +59,24 @@ pub enum Notice {
         flow: String,
         /// For how long, in seconds.
         seconds: u64,
+    },
+    /// The tunnel to a network's ePDG is up, with the key of that hop.
+    Connected {
+        /// The server whose session it is.
+        server: Name,
+        /// Whose ePDG it is.
+        network: Name,
+        /// Which hop that is.
+        hops: u16,
+    },
+    /// It is not.
+    NotConnected {
+        /// The server whose session it is.
+        server: Name,
+        /// How many times in a row.
+        failures: u32,
+        /// In words.
+        error: String,
     },
     /// A network did not let the device in, or a server did not admit it.
     NotProven {
@@ -185,6 +205,12 @@ impl Handoff {
         for server in &config.servers {
             let (ask_tx, asks) = mpsc::unbounded_channel();
             let walker = Walker::new(Arc::clone(&base), server, place.subscribe())?;
+            let patience = Patience { retry: config.retry.0, retry_most: config.retry_most.0 };
+            let (told, hops) = (base.told.clone(), walker.hops());
+            let tunnels = Tunnels::new(&server.name, &config.tunnels, patience, hops, told);
+            if let Some(tunnels) = tunnels {
+                tasks.spawn(tunnels.run(shutdown.clone()));
+            }
             let status = walker.status();
             tasks.spawn(walker.run(asks, shutdown.clone()));
             walkers.insert(server.name.clone(), Speaking { asks: ask_tx, status });

@@ -223,7 +223,7 @@ impl Epdg {
         }
         match said {
             Err(error) => {
-                let error = chain(error);
+                let error = error.in_full();
                 tracing::warn!(error, "the ePDG does not do what it is told");
             }
             Ok(_) => tracing::info!("the ePDG does what it is told again"),
@@ -258,25 +258,13 @@ pub async fn doctor(config: &EpdgConfig) -> Vec<Finding> {
             version.version
         )),
         Err(error @ CharonError::Connect { .. }) => findings.fail(
-            chain(&error),
+            error.in_full(),
             "is strongSwan running, with the plugin vici, and may this user write to its socket?",
         ),
         Err(error) => findings.fail(
-            chain(&error),
+            error.in_full(),
             "is [epdg] vici the socket of charon.plugins.vici.socket in strongswan.conf?",
         ),
     }
     findings.into_vec()
-}
-
-/// An error with what lies behind it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -13,6 +13,7 @@ use homeward_keychain::plan::Pace;
 use homeward_model::{Nai, Name, Ssid};
 use serde::Deserialize;
 
+use super::tunnel::Tunnel;
 use crate::dial::Target;
 
 /// Hand-off keys: a hop for each network that traffic goes by, and proofs for servers.
@@ -52,6 +53,9 @@ pub struct Handoff {
     /// Servers that want hand-offs proven.
     #[serde(default)]
     pub servers: Vec<Server>,
+    /// Tunnels to the ePDGs of networks.
+    #[serde(default)]
+    pub tunnels: Vec<Tunnel>,
 }
 
 /// A network that has a module.
@@ -232,6 +236,29 @@ impl Handoff {
                     return wrong("servers", what);
                 }
                 Ok(_) => {}
+            }
+        }
+        self.check_tunnels().map_err(|what| Invalid::new("handoff.tunnels", what))
+    }
+
+    fn check_tunnels(&self) -> Result<(), String> {
+        for (at, tunnel) in self.tunnels.iter().enumerate() {
+            let Tunnel { network, server, vici, name, .. } = tunnel;
+            tunnel.check().map_err(|what| format!("{network}: {what}"))?;
+            if !self.networks.iter().any(|known| known.name == *network) {
+                return Err(format!("{network} is no network of handoff.networks"));
+            }
+            if !self.servers.iter().any(|known| known.name == *server) {
+                return Err(format!("{network}: {server} is no server of handoff.servers"));
+            }
+            for other in self.tunnels.iter().take(at) {
+                if (&other.network, &other.server) == (network, server) {
+                    return Err(format!("{network} has two tunnels for {server}"));
+                }
+                if (&other.vici, &other.name) == (vici, name) && other.server != *server {
+                    let what = "give each server's tunnels a name of their own";
+                    return Err(format!("{network}: {name} is {}'s, too: {what}", other.server));
+                }
             }
         }
         Ok(())

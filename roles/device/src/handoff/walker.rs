@@ -11,6 +11,7 @@ use homeward_model::{Clock, Entropy, Instant, Name};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
+use super::tunnel::Hop;
 use super::{Ask, FlowStatus, Key, Notice, Place, Sessions, Shared, Status, lock};
 use crate::config;
 use crate::dial::{Line, Target};
@@ -36,6 +37,8 @@ pub(super) struct Walker {
     plan: Plan,
     error: Option<String>,
     status: watch::Sender<Status>,
+    /// Where it was last, and is still; for tunnels.
+    hops: watch::Sender<Option<Hop>>,
 }
 
 /// What a step came to, and what is to be said of it.
@@ -75,11 +78,17 @@ impl Walker {
         let guard = server.target().map_err(anyhow::Error::msg)?;
         let status = watch::Sender::new(describe(name, &device, &plan, None));
         let server = name.clone();
-        Ok(Self { base, server, guard, modules, place, device, plan, error: None, status })
+        let hops = watch::Sender::new(None);
+        Ok(Self { base, server, guard, modules, place, device, plan, error: None, status, hops })
     }
 
     pub(super) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// Hops that were made, and are where traffic goes.
+    pub(super) fn hops(&self) -> watch::Receiver<Option<Hop>> {
+        self.hops.subscribe()
     }
 
     /// Walks until shutdown.
@@ -196,6 +205,9 @@ impl Walker {
     }
 
     fn publish(&self) {
+        if let Some(hop) = Hop::of(&self.device).filter(|_| self.plan.is_there()) {
+            self.hops.send_if_modified(|before| hop.replaces(before));
+        }
         let error = self.error.clone();
         self.status.send_replace(describe(&self.server, &self.device, &self.plan, error));
     }
