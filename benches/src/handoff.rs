@@ -21,11 +21,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use homeward_daemon::{Request, SystemClock, SystemEntropy, control};
 use homeward_handoff::Line;
-use homeward_keychain::{Device, Flow, RootKey};
+use homeward_keychain::{Device, Flow as Admitted, RootKey};
 use homeward_model::{Clock, Entropy, Nai, Name};
 use homeward_net::cable::Cable;
+use homeward_net::wait::now;
 use homeward_net::wire::Impairment;
-use homeward_net::{Lab, Namespace};
+use homeward_net::{Flow, Lab, Namespace};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -46,6 +47,10 @@ const PROOFS: usize = 2_000;
 const NODES: [(&str, &str); 3] =
     [("security-module", "n0"), ("security-module", "n1"), ("guard", "sip")];
 const GUARD: usize = 2;
+/// The port of the service behind the gate.
+const SERVICE: u16 = 7000;
+/// Hand-offs under a stream.
+const MOVES: usize = 51;
 
 pub(crate) fn measure() -> Result<()> {
     let town = Town::start()?;
@@ -75,6 +80,7 @@ pub(crate) fn measure() -> Result<()> {
             }
         }
     }
+    town.stream(&runtime)?;
     town.cables.iter().for_each(|cable| cable.set(Impairment::delayed(Duration::ZERO)));
     town.cost(&runtime)
 }
@@ -82,7 +88,7 @@ pub(crate) fn measure() -> Result<()> {
 /// Modules, a guard and a device.
 struct Town {
     device: Namespace,
-    _namespaces: Vec<Namespace>,
+    namespaces: Vec<Namespace>,
     cables: Vec<Cable>,
     processes: Vec<Process>,
     root: RootKey,
@@ -107,7 +113,7 @@ fn name(n: usize) -> Result<Name> {
 }
 
 /// A flow is one session's.
-fn flow(of: &Device) -> Result<Flow> {
+fn flow(of: &Device) -> Result<Admitted> {
     Ok(format!("call {}", of.session()).parse()?)
 }
 
@@ -157,7 +163,7 @@ impl Town {
             runtime.block_on(control::ask(&socket, &request))?;
         }
         let _folder = folder;
-        Ok(Self { device, _namespaces: namespaces, cables, processes, root, _folder })
+        Ok(Self { device, namespaces, cables, processes, root, _folder })
     }
 
     fn fresh(&self) -> Result<Device> {
@@ -185,6 +191,42 @@ impl Town {
             proofs.push(ms(SystemClock.now().since(there)));
         }
         Ok(())
+    }
+
+    /// How long a stream through the gate is silent at each hand-off, and what of it is lost.
+    fn stream(&self, runtime: &Runtime) -> Result<()> {
+        let guard = self.namespaces.get(GUARD).context("no guard")?;
+        let stream = Flow::start(&self.device, guard, address(GUARD), SERVICE)?;
+        let (mut silences, mut lost) = (Vec::new(), 0);
+        self.device.enter(|| {
+            runtime.block_on(async {
+                let mut device = self.fresh()?;
+                let own: Admitted = format!("udp {}", address(GUARD + 1)).parse()?;
+                for at in 0..MOVES {
+                    let since = now();
+                    self.hop(&mut device, at % GUARD).await?;
+                    let mut line = Line::call(devices_at(GUARD), PATIENCE).await?;
+                    line.open(&mut device, &own).await?;
+                    let sent = stream.sent();
+                    // What was sent meanwhile is there by then.
+                    while stream.sent() < sent + 10 {
+                        SystemClock.until(Some(SystemClock.now() + POLL)).await;
+                    }
+                    if at > 0 {
+                        let outage = stream.outage(since, now());
+                        silences.push(outage.silence_ms);
+                        lost += outage.lost;
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        for p in [50, 99] {
+            let name = format!("handoff stream silent, 20 ms, p{p}");
+            let silent = percentile(&mut silences, p);
+            Figure::alone(&name, "ms", silent, silences.len()).record()?;
+        }
+        Figure::alone("handoff stream, datagrams lost", "", lost as f64, silences.len()).record()
     }
 
     /// What a proof of eight hops costs the guard, and the module that proves beside the device.
@@ -236,8 +278,9 @@ fn configure(folder: &Path) -> Result<Vec<PathBuf>> {
             file("db-key"),
             file("sock"),
         );
+        let gate = format!("[gate]\nservices = [\"udp {}:{SERVICE}\"]\n", address(GUARD));
         let path = file("toml");
-        fs::write(&path, text)?;
+        fs::write(&path, text + if n == GUARD { &gate } else { "" })?;
         Ok(path)
     };
     let mut keys = Vec::new();

@@ -8,11 +8,15 @@ use homeward_device::Config;
 use homeward_model::Name;
 use serde_json::Value;
 
+use crate::asking::{Ask, Asked, At};
 use crate::key::KeyArgs;
 use crate::output;
 use crate::role::{self, LogArgs};
 
 mod status;
+
+const ASKED: Asked =
+    Asked { role: "device", socket: |path| Ok(Config::load(path)?.control.socket) };
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -140,68 +144,36 @@ enum What {
     Close,
 }
 
-#[derive(Debug, Args)]
-struct Ask {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    at: At,
-}
-
-#[derive(Debug, Args)]
-struct At {
-    /// The device's status socket [default: as its configuration says]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-impl At {
-    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
-        role::socket("device", self.socket, config, |path| Ok(Config::load(path)?.control.socket))
-    }
-}
-
 pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
     let config = args.config.as_deref();
     let Some(command) = args.command else {
         return serve(&args.config.unwrap_or_else(|| role::default_config("device")), log);
     };
     match command {
-        DeviceCommand::Status(ask) => ask.show(config, Request::new("status"), status::show),
-        DeviceCommand::Why(ask) => ask.show(config, Request::new("why"), status::why),
+        DeviceCommand::Status(ask) => {
+            ask.show(&ASKED, config, Request::new("status"), status::show)
+        }
+        DeviceCommand::Why(ask) => ask.show(&ASKED, config, Request::new("why"), status::why),
         DeviceCommand::On(ask) => switch(ask, config, "offload", true),
         DeviceCommand::Off(ask) => switch(ask, config, "offload", false),
         DeviceCommand::Metered { may, ask } => switch(ask, config, "metered", may == May::Yes),
         DeviceCommand::Flow { what, server, flow, ask } => {
             let request = Request::new("flow").with("server", server.as_str());
             let request = request.with("flow", flow).with("open", what == What::Open);
-            ask.show(config, request, status::flow)
+            ask.show(&ASKED, config, request, status::flow)
         }
         DeviceCommand::Key { server, purpose, network, key, ask } => {
             let request = Request::new("key").with("server", server.as_str());
             let request = request.with("purpose", purpose).with("network", network);
-            ask.show(config, request, |answer| key.text(answer))
+            ask.show(&ASKED, config, request, |answer| key.text(answer))
         }
-        DeviceCommand::Metrics(at) => role::metrics(&at.path(config)?),
-        DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(config)?, json),
+        DeviceCommand::Metrics(at) => role::metrics(&at.path(&ASKED, config)?),
+        DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(&ASKED, config)?, json),
     }
 }
 
 fn switch(ask: Ask, config: Option<&Path>, name: &str, on: bool) -> anyhow::Result<()> {
-    ask.show(config, Request::new("switch").with(name, on), status::switches)
-}
-
-impl Ask {
-    fn show(
-        self,
-        config: Option<&Path>,
-        request: Request,
-        text: impl FnOnce(&Value) -> String,
-    ) -> anyhow::Result<()> {
-        let answer = role::ask(&self.at.path(config)?, &request)?;
-        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
-    }
+    ask.show(&ASKED, config, Request::new("switch").with(name, on), status::switches)
 }
 
 fn serve(path: &Path, log: &LogArgs) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use homeward_guard::Config;
 use homeward_handoff::evidence;
 use serde_json::Value;
 
+use crate::asking::{Ask, Asked, At};
 use crate::key::KeyArgs;
 use crate::output;
 use crate::role::{self, LogArgs};
@@ -16,6 +17,8 @@ use crate::role::{self, LogArgs};
 mod show;
 
 const ROLE: &str = "guard";
+const ASKED: Asked =
+    Asked { role: ROLE, socket: |path| Ok(Config::load(path)?.control.path(ROLE)) };
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -98,47 +101,13 @@ and is none of it.")]
     },
 }
 
-#[derive(Debug, Args)]
-struct Ask {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    at: At,
-}
-
-#[derive(Debug, Args)]
-struct At {
-    /// The guard's status socket [default: as its configuration says]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-impl At {
-    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
-        role::socket(ROLE, self.socket, config, |path| Ok(Config::load(path)?.control.path(ROLE)))
-    }
-}
-
-impl Ask {
-    fn show(
-        self,
-        config: Option<&Path>,
-        request: Request,
-        text: impl FnOnce(&Value) -> String,
-    ) -> anyhow::Result<()> {
-        let answer = role::ask(&self.at.path(config)?, &request)?;
-        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
-    }
-}
-
 pub(crate) fn run(args: GuardArgs, log: &LogArgs) -> anyhow::Result<()> {
     let config = args.config.as_deref();
     let path = || args.config.clone().unwrap_or_else(|| role::default_config(ROLE));
     let Some(command) = args.command else { return serve(&path(), log) };
     match command {
-        GuardCommand::Status(ask) => ask.show(config, Request::new("status"), show::status),
-        GuardCommand::Metrics(at) => role::metrics(&at.path(config)?),
+        GuardCommand::Status(ask) => ask.show(&ASKED, config, Request::new("status"), show::status),
+        GuardCommand::Metrics(at) => role::metrics(&at.path(&ASKED, config)?),
         GuardCommand::ShowKey => {
             let handoff = Config::load(&path())?.handoff;
             let identity = handoff.identity().exit(Exit::System)?;
@@ -150,11 +119,11 @@ pub(crate) fn run(args: GuardArgs, log: &LogArgs) -> anyhow::Result<()> {
                 Some(session) => request.with("session", session),
                 None => request,
             };
-            ask.show(config, request, show::trace)
+            ask.show(&ASKED, config, request, show::trace)
         }
         GuardCommand::Key { session, purpose, key, ask } => {
             let request = Request::new("key").with("session", session).with("purpose", purpose);
-            ask.show(config, request, |answer| key.text(answer))
+            ask.show(&ASKED, config, request, |answer| key.text(answer))
         }
         GuardCommand::CheckTrace { file, json } => {
             let config = Config::load(&path())?;

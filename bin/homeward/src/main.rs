@@ -19,6 +19,8 @@
 #[cfg(feature = "core")]
 mod admin;
 mod answer;
+#[cfg(any(feature = "device", feature = "guard", feature = "security-module"))]
+mod asking;
 mod check;
 mod cli;
 #[cfg(feature = "core")]

@@ -12,12 +12,15 @@ use homeward_model::{Nai, Name};
 use homeward_security_module::Config;
 use zeroize::Zeroizing;
 
+use crate::asking::{Ask, Asked, At};
 use crate::output;
 use crate::role::{self, LogArgs};
 
 mod show;
 
 const ROLE: &str = "security-module";
+const ASKED: Asked =
+    Asked { role: ROLE, socket: |path| Ok(Config::load(path)?.control.path(ROLE)) };
 
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:
@@ -124,47 +127,15 @@ The file is made for its owner alone. The device is given it, too; networks are 
     },
 }
 
-#[derive(Debug, Args)]
-struct Ask {
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    at: At,
-}
-
-#[derive(Debug, Args)]
-struct At {
-    /// The module's status socket [default: as its configuration says]
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-}
-
-impl At {
-    fn path(self, config: Option<&Path>) -> anyhow::Result<PathBuf> {
-        role::socket(ROLE, self.socket, config, |path| Ok(Config::load(path)?.control.path(ROLE)))
-    }
-}
-
-impl Ask {
-    fn show(
-        self,
-        config: Option<&Path>,
-        request: Request,
-        text: impl FnOnce(&serde_json::Value) -> String,
-    ) -> anyhow::Result<()> {
-        let answer = role::ask(&self.at.path(config)?, &request)?;
-        if self.json { output::json(&answer) } else { output::text(&text(&answer)) }
-    }
-}
-
 pub(crate) fn run(args: ModuleArgs, log: &LogArgs) -> anyhow::Result<()> {
     let config = args.config.as_deref();
     let path = || args.config.clone().unwrap_or_else(|| role::default_config(ROLE));
     let Some(command) = args.command else { return serve(&path(), log) };
     match command {
-        ModuleCommand::Status(ask) => ask.show(config, Request::new("status"), show::status),
-        ModuleCommand::Metrics(at) => role::metrics(&at.path(config)?),
+        ModuleCommand::Status(ask) => {
+            ask.show(&ASKED, config, Request::new("status"), show::status)
+        }
+        ModuleCommand::Metrics(at) => role::metrics(&at.path(&ASKED, config)?),
         ModuleCommand::ShowKey => {
             let handoff = Config::load(&path())?.handoff;
             let identity = handoff.identity().exit(Exit::System)?;
@@ -175,18 +146,20 @@ pub(crate) fn run(args: ModuleArgs, log: &LogArgs) -> anyhow::Result<()> {
                 || Request::new("visits"),
                 |session| Request::new("visits").with("session", session),
             );
-            ask.show(config, request, show::visits)
+            ask.show(&ASKED, config, request, show::visits)
         }
         ModuleCommand::Enrol { device, version, key_file, ask } => {
             let key = read_key(key_file.as_deref())?;
             let request = Request::new("enrol").with("device", device.as_str());
             let request =
                 request.with("version", version).with("key", key_file::text(&key).as_str());
-            ask.show(config, request, |_| format!("{} is enrolled\n", device.as_str()))
+            ask.show(&ASKED, config, request, |_| format!("{} is enrolled\n", device.as_str()))
         }
         ModuleCommand::Forget { device, ask } => {
             let request = Request::new("forget").with("device", device.as_str());
-            ask.show(config, request, |_| format!("{} is enrolled no more\n", device.as_str()))
+            ask.show(&ASKED, config, request, |_| {
+                format!("{} is enrolled no more\n", device.as_str())
+            })
         }
         ModuleCommand::NewRoot { file } => new_root(&file),
         ModuleCommand::Derive { root, network, version } => {

@@ -180,7 +180,6 @@ async fn narrows(world: &World, narrow: impl FnOnce(&World) -> Result<()>) -> Re
     more(&download, 4_000_000).await?;
     let silence = download.silence(narrowed, now());
     println!("silent for {silence:?}");
-    assert!(silence < Duration::from_secs(8), "{silence:?}");
     knows(&world.home, 1400).await?;
     // The other end has sent nothing long so far. This goes in one piece, of more than 1,400.
     let there = tv.lease.address.to_string();
