@@ -6,11 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use homeward_daemon::Request;
 use homeward_device::Config;
 use homeward_model::Name;
-use serde_json::Value;
 
 use crate::asking::{Ask, Asked, At};
 use crate::key::KeyArgs;
-use crate::output;
 use crate::role::{self, LogArgs};
 
 mod status;

@@ -7,7 +7,6 @@ use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, Request};
 use homeward_guard::Config;
 use homeward_handoff::evidence;
-use serde_json::Value;
 
 use crate::asking::{Ask, Asked, At};
 use crate::key::KeyArgs;
