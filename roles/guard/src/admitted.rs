@@ -131,6 +131,19 @@ impl Admissions {
         self.flows.get(flow).filter(|found| found.until > now)
     }
 
+    /// Whether a flow is known, though its time may be over.
+    pub fn has(&self, flow: &Flow) -> bool {
+        self.flows.contains_key(flow)
+    }
+
+    /// Lets a flow of that session pass no more.
+    pub fn withdraw(&mut self, flow: &Flow, session: SessionId) {
+        if self.flows.get(flow).is_some_and(|found| found.session == session) {
+            self.flows.remove(flow);
+            self.unlist(session, flow);
+        }
+    }
+
     /// All flows that pass.
     pub fn all(&self, now: UnixTime) -> impl Iterator<Item = (&Flow, &Admission)> {
         self.flows.iter().filter(move |(_, found)| found.until > now)
@@ -221,8 +234,12 @@ mod tests {
         assert!(admitted.may(&flow(3), OTHER, UnixTime(9)));
         // What another has taken over is not ended with the one that had it.
         admitted.admit(flow(1), by(OTHER, 20));
+        admitted.withdraw(&flow(1), ONE);
+        assert!(admitted.has(&flow(1)), "it is another's now");
         assert_eq!(admitted.end(ONE), [flow(2)]);
         assert!(admitted.get(&flow(1), UnixTime(9)).is_some());
         assert!(admitted.get(&flow(2), UnixTime(9)).is_none());
+        admitted.withdraw(&flow(1), OTHER);
+        assert!(admitted.is_empty() && admitted.sessions().is_empty());
     }
 }

@@ -31,8 +31,9 @@ pub fn endpoint(flow: &Flow) -> Option<Endpoint> {
 
 #[derive(Debug)]
 enum Order {
-    Let(Endpoint, UnixTime, oneshot::Sender<bool>),
-    Shut(Vec<Endpoint>),
+    /// Whether these flows are admitted has changed: it is looked up when their turn comes, so that
+    /// what was ended meanwhile is not let through by what was said before.
+    Look(Vec<Flow>, Option<oneshot::Sender<bool>>),
     Replace(gate::Gate),
 }
 
@@ -46,20 +47,19 @@ pub struct Gate {
 impl Gate {
     /// Lets the end of a flow through, which is admitted. Whether that is done: not where nft
     /// fails, or the guard is stopping.
-    pub(crate) async fn admit(&self, flow: &Flow, until: UnixTime) -> bool {
-        let Some(endpoint) = endpoint(flow) else { return true };
+    pub(crate) async fn admit(&self, flow: &Flow) -> bool {
+        if endpoint(flow).is_none() {
+            return true;
+        }
         let (done, outcome) = oneshot::channel();
-        let told = self.orders.send(Order::Let(endpoint, until, done));
+        let told = self.orders.send(Order::Look(vec![flow.clone()], Some(done)));
         told.is_ok() && outcome.await.unwrap_or(false)
     }
 
     /// Shuts out the ends of flows that are not admitted any more.
-    pub(crate) fn shut<'a>(&self, flows: impl IntoIterator<Item = &'a Flow>) {
-        let ends: Vec<Endpoint> = flows.into_iter().filter_map(endpoint).collect();
-        if !ends.is_empty() {
-            // It has ended only if the guard is ending.
-            let _ = self.orders.send(Order::Shut(ends));
-        }
+    pub(crate) fn shut(&self, flows: Vec<Flow>) {
+        // It has ended only if the guard is ending.
+        let _ = self.orders.send(Order::Look(flows, None));
     }
 
     /// What is closed.
@@ -132,19 +132,24 @@ impl Keeper {
     async fn carry_out(&mut self, orders: Vec<Order>, guard: &Guard) {
         let now = SystemClock.unix();
         let (mut changes, mut waiting, mut anew) = (Vec::new(), Vec::new(), false);
+        let admitted = guard.admitted().lock().await;
         for order in orders {
             match order {
-                Order::Let(end, until, done) => {
-                    changes.push(Change::Let(end, span(until, now)));
-                    waiting.push(done);
+                Order::Look(flows, done) => {
+                    changes.extend(flows.iter().filter_map(|flow| {
+                        let (end, found) = (endpoint(flow)?, admitted.get(flow, now));
+                        let to = |found: &Admission| Change::Let(end, span(found.until, now));
+                        Some(found.map_or(Change::Shut(end), to))
+                    }));
+                    waiting.extend(done);
                 }
-                Order::Shut(ends) => changes.extend(ends.into_iter().map(Change::Shut)),
                 Order::Replace(gate) => {
                     anew |= self.gate != gate;
                     self.gate = gate;
                 }
             }
         }
+        drop(admitted);
         let gate = self.gate.clone();
         let changed = tokio::task::spawn_blocking(move || gate.change(&changes)).await;
         let done = match changed {

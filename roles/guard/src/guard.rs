@@ -13,7 +13,7 @@ use homeward_keychain::{
     Demand, Fetch, Fetched, Flow, Proof, Record, Refusal, SessionId, Side, Why,
 };
 use homeward_model::{Clock, Name, UnixTime};
-use homeward_vault::Vault;
+use homeward_vault::{Change, Vault};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -211,20 +211,30 @@ impl Guard {
         let until = self.until(sessions::until(&server));
         let Admitted { flow, hops, broken } = admitted.clone();
         let admission = Admission { session, until, hops, broken };
-        let mut flows = self.admitted.lock().await;
-        // Another may have proven it meanwhile.
-        let may = flows.may(&flow, session, SystemClock.unix());
+        // Another may have proven it meanwhile. While the disk is written, others go on.
+        let may = {
+            let mut flows = self.admitted.lock().await;
+            let may = flows.may(&flow, session, SystemClock.unix());
+            if may {
+                flows.admit(flow.clone(), admission.clone());
+            }
+            may
+        };
         let mut changes = vec![sessions::keep(&server)];
         changes.extend(may.then(|| admission.keep(&flow)));
-        self.vault.commit(changes).await.map_err(|_| Turned::Vault)?;
+        if self.vault.commit(changes).await.is_err() {
+            self.admitted.lock().await.withdraw(&flow, session);
+            if let Some(gate) = &self.gate {
+                gate.shut(vec![flow]);
+            }
+            return Err(Turned::Vault);
+        }
         if !may {
             return Err(Turned::Flow);
         }
-        flows.admit(flow.clone(), admission);
-        drop(flows);
         drop(server);
         if let Some(gate) = &self.gate
-            && !timeout(self.policy.proof.0, gate.admit(&flow, until)).await.unwrap_or(false)
+            && !timeout(self.policy.proof.0, gate.admit(&flow)).await.unwrap_or(false)
         {
             return Err(Turned::Gate);
         }
@@ -241,8 +251,7 @@ impl Guard {
     /// Ends what does not hold any more, and forgets what has had its time.
     pub async fn sweep(&self) {
         let (now, directory) = (SystemClock.unix(), self.book.now());
-        let mut changes: Vec<_> =
-            self.admitted.lock().await.sweep(now).iter().map(admitted::forget).collect();
+        let mut over = self.admitted.lock().await.sweep(now);
         let admitted = self.admitted.lock().await.sessions();
         for session in admitted {
             let held = self.sessions.lock().await.get(session);
@@ -253,14 +262,19 @@ impl Guard {
             if let Err(reason) = stands {
                 let ended = self.admitted.lock().await.end(session);
                 if let Some(gate) = &self.gate {
-                    gate.shut(&ended);
+                    gate.shut(ended.clone());
                 }
-                changes.extend(ended.iter().map(admitted::forget));
                 let flows = ended.len();
                 self.figures.ended(flows);
+                over.extend(ended);
                 tracing::warn!(%session, flows, reason, "the chain does not hold any more");
             }
         }
+        let mut changes: Vec<Change> = {
+            let admitted = self.admitted.lock().await;
+            // What was proven again meanwhile stays.
+            over.iter().filter(|flow| !admitted.has(flow)).map(admitted::forget).collect()
+        };
         let all = self.sessions.lock().await.of(None);
         for (session, held) in all {
             // One that is being proven is not over.
