@@ -88,6 +88,17 @@ impl FromStr for Endpoint {
     }
 }
 
+/// In the one way that it is written: IPv6 as RFC 5952 has it, IPv4 in IPv6 as IPv4.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { carrier, address, port } = self;
+        match port {
+            Some(port) => write!(f, "{carrier} {}", SocketAddr::new(*address, *port)),
+            None => write!(f, "{carrier} {address}"),
+        }
+    }
+}
+
 impl Endpoint {
     /// The set that it belongs in, and what it is there.
     fn element(&self) -> (&'static str, String) {
@@ -332,6 +343,13 @@ mod tests {
         assert_eq!(of("udp 2001:db8::7"), is(Carrier::Udp, "2001:db8::7", None));
         assert_eq!(of("tcp [2001:db8::7]:443"), is(Carrier::Tcp, "2001:db8::7", Some(443)));
         assert_eq!(of("tcp ::ffff:192.0.2.7"), is(Carrier::Tcp, "192.0.2.7", None));
+        for (text, written) in [
+            ("udp [2001:DB8:0::7]:5060", "udp [2001:db8::7]:5060"),
+            ("tcp ::ffff:192.0.2.7", "tcp 192.0.2.7"),
+            ("udp 192.0.2.7:5060", "udp 192.0.2.7:5060"),
+        ] {
+            assert_eq!(of(text).unwrap().to_string(), written);
+        }
         for other in ["call 7", "tcp", "tcp sip.example", "tcp 192.0.2.7:x", "sctp 192.0.2.7"] {
             assert!(of(other).is_err(), "{other}");
         }

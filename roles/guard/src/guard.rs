@@ -12,6 +12,7 @@ use homeward_keychain::server::Admitted;
 use homeward_keychain::{
     Demand, Fetch, Fetched, Flow, Proof, Record, Refusal, SessionId, Side, Why,
 };
+use homeward_linux::Endpoint;
 use homeward_model::{Clock, Name, UnixTime};
 use homeward_vault::{Change, Vault};
 use tokio::sync::Mutex;
@@ -58,6 +59,9 @@ pub enum Turned {
     /// The flow names an address that is not the device's.
     #[error("the flow names another address than the device calls from (policy.own_address)")]
     Address,
+    /// The flow names an address in another way than the one that it is written in.
+    #[error("the flow is to be written {0}")]
+    Spelled(Endpoint),
     /// Nothing can be kept.
     #[error("nothing can be kept")]
     Vault,
@@ -76,6 +80,7 @@ impl Turned {
             Self::Network(_) => "network_away",
             Self::Flow => "no_flow",
             Self::Address => "not_its_address",
+            Self::Spelled(_) => "spelled",
             Self::Vault => "not_kept",
             Self::Gate => "gate",
         }
@@ -87,7 +92,7 @@ impl Turned {
             Self::NoSession | Self::Vault | Self::Gate => true,
             Self::Chain(refusal) => refusal.why == Why::NotTold,
             Self::Network(error) => error.is_away(),
-            Self::HungUp | Self::Flow | Self::Address => false,
+            Self::HungUp | Self::Flow | Self::Address | Self::Spelled(_) => false,
         }
     }
 }
@@ -171,7 +176,12 @@ impl Guard {
             return Err(Turned::Flow);
         }
         let from = caller.from.ip().to_canonical();
-        let elsewhere = gate::endpoint(&flow).is_some_and(|at| at.address != from);
+        let end = gate::endpoint(&flow);
+        // Or there were two flows of the same packets, and one would end the other's.
+        if let Some(end) = end.filter(|end| end.to_string() != flow.as_str()) {
+            return Err(Turned::Spelled(end));
+        }
+        let elsewhere = end.is_some_and(|at| at.address != from);
         if self.policy.own_address && elsewhere {
             return Err(Turned::Address);
         }

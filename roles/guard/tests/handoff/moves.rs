@@ -129,6 +129,8 @@ async fn a_flow_of_an_address_is_admitted_for_who_calls_from_there_alone() {
     let elsewhere = "tcp 10.45.0.2".parse().unwrap();
     let taken = world.open(&elsewhere).await;
     assert!(matches!(taken, Err(WalkError::Refused { again: false })), "{taken:?}");
+    let spelled = world.open(&"tcp ::ffff:127.0.0.1".parse().unwrap()).await;
+    assert!(matches!(spelled, Err(WalkError::Refused { again: false })), "{spelled:?}");
     world.open(&"tcp 127.0.0.1".parse().unwrap()).await.unwrap();
     world.open(&"call 7".parse().unwrap()).await.unwrap();
     assert!(!world.passes(&elsewhere).await);
