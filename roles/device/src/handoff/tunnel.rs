@@ -110,8 +110,11 @@ impl Tunnels {
             if of != at {
                 (failures, of) = (0, at);
             }
+            let mut moved = self.hops.clone();
             let looked = tokio::select! {
                 () = shutdown.requested() => return,
+                // Whatever was dialled, its key is over.
+                Ok(()) = moved.changed() => continue,
                 looked = self.look(hop.as_ref(), failures > 0) => looked,
             };
             let wait = match looked {
