@@ -1,4 +1,4 @@
-//! Connections that leave by one interface, whatever the routes say.
+//! Connections that leave by one interface, whatever the routes say, or as the routes say.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -82,21 +82,22 @@ impl Target {
         })
     }
 
-    /// Connects by an interface, to the first of the host's addresses that answers.
+    /// Connects by an interface, or as the routes say, to the first of the host's addresses that answers.
     ///
     /// # Errors
     ///
     /// The host has no address that the interface could reach, or none answers: the last one's
     /// reason.
-    pub(crate) async fn connect(&self, by: &Line) -> io::Result<TcpStream> {
+    pub(crate) async fn connect(&self, by: Option<&Line>) -> io::Result<TcpStream> {
         let found: Vec<SocketAddr> = match &self.addresses[..] {
             [] => lookup_host((self.host.as_str(), self.port)).await?.collect(),
             given => given.to_vec(),
         };
         let none = "the host has no address of a family that the interface has one of";
         let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, none);
-        for address in found.into_iter().filter(|address| by.reaches(address.ip())) {
-            match by.connect(address).await {
+        let reached = |host| by.is_none_or(|line| line.reaches(host));
+        for address in found.into_iter().filter(|address| reached(address.ip())) {
+            match connect(by, address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -119,17 +120,22 @@ impl Line {
         self.addresses.iter().any(|own| own.is_ipv4() == host.is_ipv4())
     }
 
-    async fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    fn bind(&self, socket: &TcpSocket, to: SocketAddr) -> io::Result<()> {
         // The interface decides the way; the address that it has decides who is asked for.
         socket.bind_device(Some(self.interface.as_bytes()))?;
-        if let Some(own) = self.addresses.iter().find(|own| own.is_ipv4() == to.is_ipv4()) {
-            socket.bind(SocketAddr::new(*own, 0))?;
+        match self.addresses.iter().find(|own| own.is_ipv4() == to.is_ipv4()) {
+            Some(own) => socket.bind(SocketAddr::new(*own, 0)),
+            None => Ok(()),
         }
-        let stream = socket.connect(to).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
     }
+}
+
+async fn connect(by: Option<&Line>, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    by.map_or(Ok(()), |line| line.bind(&socket, to))?;
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Waits for what an HTTP exchange comes to, while its connection is driven.

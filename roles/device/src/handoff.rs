@@ -204,11 +204,12 @@ impl Handoff {
         let (mut walkers, mut tasks) = (BTreeMap::new(), JoinSet::new());
         for server in &config.servers {
             let (ask_tx, asks) = mpsc::unbounded_channel();
-            let walker = Walker::new(Arc::clone(&base), server, place.subscribe())?;
+            let mut walker = Walker::new(Arc::clone(&base), server, place.subscribe())?;
             let patience = Patience { retry: config.retry.0, retry_most: config.retry_most.0 };
-            let (told, hops) = (base.told.clone(), walker.hops());
-            let tunnels = Tunnels::new(&server.name, &config.tunnels, patience, hops, told);
+            let (told, at) = (base.told.clone(), (walker.hops(), place.subscribe()));
+            let tunnels = Tunnels::new(&server.name, &config.tunnels, patience, at, told);
             if let Some(tunnels) = tunnels {
+                walker.goes(tunnels.way());
                 tasks.spawn(tunnels.run(shutdown.clone()));
             }
             let status = walker.status();

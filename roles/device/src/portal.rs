@@ -88,7 +88,7 @@ impl Portal {
     /// Says what stands in the way.
     pub(crate) async fn look(&self, by: &Line) -> io::Result<()> {
         let look = async {
-            let stream = self.target.connect(by).await?;
+            let stream = self.target.connect(Some(by)).await?;
             self.connector.connect(self.name.clone(), stream).await.map(drop)
         };
         match tokio::time::timeout(self.timeout, look).await {
@@ -120,7 +120,7 @@ impl Portal {
         let away = |what: &str, error: &dyn fmt::Display| {
             Failure::Away(format!("{what} {}: {error}", self.target.authority))
         };
-        let stream = self.target.connect(&by).await.map_err(|e| away("cannot reach", &e))?;
+        let stream = self.target.connect(Some(&by)).await.map_err(|e| away("cannot reach", &e))?;
         let stream = self
             .connector
             .connect(self.name.clone(), stream)

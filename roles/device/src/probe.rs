@@ -32,7 +32,7 @@ pub(crate) async fn look(target: &Target, by: &Line) -> Connectivity {
 }
 
 async fn ask(target: &Target, by: &Line) -> io::Result<StatusCode> {
-    let stream = target.connect(by).await?;
+    let stream = target.connect(Some(by)).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = Request::get(&target.path)

@@ -29,6 +29,14 @@ pub struct Tunnel {
     /// What the connection is called there; unset, `homeward`.
     #[serde(default = "name")]
     pub name: String,
+    /// Whether the server's guard is called through it, by the routes that charon makes: it sees the address
+    /// that the services see. Otherwise by the network itself, as its module is.
+    #[serde(default = "yes")]
+    pub through: bool,
+    /// Whether it stays up when traffic goes by another network, where MOBIKE takes it. Otherwise it is
+    /// ended then, before the hop: its address is the one that the mobile network has given.
+    #[serde(default = "yes")]
+    pub stays: bool,
     /// Which of its children is connected.
     pub child: String,
     /// The connection, as in `swanctl.conf`, but for the key and its name.
@@ -76,6 +84,10 @@ const fn timeout() -> Period {
 
 const fn check() -> Period {
     Period(Duration::from_secs(15))
+}
+
+const fn yes() -> bool {
+    true
 }
 
 fn name() -> String {

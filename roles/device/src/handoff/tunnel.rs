@@ -4,7 +4,7 @@
 //! A task for each server whose session has tunnels. What it is to do is the last hop alone: an older one
 //! has no key any more that an ePDG demands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use homeward_charon::{Charon, CharonError};
@@ -14,7 +14,7 @@ use homeward_keychain::{Device, PpkId, SessionId};
 use homeward_model::{Clock, Name};
 use tokio::sync::{mpsc, watch};
 
-use super::Notice;
+use super::{Notice, Place};
 use crate::config;
 
 /// The last hop, as far as a tunnel is concerned.
@@ -50,6 +50,38 @@ impl Hop {
     }
 }
 
+/// Which hop's tunnel was dealt with, and whether it is up.
+type Standing = Option<((SessionId, u16), bool)>;
+
+/// Whether a server is reached through its tunnel, for who is about to call it.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// The networks whose tunnel leads there.
+    through: BTreeSet<Name>,
+    standing: watch::Receiver<Standing>,
+    left: watch::Receiver<Place>,
+}
+
+impl Way {
+    /// Whether a device goes through a tunnel where it is; waits until it is up. There is none where the hop
+    /// has no key for it.
+    pub(super) async fn is_through(&mut self, device: &Device) -> bool {
+        if !device.network().is_some_and(|at| self.through.contains(at)) {
+            return false;
+        }
+        let at = (device.session(), device.hops());
+        let of_this_hop = |standing: &Standing| standing.is_some_and(|(of, _)| of == at);
+        let standing = self.standing.wait_for(of_this_hop).await;
+        // None would come any more once the daemon is ending.
+        standing.is_ok_and(|standing| standing.is_some_and(|(_, up)| up))
+    }
+
+    /// Waits until the tunnels are ended that are in the way there.
+    pub(super) async fn is_clear(&mut self, place: &Place) {
+        let _ = self.left.wait_for(|left| left == place).await;
+    }
+}
+
 /// How patient it is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -65,6 +97,10 @@ pub(super) struct Tunnels {
     patience: Patience,
     hops: watch::Receiver<Option<Hop>>,
     told: mpsc::UnboundedSender<Notice>,
+    place: watch::Receiver<Place>,
+    standing: watch::Sender<Standing>,
+    /// Where traffic goes, once no tunnel is in the way.
+    left: watch::Sender<Place>,
     /// What was loaded last, and where, so that it is unloaded.
     loaded: Option<(PpkId, Charon)>,
 }
@@ -91,32 +127,62 @@ impl Tunnels {
         server: &Name,
         tunnels: &[config::Tunnel],
         patience: Patience,
-        hops: watch::Receiver<Option<Hop>>,
+        (hops, place): (watch::Receiver<Option<Hop>>, watch::Receiver<Place>),
         told: mpsc::UnboundedSender<Notice>,
     ) -> Option<Self> {
         let own = tunnels.iter().filter(|tunnel| tunnel.server == *server);
         let by_network: BTreeMap<_, _> =
             own.map(|tunnel| (tunnel.network.clone(), tunnel.clone())).collect();
-        let this = Self { server: server.clone(), by_network, patience, hops, told, loaded: None };
+        let this = Self {
+            server: server.clone(),
+            by_network,
+            patience,
+            hops,
+            place,
+            standing: watch::Sender::new(None),
+            left: watch::Sender::new(Place::default()),
+            told,
+            loaded: None,
+        };
         (!this.by_network.is_empty()).then_some(this)
+    }
+
+    /// How the server is reached.
+    pub(super) fn way(&self) -> Way {
+        let through = self.by_network.iter().filter(|(_, tunnel)| tunnel.through);
+        let through = through.map(|(network, _)| network.clone()).collect();
+        Way { through, standing: self.standing.subscribe(), left: self.left.subscribe() }
     }
 
     /// Keeps the tunnel of the last hop up until shutdown. What is up then stays.
     pub(super) async fn run(mut self, shutdown: Shutdown) {
         let (mut failures, mut of) = (0, None);
         loop {
+            let place = self.place.borrow_and_update().clone();
+            if *self.left.borrow() != place {
+                tokio::select! {
+                    () = shutdown.requested() => return,
+                    () = self.leave(&place) => drop(self.left.send_replace(place)),
+                }
+            }
             let hop = self.hops.borrow_and_update().clone();
             let at = hop.as_ref().map(Hop::at);
             if of != at {
                 (failures, of) = (0, at);
             }
-            let mut moved = self.hops.clone();
+            let (mut moved, mut elsewhere) = (self.hops.clone(), self.place.clone());
             let looked = tokio::select! {
                 () = shutdown.requested() => return,
                 // Whatever was dialled, its key is over.
                 Ok(()) = moved.changed() => continue,
+                Ok(()) = elsewhere.changed() => continue,
                 looked = self.look(hop.as_ref(), failures > 0) => looked,
             };
+            match &looked {
+                Ok(Looked::Up { .. }) => self.stands(at, true),
+                Err(NoTunnel::NoKey) => self.stands(at, false),
+                Ok(Looked::Nothing) | Err(NoTunnel::Charon(_)) => {}
+            }
             let wait = match looked {
                 Ok(Looked::Nothing) => None,
                 Ok(Looked::Up { now, check }) => {
@@ -146,6 +212,7 @@ impl Tunnels {
             tokio::select! {
                 () = shutdown.requested() => return,
                 Ok(()) = self.hops.changed() => {}
+                Ok(()) = self.place.changed() => {}
                 () = SystemClock.until(until) => {}
             }
         }
@@ -175,6 +242,30 @@ impl Tunnels {
         charon.terminate(&tunnel.name).await?;
         charon.initiate(&tunnel.name, &tunnel.child).await?;
         Ok(Looked::Up { now: true, check })
+    }
+
+    /// Tunnels that do not stay are ended once traffic goes by another way: also those that were dialled before
+    /// a restart.
+    async fn leave(&self, place: &Place) {
+        // Until it is known where traffic goes, it goes where it went.
+        if place.line.is_none() {
+            return;
+        }
+        let own = place.network.as_ref().and_then(|network| self.by_network.get(network));
+        for tunnel in self.by_network.values().filter(|tunnel| !tunnel.stays) {
+            if own.is_some_and(|own| own.name == tunnel.name && own.vici == tunnel.vici) {
+                continue;
+            }
+            let charon = Charon::new(tunnel.vici.clone(), tunnel.timeout.0);
+            if let Err(error) = charon.terminate(&tunnel.name).await {
+                let (server, error) = (&self.server, error.in_full());
+                tracing::warn!(%server, error, "a tunnel that is not to stay may be up yet");
+            }
+        }
+    }
+
+    fn stands(&self, at: Option<(SessionId, u16)>, up: bool) {
+        self.standing.send_replace(at.map(|at| (at, up)));
     }
 
     /// The key of the hop before is of no use any more. A charon that is away has forgotten it.

@@ -11,7 +11,7 @@ use homeward_model::{Clock, Entropy, Instant, Name};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::tunnel::Hop;
+use super::tunnel::{Hop, Way};
 use super::{Ask, FlowStatus, Key, Notice, Place, Sessions, Shared, Status, lock};
 use crate::config;
 use crate::dial::{Line, Target};
@@ -39,6 +39,8 @@ pub(super) struct Walker {
     status: watch::Sender<Status>,
     /// Where it was last, and is still; for tunnels.
     hops: watch::Sender<Option<Hop>>,
+    /// Through tunnels, where there are any.
+    way: Option<Way>,
 }
 
 /// What a step came to, and what is to be said of it.
@@ -79,7 +81,13 @@ impl Walker {
         let status = watch::Sender::new(describe(name, &device, &plan, None));
         let server = name.clone();
         let hops = watch::Sender::new(None);
-        Ok(Self { base, server, guard, modules, place, device, plan, error: None, status, hops })
+        let (error, way) = (None, None);
+        Ok(Self { base, server, guard, modules, place, device, plan, error, status, hops, way })
+    }
+
+    /// The server is reached that way.
+    pub(super) fn goes(&mut self, way: Way) {
+        self.way = Some(way);
     }
 
     pub(super) fn status(&self) -> watch::Receiver<Status> {
@@ -110,13 +118,23 @@ impl Walker {
             };
             let base = Arc::clone(&self.base);
             let came = {
-                let (device, modules) = (&mut self.device, &self.modules);
+                let (device, modules, way) = (&mut self.device, &self.modules, &mut self.way);
                 let doing = async {
                     match &step {
                         Step::Hop { network, anew } => {
+                            if let Some(way) = way {
+                                way.is_clear(&place).await;
+                            }
                             hop(&base, modules, device, network, *anew, &place).await
                         }
-                        Step::Open(flow) => open(&base, &self.guard, device, flow, &place).await,
+                        Step::Open(flow) => {
+                            let through = match way {
+                                Some(way) => way.is_through(device).await,
+                                None => false,
+                            };
+                            let line = if through { By::Routes } else { By::Line(&place) };
+                            open(&base, &self.guard, device, flow, line).await
+                        }
                     }
                 };
                 tokio::select! {
@@ -234,7 +252,7 @@ async fn hop(
         false => None,
     };
     let key = base.root.device_key(network, *version);
-    let mut call = call(base, module, place).await?;
+    let mut call = call(base, module, By::Line(place)).await?;
     let (name, broken) = (&base.config.name, base.config.broken);
     let walked = {
         let device = other.as_mut().unwrap_or(&mut *device);
@@ -248,23 +266,29 @@ async fn hop(
     Ok(Outcome::Hopped)
 }
 
-async fn open(
-    base: &Base,
-    guard: &Target,
-    device: &mut Device,
-    flow: &Flow,
-    place: &Place,
-) -> Came {
-    let mut call = call(base, guard, place).await?;
+async fn open(base: &Base, guard: &Target, device: &mut Device, flow: &Flow, by: By<'_>) -> Came {
+    let mut call = call(base, guard, by).await?;
     call.open(device, flow).await.map(Outcome::Admitted).map_err(|error| failed(&error))
 }
 
-async fn call(base: &Base, target: &Target, place: &Place) -> Result<Call, (Outcome, String)> {
+/// How somebody is called.
+#[derive(Debug, Clone, Copy)]
+enum By<'a> {
+    /// By what traffic goes by, whatever the routes say.
+    Line(&'a Place),
+    /// As the routes say: through a tunnel.
+    Routes,
+}
+
+async fn call(base: &Base, target: &Target, by: By<'_>) -> Result<Call, (Outcome, String)> {
     let away = |error: &dyn std::fmt::Display| {
         (Outcome::Away, format!("{} does not answer: {error}", target.authority))
     };
     let none = Line { interface: String::new(), addresses: Vec::new() };
-    let line = place.line.as_ref().unwrap_or(&none);
+    let line = match by {
+        By::Line(place) => Some(place.line.as_ref().unwrap_or(&none)),
+        By::Routes => None,
+    };
     let stream = target.connect(line).await.map_err(|e| away(&e))?;
     Call::over(stream, base.config.timeout.0).await.map_err(|e: LineError| away(&e))
 }
