@@ -1,9 +1,10 @@
 //! The ePDG lets in who brings the key of the network before, and nobody else.
 
+use homeward_call::PATIENCE;
 use homeward_handoff::WalkError;
 use homeward_net::wait::wait_for;
 
-use crate::lab::{End, Lab, PATIENCE};
+use crate::lab::{End, Lab};
 
 #[tokio::test]
 async fn a_tunnel_takes_the_key_of_the_network_before_to_the_last_octet() {
@@ -94,16 +95,17 @@ async fn an_epdg_that_forgot_is_told_again_and_one_that_is_away_has_the_device_c
     let epdg = lab.status(1)["epdg"].take();
     assert_eq!((&epdg["answers"], &epdg["demands"]), (&true.into(), &1.into()), "{epdg}");
 
-    lab.charons[End::Epdg as usize].kill();
+    lab.charons[End::Epdg as usize].process.kill();
     let mut other = lab.session();
     lab.hop(&mut other, 0).unwrap();
     let refused = lab.hop(&mut other, 1).unwrap_err();
-    assert!(matches!(refused, WalkError::Refused { again: true }), "{refused}");
+    let refused = refused.downcast_ref();
+    assert!(matches!(refused, Some(WalkError::Refused { again: true })), "{refused:?}");
     assert_eq!(other.hops(), 1, "it stays where it is");
     let epdg = lab.status(1)["epdg"].take();
     assert_eq!((&epdg["answers"], &epdg["demands"]), (&false.into(), &1.into()), "{epdg}");
 
-    lab.charons[End::Epdg as usize].restart().unwrap();
+    lab.charons[End::Epdg as usize].process.restart().unwrap();
     lab.is_up(End::Epdg).await;
     there(&lab).await;
     lab.hop(&mut other, 1).unwrap();
@@ -125,11 +127,11 @@ async fn an_epdg_that_forgot_is_told_again_and_one_that_is_away_has_the_device_c
 #[tokio::test]
 async fn a_network_that_has_other_ways_in_lets_devices_in_without_its_epdg() {
     let mut lab = Lab::start("check = \"200ms\"\nrequired = false\n").await;
-    lab.charons[End::Epdg as usize].kill();
+    lab.charons[End::Epdg as usize].process.kill();
     let mut device = lab.session();
     lab.hop(&mut device, 0).unwrap();
     lab.hop(&mut device, 1).unwrap();
-    lab.charons[End::Epdg as usize].restart().unwrap();
+    lab.charons[End::Epdg as usize].process.restart().unwrap();
     lab.is_up(End::Epdg).await;
     let id = device.ppk().unwrap().id.to_string();
     let known = async || Ok(lab.known(End::Epdg).await.contains(&id).then_some(()));

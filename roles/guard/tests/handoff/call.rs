@@ -6,108 +6,18 @@
 //!                         └──(/digest)── guard
 //! ```
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
+use homeward_call::sip::{self, in_call, register};
 use homeward_digest::Algorithm;
 
-use crate::edge::{Program, repository};
+use crate::edge::Program;
 use crate::world::{World, comes_to};
-
-/// What phone and application say; what is in brackets sipp puts there, or `-key`.
-const REGISTER: &str = "REGISTER sip:sip.example SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-Max-Forwards: 70
-From: <sip:[user]@sip.example>;tag=phone[cseq]
-To: <sip:[user]@sip.example>
-Call-ID: [call_id]
-CSeq: [cseq] REGISTER
-Contact: <sip:[user]@[local_ip]:[local_port]>
-Expires: 300
-CREDENTIALS
-Content-Length: 0
-";
-const IN_CALL: &str = "METHOD URI SIP/2.0
-Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch]
-Max-Forwards: 70
-ROUTE
-From: <sip:[user]@sip.example>;tag=phone
-To: <sip:b@sip.example>TAG
-Call-ID: [call_id]
-CSeq: [cseq] METHOD
-Contact: <sip:[user]@[local_ip]:[local_port]>
-CREDENTIALS
-Content-Length: 0
-";
-const ANSWER: &str = "SIP/2.0 200 OK
-[last_Via:]
-[last_Record-Route:]
-[last_From:]
-To: <sip:b@sip.example>;tag=b
-[last_Call-ID:]
-[last_CSeq:]
-Contact: <sip:b@[local_ip]:[local_port]>
-Content-Length: 0
-";
 
 /// A port that nobody has now.
 fn free_port(address: &str) -> u16 {
     UdpSocket::bind((address, 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn send(message: &str) -> String {
-    let lines: Vec<&str> = message.lines().filter(|line| !line.is_empty()).collect();
-    format!("<send><![CDATA[\n{}\n\n]]></send>\n", lines.join("\n"))
-}
-
-fn answered(status: u16) -> String {
-    let keep = match status {
-        401 | 407 => "auth=\"true\"",
-        _ => "rrs=\"true\"",
-    };
-    let first = "<recv response=\"100\" optional=\"true\"/>\n";
-    format!("{first}<recv response=\"{status}\" {keep}/>\n")
-}
-
-fn asked(method: &str) -> String {
-    format!("<recv request=\"{method}\"/>\n")
-}
-
-/// What the phone does in the call: once as it is, and again with an answer to the challenge.
-fn in_call(method: &str, uri: &str, begun: bool, last: u16) -> String {
-    let of = |method: &str, uri: &str, credentials: &str, tag: &str, route: bool| {
-        let route = if route { "Route: <sip:[remote_ip]:[remote_port];lr>" } else { "" };
-        let message = IN_CALL.replace("METHOD", method).replace("URI", uri).replace("TAG", tag);
-        send(&message.replace("ROUTE", route).replace("CREDENTIALS", credentials))
-    };
-    let tag = if begun { ";tag=b" } else { "" };
-    let request = |credentials| of(method, uri, credentials, tag, begun);
-    // That of an error belongs to the transaction, three steps before; the other goes to who answered.
-    let acknowledge = |status| match (method, status) {
-        ("INVITE", 200) => of("ACK", "[next_url]", "", "[peer_tag_param]", true),
-        ("INVITE", _) => {
-            of("ACK", uri, "", "[peer_tag_param]", begun).replace("[branch]", "[branch-3]")
-        }
-        _ => String::new(),
-    };
-    [
-        request(""),
-        answered(407),
-        acknowledge(407),
-        request("[authentication]"),
-        answered(last),
-        acknowledge(last),
-    ]
-    .concat()
-}
-
-fn register(last: u16) -> String {
-    let first = send(&REGISTER.replace("CREDENTIALS", ""));
-    first
-        + &answered(401)
-        + &send(&REGISTER.replace("CREDENTIALS", "[authentication]"))
-        + &answered(last)
 }
 
 /// The edge and who is called behind it.
@@ -124,33 +34,17 @@ impl Sip {
         let (edge_at, application_at) = (free_port("127.0.0.1"), free_port("127.0.0.9"));
         let folder = world.path("");
         // Who is called answers two INVITEs and a BYE: what the edge refuses does not get there.
-        let call = [
-            asked("INVITE") + &send(ANSWER) + &asked("ACK"),
-            asked("INVITE") + &send(ANSWER) + &asked("ACK"),
-            asked("BYE") + &send(ANSWER),
-        ];
-        let mut sipp = sipp(world, "application", &call.concat());
-        sipp.args(["-i", "127.0.0.9", "-p", &application_at.to_string()]);
-        let application = Program::start(&mut sipp, world.path("application.log"));
+        let call = ["INVITE", "INVITE", "BYE"].map(sip::answers).concat();
+        let application = sipp(world, "application", ("127.0.0.9", application_at), &call, &[]);
         // Kamailio's processes end with the first of a process namespace.
         let mut kamailio = Command::new("unshare");
         if !nix::unistd::geteuid().is_root() {
             kamailio.args(["--user", "--map-root-user"]);
         }
-        kamailio.args(["--pid", "--fork", "--kill-child", "--", "/usr/sbin/kamailio", "-f"]);
-        kamailio.arg(repository("packaging/edge/kamailio.cfg"));
-        kamailio
-            .args(["-DD", "-E", "-m", "16", "-M", "4", "-w"])
-            .arg(&folder)
-            .arg("-Y")
-            .arg(&folder);
-        for define in [
-            format!("LISTEN=udp:127.0.0.1:{edge_at}"),
-            format!("GUARD=\"http://{}\"", world.verify_at),
-            format!("APPLICATION=\"sip:127.0.0.9:{application_at}\""),
-        ] {
-            kamailio.args(["-A", &define]);
-        }
+        let guard = world.verify_at.to_string();
+        let at = |address: &str, port| (address.parse().unwrap(), port);
+        let (own, behind) = (at("127.0.0.1", edge_at), at("127.0.0.9", application_at));
+        kamailio.args(sip::kamailio(&folder, own, &guard, behind).unwrap());
         let edge = Program::start(&mut kamailio, world.path("kamailio.log"));
         let mut sip = Self { edge, application, edge_at, application_at, runs: 0 };
         comes_to(async || {
@@ -163,19 +57,7 @@ impl Sip {
 
     /// What the edge answers to somebody that has no credentials.
     fn bare(&self, method: &str) -> Option<String> {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let own = socket.local_addr().unwrap();
-        let message = format!(
-            "{method} sip:sip.example SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{0}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:a@sip.example>;tag={0}\r\nTo: <sip:a@sip.example>\r\n\
-             Call-ID: {0}@a\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n",
-            own.port()
-        );
-        socket.send_to(message.as_bytes(), ("127.0.0.1", self.edge_at)).ok()?;
-        let mut room = [0; 2048];
-        let length = socket.recv(&mut room).ok()?;
-        Some(String::from_utf8_lossy(&room[..length]).into_owned())
+        sip::bare(Ipv4Addr::LOCALHOST, ([127, 0, 0, 1], self.edge_at).into(), method)
     }
 
     /// The phone does something, as the device's session and with that password; whether all went
@@ -183,15 +65,12 @@ impl Sip {
     async fn phone(&mut self, world: &World, doing: &str, uri: &str, password: &str) -> bool {
         self.runs += 1;
         let session = world.device.session().to_string();
-        let mut sipp = sipp(world, &format!("phone{}", self.runs), doing);
-        sipp.args(["-i", "127.0.0.1", "-p", &free_port("127.0.0.1").to_string()]);
-        sipp.args(["-au", &session, "-ap", password, "-auth_uri", uri, "-key", "user", &session]);
-        sipp.args(["-cid_str", if doing.contains("REGISTER") { "%u-%p@%s" } else { "call@a" }]);
-        // Later in the call, later in its count.
-        sipp.args(["-base_cseq", &(100 * self.runs).to_string()]);
-        sipp.arg(format!("127.0.0.1:{}", self.edge_at));
-        let log = world.path(&format!("phone{}.log", self.runs));
-        let mut running = Program::start(&mut sipp, log);
+        let call = (!doing.contains("REGISTER")).then_some("call@a");
+        let mut more = sip::phone(&session, password, uri, call, self.runs);
+        more.push(format!("127.0.0.1:{}", self.edge_at));
+        let name = format!("phone{}", self.runs);
+        let own = ("127.0.0.1", free_port("127.0.0.1"));
+        let mut running = sipp(world, &name, own, doing, &more);
         comes_to(async || !running.runs()).await;
         running.succeeded()
     }
@@ -202,15 +81,20 @@ impl Sip {
     }
 }
 
-/// sipp, to do that once.
-fn sipp(world: &World, name: &str, doing: &str) -> Command {
+/// sipp, doing that once.
+fn sipp(
+    world: &World,
+    name: &str,
+    (own, port): (&str, u16),
+    doing: &str,
+    more: &[String],
+) -> Program {
     let file = world.path(&format!("{name}.xml"));
-    let text = format!("<?xml version=\"1.0\"?>\n<scenario name=\"{name}\">\n{doing}</scenario>\n");
-    std::fs::write(&file, text).unwrap();
-    let mut sipp = Command::new("sipp");
-    sipp.env("TERM", "dumb").current_dir(world.path("")).arg("-sf").arg(file);
-    sipp.args(["-m", "1", "-nostdin", "-timeout", "15s", "-timeout_error", "-trace_err"]);
-    sipp
+    std::fs::write(&file, sip::scenario(name, doing)).unwrap();
+    let words = sip::sipp(&file, own.parse().unwrap(), port, 15).unwrap();
+    let mut sipp = Command::new(&words[0]);
+    sipp.args(&words[1..]).args(more).current_dir(world.path(""));
+    Program::start(&mut sipp, world.path(&format!("{name}.log")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
