@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +19,8 @@ use crate::agent::Agent;
 use crate::media::{Ear, Gap, PORT, Packet, clock_ms, gap};
 use crate::roles::{Aaa, Kind, Party, Roles, WHO};
 use crate::sip::{self, Doing};
-use crate::strongswan::{Epdg, Strongswan, certificate, vici};
+use crate::strongswan::{Strongswan, certificate, vici};
+use crate::wifi::{WIFI, Wifi, anchor, epdg, lay, wifi};
 use crate::{Folders, PATIENCE, text, write};
 
 /// The mobile network.
@@ -40,55 +40,14 @@ const CALLED: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 91, 0, 9), 5060);
 const BEHIND: &str = "10.91.0.0/24";
 /// What the packet gateway gives.
 const POOL: &str = "10.60.0.0/24";
-/// The phone's, the first of them.
-const PHONE: &str = "10.60.0.2-10.60.0.2";
 /// How the call is called.
 const CALL: &str = "call@a";
 /// From when the call is well until it is well again, on the other way.
 const SETTLED: Duration = Duration::from_millis(600);
+/// For how long before a move the media is looked at, in ms: what is lost is known by what was there.
+const BEFORE_MS: f64 = 100.0;
 /// The longest that a call may take, in seconds.
 const LONGEST: u32 = 300;
-
-/// A Wi-Fi network behind an ePDG, and the phone's cable to it.
-#[derive(Debug, Clone, Copy)]
-struct Wifi {
-    network: &'static str,
-    /// The certificate's.
-    epdg: &'static str,
-    interface: &'static str,
-    number: u8,
-}
-
-const WIFI: [Wifi; 2] = [
-    Wifi { network: TOWN, epdg: "epdg.town.example", interface: "w1", number: 1 },
-    Wifi { network: HARBOUR, epdg: "epdg.harbour.example", interface: "w2", number: 2 },
-];
-
-impl Wifi {
-    fn name(self) -> &'static str {
-        self.network.split('.').next().unwrap_or(self.network)
-    }
-
-    /// The phone's address at its access point.
-    fn phone(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.number, 0, 2)
-    }
-
-    /// Its access point's.
-    fn access(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.number, 0, 1)
-    }
-
-    /// Its ePDG's.
-    fn gateway(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 92, self.number, 1)
-    }
-
-    /// Its module's, in the namespace of the services.
-    fn services(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 92, self.number, 2)
-    }
-}
 
 /// A move from network to network in a call.
 #[derive(Debug, Clone)]
@@ -139,11 +98,11 @@ pub struct Stage {
 
 impl Stage {
     /// Builds it all: the phone is on LTE, its chain of one hop proven; nobody calls yet. `homeward` is the
-    /// binary.
+    /// binary; who is called hangs up after so many moves.
     ///
     /// # Errors
     /// If something does not come up.
-    pub async fn build(lab: &Lab, homeward: &Path) -> Result<Self> {
+    pub async fn build(lab: &Lab, homeward: &Path, moves: usize) -> Result<Self> {
         let (state, logs) = (tempfile::tempdir()?, lab.folder().to_owned());
         let (folder, logs) = (state.path(), logs.as_path());
         let services = lab.namespace("services")?;
@@ -175,10 +134,10 @@ impl Stage {
         let charon = Strongswan::device(folders, &phone.namespace, &trusted, roles.password());
         charons.push(charon.await?);
         let ears = [
-            Ear::start(logs, "media-up", &services).await?,
-            Ear::start(logs, "media-down", &phone.namespace).await?,
+            Ear::start(logs, "media-up", &services, CALLED.0).await?,
+            Ear::start(logs, "media-down", &phone.namespace, CALLED.0).await?,
         ];
-        let called = called(logs, &services)?;
+        let called = called(logs, &services, moves)?;
         let edge = edge(folder, logs, &services).await?;
         let handoff = handoff(&roles, folder, ue.address())?;
         let agent = Agent::start(&phone.namespace, &folder.join("agent"), handoff)?;
@@ -238,11 +197,12 @@ impl Stage {
         let began = now();
         let since = |at: Instant| at.since(began).as_secs_f64() * 1e3;
         let mut tunnel_ms = None;
-        if let Some(of) = WIFI.into_iter().find(|of| of.network == to) {
+        if let Ok(of) = wifi(to) {
             self.agent.go(Some(of.name()), of.interface, of.phone())?;
             self.agent.says(|notice| matches!(notice, Notice::Connected { .. }))?;
             tunnel_ms = Some(since(now()));
         } else {
+            self.attach_by_handover()?;
             self.agent.go(None, self.ue.interface(), self.ue.address())?;
         }
         self.agent.says(|notice| matches!(notice, Notice::Admitted { .. }))?;
@@ -258,6 +218,70 @@ impl Stage {
         elapse(SETTLED).await;
         let ended = now();
         Ok(Moved { to, began, tunnel_ms, proven_ms, answered_ms, ended })
+    }
+
+    /// The Wi-Fi that the phone is in is gone, without a sign before; it is known at once, and the phone goes
+    /// to LTE.
+    ///
+    /// # Errors
+    /// As [`go`](Self::go).
+    pub async fn vanishes(&mut self, network: &str) -> Result<Moved> {
+        let of = wifi(network)?;
+        self.ue.namespace().ip(&format!("link set {} down", of.interface))?;
+        let moved = self.go(LTE).await?;
+        self.cable(of)?;
+        Ok(moved)
+    }
+
+    /// Gives the phone a second way to town's ePDG, by harbour's Wi-Fi: MOBIKE's to take.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn second_way(&self) -> Result<()> {
+        self.services.sysctl("net.ipv4.ip_forward", "1")?;
+        self.ue.namespace().ip(&WIFI[1].way_to(WIFI[0]))
+    }
+
+    /// The cable is cut by which the phone's tunnel to town goes, in the middle of the call: MOBIKE takes it
+    /// along [the other way](Self::second_way). What the media suffered.
+    ///
+    /// # Errors
+    /// If the call does not go on.
+    pub async fn cut(&mut self) -> Result<Media> {
+        let moves = |town: &Strongswan| town.said().matches("N(UPD_SA_ADDR)").count();
+        let town = self.charons.first().context("no ePDG")?;
+        let before = moves(town);
+        let of = if before % 2 == 0 { WIFI[0] } else { WIFI[1] };
+        let began = now();
+        let phone = self.ue.namespace();
+        phone.ip(&format!("link set {} down", of.interface))?;
+        wait_for("MOBIKE", PATIENCE, async || Ok((moves(town) > before).then_some(()))).await?;
+        elapse(SETTLED).await;
+        let ended = now();
+        self.cable(of)?;
+        if of.network != TOWN {
+            self.second_way()?;
+        }
+        elapse(SETTLED).await;
+        let (from, until) = (clock_ms(began) - BEFORE_MS, clock_ms(ended));
+        let [up, down] = [self.ears[0].heard()?, self.ears[1].heard()?];
+        Ok(Media { up: gap(&up, from, until), down: gap(&down, from, until) })
+    }
+
+    /// The phone's cable to a Wi-Fi is there again.
+    fn cable(&self, of: Wifi) -> Result<()> {
+        self.ue.namespace().ip(&format!("link set {} up\n{}", of.interface, of.route()))
+    }
+
+    /// LTE is told by the phone that it hands over to it, and tells the packet gateway: that its emulator does
+    /// not have, so the route of [`anchor`] is taken away here.
+    fn attach_by_handover(&self) -> Result<()> {
+        let address = self.ue.address();
+        let routes = self.services.run_tool("ip", &["route", "show", &address.to_string()])?;
+        match routes.trim().is_empty() {
+            true => Ok(()),
+            false => self.services.ip(&format!("route del {address}/32")),
+        }
     }
 
     /// The operator of the service learns that a network's module is not to be trusted any more, and the
@@ -300,7 +324,7 @@ impl Stage {
     pub fn media(&self, moves: &[Moved]) -> Result<Vec<Media>> {
         let [up, down] = [self.ears[0].heard()?, self.ears[1].heard()?];
         let of = |packets: &[Packet], moved: &Moved| {
-            gap(packets, clock_ms(moved.began), clock_ms(moved.ended))
+            gap(packets, clock_ms(moved.began) - BEFORE_MS, clock_ms(moved.ended))
         };
         Ok(moves.iter().map(|moved| Media { up: of(&up, moved), down: of(&down, moved) }).collect())
     }
@@ -378,55 +402,6 @@ impl Stage {
     }
 }
 
-/// A Wi-Fi network: its access point is where its ePDG is, too.
-fn lay(lab: &Lab, of: Wifi, phone: &Namespace, services: &Namespace) -> Result<Namespace> {
-    let network = lab.namespace(of.name())?;
-    phone.join(of.interface, &network, "w")?;
-    network.join("core", services, of.name())?;
-    network.sysctl("net.ipv4.ip_forward", "1")?;
-    let (own, access, gateway, far) = (of.phone(), of.access(), of.gateway(), of.services());
-    phone.ip(&format!(
-        "addr add {own}/24 dev {0}\nroute add 10.92.{1}.0/24 via {access} dev {0}",
-        of.interface, of.number
-    ))?;
-    // charon's routes need an address of its own in what is behind it.
-    network.ip(&format!(
-        "addr add {access}/24 dev w\naddr add {gateway}/24 dev core\nroute add default via {far}\n\
-         addr add 10.91.0.{}/32 dev lo",
-        of.number + 100
-    ))?;
-    services.ip(&format!(
-        "addr add {far}/24 dev {}\nroute add 10.{}.0.0/24 via {gateway}",
-        of.name(),
-        of.number
-    ))?;
-    Ok(network)
-}
-
-fn epdg(of: Wifi, updown: Option<PathBuf>) -> Epdg {
-    let core = of.services();
-    Epdg { name: of.epdg, address: of.gateway(), core, pool: PHONE, updown }
-}
-
-/// What stands for the packet gateway's part: a program that routes what is for the phone to the ePDG that it
-/// has a tunnel to, as S2b would.
-fn anchor(folder: &Path, of: Wifi, services: &Namespace) -> Result<PathBuf> {
-    let file = folder.join(of.name()).join("updown");
-    let route = format!("\"$PLUTO_PEER_CLIENT\" via {}", of.gateway());
-    let at = services.path();
-    write(
-        &file,
-        &format!(
-            "#!/bin/sh\nin_services() {{ nsenter --net={} ip route \"$@\"; }}\n\
-             case $PLUTO_VERB in\n  up-client) in_services replace {route} ;;\n  \
-             down-client) in_services del {route} || true ;;\nesac\n",
-            at.display()
-        ),
-    )?;
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o700))?;
-    Ok(file)
-}
-
 fn aaa() -> Aaa {
     Aaa {
         listen: WIFI.map(Wifi::services).to_vec(),
@@ -502,8 +477,8 @@ fn handoff(roles: &Roles, folder: &Path, address: Ipv4Addr) -> Result<Value> {
 }
 
 /// Who is called: answers a call, each re-INVITE of its moves, and its end; and sends back what it hears.
-fn called(folder: &Path, services: &Namespace) -> Result<Process> {
-    let doing: Doing = (0..=MOVES).map(|_| sip::answers("INVITE")).collect();
+fn called(folder: &Path, services: &Namespace, moves: usize) -> Result<Process> {
+    let doing: Doing = (0..=moves).map(|_| sip::answers("INVITE")).collect();
     let file = folder.join("called.xml");
     write(&file, &sip::scenario("called", &(doing + &sip::answers("BYE"))))?;
     let (host, port) = CALLED;
@@ -512,9 +487,6 @@ fn called(folder: &Path, services: &Namespace) -> Result<Process> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Process::start(folder, "called", services, &words)
 }
-
-/// How many moves a call has that is hung up.
-pub const MOVES: usize = 4;
 
 /// The edge, once it answers.
 async fn edge(folder: &Path, logs: &Path, services: &Namespace) -> Result<Process> {

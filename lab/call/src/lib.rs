@@ -30,6 +30,7 @@ pub mod media;
 pub mod roles;
 pub mod sip;
 pub mod strongswan;
+mod wifi;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

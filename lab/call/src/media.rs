@@ -1,6 +1,7 @@
 //! The RTP that was heard somewhere, and how long it was not.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -51,15 +52,25 @@ pub struct Ear {
 }
 
 impl Ear {
-    /// Listens in a namespace, at all its interfaces, to what comes from that port.
+    /// Listens in a namespace, at all its interfaces, to what comes from there.
     ///
     /// # Errors
     /// If tcpdump does not come up.
-    pub async fn start(folder: &Path, name: &str, namespace: &Namespace) -> Result<Self> {
+    pub async fn start(
+        folder: &Path,
+        name: &str,
+        namespace: &Namespace,
+        called: Ipv4Addr,
+    ) -> Result<Self> {
         let file = folder.join(format!("{name}.pcap"));
-        let filter = format!("udp src port {PORT}");
+        // The phone's own have the same port.
+        let filter = format!("src host {called} and udp src port {PORT}");
         // As root it would give that up, and could not write any more.
-        let words = ["tcpdump", "-i", "any", "-n", "-U", "-Z", "root", "-w", text(&file)?, &filter];
+        let words = [
+            &["tcpdump", "-i", "any", "-n", "-Z", "root", "--immediate-mode", "-U"][..],
+            &["-w", text(&file)?, &filter],
+        ]
+        .concat();
         let mut process = Process::start(folder, name, namespace, &words)?;
         process.says("listening on", PATIENCE).await?;
         Ok(Self { process, file })
