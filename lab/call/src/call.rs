@@ -46,6 +46,8 @@ const CALL: &str = "call@a";
 const SETTLED: Duration = Duration::from_millis(600);
 /// For how long before a move the media is looked at, in ms: what is lost is known by what was there.
 const BEFORE_MS: f64 = 100.0;
+/// The longest scenario that sipp reads, in octets.
+const SIPP_READS: usize = 65_536;
 /// The longest that a call may take, in seconds.
 const LONGEST: u32 = 300;
 
@@ -181,7 +183,7 @@ impl Stage {
         let doing = doing + &sip::talks(&audio, LONGEST)?;
         self.talking = Some(self.start(&doing, "b@sip.example", &password, Some(CALL))?);
         for ear in &mut self.ears {
-            ear.hears().await?;
+            ear.hears().await.with_context(|| self.called.log())?;
         }
         elapse(SETTLED).await;
         Ok(())
@@ -264,7 +266,7 @@ impl Stage {
         }
         elapse(SETTLED).await;
         let (from, until) = (clock_ms(began) - BEFORE_MS, clock_ms(ended));
-        let [up, down] = [self.ears[0].heard()?, self.ears[1].heard()?];
+        let [up, down] = self.heard(until).await?;
         Ok(Media { up: gap(&up, from, until), down: gap(&down, from, until) })
     }
 
@@ -292,7 +294,7 @@ impl Stage {
     pub async fn revoke(&mut self, network: &str) -> Result<f64> {
         let began = now();
         self.roles.revoke(SIP, network)?;
-        let silent = self.ears[0].hears_nothing(SETTLED).await?;
+        let silent = self.ears[0].hears_nothing().await?;
         let edge = SocketAddr::from(EDGE);
         let own = self.ue.address();
         let refused = async || {
@@ -300,7 +302,7 @@ impl Stage {
             Ok(said.filter(|said| said.starts_with("SIP/2.0 403 ")))
         };
         wait_for("the edge to refuse", PATIENCE, refused).await?;
-        Ok(silent.since(began).as_secs_f64() * 1e3)
+        Ok(silent - clock_ms(began))
     }
 
     /// The phone hangs up, and who is called has had all that it was to have.
@@ -321,8 +323,9 @@ impl Stage {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn media(&self, moves: &[Moved]) -> Result<Vec<Media>> {
-        let [up, down] = [self.ears[0].heard()?, self.ears[1].heard()?];
+    pub async fn media(&self, moves: &[Moved]) -> Result<Vec<Media>> {
+        let until = moves.iter().map(|moved| clock_ms(moved.ended)).fold(0.0, f64::max);
+        let [up, down] = self.heard(until).await?;
         let of = |packets: &[Packet], moved: &Moved| {
             gap(packets, clock_ms(moved.began) - BEFORE_MS, clock_ms(moved.ended))
         };
@@ -362,6 +365,11 @@ impl Stage {
     /// Where the services are.
     pub fn services(&self) -> &Namespace {
         &self.services
+    }
+
+    async fn heard(&self, until_ms: f64) -> Result<[Vec<Packet>; 2]> {
+        let [up, down] = &self.ears;
+        Ok([up.heard(until_ms).await?, down.heard(until_ms).await?])
     }
 
     fn password(&self) -> Result<String> {
@@ -480,7 +488,9 @@ fn handoff(roles: &Roles, folder: &Path, address: Ipv4Addr) -> Result<Value> {
 fn called(folder: &Path, services: &Namespace, moves: usize) -> Result<Process> {
     let doing: Doing = (0..=moves).map(|_| sip::answers("INVITE")).collect();
     let file = folder.join("called.xml");
-    write(&file, &sip::scenario("called", &(doing + &sip::answers("BYE"))))?;
+    let scenario = sip::scenario("called", &(doing + &sip::answers("BYE")));
+    ensure!(scenario.len() <= SIPP_READS, "{moves} moves are more than sipp reads");
+    write(&file, &scenario)?;
     let (host, port) = CALLED;
     let mut words = sip::sipp(&file, host, port, LONGEST)?;
     words.extend(["-rtp_echo".to_owned(), "-mp".to_owned(), PORT.to_string()]);

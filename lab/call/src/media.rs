@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use homeward_model::Instant;
 use homeward_net::wait::{now, wait_for, wall_offset};
 use homeward_net::{Namespace, Process};
@@ -18,6 +18,9 @@ use crate::{PATIENCE, text};
 pub const PORT: u16 = 6000;
 /// From one packet of a phone's to the next (RFC 3551: G.711, 20 ms).
 pub const PERIOD: Duration = Duration::from_millis(20);
+
+/// What is heard is written down after a second at most.
+const WRITTEN: Duration = Duration::from_secs(2);
 
 /// An RTP packet that was heard.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,24 +66,63 @@ impl Ear {
         called: Ipv4Addr,
     ) -> Result<Self> {
         let file = folder.join(format!("{name}.pcap"));
-        // The phone's own have the same port.
+        // The phone's own have the same port. tcpdump would want to be another user, whom a user
+        // namespace has not.
         let filter = format!("src host {called} and udp src port {PORT}");
         // As root it would give that up, and could not write any more.
-        let words = [
-            &["tcpdump", "-i", "any", "-n", "-Z", "root", "--immediate-mode", "-U"][..],
-            &["-w", text(&file)?, &filter],
-        ]
-        .concat();
+        let words = ["dumpcap", "-q", "-P", "-i", "any", "-f", &filter, "-w", text(&file)?];
         let mut process = Process::start(folder, name, namespace, &words)?;
-        process.says("listening on", PATIENCE).await?;
+        process.says("File: ", PATIENCE).await?;
         Ok(Self { process, file })
     }
 
-    /// All that was heard so far.
+    /// All that was heard until then, in ms since 1970; waits until something later was, for what is heard
+    /// is written down by and by.
     ///
     /// # Errors
-    /// If tshark cannot read it.
-    pub fn heard(&self) -> Result<Vec<Packet>> {
+    /// If nothing is heard later, or tshark cannot read it.
+    pub async fn heard(&self, until_ms: f64) -> Result<Vec<Packet>> {
+        wait_for("later media", PATIENCE, async || {
+            let packets = self.written()?;
+            let later = packets.last().is_some_and(|packet| packet.at_ms > until_ms);
+            Ok(later.then_some(packets))
+        })
+        .await
+    }
+
+    /// Waits until nothing more is heard; when the last was, in ms since 1970.
+    ///
+    /// # Errors
+    /// If that does not come, or the ear has ended.
+    pub async fn hears_nothing(&mut self) -> Result<f64> {
+        let (mut length, mut since) = (0, now());
+        wait_for("silence", PATIENCE, async || {
+            ensure!(self.process.is_running(), "dumpcap ended: {}", self.process.log());
+            let is = fs::metadata(&self.file)?.len();
+            if is != length {
+                (length, since) = (is, now());
+            }
+            Ok((now().since(since) >= WRITTEN).then_some(()))
+        })
+        .await?;
+        Ok(self.written()?.last().context("nothing was ever heard")?.at_ms)
+    }
+
+    /// Waits until something is heard from now on.
+    ///
+    /// # Errors
+    /// If nothing is.
+    pub async fn hears(&mut self) -> Result<()> {
+        let before = fs::metadata(&self.file)?.len();
+        wait_for("media", PATIENCE, async || {
+            ensure!(self.process.is_running(), "dumpcap ended: {}", self.process.log());
+            Ok((fs::metadata(&self.file)?.len() > before).then_some(()))
+        })
+        .await
+    }
+
+    /// What is written down so far.
+    fn written(&self) -> Result<Vec<Packet>> {
         let mut tshark = Command::new("tshark");
         tshark.args(["-n", "-d", &format!("udp.port=={PORT},rtp"), "-T", "fields"]);
         tshark.args(["-e", "frame.time_epoch", "-e", "rtp.seq", "-r"]).arg(&self.file);
@@ -93,36 +135,6 @@ impl Ear {
             Some(Packet { at_ms, sequence: sequence.parse().ok()? })
         };
         Ok(said.lines().filter_map(packet).collect())
-    }
-
-    /// Waits until nothing was heard for so long; since when, about.
-    ///
-    /// # Errors
-    /// If that does not come, or the ear has ended.
-    pub async fn hears_nothing(&mut self, long: Duration) -> Result<Instant> {
-        let (mut length, mut since) = (0, now());
-        wait_for("silence", PATIENCE, async || {
-            anyhow::ensure!(self.process.is_running(), "tcpdump ended: {}", self.process.log());
-            let is = fs::metadata(&self.file)?.len();
-            if is != length {
-                (length, since) = (is, now());
-            }
-            Ok((now().since(since) >= long).then_some(since))
-        })
-        .await
-    }
-
-    /// Waits until something is heard from now on.
-    ///
-    /// # Errors
-    /// If nothing is.
-    pub async fn hears(&mut self) -> Result<()> {
-        let before = fs::metadata(&self.file)?.len();
-        wait_for("media", PATIENCE, async || {
-            anyhow::ensure!(self.process.is_running(), "tcpdump ended: {}", self.process.log());
-            Ok((fs::metadata(&self.file)?.len() > before).then_some(()))
-        })
-        .await
     }
 }
 

@@ -24,7 +24,7 @@ fn a_call_goes_from_lte_to_wifi_and_back_and_to_a_third_network_with_a_proof_of_
             moves.push(stage.go(to).await?);
         }
         moves.push(stage.vanishes(HARBOUR).await?);
-        for (moved, media) in moves.iter().zip(stage.media(&moves)?) {
+        for (moved, media) in moves.iter().zip(stage.media(&moves).await?) {
             println!(
                 "{} {:?} {} {} {media:?}",
                 moved.to, moved.tunnel_ms, moved.proven_ms, moved.answered_ms
@@ -45,7 +45,7 @@ fn a_network_that_is_away_is_vouched_for_by_the_service_and_one_that_is_broken_i
         // The service made the phone's first key for LTE as well, and gives it to town (H4).
         stage.roles().kill(LTE)?;
         let moves = [stage.go(TOWN).await?];
-        let media = stage.media(&moves)?;
+        let media = stage.media(&moves).await?;
         assert!(media[0].up.heard > 0 && media[0].down.heard > 0, "{media:?}");
         assert_eq!(walked(&stage.evidence()?), [LTE, TOWN]);
         // In the network, the tunnel goes by itself from path to path, and the chain is what it was.

@@ -1,8 +1,9 @@
 //! The demo's first chapter: a phone leaves its home, is served by strangers' gateways under its home SSID, and
 //! keeps its address and its download from one to the next, while the owners notice nothing and
 //! others are refused. Everything that is reported was seen happening. The second chapter is
-//! [`offload`].
+//! [`offload`], the third [`call`].
 
+pub mod call;
 pub mod offload;
 pub mod story;
 mod topology;

@@ -181,16 +181,9 @@ impl Handoffs {
         guard(&["check-trace", &evidence, "--json"]).await?;
         let trace: Value = serde_json::from_str(&trace)?;
         let began_ms = (wall_offset() + began.as_nanos()) as f64 / 1e6;
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let read = |hop: &Value| {
-            Some(Hop {
-                network: text(&hop["network"])?,
-                previous: text(&hop["previous"]),
-                at_ms: hop["at_ms"].as_f64()? - began_ms,
-                broken: hop["broken"].as_bool()?,
-            })
-        };
         let hops = trace["sessions"][0]["hops"].as_array().into_iter().flatten();
-        hops.map(read).collect::<Option<_>>().context("a hop that is not told of as it should be")
+        hops.map(|hop| Hop::read(hop, began_ms))
+            .collect::<Option<_>>()
+            .context("a hop that is not told of as it should be")
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! `homeward-radio roam [--rounds N] [--out FOLDER]`: measures roams, and leaves `roam.json`.
 //!
-//! `homeward-radio offload`: the second chapter of the demo alone.
+//! `homeward-radio offload`, `homeward-radio call`: the second chapter of the demo alone, and the third.
 
 use std::fs;
 use std::io::Write;
@@ -16,7 +16,7 @@ use homeward_radio::report::{Chapter, Report, console};
 use homeward_radio::{Scenario, demo, roam};
 
 const USAGE: &str = "usage: homeward-radio demo|roam [--rounds N] [--out FOLDER]\n       \
-                     homeward-radio offload";
+                     homeward-radio offload|call";
 /// How long one chapter may take.
 const LIMIT: Duration = Duration::from_secs(420);
 
@@ -39,6 +39,10 @@ fn run() -> Result<bool> {
         Some("offload") if arguments.next().is_none() => {
             let chapter = second_chapter()?;
             return Ok(chapter.offload.is_some() && chapter.stopped.is_none());
+        }
+        Some("call") if arguments.next().is_none() => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            return runtime.block_on(demo::call::run());
         }
         _ => bail!(USAGE),
     };
@@ -68,12 +72,14 @@ fn run() -> Result<bool> {
     let mut screen = std::io::stdout();
     writeln!(screen, "\nThe second chapter: from cellular to Wi-Fi and back.")?;
     report.append(second_chapter()?);
+    writeln!(screen, "\nThe third chapter: a call, from network to network.")?;
+    report.append(demo::call::chapter()?);
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     fs::write(out.join("report.json"), report.to_json()?)?;
     fs::write(out.join("report.html"), report.to_html())?;
     writeln!(screen, "\n{}", console::summary(&report))?;
     writeln!(screen, "report: {}", out.join("report.html").display())?;
-    writeln!(screen, "logs:   {}, and “offload” beside it", ran.logs.display())?;
+    writeln!(screen, "logs:   {}, “offload” and “call” beside it", ran.logs.display())?;
     Ok(report.verdict.passed() && ran.ending == Ok(()))
 }
 

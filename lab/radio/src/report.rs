@@ -9,6 +9,7 @@
 //! Everything here is pure: what goes in is the [`Report`], what comes out is text. What the run
 //! did not see is absent from the data, and each form says that it is absent.
 
+pub mod call;
 pub mod console;
 mod dots;
 pub mod handoff;
@@ -31,6 +32,7 @@ use std::fmt;
 use homeward_model::UnixTime;
 use serde::{Deserialize, Serialize};
 
+pub use call::Call;
 pub use offload::Offload;
 pub use owner::{BEACON_GAP_LIMIT_MS, Owner};
 pub use topology::{Link, Node, NodeKind, Place, PlaceKind, Topology};
@@ -68,6 +70,9 @@ pub struct Report {
     /// From cellular to Wi-Fi and back; `None` if it did not come to that.
     #[serde(default)]
     pub offload: Option<Offload>,
+    /// A call from network to network, each hop proven; `None` if it did not come to that.
+    #[serde(default)]
+    pub call: Option<Call>,
     /// Why a chapter ended before its time, one text each.
     #[serde(default)]
     pub stopped: Vec<String>,
@@ -320,8 +325,8 @@ impl Rounds {
     }
 }
 
-/// What a run in a VM of its own adds to a [`Report`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a further run adds to a [`Report`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chapter {
     /// How long it took, in ms.
     pub duration_ms: u64,
@@ -329,6 +334,9 @@ pub struct Chapter {
     pub story: Vec<Step>,
     /// From cellular to Wi-Fi and back; `None` if it did not come to that.
     pub offload: Option<Offload>,
+    /// A call from network to network, likewise.
+    #[serde(default)]
+    pub call: Option<Call>,
     /// Why it ended before its time.
     pub stopped: Option<String>,
 }
@@ -386,6 +394,7 @@ impl Report {
             owner: None,
             walk: None,
             offload: None,
+            call: None,
             stopped: Vec::new(),
             rounds: Rounds::default(),
             verdict: Verdict { outcome: Service::NotServed, failures: Vec::new() },
@@ -415,14 +424,15 @@ impl Report {
         marks
     }
 
-    /// Adds what a second run saw, as if it had begun when the first was over.
+    /// Adds what a further run saw, as if it had begun when the first was over.
     pub fn append(&mut self, chapter: Chapter) {
         let offset = self.duration_ms as f64;
         self.story.extend(
             chapter.story.into_iter().map(|step| Step { at_ms: step.at_ms + offset, ..step }),
         );
         self.duration_ms += chapter.duration_ms;
-        self.offload = chapter.offload;
+        self.offload = chapter.offload.or(self.offload.take());
+        self.call = chapter.call.or(self.call.take());
         self.stopped.extend(chapter.stopped);
         self.verdict = self.judge();
     }
@@ -458,6 +468,7 @@ impl Report {
         }
         failures.extend(walk::failures(self.walk.as_ref()));
         failures.extend(offload::failures(self.offload.as_ref()));
+        failures.extend(call::failures(self.call.as_ref()));
         failures.extend(self.stopped.iter().map(|why| format!("The demo stopped: {why}.")));
         if self.rounds.difference().is_none() {
             failures.push("The comparison with the scripted floor is missing.".to_owned());

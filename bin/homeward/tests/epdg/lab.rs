@@ -4,9 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use homeward_call::Folders;
 use homeward_call::roles::{Aaa, Kind, Party, Roles, WHO};
 use homeward_call::strongswan::{Epdg, Strongswan, certificate, section, vici};
-use homeward_call::Folders;
 use homeward_charon::Charon;
 use homeward_keychain::Device;
 use homeward_net::Namespace;

@@ -38,7 +38,8 @@ pub async fn run(lab: Lab) -> Result<()> {
     }
     let stopped = walked.as_ref().err().map(|error| format!("{error:#}"));
     let (duration_ms, story) = story.end();
-    let chapter = Chapter { duration_ms, story, offload: walked.ok(), stopped };
+    let chapter =
+        Chapter { duration_ms, story, offload: walked.ok(), stopped, ..Chapter::default() };
     lab.save("offload.json", serde_json::to_string_pretty(&chapter)?).map(drop)
 }
 

@@ -83,10 +83,14 @@ impl Console {
         }
         out.push(format!("  {:<15}{}", "Floor", floor(report)));
         out.extend(walk(report));
-        let offload = super::offload::lines(report.offload.as_ref());
-        out.extend(offload.iter().enumerate().map(|(n, line)| {
-            format!("  {:<15}{}", if n == 0 { "Offload" } else { "" }, clean(line))
-        }));
+        for (name, lines) in [
+            ("Offload", super::offload::lines(report.offload.as_ref())),
+            ("Call", super::call::lines(report.call.as_ref())),
+        ] {
+            out.extend(lines.iter().enumerate().map(|(n, line)| {
+                format!("  {:<15}{}", if n == 0 { name } else { "" }, clean(line))
+            }));
+        }
         out.push(String::new());
         if !report.verdict.failures.is_empty() {
             out.push("Did not hold:".to_owned());

@@ -2,6 +2,7 @@
 //! when the service had checked the whole chain.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::markup::{Esc, fit, open_svg, put, tick_step, ticks, width};
 use super::offload::{Change, Offload};
@@ -25,14 +26,32 @@ pub struct Hop {
     pub broken: bool,
 }
 
-/// What did not hold, one sentence each.
-pub(super) fn failures(offload: &Offload) -> Vec<String> {
+impl Hop {
+    /// A hop as a guard's trace tells of it, by a clock that began that many ms after 1970.
+    pub fn read(hop: &Value, began_ms: f64) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Some(Self {
+            network: text(&hop["network"])?,
+            previous: text(&hop["previous"]),
+            at_ms: hop["at_ms"].as_f64()? - began_ms,
+            broken: hop["broken"].as_bool()?,
+        })
+    }
+}
+
+/// When the service had checked the chain with a hop in it, and how long traffic was silent for that hop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checked {
+    pub(super) at_ms: f64,
+    pub(super) silent_ms: f64,
+}
+
+/// What of a chain did not hold, with a hop more than there were moves; one sentence each.
+pub(super) fn broken(hops: &[Hop], moves: usize) -> Vec<String> {
     let mut failures = Vec::new();
-    let (hops, changes) = (&offload.hops, &offload.changes);
-    if hops.len() != changes.len() + 1 {
+    if hops.len() != moves + 1 {
         let on_record = hops.len().saturating_sub(1);
-        failures
-            .push(format!("Of {} hand-offs the service has {on_record} on record.", changes.len()));
+        failures.push(format!("Of {moves} hand-offs the service has {on_record} on record."));
     }
     for (n, hop) in hops.iter().enumerate() {
         let before = n.checked_sub(1).and_then(|before| hops.get(before));
@@ -47,11 +66,6 @@ pub(super) fn failures(offload: &Offload) -> Vec<String> {
     failures
 }
 
-/// The hops after the first, each with the change of line that it was for.
-fn moves(offload: &Offload) -> impl Iterator<Item = (&Hop, &Change)> {
-    offload.hops.iter().skip(1).zip(&offload.changes)
-}
-
 /// The section of the page.
 pub(super) fn section(offload: Option<&Offload>) -> String {
     let Some(offload) = offload.filter(|offload| !offload.hops.is_empty()) else {
@@ -64,16 +78,12 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
                    service. <code>homeward guard check-trace</code> has checked these records \
                    again.</p>\n"
         .to_owned();
-    let narrow = draw(offload, "handoffs-narrow", 360.0);
-    put(
-        &mut out,
-        format_args!(
-            "<figure>\n<div class=\"wide\">\n{}</div>\n<div class=\"narrow\">\n{narrow}</div>\n\
-             <figcaption>Bars: where the phone is. Dashed: the key of the hop before is fetched. \
-             Lines down to a dot: the service has checked every hop.</figcaption>\n</figure>\n",
-            draw(offload, "handoffs", 960.0)
-        ),
-    );
+    let proven = |change: &Change| Checked {
+        at_ms: change.at_ms + change.first_packet_ms + change.proven_ms,
+        silent_ms: change.silent_ms,
+    };
+    let checks: Vec<Checked> = offload.changes.iter().map(proven).collect();
+    out += &figure_of(&offload.hops, &checks, "handoffs");
     let mut rows = String::new();
     for (n, hop) in offload.hops.iter().enumerate() {
         let change = n.checked_sub(1).and_then(|n| offload.changes.get(n));
@@ -116,17 +126,40 @@ pub(super) fn section(offload: Option<&Offload>) -> String {
     out + &page::table("cards", "Each hop", &heads, &rows)
 }
 
-fn draw(offload: &Offload, id: &str, w: f64) -> String {
-    let hops: Vec<&Hop> = offload.hops.iter().filter(|hop| hop.at_ms.is_finite()).collect();
+/// Hops as they are drawn, wide and narrow.
+pub(super) fn figure_of(hops: &[Hop], checks: &[Checked], id: &str) -> String {
+    let narrow = draw(hops, checks, &format!("{id}-narrow"), 360.0);
+    let mut out = String::new();
+    put(
+        &mut out,
+        format_args!(
+            "<figure>\n<div class=\"wide\">\n{}</div>\n<div class=\"narrow\">\n{narrow}</div>\n\
+             <figcaption>Bars: where the phone is. Dashed: the key of the hop before is fetched. \
+             Lines down to a dot: the service has checked every hop.</figcaption>\n</figure>\n",
+            draw(hops, checks, id, 960.0)
+        ),
+    );
+    out
+}
+
+/// The hops after the first, each with its check.
+fn moves<'a>(
+    hops: &'a [Hop],
+    checks: &'a [Checked],
+) -> impl Iterator<Item = (&'a Hop, &'a Checked)> {
+    hops.iter().skip(1).zip(checks)
+}
+
+fn draw(all: &[Hop], checks: &[Checked], id: &str, w: f64) -> String {
+    let hops: Vec<&Hop> = all.iter().filter(|hop| hop.at_ms.is_finite()).collect();
     let mut networks: Vec<&str> = Vec::new();
     for hop in &hops {
         if !networks.contains(&hop.network.as_str()) {
             networks.push(&hop.network);
         }
     }
-    let proven = |change: &Change| change.at_ms + change.first_packet_ms + change.proven_ms;
     let verified: Vec<f64> =
-        offload.changes.iter().map(proven).filter(|at| at.is_finite()).collect();
+        checks.iter().map(|check| check.at_ms).filter(|at| at.is_finite()).collect();
     let from = hops.iter().map(|hop| hop.at_ms).fold(0.0, f64::min);
     let to = hops.iter().map(|hop| hop.at_ms).chain(verified.iter().copied()).fold(from, f64::max);
     let to = to + ((to - from) * 0.08).max(1.0);
@@ -135,9 +168,9 @@ fn draw(offload: &Offload, id: &str, w: f64) -> String {
     let lane = |n: usize| top + LANE * n as f64;
     let y = |network: &str| lane(networks.iter().position(|n| *n == network).unwrap_or(0));
     let service = lane(networks.len());
-    let told: Vec<String> = moves(offload)
-        .map(|(hop, change)| {
-            format!("to {}, {} ms silent", hop.network, figure(change.silent_ms.round()))
+    let told: Vec<String> = moves(all, checks)
+        .map(|(hop, check)| {
+            format!("to {}, {} ms silent", hop.network, figure(check.silent_ms.round()))
         })
         .collect();
     let description = format!("{}. The table below has the same figures.", told.join("; "));
@@ -175,8 +208,8 @@ fn draw(offload: &Offload, id: &str, w: f64) -> String {
             ),
         );
     }
-    for (hop, change) in moves(offload) {
-        let (at, checked) = (hop.at_ms, proven(change));
+    for (hop, check) in moves(all, checks) {
+        let (at, checked) = (hop.at_ms, check.at_ms);
         if !(at.is_finite() && checked.is_finite()) {
             continue;
         }
@@ -189,7 +222,7 @@ fn draw(offload: &Offload, id: &str, w: f64) -> String {
                 x(checked)
             ),
         );
-        let text = format!("{} ms", figure(change.silent_ms.round()));
+        let text = format!("{} ms", figure(check.silent_ms.round()));
         let text = if w > 500.0 { format!("{text} silent") } else { text };
         let wide = width(&text, TEXT);
         let text_x = (x(at) + 6.0).min(right - wide);

@@ -127,7 +127,7 @@ pub fn failures(offload: Option<&Offload>) -> Vec<String> {
     if offload.shows_imsi {
         failures.push("The user name that the portal gave shows the IMSI.".to_owned());
     }
-    failures.extend(handoff::failures(offload));
+    failures.extend(handoff::broken(&offload.hops, offload.changes.len()));
     for change in offload.changes.iter().filter(|c| c.cause.warned() && c.lost > FEW) {
         failures.push(format!(
             "On the way to {} {} datagrams were lost; one line before the other loses {FEW} at most.",

@@ -2,6 +2,7 @@
 
 use homeward_model::UnixTime;
 
+use super::call::{self, Call, Stream};
 use super::handoff::Hop;
 use super::offload::{Cause, Change, Way};
 use super::*;
@@ -58,6 +59,7 @@ pub(super) fn served() -> Report {
     });
     report.walk = Some(walk());
     report.offload = Some(offload());
+    report.call = Some(call());
     report.rounds = Rounds {
         ours: vec![163.8, 151.0, 188.2, 172.4, 158.9, 201.3, 166.0],
         floor: vec![149.1, 138.4, 171.6, 163.0, 152.2, 190.8, 144.7],
@@ -74,6 +76,7 @@ pub(super) fn cut_short() -> Report {
     report.owner = None;
     report.walk = None;
     report.offload = None;
+    report.call = None;
     report.rounds.floor.clear();
     report.machine.kernel = None;
     report.verdict = report.judge();
@@ -139,6 +142,33 @@ fn offload() -> Offload {
             hop("lte.example", Some("town.example"), 12_180.0),
             hop("lte.example", Some("lte.example"), 17_350.0),
         ],
+    }
+}
+
+fn call() -> Call {
+    let stream = |silent_ms, lost| Stream { silent_ms, lost };
+    let step = |to: &str, vanished, at_ms, tunnel_ms| call::Move {
+        to: to.into(),
+        vanished,
+        at_ms,
+        tunnel_ms,
+        proven_ms: 96.6,
+        answered_ms: 328.7,
+        up: stream(21.0, 0),
+        down: stream(60.8, 2),
+    };
+    Call {
+        hops: vec![
+            hop("lte.example", None, -900.0),
+            hop("town.example", Some("lte.example"), 1_070.0),
+            hop("lte.example", Some("town.example"), 2_540.0),
+        ],
+        moves: vec![
+            step("town.example", false, 1_000.0, Some(74.2)),
+            step("lte.example", true, 2_500.0, None),
+        ],
+        revoked: Some("town.example".into()),
+        cut_off_ms: Some(109.0),
     }
 }
 

@@ -240,7 +240,7 @@ fn the_page_loads_nothing_and_runs_nothing() {
         assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} is unique");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
-    assert_eq!(html.matches("<svg").count(), 12);
+    assert_eq!(html.matches("<svg").count(), 14);
 }
 
 #[test]
@@ -341,6 +341,10 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
     offload.shows_imsi = true;
     offload.changes.iter_mut().for_each(|change| change.lost = 6);
     offload.hops.remove(1);
+    let call = report.call.as_mut().unwrap();
+    call.moves.iter_mut().for_each(|step| step.up.lost = 6);
+    call.hops[2].broken = true;
+    call.cut_off_ms = None;
     let verdict = report.judge();
     assert_eq!(verdict.outcome, Service::Served);
     assert_eq!(
@@ -359,25 +363,31 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
             "Hop 2, in lte.example, is without the key of the one before.",
             "On the way to Wi-Fi 6 datagrams were lost; one line before the other loses 5 at most.",
             "On the way to cellular 6 datagrams were lost; one line before the other loses 5 at most.",
+            "Hop 3, in lte.example, is without the key of the one before.",
+            "On the way to town.example the call lost 6 packets; one way before the other loses 5 at most.",
+            "The call went on through a network that is not to be trusted.",
             "The comparison with the scripted floor is missing.",
         ]
     );
     report.verdict = verdict;
     let text = well_formed(&report.to_html());
     assert!(text.contains("What did not hold") && text.contains("connected: it got in"));
-    assert!(console::summary(&report).contains("What did not hold: 14."));
+    assert!(console::summary(&report).contains("What did not hold: 17."));
 }
 
 #[test]
-fn a_second_chapter_follows_the_first_and_is_judged_with_it() {
+fn further_chapters_follow_the_first_and_are_judged_with_it() {
     let mut report = served();
     let (offload, step) = (report.offload.take(), report.story[0].clone());
+    let call = report.call.take();
+    assert_eq!(call::failures(None), ["The call from network to network is missing."]);
+    report.append(Chapter { call, ..Chapter::default() });
     assert_eq!(report.judge().failures, offload::failures(None));
     let chapter = Chapter {
         duration_ms: 1_000,
         story: vec![Step { at_ms: 10.5, ..step.clone() }],
         offload,
-        stopped: None,
+        ..Chapter::default()
     };
     let mut whole = report.clone();
     whole.append(chapter);
@@ -386,7 +396,7 @@ fn a_second_chapter_follows_the_first_and_is_judged_with_it() {
     assert_eq!(whole.story.last(), Some(&Step { at_ms: 96_441.5, ..step }));
 
     let stopped = Some("no bearer".to_owned());
-    report.append(Chapter { duration_ms: 0, story: Vec::new(), offload: None, stopped });
+    report.append(Chapter { stopped, ..Chapter::default() });
     assert_eq!(
         report.verdict.failures,
         ["The way from cellular to Wi-Fi and back is missing.", "The demo stopped: no bearer.",]
@@ -450,6 +460,11 @@ fn odd_numbers_break_nothing() {
     offload.changes[1].silent_ms = f64::NAN;
     offload.hops[1].at_ms = f64::INFINITY;
     offload.hops[2].at_ms = f64::NAN;
+    let call = report.call.as_mut().unwrap();
+    call.hops[0].at_ms = f64::NAN;
+    call.moves[0].at_ms = f64::INFINITY;
+    call.moves[1].up.silent_ms = f64::NAN;
+    call.cut_off_ms = Some(f64::INFINITY);
     report.rounds.ours = vec![f64::INFINITY, 0.0];
     report.rounds.floor = vec![f64::NAN];
     let html = report.to_html();
