@@ -30,6 +30,7 @@ use homeward_net::{Flow, Lab, Namespace};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+use crate::call;
 use crate::figures::{Figure, percentile};
 use crate::world::{Process, binary};
 
@@ -82,7 +83,9 @@ pub(crate) fn measure() -> Result<()> {
     }
     town.stream(&runtime)?;
     town.cables.iter().for_each(|cable| cable.set(Impairment::delayed(Duration::ZERO)));
-    town.cost(&runtime)
+    town.cost(&runtime)?;
+    drop(town);
+    call::measure()
 }
 
 /// Modules, a guard and a device.

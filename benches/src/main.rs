@@ -12,7 +12,7 @@
 //! | `million` | a million devices: time to load, resident memory, look-ups and log-ins per second | – |
 //! | `issuing` | credentials per second that the datastore issues, by how many there are in a transaction | – |
 //! | `portal` | credentials per second and core, with a log-in by PAP for each; memory of connections that stay open | – |
-//! | `handoff` | a hand-off that proves itself: its hop, its proof, at 1, 2 and 8 hops, without delay and with 20 ms; CPU of a proof | – |
+//! | `handoff` | a hand-off that proves itself: its hop, its proof, at 1, 2 and 8 hops, without delay and with 20 ms; CPU of a proof; the silence of a call that goes from LTE to Wi-Fi behind an ePDG and back | strongSwan's MOBIKE in the same call; 802.11r in the VM |
 //! | `gateway` | size and idle memory of the gateway-only binary | – |
 //! | `owner` | the owner's throughput and latency while roamers send all they can | no roamers; a line that is not shared out |
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
@@ -23,6 +23,7 @@
 
 mod accounting;
 mod asker;
+mod call;
 mod eap;
 mod eap_load;
 mod figures;
