@@ -225,7 +225,8 @@ fn draw(all: &[Hop], checks: &[Checked], id: &str, w: f64) -> String {
         let text = format!("{} ms", figure(check.silent_ms.round()));
         let text = if w > 500.0 { format!("{text} silent") } else { text };
         let wide = width(&text, TEXT);
-        let text_x = (x(at) + 6.0).min(right - wide);
+        // Beside the line down.
+        let text_x = (x(at.max(checked)) + 6.0).min(right - wide);
         put(
             &mut out,
             format_args!(

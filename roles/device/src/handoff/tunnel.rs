@@ -36,7 +36,7 @@ impl Hop {
     }
 
     /// Which it is.
-    fn at(&self) -> (SessionId, u16) {
+    fn at(&self) -> HopId {
         (self.session, self.hops)
     }
 
@@ -50,8 +50,11 @@ impl Hop {
     }
 }
 
+/// Which hop of which session.
+type HopId = (SessionId, u16);
+
 /// Which hop's tunnel was dealt with, and whether it is up.
-type Standing = Option<((SessionId, u16), bool)>;
+type Standing = Option<(HopId, bool)>;
 
 /// Whether a server is reached through its tunnel, for who is about to call it.
 #[derive(Debug, Clone)]
@@ -63,14 +66,13 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// Whether a device goes through a tunnel where it is; waits until it is up. There is none where the hop
-    /// has no key for it.
-    pub(super) async fn is_through(&mut self, device: &Device) -> bool {
-        if !device.network().is_some_and(|at| self.through.contains(at)) {
+    /// Whether the device of that hop goes through a tunnel where it is; waits until it is up. There is none
+    /// where the hop has no key for it.
+    pub(super) async fn is_through(&mut self, network: Option<&Name>, hop: HopId) -> bool {
+        if !network.is_some_and(|at| self.through.contains(at)) {
             return false;
         }
-        let at = (device.session(), device.hops());
-        let of_this_hop = |standing: &Standing| standing.is_some_and(|(of, _)| of == at);
+        let of_this_hop = |standing: &Standing| standing.is_some_and(|(of, _)| of == hop);
         let standing = self.standing.wait_for(of_this_hop).await;
         // None would come any more once the daemon is ending.
         standing.is_ok_and(|standing| standing.is_some_and(|(_, up)| up))
@@ -264,7 +266,7 @@ impl Tunnels {
         }
     }
 
-    fn stands(&self, at: Option<(SessionId, u16)>, up: bool) {
+    fn stands(&self, at: Option<HopId>, up: bool) {
         self.standing.send_replace(at.map(|at| (at, up)));
     }
 
@@ -280,5 +282,66 @@ impl Tunnels {
     fn tell(&self, notice: Notice) {
         // The loop has ended only if the daemon is ending.
         let _ = self.told.send(notice);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TUNNEL: &str = r#"
+network = "town.example"
+server = "sip.example"
+vici = "/run/charon.vici"
+child = "home"
+MORE
+connection = { children = { home = { remote_ts = ["0.0.0.0/0"] } } }
+"#;
+
+    fn tunnels(more: &str) -> Tunnels {
+        let tunnel: config::Tunnel = homeward_daemon::config::parse(
+            "t.toml".as_ref(),
+            &TUNNEL.replace("MORE", more),
+            |_| Ok(()),
+        )
+        .unwrap();
+        let (hops, place) = (watch::Sender::new(None), watch::Sender::new(Place::default()));
+        let patience = Patience { retry: Duration::ZERO, retry_most: Duration::ZERO };
+        let told = mpsc::unbounded_channel().0;
+        let at = (hops.subscribe(), place.subscribe());
+        Tunnels::new(&"sip.example".parse().unwrap(), &[tunnel], patience, at, told).unwrap()
+    }
+
+    fn hop(seed: u8, hops: u16) -> HopId {
+        (Device::new([seed; 32], "sip.example".parse().unwrap(), true).unwrap().session(), hops)
+    }
+
+    #[tokio::test]
+    async fn the_guard_is_called_once_the_tunnel_of_that_hop_is_up() {
+        let (tunnels, town) = (tunnels(""), "town.example".parse().unwrap());
+        let mut way = tunnels.way();
+        for (before, up) in [(None, false), (Some(hop(1, 1)), true), (Some(hop(2, 2)), true)] {
+            tunnels.stands(before, up);
+            tokio::select! {
+                biased;
+                through = way.is_through(Some(&town), hop(1, 2)) => panic!("{before:?}: {through}"),
+                () = std::future::ready(()) => {}
+            }
+        }
+        tunnels.stands(Some(hop(1, 2)), true);
+        assert!(way.is_through(Some(&town), hop(1, 2)).await);
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_tunnel_to_come_the_guard_is_called_by_the_network() {
+        let (tunnels, town) = (tunnels(""), "town.example".parse().unwrap());
+        let mut way = tunnels.way();
+        let elsewhere = "lte.example".parse().unwrap();
+        assert!(!way.is_through(Some(&elsewhere), hop(1, 1)).await);
+        assert!(!way.is_through(None, hop(1, 1)).await);
+        tunnels.stands(Some(hop(1, 1)), false);
+        assert!(!way.is_through(Some(&town), hop(1, 1)).await, "the first hop has no key");
+        let beside = super::tests::tunnels("through = false");
+        assert!(!beside.way().is_through(Some(&town), hop(1, 2)).await);
     }
 }

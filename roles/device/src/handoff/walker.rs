@@ -129,7 +129,10 @@ impl Walker {
                         }
                         Step::Open(flow) => {
                             let through = match way {
-                                Some(way) => way.is_through(device).await,
+                                Some(way) => {
+                                    let hop = (device.session(), device.hops());
+                                    way.is_through(device.network(), hop).await
+                                }
                                 None => false,
                             };
                             let line = if through { By::Routes } else { By::Line(&place) };
