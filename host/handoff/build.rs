@@ -10,7 +10,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What carries a key prints redacted: `src/redact.rs`.
     tonic_prost_build::configure()
         .build_transport(false)
-        .skip_debug(["Octets", "Hop"].map(|name| format!(".homeward.handoff.v1.{name}")))
+        .skip_debug(
+            ["Octets", "Hop", "Enrolment"].map(|name| format!(".homeward.handoff.v1.{name}")),
+        )
         .compile_fds(files)?;
     Ok(())
 }

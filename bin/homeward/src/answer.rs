@@ -74,3 +74,11 @@ pub(crate) fn reloaded(answer: &Value) -> String {
     }
     shown
 }
+
+/// What a security module's peers have not heard of yet, each with how many devices.
+#[cfg(feature = "security-module")]
+pub(crate) fn unenrolled(networks: &Value) -> String {
+    let Some(networks) = networks.as_object() else { return String::new() };
+    let each = networks.iter().map(|(network, count)| format!("{network} ({count})"));
+    each.collect::<Vec<_>>().join(", ")
+}

@@ -116,8 +116,13 @@ impl HandoffConfig {
     }
 
     fn known(&self, own: &Identity) -> Directory {
-        let itself =
-            Peer { name: self.name.clone(), key: own.key(), address: None, revoked: false };
+        let itself = Peer {
+            name: self.name.clone(),
+            key: own.key(),
+            address: None,
+            revoked: false,
+            enrols: false,
+        };
         let all = self.peers.iter().cloned().chain([itself]);
         // It was checked when it was read; without peers it believes nobody but itself.
         Directory::new(all, self.epoch).unwrap_or_else(|error| {

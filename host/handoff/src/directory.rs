@@ -24,6 +24,10 @@ pub struct Peer {
     /// refused by that name.
     #[serde(default)]
     pub revoked: bool,
+    /// Whether it may enrol devices with this module, and give those that are enrolled another key:
+    /// a core with a portal. It is trusted with who is who among the devices of this network.
+    #[serde(default)]
+    pub enrols: bool,
 }
 
 /// A public key (Ed25519, RFC 8032).
@@ -103,6 +107,11 @@ impl Directory {
     /// All of them, by name.
     pub fn peers(&self) -> impl ExactSizeIterator<Item = &Peer> {
         self.peers.values()
+    }
+
+    /// Whether that peer may enrol devices.
+    pub fn may_enrol(&self, name: &Name) -> bool {
+        self.peers.get(name).is_some_and(|peer| peer.enrols && !peer.revoked)
     }
 
     /// Who has that key, and is trusted.

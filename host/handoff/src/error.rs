@@ -21,6 +21,14 @@ pub enum Refused {
     /// Later again: there is no room, or nothing can be kept.
     #[error("not now: {0}")]
     Later(&'static str),
+    /// Who asks may not enrol devices.
+    #[error(
+        "{0} may not enrol devices here: say enrols = true in its [[handoff.peers]] if it is to"
+    )]
+    MayNot(Name),
+    /// What is there is newer.
+    #[error("{0}")]
+    Older(String),
 }
 
 /// Why a peer did not do what it was asked.
@@ -80,6 +88,14 @@ pub enum CallError {
         reason: String,
         /// Whether it says to ask again.
         later: bool,
+    },
+    /// It has something newer than what it was told.
+    #[error("{peer} has something newer: {reason}")]
+    Newer {
+        /// Who.
+        peer: Name,
+        /// What, in its words.
+        reason: String,
     },
     /// It answers what cannot be read.
     #[error("{peer} answers what is no answer: {source}")]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use homeward_daemon::SystemClock;
 use homeward_keychain::key::HopShare;
-use homeward_keychain::{Demand, Fetch, Fetched, Proof, Record};
-use homeward_model::{Clock, Name};
+use homeward_keychain::{Demand, DeviceKey, Fetch, Fetched, Proof, Record};
+use homeward_model::{Clock, Nai, Name};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
@@ -26,7 +26,7 @@ use crate::directory::{Book, PublicKey};
 use crate::error::CallError;
 use crate::identity::Identity;
 use crate::pb::peers_client::PeersClient;
-use crate::pb::{Hop, Octets};
+use crate::pb::{Enrolment, Hop, Octets};
 use crate::{line, tls};
 
 /// How peers are asked.
@@ -132,6 +132,25 @@ impl Peers {
         };
         let answer = self.call(network, ask).await?.octets;
         Proof::decode(&answer).map_err(|e| malformed(network, e))
+    }
+
+    /// Enrols a device with the module of another network, or gives it another key there.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`CallError::Newer`] where the version is not newer than what is there.
+    pub async fn enrol(
+        &self,
+        network: &Name,
+        device: &Nai,
+        version: u32,
+        key: &DeviceKey,
+    ) -> Result<(), CallError> {
+        let ask = |mut peer: PeersClient<Requests>| {
+            let (device, key) = (device.as_str().to_owned(), key.expose().to_vec());
+            let enrolment = Enrolment { device, version, key };
+            async move { peer.enrol(enrolment).await }
+        };
+        self.call(network, ask).await.map(drop)
     }
 
     /// Makes sure that there is a connection to a peer: a hand-off that needs it then does not wait
@@ -254,6 +273,7 @@ fn of_status(peer: &Name, status: &Status) -> CallError {
         Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented => {
             CallError::Refused { peer, reason, later: false }
         }
+        Code::AlreadyExists => CallError::Newer { peer, reason },
         Code::ResourceExhausted => CallError::Refused { peer, reason, later: true },
         code => CallError::Lost { peer, reason: format!("{}: {reason}", code.description()) },
     }

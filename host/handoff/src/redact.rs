@@ -10,6 +10,12 @@ impl fmt::Debug for pb::Octets {
     }
 }
 
+impl fmt::Debug for pb::Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enrolment([redacted])")
+    }
+}
+
 impl fmt::Debug for pb::Hop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hop([redacted])")

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homeward_daemon::{Shutdown, SystemClock};
 use homeward_keychain::key::HopShare;
-use homeward_keychain::{Demand, Fetch, Fetched, Proof, Record};
-use homeward_model::{Clock, Name};
+use homeward_keychain::{Demand, DeviceKey, Fetch, Fetched, Proof, Record};
+use homeward_model::{Clock, Nai, Name};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -53,6 +53,22 @@ pub trait Answers: Send + Sync + 'static {
     /// # Errors
     /// It has none, or that is not asked here.
     async fn prove(&self, from: &Name, demand: Demand) -> Result<Proof, Refused>;
+
+    /// `from`, which may, enrols a device, or gives it another key. It is durable when this returns.
+    ///
+    /// # Errors
+    /// What is there is newer, it cannot be kept, or that is not asked here: only modules have
+    /// devices.
+    async fn enrol(
+        &self,
+        from: &Name,
+        device: Nai,
+        version: u32,
+        key: DeviceKey,
+    ) -> Result<(), Refused> {
+        let _ = (from, device, version, key);
+        Err(Refused::NotHere)
+    }
 
     /// A device calls. The line is over when this returns.
     async fn device(&self, caller: Caller);

@@ -17,8 +17,8 @@ use homeward_keychain::key::{Export, HopShare};
 use homeward_keychain::module::Previous;
 use homeward_keychain::server::Policy;
 use homeward_keychain::testing::{Seed, World, flow, network};
-use homeward_keychain::{Demand, Fetch, Fetched, Proof, Record};
-use homeward_model::Name;
+use homeward_keychain::{Demand, DeviceKey, Fetch, Fetched, Proof, Record};
+use homeward_model::{Nai, Name};
 use tokio::sync::Mutex;
 
 /// A module that says what it is asked by whom.
@@ -49,6 +49,22 @@ impl Answers for Module {
         Err(Refused::NotHere)
     }
 
+    async fn enrol(
+        &self,
+        from: &Name,
+        device: Nai,
+        version: u32,
+        key: DeviceKey,
+    ) -> Result<(), Refused> {
+        if version < 7 {
+            return Err(Refused::Older("version 7 is enrolled".to_owned()));
+        }
+        let (device, key) = (device.as_str(), key.expose()[0]);
+        let said = format!("{from} enrols {device} with {key}, version {version}");
+        self.asked.lock().await.push(said);
+        Ok(())
+    }
+
     async fn device(&self, mut caller: Caller) {
         while let Some(said) = caller.heard().await {
             let Said::Open(session, flow) = said else { return };
@@ -67,7 +83,13 @@ fn identity(text: &str, seed: u8) -> Identity {
 }
 
 fn peer(identity: &Identity, address: Option<String>) -> Peer {
-    Peer { name: identity.name().clone(), key: identity.key(), address, revoked: false }
+    Peer {
+        name: identity.name().clone(),
+        key: identity.key(),
+        address,
+        revoked: false,
+        enrols: false,
+    }
 }
 
 fn book(peers: Vec<Peer>) -> Book {
@@ -167,6 +189,32 @@ async fn a_peer_that_is_revoked_is_not_heard_any_more_on_a_connection_that_it_ha
     known.replace(Directory::new([revoked], 1).unwrap());
     peers.fetch(&name("n1"), &fetch()).await.unwrap_err();
     assert_eq!(module.asked.lock().await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_may_enrol_devices_does_and_who_may_not_is_refused_by_name() {
+    let (own, asks) = (identity("n1", 1), identity("n2", 2));
+    let may = Peer { enrols: true, ..peer(&asks, None) };
+    let known = book(vec![may.clone()]);
+    let (module, at, _stop) = n1(&known).await;
+    let peers = asked_by(asks.clone(), &own, &at, quickly());
+    let device: Nai = "d@example.net".parse().unwrap();
+    let enrol =
+        async |version| peers.enrol(&name("n1"), &device, version, &DeviceKey::new([5; 32])).await;
+    enrol(7).await.unwrap();
+    assert_eq!(*module.asked.lock().await, ["n2 enrols d@example.net with 5, version 7"]);
+    let newer = enrol(6).await.unwrap_err();
+    assert!(matches!(newer, CallError::Newer { .. }), "{newer}");
+    let refused = enrol(0).await.unwrap_err();
+    assert!(matches!(refused, CallError::Refused { later: false, .. }), "{refused}");
+    // It is taken from it while it has a connection.
+    known.replace(Directory::new([peer(&asks, None)], 0).unwrap());
+    let refused = enrol(8).await.unwrap_err();
+    assert!(refused.to_string().contains("n2 may not enrol devices here"), "{refused}");
+    assert!(!refused.is_away(), "{refused}");
+    assert_eq!(module.asked.lock().await.len(), 1);
+    let revoked = Directory::new([Peer { revoked: true, ..may }], 1).unwrap();
+    assert!(!revoked.may_enrol(&name("n2")) && !revoked.may_enrol(&name("n3")));
 }
 
 #[tokio::test]

@@ -69,6 +69,11 @@ impl Enrolled {
         self.devices.get(device).map_or(&self.nobody, |shared| &shared.key).clone()
     }
 
+    /// Which version there is of that device.
+    pub fn version(&self, device: &Nai) -> Option<u32> {
+        self.devices.get(device).map(|shared| shared.version)
+    }
+
     /// Whether there is a key of that device.
     pub fn has(&self, device: &Nai) -> bool {
         self.devices.contains_key(device)

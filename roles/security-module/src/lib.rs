@@ -12,6 +12,8 @@
 //! | [`visits`] | [`Visits`]: which devices are here, and were, in which sessions |
 //! | [`epdg`] | [`Epdg`]: strongSwan, which demands the key of the network before |
 //! | [`enrolled`] | [`Enrolled`]: the keys that are shared with devices |
+//! | [`enrolling`] | a root key for a device, and what networks are given of it |
+//! | [`outbox`] | [`Outbox`]: what other networks are still to be told of devices |
 //! | [`attempts`] | [`Attempts`]: who has failed too often |
 //! | [`figures`] | metrics |
 //! | [`service`] | the role: all of these, started |
@@ -21,9 +23,11 @@ pub mod attempts;
 pub mod commands;
 pub mod config;
 pub mod enrolled;
+pub mod enrolling;
 pub mod epdg;
 pub mod figures;
 pub mod module;
+pub mod outbox;
 pub mod service;
 pub mod visits;
 
@@ -32,5 +36,6 @@ pub use config::{Config, Embedded, EpdgConfig};
 pub use enrolled::Enrolled;
 pub use epdg::Epdg;
 pub use module::Module;
+pub use outbox::Outbox;
 pub use service::{Started, doctor, run, start};
 pub use visits::Visits;

@@ -9,9 +9,9 @@ use homeward_handoff::{Answers, Book, CallError, Identity, Peers, Refused, Said,
 use homeward_keychain::key::HopShare;
 use homeward_keychain::module::{Making, Previous};
 use homeward_keychain::{
-    Demand, Fetch, Fetched, Proof, Question, Record, Refusal, Response, Visit, Why,
+    Demand, DeviceKey, Fetch, Fetched, Proof, Question, Record, Refusal, Response, Visit, Why,
 };
-use homeward_model::{Clock, Name, UnixTime};
+use homeward_model::{Clock, Nai, Name, UnixTime};
 use homeward_vault::Vault;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use crate::config::Policy;
 use crate::enrolled::Enrolled;
 use crate::epdg::Epdg;
 use crate::figures::Figures;
+use crate::outbox::Outbox;
 use crate::visits::{self, At, Visits};
 
 /// A device that does not volunteer where it was is asked once.
@@ -37,6 +38,7 @@ pub struct Module {
     figures: Figures,
     epdg: Option<Epdg>,
     enrolled: Mutex<Enrolled>,
+    outbox: Mutex<Outbox>,
     visits: Mutex<Visits>,
     attempts: Mutex<Attempts>,
 }
@@ -106,6 +108,7 @@ impl Module {
         figures: Figures,
     ) -> anyhow::Result<Self> {
         let enrolled = Enrolled::load(&vault, &mut SystemEntropy::new()).await?;
+        let outbox = Mutex::new(Outbox::load(&vault).await?);
         let visits = Visits::load(&vault, policy.visits).await?;
         figures.holds(visits.len(), visits.untold());
         if let Some(epdg) = &epdg {
@@ -116,12 +119,38 @@ impl Module {
         let attempts = Attempts::new(policy.attempts, policy.attempts_period.0);
         let (enrolled, visits) = (Mutex::new(enrolled), Mutex::new(visits));
         let attempts = Mutex::new(attempts);
-        Ok(Self { identity, book, peers, vault, policy, figures, epdg, enrolled, visits, attempts })
+        Ok(Self {
+            identity,
+            book,
+            peers,
+            vault,
+            policy,
+            figures,
+            epdg,
+            enrolled,
+            outbox,
+            visits,
+            attempts,
+        })
     }
 
     /// The devices that are enrolled.
     pub fn enrolled(&self) -> &Mutex<Enrolled> {
         &self.enrolled
+    }
+
+    /// What other networks are still to be told of devices.
+    pub fn outbox(&self) -> &Mutex<Outbox> {
+        &self.outbox
+    }
+
+    /// What this network is called.
+    pub fn name(&self) -> &Name {
+        self.identity.name()
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// The hops that are held.
@@ -390,6 +419,16 @@ impl Answers for Module {
             return Err(Refusal { hop: visit.hop(), why: Why::OtherServer }.into());
         }
         Ok(visit.prove(&demand)?)
+    }
+
+    async fn enrol(
+        &self,
+        from: &Name,
+        device: Nai,
+        version: u32,
+        key: DeviceKey,
+    ) -> Result<(), Refused> {
+        self.enrolled_by(from, (device, version, key)).await
     }
 
     async fn device(&self, mut caller: Caller) {

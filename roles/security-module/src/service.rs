@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::commands;
 use crate::config::{Config, EpdgConfig, Policy};
+use crate::enrolling::Again;
 use crate::epdg::{self, Epdg};
 use crate::figures::Figures;
 use crate::module::Module;
@@ -93,6 +94,13 @@ pub async fn start(
                 kept_up.tell_again().await;
             }
         };
+        let telling = async {
+            let mut again = Again::new();
+            loop {
+                SystemClock.until(Some(SystemClock.now() + UPKEEP)).await;
+                again.round(&kept_up).await;
+            }
+        };
         let epdg = async {
             match kept_up.epdg() {
                 Some(epdg) => epdg.keep_up().await,
@@ -102,6 +110,7 @@ pub async fn start(
         tokio::select! {
             () = server.serve(shutdown) => Ok(()),
             () = upkeep => Ok(()),
+            () = telling => Ok(()),
             () = epdg => Ok(()),
         }
     };
@@ -111,6 +120,10 @@ pub async fn start(
         let (name, key) = (name.to_string(), key.to_string());
         async move {
             let devices = module.enrolled().lock().await.len();
+            let unenrolled: serde_json::Map<String, serde_json::Value> = {
+                let outbox = module.outbox().lock().await;
+                outbox.networks().map(|(name, count)| (name.to_string(), count.into())).collect()
+            };
             let visits = module.visits().lock().await;
             json!({
                 "network": name,
@@ -118,6 +131,7 @@ pub async fn start(
                 "listen": addresses(&local.peers),
                 "devices_listen": addresses(&local.devices),
                 "enrolled": devices,
+                "unenrolled": unenrolled,
                 "visits": visits.len(),
                 "untold": visits.untold(),
                 "epdg": module.epdg().map(Epdg::status),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::answer::{list, since, text};
+use crate::answer::{list, since, text, unenrolled};
 use crate::output::{Table, fields};
 
 /// The whole status: look-ups, and the control channel if there is one.
@@ -40,6 +40,7 @@ fn security_module(module: &Value) -> String {
         ("devices enrolled", count(&module["enrolled"])),
         ("hops held", count(&module["visits"])),
         ("not told yet", count(&module["untold"])),
+        ("not enrolled yet at", unenrolled(&module["unenrolled"])),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::answer::{list, text};
+use crate::answer::{list, text, unenrolled};
 use crate::output::{Table, fields};
 
 pub(super) fn status(status: &Value) -> String {
@@ -12,6 +12,7 @@ pub(super) fn status(status: &Value) -> String {
         ("devices enrolled", text(&status["enrolled"])),
         ("hops held", text(&status["visits"])),
         ("hops that no server has heard of", text(&status["untold"])),
+        ("devices that others have not heard of", unenrolled(&status["unenrolled"])),
     ])
 }
 

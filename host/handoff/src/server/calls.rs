@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use homeward_keychain::key::HopShare;
-use homeward_keychain::{Demand, Fetch, Flow, Proof, Record, Response as Answer, SessionId};
+use homeward_keychain::{
+    Demand, DeviceKey, Fetch, Flow, Proof, Record, Response as Answer, SessionId,
+};
 use homeward_model::Name;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -45,10 +47,11 @@ impl PeerCalls {
 fn refused(from: &Name, refused: &Refused) -> Status {
     tracing::info!(%from, reason = %refused, "refused");
     let code = match refused {
-        Refused::Chain(_) => Code::FailedPrecondition,
+        Refused::Chain(_) | Refused::MayNot(_) => Code::FailedPrecondition,
         Refused::Malformed(_) => Code::InvalidArgument,
         Refused::NotHere => Code::Unimplemented,
         Refused::Later(_) => Code::ResourceExhausted,
+        Refused::Older(_) => Code::AlreadyExists,
     };
     Status::new(code, refused.to_string())
 }
@@ -81,6 +84,26 @@ impl Peers for PeerCalls {
         let demand = demand.map_err(|e| refused(&from, &e.into()))?;
         let proof = self.answers.prove(&from, demand).await.map_err(|e| refused(&from, &e))?;
         Ok(Response::new(pb::Octets { octets: proof.encode() }))
+    }
+
+    async fn enrol(&self, tell: Request<pb::Enrolment>) -> Result<Response<pb::Done>, Status> {
+        let from = self.from()?;
+        let pb::Enrolment { device, version, key } = tell.into_inner();
+        let key = Zeroizing::new(key);
+        // As things stand: it may have been taken from who it was given to.
+        if !self.book.now().may_enrol(&from) {
+            return Err(refused(&from, &Refused::MayNot(from.clone())));
+        }
+        let bad = |what: &str| Status::new(Code::InvalidArgument, what);
+        let device = device.parse().map_err(|_| bad("the device's name is none"))?;
+        let key =
+            <[u8; 32]>::try_from(key.as_slice()).map_err(|_| bad("the key is not of 32 octets"))?;
+        if version == 0 {
+            return Err(bad("the version is 0: the first is 1"));
+        }
+        let told = self.answers.enrol(&from, device, version, DeviceKey::new(key)).await;
+        told.map_err(|e| refused(&from, &e))?;
+        Ok(Response::new(pb::Done {}))
     }
 }
 

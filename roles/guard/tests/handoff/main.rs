@@ -12,6 +12,7 @@
 mod agent;
 mod call;
 mod edge;
+mod enrolled;
 mod gate;
 mod liars;
 mod moves;

@@ -55,6 +55,7 @@ fn whoever_checks_it_again_finds_it_whole_or_what_is_wrong(world: &World, traced
         key: world.modules[n].as_ref().unwrap().1.key,
         address: None,
         revoked: n == 2,
+        enrols: false,
     };
     let directory = Directory::new((0..3).map(of), 7).unwrap();
     let checks = |trace: &Value, server: &Name, directory: &Directory| {
@@ -172,6 +173,7 @@ async fn a_network_before_that_is_away_is_stood_in_for_by_the_server() {
         key: world.modules[1].as_ref().unwrap().1.key,
         address: None,
         revoked: false,
+        enrols: false,
     });
     let (_, running) = world.modules[2].as_ref().unwrap();
     running.reloads.reload(&nowhere.handoff);

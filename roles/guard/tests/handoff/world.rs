@@ -55,6 +55,10 @@ pub(crate) struct World {
     pub(crate) root: RootKey,
     /// Who is told of what they are to know.
     revoked: Vec<usize>,
+    /// Whether the first network may enrol devices with the others.
+    pub(crate) enrols: bool,
+    /// Which version of the device's keys networks have.
+    pub(crate) version: u32,
     epoch: u64,
 }
 
@@ -215,6 +219,8 @@ impl World {
             device,
             root,
             revoked: Vec::new(),
+            enrols: false,
+            version: 1,
             epoch: 0,
         };
         world.introduce();
@@ -234,10 +240,11 @@ impl World {
     /// Who everybody is, as things stand.
     fn peers(&self) -> Vec<Peer> {
         let of = |name: Name, key, at: &str, revoked| Peer {
-            name,
             key,
             address: Some(at.to_owned()),
             revoked,
+            enrols: self.enrols && name == network(0),
+            name,
         };
         let modules = self.modules.iter().enumerate().filter_map(|(n, module)| {
             let (_, running) = module.as_ref()?;
@@ -309,7 +316,7 @@ impl World {
     }
 
     pub(crate) async fn hop_anyway(&mut self, n: usize, broken: bool) -> Result<(), WalkError> {
-        let key = self.root.device_key(&network(n), 1);
+        let key = self.root.device_key(&network(n), self.version);
         let mut line = Line::call(self.module_at(n), PATIENCE).await?;
         line.hop(&mut self.device, &who(), &key, broken, &mut SystemEntropy::new()).await
     }
@@ -377,6 +384,11 @@ impl World {
     /// A module's key: what somebody has who broke into it.
     pub(crate) fn stolen(&self, n: usize) -> Identity {
         self.modules[n].as_ref().unwrap().1.config.handoff.identity().unwrap()
+    }
+
+    /// A network's module.
+    pub(crate) fn shared(&self, n: usize) -> Arc<Module> {
+        Arc::clone(&self.modules[n].as_ref().unwrap().0)
     }
 
     /// What a module keeps of the device's hop.
