@@ -194,7 +194,7 @@ async fn connect(
 
 async fn request(stream: &mut TlsStream<TcpStream>, device: u32) -> Result<(String, Secret)> {
     let (imsi, mac) = (imsi(device)?, station(device));
-    let request = CredentialRequest { imsi, imei: None, mac, previous: None };
+    let request = CredentialRequest { imsi, imei: None, mac, previous: None, handoff: false };
     let body = json::encode_request(&request);
     let head = format!(
         "POST /offload/v1/credentials HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\

@@ -18,6 +18,7 @@ use crate::role::{self, LogArgs};
 pub(crate) use config::Config;
 
 mod config;
+mod enrolling;
 mod status;
 
 #[derive(Debug, Args)]
@@ -155,16 +156,7 @@ async fn run_roles(
         shutdown.clone(),
     );
     process.add(upkeep);
-    let mut portal = None;
-    if config.portal.is_on() {
-        let base = homeward_portal::Base { store };
-        let started =
-            homeward_portal::start(config.portal, base, process.metrics(), shutdown.clone());
-        let homeward_portal::Started { part, reloads } = started.await?;
-        process.add(part);
-        portal = Some(reloads);
-    }
-    let mut module = None;
+    let (mut module, mut enrolling) = (None, None);
     if let Some(homeward_security_module::Embedded { handoff, policy, epdg }) =
         &config.security_module
     {
@@ -175,9 +167,21 @@ async fn run_roles(
             process.metrics(),
             shutdown.clone(),
         );
-        let homeward_security_module::Started { part, reloads, .. } = started.await?;
+        let homeward_security_module::Started { part, reloads, module: own, .. } = started.await?;
         process.add(part.section("security_module"));
         module = Some(reloads);
+        if let Some(settings) = &config.portal.handoff {
+            enrolling = Some(enrolling::handoff(settings, &keys, own)?);
+        }
+    }
+    let mut portal = None;
+    if config.portal.is_on() {
+        let base = homeward_portal::Base { store, handoff: enrolling };
+        let started =
+            homeward_portal::start(config.portal, base, process.metrics(), shutdown.clone());
+        let homeward_portal::Started { part, reloads } = started.await?;
+        process.add(part);
+        portal = Some(reloads);
     }
     let checked = move || match Config::load(&path) {
         Ok(config) => {

@@ -124,6 +124,13 @@ each hop it is another: a program of [notify] hears of that as HOMEWARD_NOTICE=h
 [portal] but for its sms, [check] and [notify] take effect at once. What has changed besides is listed: it takes
 effect with a restart. A file that is wrong changes nothing.")]
     Reload(Ask),
+    /// Ask the portal for other hand-off keys, in place of those that there are
+    #[command(after_long_help = "Examples:
+  homeward device enrol
+
+For a device whose networks have lost its keys, or whose keys somebody else may have. Sessions go on:
+from the next hop on, the other keys are used.")]
+    Enrol(Ask),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -166,6 +173,9 @@ pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
             ask.show(&ASKED, config, request, |answer| key.text(answer))
         }
         DeviceCommand::Metrics(at) => role::metrics(&at.path(&ASKED, config)?),
+        DeviceCommand::Enrol(ask) => {
+            ask.show(&ASKED, config, Request::new("enrol"), |_| status::enrolling())
+        }
         DeviceCommand::Reload(Ask { json, at }) => role::reload(&at.path(&ASKED, config)?, json),
     }
 }

@@ -173,7 +173,7 @@ struct Admitted<'a> {
 }
 
 fn admit<'a>(facts: &Facts<'a>) -> Result<Admitted<'a>, Reason> {
-    let CredentialRequest { imsi, imei, mac, previous: _ } = *facts.request;
+    let CredentialRequest { imsi, imei, mac, .. } = *facts.request;
     let bearer = facts.way.bearer();
     if let Some(bearer) = bearer {
         if bearer.imsi != imsi {
@@ -283,5 +283,6 @@ fn kept(given: &Given<'_>, policy: &OffloadPolicy) -> Option<CredentialAnswer> {
         renew_from: given.renew_from,
         one_time: given.login.uses == Uses::Once,
         policy: policy.wlan.clone(),
+        handoff: None,
     })
 }

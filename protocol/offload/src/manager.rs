@@ -67,7 +67,7 @@ pub use action::{
 };
 pub use held::Stored;
 pub use input::{
-    Answer, Connectivity, Failure, Heard, ModemFacts, Registration, SupplicantEvent, Switches,
+    Answer, Connectivity, Failure, Heard, Keys, ModemFacts, Registration, SupplicantEvent, Switches,
 };
 pub use settings::Settings;
 pub use status::{Counters, State, Status};
@@ -91,6 +91,8 @@ const SOONEST_SCAN: Duration = Duration::from_millis(500);
 pub struct Manager {
     settings: Settings,
     switches: Switches,
+    /// Hand-off keys, as far as the portal gives them.
+    handoff: Keys,
     clocks: Clocks,
     jitter: Jitter,
     /// The latest moment that it was told of.
@@ -154,6 +156,7 @@ impl Manager {
         Self {
             settings,
             switches,
+            handoff: Keys::Unwanted,
             clocks,
             jitter,
             now,
@@ -264,6 +267,17 @@ impl Manager {
         self.settle(now);
     }
 
+    /// Whether hand-off keys are wanted of the portal, and whose there are. Without being told, the
+    /// machine wants none.
+    pub fn handle_keys(&mut self, keys: Keys, now: Instant) {
+        let now = self.tick(now);
+        if self.handoff != keys {
+            self.handoff = keys;
+            self.asking.keys_anew();
+        }
+        self.settle(now);
+    }
+
     /// What the clock on the wall shows. Tell it at the start, when it was set, after a sleep,
     /// and every minute or so.
     pub fn handle_clock(&mut self, wall: WallClock, now: Instant) {
@@ -290,6 +304,7 @@ impl Manager {
             hours,
             held.and_then(|held| held.next(&self.clocks, now)),
             self.asking.next(&self.settings, now),
+            self.keys_wait(now),
             self.messaging.next(self.settings.messages.as_ref(), now),
             // When what a message brought is over, another may be due.
             held.and_then(|held| self.clocks.reaches(held.stored.expires?, now)),

@@ -40,6 +40,9 @@ pub struct CredentialRequest {
     pub mac: Mac,
     /// The user name that it has from before.
     pub previous: Option<Nai>,
+    /// Whether it wants a root key for hand-offs, in place of one that it may have had. By short
+    /// message none is asked for, and none given.
+    pub handoff: bool,
 }
 
 /// The credentials, and what to do with them. Prints without the password and the user.
@@ -57,7 +60,24 @@ pub struct CredentialAnswer {
     pub one_time: bool,
     /// When and where Wi-Fi is to be used.
     pub policy: WlanPolicy,
+    /// What was asked for besides, where the portal gives it. Never by short message.
+    pub handoff: Option<HandoffKeys>,
 }
+
+/// What a device needs for hand-off keys: it is enrolled with networks by that name, each with the key
+/// that is derived of the root for it. Prints without the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandoffKeys {
+    /// What networks know the device as.
+    pub name: Nai,
+    /// K(D), [`ROOT`] octets. Wiped on drop.
+    pub root: Secret,
+    /// The version of what is derived of it, the same at all networks; 1 or more.
+    pub version: u32,
+}
+
+/// Octets of a root key.
+pub const ROOT: usize = 32;
 
 /// The portal refuses. Why is for its log: from outside there is one refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

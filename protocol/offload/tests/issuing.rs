@@ -162,6 +162,7 @@ fn phone() -> World {
             imei: Some(imei(1)),
             mac: mac(1),
             previous: None,
+            handoff: false,
         },
         sender: None,
         bearer: Some(Bearer { imsi: imsi(1), imei: Some(imei(1)) }),

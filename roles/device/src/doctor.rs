@@ -17,8 +17,9 @@ use homeward_supplicant::{By, Choice, Managed, State, Station};
 
 use crate::config::{self, Config};
 use crate::dial::Line;
+use crate::handoff::keys;
 use crate::portal::{self, Portal};
-use crate::{addresses, handoff, probe, service};
+use crate::{addresses, probe, service};
 
 /// How long the supplicant, and whoever knows of the modem, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,16 +143,33 @@ fn key_file(path: &Path, found: &mut Findings) {
     }
 }
 
-/// The root key, and whether each way of traffic is by a network that has a module.
+/// The keys, and whether each way of traffic is by a network that has a module.
 fn handoff(config: &Config, found: &mut Findings) {
     let Some(handoff) = &config.handoff else { return };
-    let path = handoff.root_file.display();
-    match handoff::root(&handoff.root_file) {
-        Ok(_) => found.ok(format!("handoff.root_file {path} has a key, for this user alone")),
-        Err(error) => found.fail(
-            format!("handoff.root_file: {error:#}"),
-            "have it made by `homeward security-module new-root`, and enrol it with each network",
-        ),
+    match handoff.by_hand() {
+        Some((_, file)) => match keys::by_hand(file) {
+            Ok(_) => {
+                let path = file.display();
+                found.ok(format!("handoff.root_file {path} has a key, for this user alone"));
+            }
+            Err(error) => found.fail(
+                format!("handoff.root_file: {error:#}"),
+                "have it made by `homeward security-module new-root`, and enrol it with each network",
+            ),
+        },
+        None => match keys::look(&config.state) {
+            Ok(Some(version)) => {
+                found.ok(format!("the portal has given hand-off keys, version {version}"));
+            }
+            Ok(None) => found.warn(
+                "there are no hand-off keys yet: the portal is asked for them with credentials",
+                "look again after the next request; the core needs [portal.handoff] to give them",
+            ),
+            Err(error) => found.warn(
+                format!("the hand-off keys that are kept cannot be read: {error:#}"),
+                "start the device: it asks the portal for others",
+            ),
+        },
     }
     if handoff.servers.is_empty() {
         found.warn(

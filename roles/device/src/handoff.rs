@@ -4,15 +4,15 @@
 //! A task for each server drives a [`Plan`](homeward_keychain::Plan); this one tells all of them where traffic goes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
 use homeward_daemon::Shutdown;
-use homeward_handoff::key_file;
-use homeward_keychain::{Flow, RootKey};
-use homeward_model::{Name, Ssid};
+use homeward_keychain::Flow;
+use homeward_model::{Imsi, Name, Ssid};
+use homeward_offload::manager;
+use homeward_offload::wire::HandoffKeys;
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -21,10 +21,12 @@ use crate::config;
 use crate::dial::Line;
 
 pub(crate) mod asked;
+pub(crate) mod keys;
 mod sessions;
 mod tunnel;
 mod walker;
 
+use keys::{Keys, Source};
 use sessions::Sessions;
 use tunnel::{Patience, Tunnels};
 use walker::{Base, Walker};
@@ -173,6 +175,8 @@ pub enum AskError {
 #[derive(Debug)]
 pub struct Handoff {
     config: config::Handoff,
+    source: Source,
+    keys: watch::Sender<Option<Arc<Keys>>>,
     place: watch::Sender<Place>,
     walkers: BTreeMap<Name, Speaking>,
     tasks: JoinSet<()>,
@@ -197,14 +201,16 @@ impl Handoff {
         told: mpsc::UnboundedSender<Notice>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let root = root(&config.root_file).context("handoff.root_file")?;
+        let (source, kept) = Source::open(config, state)?;
+        let keys = watch::Sender::new(kept.map(Arc::new));
         let sessions = Arc::new(Mutex::new(Sessions::open(state)?));
         let place = watch::Sender::new(Place::default());
-        let base = Arc::new(Base { config: config.clone(), root, sessions, told });
+        let base = Arc::new(Base { config: config.clone(), sessions, told });
         let (mut walkers, mut tasks) = (BTreeMap::new(), JoinSet::new());
         for server in &config.servers {
             let (ask_tx, asks) = mpsc::unbounded_channel();
-            let mut walker = Walker::new(Arc::clone(&base), server, place.subscribe())?;
+            let mut walker =
+                Walker::new(Arc::clone(&base), server, place.subscribe(), keys.subscribe())?;
             let patience = Patience { retry: config.retry.0, retry_most: config.retry_most.0 };
             let (told, at) = (base.told.clone(), (walker.hops(), place.subscribe()));
             let tunnels = Tunnels::new(&server.name, &config.tunnels, patience, at, told);
@@ -216,7 +222,24 @@ impl Handoff {
             tasks.spawn(walker.run(asks, shutdown.clone()));
             walkers.insert(server.name.clone(), Speaking { asks: ask_tx, status });
         }
-        Ok(Self { config: config.clone(), place, walkers, tasks })
+        Ok(Self { config: config.clone(), source, keys, place, walkers, tasks })
+    }
+
+    /// Whether keys are wanted of the portal, and whose there are.
+    pub(crate) fn facts(&self) -> manager::Keys {
+        self.source.facts()
+    }
+
+    /// Keys came of the portal, while that SIM was in the device: they are used from now on.
+    pub(crate) fn enrolled(&mut self, imsi: Imsi, given: &HandoffKeys) {
+        let Some(keys) = self.source.take(imsi, given) else { return };
+        tracing::info!(version = given.version, "the portal has enrolled the device for hand-offs");
+        self.keys.send_replace(Some(Arc::new(keys)));
+    }
+
+    /// Where the keys come from, and which they are.
+    pub(crate) fn keys_status(&self) -> Value {
+        self.source.status(self.keys.borrow().as_deref())
     }
 
     /// Traffic goes by that line: of Wi-Fi with that SSID, or of cellular.
@@ -291,11 +314,6 @@ impl Handoff {
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
-}
-
-/// The root key, which is for its owner's eyes only.
-pub(crate) fn root(path: &Path) -> anyhow::Result<RootKey> {
-    Ok(RootKey::new(*key_file::load(path)?))
 }
 
 fn lock(sessions: &Mutex<Sessions>) -> std::sync::MutexGuard<'_, Sessions> {

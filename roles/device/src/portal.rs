@@ -132,8 +132,9 @@ impl Portal {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|e| away("no HTTP with", &e))?;
-        let Request { imsi, imei, mac, previous } = request;
-        let body = json::encode_request(&CredentialRequest { imsi, imei, mac, previous });
+        let Request { imsi, imei, mac, previous, handoff } = request;
+        let asked = CredentialRequest { imsi, imei, mac, previous, handoff };
+        let body = json::encode_request(&asked);
         let request = hyper::Request::post(&self.target.path)
             .header(header::HOST, &self.target.authority)
             .header(header::CONTENT_TYPE, json::MEDIA_TYPE)
@@ -172,10 +173,17 @@ fn understand(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<An
         Reply::Refused => Err(Failure::Refused),
         Reply::Invalid(what) => Err(Failure::Invalid(what)),
         Reply::Credentials(answer) => {
-            let CredentialAnswer { username, password, expires, renew_from, one_time, policy } =
-                *answer;
+            let CredentialAnswer {
+                username,
+                password,
+                expires,
+                renew_from,
+                one_time,
+                policy,
+                handoff,
+            } = *answer;
             let date = date(headers);
-            Ok(Answer { username, password, expires, renew_from, one_time, policy, date })
+            Ok(Answer { username, password, expires, renew_from, one_time, policy, date, handoff })
         }
     }
 }

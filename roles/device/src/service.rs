@@ -35,7 +35,8 @@ use crate::vault::Vault;
 use crate::{journal, probe, reload};
 
 /// The commands of the status socket.
-const COMMANDS: [&str; 7] = ["status", "why", "switch", "metrics", "reload", "flow", "key"];
+const COMMANDS: [&str; 8] =
+    ["status", "why", "switch", "metrics", "reload", "enrol", "flow", "key"];
 /// How often the machine is told what the clock on the wall shows.
 const CLOCK: Duration = Duration::from_secs(60);
 
@@ -125,6 +126,7 @@ pub async fn run(
     let now = SystemClock.now();
     let mut machine = Manager::new(settings, switches, stored, &mut SystemEntropy::new(), now);
     machine.remember_messages(vault.messages(SystemClock.unix()), now);
+    machine.handle_keys(handoff.as_ref().map(Handoff::facts).unwrap_or_default(), now);
     let mut this = Device {
         hook: Hook::start(config.notify.command.clone()),
         metrics,
@@ -381,6 +383,11 @@ impl Device {
                         tracing::error!(%error, "old credentials are still on the disk");
                     }
                 }
+                Action::Keys(imsi, keys) => {
+                    if let Some(handoff) = &mut self.handoff {
+                        handoff.enrolled(imsi, &keys);
+                    }
+                }
                 Action::Notify(notice) => {
                     journal::write(&notice);
                     self.hook.tell(&notice);
@@ -461,6 +468,11 @@ impl Device {
                 let reloaded = self.reload().map_err(ControlError::failed)?;
                 serde_json::to_value(reloaded).map_err(ControlError::failed)
             }
+            "enrol" => {
+                let keys = asked::anew(self.handoff.as_ref())?;
+                self.machine.handle_keys(keys, SystemClock.now());
+                Ok(json!({ "asks": true }))
+            }
             "metrics" => Ok(Value::String(self.metrics.text())),
             "switch" => {
                 let wanted: Wanted = request.parse()?;
@@ -539,6 +551,7 @@ impl Device {
             }),
             "steers": self.steering.is_some(),
             "handoff": self.handoff.as_ref().map(Handoff::status),
+            "handoff_keys": self.handoff.as_ref().map(Handoff::keys_status),
             "machine": serde_json::to_value(self.machine.status())?,
         }))
     }

@@ -10,7 +10,7 @@ use homeward_offload::issuing::Realm;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::{acme, bearers, sms, upkeep};
+use crate::{acme, bearers, handoff, sms, upkeep};
 use homeward_http::{Files, Limits};
 
 /// `[portal]`: where devices get their Wi-Fi credentials, over the cellular network.
@@ -58,6 +58,8 @@ pub struct Config {
     pub bearers: bearers::Config,
     /// Credentials by short message.
     pub sms: sms::Config,
+    /// Hand-off keys for devices that ask for them.
+    pub handoff: Option<handoff::Config>,
     /// The administrators' API.
     pub api: ApiConfig,
     /// For how long things are kept.
@@ -101,6 +103,7 @@ impl Default for Config {
             acme: None,
             bearers: bearers::Config::default(),
             sms: sms::Config::default(),
+            handoff: None,
             api: ApiConfig::default(),
             upkeep: upkeep::Config::default(),
         }
@@ -152,6 +155,13 @@ impl Config {
                 "portal.sms.smsc",
                 "it is a part of the portal: set portal.listen",
             ));
+        }
+        if let Some(handoff) = &self.handoff {
+            if !self.is_on() {
+                let why = "it is a part of the portal: set portal.listen";
+                return Err(Invalid::new("portal.handoff", why));
+            }
+            handoff.check()?;
         }
         self.upkeep.check()?;
         if self.api.certificate.is_some() != self.api.key.is_some() {

@@ -16,7 +16,7 @@ use anyhow::Context as _;
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{Account, Apn, Clock, Imsi, Msisdn, Name, Status, Subscriber, Verifier};
 use homeward_offload::issuing::{self, Decision, Given, Made, Policies, Realm};
-use homeward_offload::wire::{CredentialAnswer, CredentialRequest};
+use homeward_offload::wire::{CredentialAnswer, CredentialRequest, HandoffKeys};
 use homeward_store::{
     Entity, Error, Issued, NewIssue, NewLogin, NewSubscriber, OutboxRecord, Seq, Store, Way,
 };
@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 
 use crate::committer::Committer;
 use crate::figures::Figures;
+use crate::handoff::Handoff;
 
 /// A bearer that is live.
 pub use homeward_offload::issuing::Bearer as Held;
@@ -83,7 +84,7 @@ pub enum Outcome {
 }
 
 /// What the desk is told once.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Terms {
     /// The realm of what is issued.
     pub realm: Realm,
@@ -91,6 +92,8 @@ pub struct Terms {
     pub settings: issuing::Settings,
     /// The account that pays for subscribers without a record, if any does.
     pub unknown_subscribers: Option<Name>,
+    /// Hand-off keys, where they are given.
+    pub handoff: Option<Handoff>,
 }
 
 /// The desk.
@@ -161,7 +164,8 @@ impl Desk {
         let answered = tokio::time::timeout(PATIENCE, self.answer(source, request, way)).await;
         self.figures.took(SystemClock.now().since(began).as_secs_f64());
         let (outcome, word) = match answered {
-            Ok(Ok(Answered::Given(answer, why))) => {
+            Ok(Ok(Answered::Given(mut answer, why))) => {
+                answer.handoff = self.keys(request, way).await;
                 let why = why.map(issuing::Why::as_str);
                 tracing::debug!(imsi = request.imsi.as_str(), transport, issued = why, "given");
                 (Outcome::Given(answer), if why.is_some() { "issued" } else { "kept" })
@@ -181,6 +185,20 @@ impl Desk {
         };
         self.figures.answered(transport, word);
         outcome
+    }
+
+    /// Hand-off keys for who was given credentials: they are given whatever becomes of those.
+    async fn keys(&self, request: &CredentialRequest, way: Way) -> Option<HandoffKeys> {
+        let handoff = self.terms.handoff.as_ref()?;
+        // Who reads a message, or forges its sender, gets no key.
+        if !request.handoff || way != Way::Https {
+            return None;
+        }
+        // Of two requests at once the later's key counts, and is what the later is told.
+        let _turn = self.queue(request.imsi).lock().await;
+        let keys = handoff.keys(request.imsi, &self.terms.realm).await;
+        self.figures.enrolled(keys.is_some());
+        keys
     }
 
     async fn answer(

@@ -15,12 +15,18 @@ struct Labels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Enrolling {
+    outcome: &'static str,
+}
+
 /// The figures. Clones are one and the same.
 #[derive(Debug, Clone)]
 pub struct Figures {
     answered: Family<Labels, Counter>,
     outcomes: Arc<Mutex<BTreeMap<&'static str, u64>>>,
     seconds: Histogram,
+    enrolled: Family<Enrolling, Counter>,
 }
 
 impl Figures {
@@ -31,12 +37,15 @@ impl Figures {
             answered: Family::default(),
             outcomes: Arc::default(),
             seconds: Histogram::new(buckets),
+            enrolled: Family::default(),
         };
         let registry = metrics.registry().sub_registry_with_prefix("portal");
         let help = "Requests for credentials, by transport and by what became of them";
         registry.register("answered", help, figures.answered.clone());
         let help = "How long it took to decide and to issue";
         registry.register("answer_seconds", help, figures.seconds.clone());
+        let help = "Devices that asked for hand-off keys, by what became of it";
+        registry.register("enrolled", help, figures.enrolled.clone());
         figures
     }
 
@@ -45,6 +54,12 @@ impl Figures {
         self.answered.get_or_create(&Labels { transport, outcome }).inc();
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         *outcomes.entry(outcome).or_default() += 1;
+    }
+
+    /// A device asked for hand-off keys.
+    pub(crate) fn enrolled(&self, well: bool) {
+        let outcome = if well { "given" } else { "failed" };
+        self.enrolled.get_or_create(&Enrolling { outcome }).inc();
     }
 
     /// How long the desk took.

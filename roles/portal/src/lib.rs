@@ -15,6 +15,7 @@
 //! | [`sms`] | the same by short message, through an SMSC |
 //! | [`acme`] | the certificate, where an ACME server issues it |
 //! | [`api`] | the administrators' API: JSON over HTTPS, by bearer tokens |
+//! | [`handoff`] | hand-off keys beside credentials |
 //! | [`figures`] | metrics |
 //! | [`upkeep`] | takes from the datastore what has had its time |
 //! | [`service`] | the role: all of these, started |
@@ -28,6 +29,7 @@ pub mod committer;
 pub mod config;
 pub mod desk;
 pub mod figures;
+pub mod handoff;
 pub mod routes;
 pub mod service;
 pub mod sms;

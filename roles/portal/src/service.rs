@@ -15,6 +15,7 @@ use crate::committer::Committer;
 use crate::config::Config;
 use crate::desk::{Desk, Nobody, Terms, Whose};
 use crate::figures::Figures;
+use crate::handoff::Handoff;
 use crate::routes::Portal;
 use crate::sms;
 use homeward_http::{Certificates, Handler, Limits, Listen, Server};
@@ -23,6 +24,8 @@ use homeward_http::{Certificates, Handler, Limits, Listen, Server};
 pub struct Base {
     /// Subscribers, policies, what was issued.
     pub store: Arc<dyn Store>,
+    /// Hand-off keys, where the configuration has them given.
+    pub handoff: Option<Handoff>,
 }
 
 /// The role, started.
@@ -86,6 +89,7 @@ pub async fn start(
         realm: config.realm.parse().context("portal.realm").exit(Exit::Config)?,
         settings: config.sms.issuing(),
         unknown_subscribers: config.unknown_subscribers.clone(),
+        handoff: base.handoff,
     };
     let store = Arc::clone(&base.store);
     let bearers = match config.bearers.listen {

@@ -65,7 +65,11 @@ impl Config {
         self.aaa.check()?;
         self.controller.check()?;
         self.portal.check()?;
-        self.security_module.as_ref().map_or(Ok(()), |module| module.check())
+        self.security_module.as_ref().map_or(Ok(()), |module| module.check())?;
+        match &self.portal.handoff {
+            Some(handoff) => super::enrolling::check(handoff, self.security_module.as_ref()),
+            None => Ok(()),
+        }
     }
 
     /// Where the status socket is.

@@ -48,6 +48,11 @@ pub(super) fn why(why: &Value) -> String {
     shown
 }
 
+/// What is said to who asks for other hand-off keys.
+pub(super) fn enrolling() -> String {
+    "the portal is asked for other hand-off keys, once it can be\n".to_owned()
+}
+
 /// What became of a flow.
 pub(super) fn flow(answer: &Value) -> String {
     match (answer["open"] == true, answer["changed"] == true) {
@@ -203,9 +208,10 @@ fn heard(machine: &Value) -> String {
 
 /// Each server's session, and its flows.
 fn handoffs(status: &Value) -> String {
+    let keys = handoff_keys(&status["handoff_keys"]);
     let sessions = list(&status["handoff"]);
     if sessions.is_empty() {
-        return "none: there is no server in [handoff]\n".to_owned();
+        return format!("{keys}none: there is no server in [handoff]\n");
     }
     let mut table = Table::new(["server", "hops", "at", "traffic by", "flow", "admitted for"]);
     let mut troubles = String::new();
@@ -225,7 +231,22 @@ fn handoffs(status: &Value) -> String {
             troubles.push_str(&format!("{server}: {error}\n"));
         }
     }
-    format!("{table}{troubles}")
+    format!("{keys}{table}{troubles}")
+}
+
+/// Where hand-off keys come from, and whether they have.
+fn handoff_keys(keys: &Value) -> String {
+    let name = text(&keys["name"]);
+    match keys["by"].as_str() {
+        Some("portal") if keys["name"].is_null() => {
+            "no keys yet: the portal is asked for them with credentials\n".to_owned()
+        }
+        Some("portal") => {
+            format!("known as {name}, by keys of the portal, version {}\n", text(&keys["version"]))
+        }
+        Some(_) => format!("known as {name}, by the key of handoff.root_file\n"),
+        None => String::new(),
+    }
 }
 
 /// A moment that is given in milliseconds since 1970.
@@ -265,6 +286,7 @@ mod tests {
             "wifi": {"interface": "wlan0", "by": "network-manager", "addresses": ["10.1.0.23"]},
             "cellular": {"interface": "wwan0", "addresses": ["10.64.0.2", "2001:db8::2"]},
             "steers": true,
+            "handoff_keys": {"by": "portal", "name": "hdjv3@wlan.example.net", "version": 1_770_000_000},
             "handoff": [
                 {
                     "server": "sip.example", "session": "0179605b9e28735568dd5c439468550a",

@@ -151,6 +151,10 @@ impl World {
         &self.running.portal
     }
 
+    pub(crate) fn folder(&self) -> &TempDir {
+        &self.folder
+    }
+
     pub(crate) fn file(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }

@@ -19,6 +19,7 @@ mod acme;
 mod by_message;
 mod cell;
 mod core;
+mod enrolled;
 mod enumerating;
 mod given;
 mod kept;

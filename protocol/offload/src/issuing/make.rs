@@ -93,7 +93,9 @@ impl Issue<'_> {
         let one_time = self.terms.one_time;
         let uses = if one_time { Uses::Once } else { Uses::Any };
         let policy = self.policy.wlan.clone();
-        let answer = CredentialAnswer { username, password, expires, renew_from, one_time, policy };
+        let handoff = None;
+        let answer =
+            CredentialAnswer { username, password, expires, renew_from, one_time, policy, handoff };
         Ok(Made { answer, mac: self.terms.bind_mac.then_some(self.mac), uses })
     }
 }

@@ -7,6 +7,7 @@ use homeward_model::{EapMethod, Imei, Imsi, Mac, Nai, Secret, Ssid};
 use serde::{Deserialize, Serialize};
 
 use super::{Connectivity, Stored};
+use crate::wire::HandoffKeys;
 
 /// One request to the portal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +36,8 @@ pub struct Request {
     pub mac: Mac,
     /// The name had before.
     pub previous: Option<Nai>,
+    /// Whether a root key for hand-offs is wanted.
+    pub handoff: bool,
 }
 
 /// Something to be done, in the order given.
@@ -96,6 +99,8 @@ pub enum Action {
     Store(Box<Stored>),
     /// Keep no credentials any more.
     Forget,
+    /// Keep these hand-off keys, sealed, in place of others; they are of that SIM.
+    Keys(Imsi, Box<HandoffKeys>),
     /// Tell whoever wants to know.
     Notify(Notice),
     /// Scan like that from now on; `None`: do not.
@@ -234,6 +239,8 @@ pub enum Wanted {
     ByMessage,
     /// The clock on the wall shows a time that cannot be, so nobody knows.
     Clock,
+    /// They are good, and hand-off keys are to come with them.
+    Keys,
 }
 
 /// Why credentials were discarded.

@@ -7,8 +7,9 @@ use homeward_model::Instant;
 
 use super::held::Held;
 use super::{
-    Action, Answer, Failure, Manager, Notice, Request, RequestId, Settings, Trouble, Wanted,
+    Action, Answer, Failure, Keys, Manager, Notice, Request, RequestId, Settings, Trouble, Wanted,
 };
+use crate::wire::HandoffKeys;
 use homeward_model::backoff::Backoff;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -20,6 +21,8 @@ const PATIENCE: Duration = HOUR;
 pub(crate) struct Asking {
     pub(crate) open: Option<Open>,
     pub(crate) backoff: Backoff,
+    /// After answers that brought no hand-off keys. Nothing else waits for those.
+    handoff: Backoff,
     /// What failed last, and in whose words, until an answer helps.
     pub(crate) trouble: Option<(Trouble, Option<String>)>,
     /// Cellular is new; wait until then.
@@ -52,6 +55,11 @@ impl Asking {
         self.open = None;
         self.trouble = None;
         self.backoff.clear();
+    }
+
+    /// What hand-off keys are wanted has changed.
+    pub(crate) fn keys_anew(&mut self) {
+        self.handoff.clear();
     }
 
     /// When an hour has room for one more; `None`: now.
@@ -109,8 +117,18 @@ impl Manager {
             Some(Wanted::ByMessage)
         } else if stored.expires.is_some() && self.clocks.is_behind(now) {
             Some(Wanted::Clock)
+        } else if self.lacks_keys() && self.asking.handoff.until(now).is_none() {
+            Some(Wanted::Keys)
         } else {
             None
+        }
+    }
+
+    /// Whether hand-off keys are wanted that are not there, or of another SIM.
+    fn lacks_keys(&self) -> bool {
+        match self.handoff {
+            Keys::Unwanted => false,
+            Keys::Of(of) => self.modem.imsi.is_some_and(|imsi| of != Some(imsi)),
         }
     }
 
@@ -138,7 +156,8 @@ impl Manager {
         self.asking.ids += 1;
         let id = RequestId(self.asking.ids);
         let previous = self.held.as_ref().map(|held| held.stored.username.clone());
-        let request = Request { imsi, imei: self.modem.imei, mac, previous };
+        let handoff = self.lacks_keys();
+        let request = Request { imsi, imei: self.modem.imei, mac, previous, handoff };
         self.counters.requests += 1;
         self.actions.push_back(Action::Request { id, request: request.clone() });
         let deadline = now + self.settings.request;
@@ -180,7 +199,7 @@ impl Manager {
     /// Takes credentials in hand, by whichever way they came.
     pub(crate) fn accept(
         &mut self,
-        answer: Answer,
+        mut answer: Answer,
         wanted: Wanted,
         request: &Request,
         by_message: bool,
@@ -189,6 +208,7 @@ impl Manager {
         if let Some(date) = answer.date {
             self.clocks.hear(date, now);
         }
+        self.take_keys(answer.handoff.take(), request, now);
         self.generations += 1;
         let before = self.held.as_ref();
         let (generation, by) = (self.generations, &mut self.jitter);
@@ -202,6 +222,26 @@ impl Manager {
         if changed {
             self.notify(Notice::Credentials { wanted });
         }
+    }
+
+    /// Keys that nobody asked for are none: those in hand are good.
+    fn take_keys(&mut self, keys: Option<HandoffKeys>, request: &Request, now: Instant) {
+        if !request.handoff {
+            return;
+        }
+        if let Some(keys) = keys {
+            self.handoff = Keys::Of(Some(request.imsi));
+            self.asking.handoff.clear();
+            self.actions.push_back(Action::Keys(request.imsi, Box::new(keys)));
+        } else {
+            let (first, most) = (self.settings.useless, self.settings.refused_most);
+            self.asking.handoff.fail(first, most, now, &mut self.jitter);
+        }
+    }
+
+    /// When hand-off keys are asked for again that an answer did not bring.
+    pub(crate) fn keys_wait(&self, now: Instant) -> Option<Instant> {
+        self.asking.handoff.until(now).filter(|_| self.lacks_keys())
     }
 
     fn failed(&mut self, failure: Failure, now: Instant) {

@@ -60,7 +60,8 @@ impl Held {
         generation: u64,
         by: &mut Jitter,
     ) -> Self {
-        let Answer { username, password, expires, renew_from, one_time, policy, date } = answer;
+        let Answer { username, password, expires, renew_from, one_time, policy, date, handoff: _ } =
+            answer;
         let same =
             before.filter(|b| b.stored.username == username && b.stored.password == password);
         let spent = one_time && same.is_some_and(|before| before.stored.spent);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use homeward_model::{Imei, Imsi, Mac, Nai, Rssi, Secret, Ssid, UnixTime, WlanPolicy};
 use serde::{Deserialize, Serialize};
 
+use crate::wire::HandoffKeys;
+
 /// What the modem says, all of it each time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ModemFacts {
@@ -137,6 +139,19 @@ pub struct Answer {
     pub policy: WlanPolicy,
     /// What time the portal says it is: the `Date` of its answer.
     pub date: Option<UnixTime>,
+    /// The keys for hand-offs that came with it.
+    pub handoff: Option<HandoffKeys>,
+}
+
+/// Whether the device has hand-off keys of its portal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keys {
+    /// It wants none: it has no hand-offs, or keys that somebody gave it by hand.
+    #[default]
+    Unwanted,
+    /// It has those that came while this SIM was in it; `None`: none, or others are to come. With
+    /// another SIM it is to have others: who has a SIM has its name among networks.
+    Of(Option<Imsi>),
 }
 
 /// Why there was no answer.

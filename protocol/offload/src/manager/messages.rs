@@ -232,9 +232,9 @@ impl Manager {
             return;
         };
         let previous = self.held.as_ref().map(|held| held.stored.username.clone());
-        let request = Request { imsi, imei: self.modem.imei, mac, previous };
-        let Request { imsi, imei, mac, previous } = request.clone();
-        let text = sms::encode_request(&CredentialRequest { imsi, imei, mac, previous });
+        let request = Request { imsi, imei: self.modem.imei, mac, previous, handoff: false };
+        let Request { imsi, imei, mac, previous, handoff } = request.clone();
+        let text = sms::encode_request(&CredentialRequest { imsi, imei, mac, previous, handoff });
         let messaging = &mut self.messaging;
         let nonce = messaging.nonces.next();
         let text = Secret::new(sms::with_nonce(text, Some(nonce)).as_bytes());
@@ -271,6 +271,8 @@ impl Manager {
             }
             // A message says no time, and brings nothing better than what a message brought.
             Wanted::ByMessage | Wanted::Clock => false,
+            // No key comes by message.
+            Wanted::Keys => false,
         })
     }
 
@@ -328,6 +330,7 @@ impl Manager {
             one_time: answer.one_time,
             policy,
             date: None,
+            handoff: None,
         })
     }
 

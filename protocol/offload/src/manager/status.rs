@@ -351,6 +351,7 @@ shown! {
         Self::Rejected => "the network refused the old ones", Self::Spent => "the old ones are spent",
         Self::Renewal => "the old ones end",
         Self::ByMessage => "the old ones came by short message", Self::Clock => "the clock shows what cannot be",
+        Self::Keys => "hand-off keys are to come with them",
     }
     Trouble {
         Self::Away => "did not answer", Self::Busy => "has too much to do",

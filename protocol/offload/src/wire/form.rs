@@ -6,7 +6,7 @@ use homeward_model::{
 use zeroize::Zeroizing;
 
 use super::tree::{Fields, Record, Spelling, Unknown, Value};
-use super::{CredentialAnswer, CredentialRequest, Invalid, time};
+use super::{CredentialAnswer, CredentialRequest, HandoffKeys, Invalid, ROOT, time};
 
 /// What the items of a list are called in XML.
 pub(crate) fn item(list: &str) -> &'static str {
@@ -44,8 +44,9 @@ pub(crate) fn request(value: Value, spelling: Spelling) -> Result<CredentialRequ
     let mac = fields.read("mac", MAC, station)?.ok_or_else(|| fields.missing("mac"))?;
     let previous = fields.text("previous")?.map(|text| text.parse());
     let previous = previous.transpose().map_err(|error| said(&fields, "previous", &error))?;
-    fields.finish("imsi, imei, mac and previous")?;
-    Ok(CredentialRequest { imsi, imei, mac, previous })
+    let handoff = fields.truth("handoff")?.unwrap_or_default();
+    fields.finish("imsi, imei, mac, previous and handoff")?;
+    Ok(CredentialRequest { imsi, imei, mac, previous, handoff })
 }
 
 /// What an error of the model says, which repeats nothing.
@@ -54,13 +55,17 @@ fn said(fields: &Fields, name: &str, error: &dyn std::error::Error) -> Invalid {
 }
 
 pub(crate) fn of_request(request: &CredentialRequest) -> Value {
-    let CredentialRequest { imsi, imei, mac, previous } = request;
+    let CredentialRequest { imsi, imei, mac, previous, handoff } = request;
     let mut record = Record::default();
     record
         .text("imsi", imsi.as_str())
         .maybe("imei", imei.as_ref().map(|imei| imei.as_str()))
         .text("mac", &mac.full().to_string())
         .maybe("previous", previous.as_ref().map(Nai::as_str));
+    // A portal that knows nothing of it takes no offence at who does not want it.
+    if *handoff {
+        record.put("handoff", Value::Bool(true));
+    }
     record.done()
 }
 
@@ -78,12 +83,14 @@ pub(crate) fn answer(value: Value, spelling: Spelling) -> Result<CredentialAnswe
     let one_time = fields.truth("one_time")?.unwrap_or_default();
     let policy = fields.record("policy")?.ok_or_else(|| fields.missing("policy"))?;
     let policy = self::policy(policy)?;
-    Ok(CredentialAnswer { username, password, expires, renew_from, one_time, policy })
+    let handoff = fields.record("handoff")?.map(handoff).transpose()?;
+    Ok(CredentialAnswer { username, password, expires, renew_from, one_time, policy, handoff })
 }
 
 /// Fails where the password is no text: it is one wherever a machine made it.
 pub(crate) fn of_answer(answer: &CredentialAnswer) -> Result<Value, Invalid> {
-    let CredentialAnswer { username, password, expires, renew_from, one_time, policy } = answer;
+    let CredentialAnswer { username, password, expires, renew_from, one_time, policy, handoff } =
+        answer;
     let password = std::str::from_utf8(password.expose()).ok().filter(|text| !text.is_empty());
     let password = password.ok_or_else(|| Invalid::new("password", "is no text: make another"))?;
     let moment = |at: &Option<UnixTime>| at.map(time::write);
@@ -95,6 +102,42 @@ pub(crate) fn of_answer(answer: &CredentialAnswer) -> Result<Value, Invalid> {
         .maybe("renew_from", moment(renew_from).as_deref())
         .put("one_time", Value::Bool(*one_time))
         .put("policy", of_policy(policy));
+    if let Some(keys) = handoff {
+        record.put("handoff", of_handoff(keys)?);
+    }
+    Ok(record.done())
+}
+
+fn handoff(mut fields: Fields) -> Result<HandoffKeys, Invalid> {
+    let name = fields.text("name")?.ok_or_else(|| fields.missing("name"))?;
+    let name = name.parse().map_err(|error| said(&fields, "name", &error))?;
+    let root = fields.read("root", "64 hexadecimal digits", |text| {
+        let octets = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+        octets.map(Secret::new).filter(|root| root.expose().len() == ROOT)
+    })?;
+    let root = root.ok_or_else(|| fields.missing("root"))?;
+    let version = fields.number("version")?.ok_or_else(|| fields.missing("version"))?;
+    match u32::try_from(version) {
+        Ok(version) if version > 0 => Ok(HandoffKeys { name, root, version }),
+        _ => fields.wrong("version", "give a whole number, 1 to 4294967295"),
+    }
+}
+
+/// Fails where the root is none, or the version: a reader would say so, and late.
+fn of_handoff(keys: &HandoffKeys) -> Result<Value, Invalid> {
+    let HandoffKeys { name, root, version } = keys;
+    if root.expose().len() != ROOT {
+        return Err(Invalid::new("handoff.root", format!("is not of {ROOT} octets")));
+    }
+    if *version == 0 {
+        return Err(Invalid::new("handoff.version", "is 0: the first is 1"));
+    }
+    let digits = Zeroizing::new(data_encoding::HEXLOWER.encode(root.expose()));
+    let mut record = Record::default();
+    record
+        .text("name", name.as_str())
+        .text("root", &digits)
+        .put("version", Value::Number((*version).into()));
     Ok(record.done())
 }
 

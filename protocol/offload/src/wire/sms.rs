@@ -107,12 +107,13 @@ pub fn decode_request(text: &str) -> Result<CredentialRequest, Invalid> {
         None => None,
     };
     words.finish()?;
-    Ok(CredentialRequest { imsi, imei, mac, previous })
+    Ok(CredentialRequest { imsi, imei, mac, previous, handoff: false })
 }
 
 /// Writes a request's text. Without a previous name it fits into one segment.
 pub fn encode_request(request: &CredentialRequest) -> Zeroizing<String> {
-    let CredentialRequest { imsi, imei, mac, previous } = request;
+    // No key goes by a way that others read.
+    let CredentialRequest { imsi, imei, mac, previous, handoff: _ } = request;
     let mac = data_encoding::HEXLOWER.encode(&mac.octets());
     let imei = imei.as_ref().map_or("-", |imei| imei.as_str());
     let mut out = Zeroizing::new(format!("{KEYWORD} C {} {imei} {mac}", imsi.as_str()));
@@ -148,7 +149,9 @@ pub fn decode_reply(text: &str) -> Result<SmsReply, Invalid> {
     if !has_ca && Digest::of(&policy) != digest {
         return Err(Invalid::new("digest", "is not that of the policy: ask again"));
     }
-    let answer = CredentialAnswer { username, password, expires, renew_from, one_time, policy };
+    let handoff = None;
+    let answer =
+        CredentialAnswer { username, password, expires, renew_from, one_time, policy, handoff };
     Ok(SmsReply::Credentials(Box::new(SmsAnswer { answer, digest, has_ca })))
 }
 
@@ -158,7 +161,8 @@ pub fn decode_reply(text: &str) -> Result<SmsReply, Invalid> {
 ///
 /// If the password is no text.
 pub fn encode_answer(answer: &CredentialAnswer) -> Result<Zeroizing<String>, Invalid> {
-    let CredentialAnswer { username, password, expires, renew_from, one_time, policy } = answer;
+    let CredentialAnswer { username, password, expires, renew_from, one_time, policy, handoff: _ } =
+        answer;
     let password = std::str::from_utf8(password.expose()).ok().filter(|text| !text.is_empty());
     let password = password.ok_or_else(|| Invalid::new("password", "is no text: make another"))?;
     let mut out = Zeroizing::new(String::with_capacity(MAX_TEXT));

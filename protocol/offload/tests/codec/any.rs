@@ -4,7 +4,7 @@ use homeward_model::{
     EapMethod, Imei, Imsi, Mac, Nai, Rssi, Seconds, Secret, Ssid, TimeOfDay, UnixTime, Weekday,
     Window, WlanNetwork, WlanPolicy,
 };
-use homeward_offload::wire::{CredentialAnswer, CredentialRequest};
+use homeward_offload::wire::{CredentialAnswer, CredentialRequest, HandoffKeys};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -20,7 +20,16 @@ pub(crate) fn plain_request() -> CredentialRequest {
         imei: Some(IMEI.parse().unwrap()),
         mac: MAC.parse().unwrap(),
         previous: None,
+        handoff: false,
     }
+}
+
+pub(crate) const ROOT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+pub(crate) fn plain_handoff() -> HandoffKeys {
+    let root = data_encoding::HEXLOWER.decode(ROOT.as_bytes()).unwrap();
+    let (name, root) = ("hdjv3@wifi.example.net".parse().unwrap(), Secret::new(root));
+    HandoffKeys { name, root, version: 1_770_000_000 }
 }
 
 pub(crate) fn plain_policy() -> WlanPolicy {
@@ -47,6 +56,7 @@ pub(crate) fn plain_answer() -> CredentialAnswer {
         renew_from: Some(UnixTime(1_770_379_200_000)),
         one_time: false,
         policy: plain_policy(),
+        handoff: None,
     }
 }
 
@@ -69,8 +79,15 @@ pub(crate) fn nai() -> impl Strategy<Value = Nai> {
 }
 
 pub(crate) fn request() -> impl Strategy<Value = CredentialRequest> {
-    (imsi(), option::of(imei()), mac(), option::of(nai()))
-        .prop_map(|(imsi, imei, mac, previous)| CredentialRequest { imsi, imei, mac, previous })
+    (imsi(), option::of(imei()), mac(), option::of(nai()), any::<bool>()).prop_map(
+        |(imsi, imei, mac, previous, handoff)| CredentialRequest {
+            imsi,
+            imei,
+            mac,
+            previous,
+            handoff,
+        },
+    )
 }
 
 fn ssid() -> impl Strategy<Value = Ssid> {
@@ -142,19 +159,29 @@ fn moment() -> impl Strategy<Value = Option<UnixTime>> {
     option::of((0..=253_402_300_799_999i64).prop_map(UnixTime))
 }
 
+pub(crate) fn handoff() -> impl Strategy<Value = HandoffKeys> {
+    (nai(), any::<[u8; 32]>(), 1..=u32::MAX).prop_map(|(name, root, version)| HandoffKeys {
+        name,
+        root: Secret::new(root),
+        version,
+    })
+}
+
 pub(crate) fn answer() -> impl Strategy<Value = CredentialAnswer> {
     let password = prop_oneof![
         Just(PASSWORD.to_owned()),
         "[!-~ü]([ -~]{0,60}[!-~])?".prop_map(|text: String| text),
     ];
-    (nai(), password, moment(), moment(), any::<bool>(), policy()).prop_map(
-        |(username, password, expires, renew_from, one_time, policy)| CredentialAnswer {
+    let rest = (policy(), option::of(handoff()));
+    (nai(), password, moment(), moment(), any::<bool>(), rest).prop_map(
+        |(username, password, expires, renew_from, one_time, (policy, handoff))| CredentialAnswer {
             username,
             password: Secret::new(password),
             expires,
             renew_from,
             one_time,
             policy,
+            handoff,
         },
     )
 }

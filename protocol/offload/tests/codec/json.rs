@@ -1,6 +1,7 @@
 //! What is no JSON of ours.
 
-use homeward_offload::wire::{Limits, Reply, json};
+use homeward_model::Secret;
+use homeward_offload::wire::{CredentialAnswer, HandoffKeys, Limits, Reply, json};
 
 use crate::any::{self, IMSI, MAC};
 
@@ -13,6 +14,54 @@ fn a_request_is_an_object_of_four_fields() {
     let octets = json::encode_request(&any::plain_request());
     let text = r#"{"imsi":"999700123456789","imei":"356938035643809","mac":"02:00:5e:10:00:01"}"#;
     assert_eq!(std::str::from_utf8(&octets).unwrap(), text);
+}
+
+#[test]
+fn hand_off_keys_are_a_field_more_of_each() {
+    let mut request = any::plain_request();
+    request.handoff = true;
+    let octets = json::encode_request(&request);
+    let text =
+        format!(r#"{{"imsi":"{IMSI}","imei":"{}","mac":"{MAC}","handoff":true}}"#, any::IMEI);
+    assert_eq!(std::str::from_utf8(&octets).unwrap(), text);
+    assert_eq!(json::decode_request(&octets, Limits::REQUEST), Ok(request));
+    let other = text.replace("true", "false");
+    assert_eq!(
+        json::decode_request(other.as_bytes(), Limits::REQUEST),
+        Ok(any::plain_request()),
+        "who says no says nothing"
+    );
+    assert_eq!(wrong(&text.replace("true", "1")), "handoff: give true or false");
+
+    let answer = CredentialAnswer { handoff: Some(any::plain_handoff()), ..any::plain_answer() };
+    let octets = json::encode_answer(&answer).unwrap();
+    let text = String::from_utf8(octets.to_vec()).unwrap();
+    let keys = format!(
+        r#","handoff":{{"name":"hdjv3@wifi.example.net","root":"{}","version":1770000000}}}}"#,
+        any::ROOT
+    );
+    assert!(text.ends_with(&keys), "{text}");
+    let without = text.replace(&keys, "}");
+    let read = |text: &str| json::decode_reply(text.as_bytes(), Limits::REPLY);
+    assert_eq!(read(&text), Ok(Reply::Credentials(Box::new(answer))));
+    assert_eq!(read(&without), Ok(Reply::Credentials(Box::new(any::plain_answer()))));
+    for (from, to, says) in [
+        (any::ROOT, "0123", "handoff.root: give 64 hexadecimal digits"),
+        ("0123456789abcdef\",", "0123456789abcdeg\",", "handoff.root: give 64 hexadecimal digits"),
+        ("1770000000", "0", "handoff.version: give a whole number, 1 to 4294967295"),
+        ("1770000000", "4294967296", "handoff.version: give a whole number, 1 to 4294967295"),
+        ("\"name\"", "\"nome\"", "handoff.name: is missing: give it"),
+    ] {
+        assert!(text.contains(from), "{from}: {text}");
+        assert_eq!(read(&text.replace(from, to)).unwrap_err().to_string(), says);
+    }
+    let keys = |root: &[u8], version| {
+        let keys = HandoffKeys { root: Secret::new(root), version, ..any::plain_handoff() };
+        let answer = CredentialAnswer { handoff: Some(keys), ..any::plain_answer() };
+        json::encode_answer(&answer).unwrap_err().at
+    };
+    assert_eq!(keys(&[1; 31], 1), "handoff.root");
+    assert_eq!(keys(&[1; 32], 0), "handoff.version");
 }
 
 #[test]
@@ -32,7 +81,7 @@ fn what_is_wrong_with_a_request_is_named() {
         assert_eq!(wrong(text), error, "{text}");
     }
     let with = |field: &str| format!(r#"{{"imsi":"{IMSI}","mac":"{MAC}",{field}}}"#);
-    let known = "nobody knows it: give imsi, imei, mac and previous";
+    let known = "nobody knows it: give imsi, imei, mac, previous and handoff";
     assert_eq!(wrong(&with(r#""iemi":1"#)), format!("iemi: {known}"));
     assert_eq!(wrong(&with(r#""999700123456789":1"#)), format!("a field: {known}"));
     assert!(wrong(&with(r#""previous":"@""#)).starts_with("previous: "));

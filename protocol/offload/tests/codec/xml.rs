@@ -1,7 +1,7 @@
 //! What is no XML of ours.
 
 use homeward_offload::wire::xml::{self, NAMESPACE};
-use homeward_offload::wire::{Limits, Reply};
+use homeward_offload::wire::{CredentialAnswer, Limits, Reply};
 
 use crate::any::{self, IMSI, MAC};
 
@@ -30,6 +30,30 @@ fn a_request_is_an_element_of_our_namespace() {
         any::IMEI
     );
     assert_eq!(std::str::from_utf8(&octets).unwrap(), text);
+}
+
+#[test]
+fn hand_off_keys_are_an_element_more_of_each() {
+    let mut asked = any::plain_request();
+    asked.handoff = true;
+    let octets = xml::encode_request(&asked).unwrap();
+    let text = std::str::from_utf8(&octets).unwrap();
+    assert!(text.contains("</mac><handoff>true</handoff></credentialRequest>"), "{text}");
+    assert_eq!(xml::decode_request(&octets, Limits::REQUEST), Ok(asked.clone()));
+    let one = text.replace(">true<", "> 1 <");
+    assert_eq!(xml::decode_request(one.as_bytes(), Limits::REQUEST), Ok(asked));
+    let answer = CredentialAnswer { handoff: Some(any::plain_handoff()), ..any::plain_answer() };
+    let octets = xml::encode_answer(&answer).unwrap();
+    let text = std::str::from_utf8(&octets).unwrap();
+    let keys = format!(
+        "</policy><handoff><name>hdjv3@wifi.example.net</name><root>{}</root>\
+         <version>1770000000</version></handoff></credentials>",
+        any::ROOT
+    );
+    assert!(text.contains(&keys), "{text}");
+    let upper = text.replace(any::ROOT, &any::ROOT.to_uppercase());
+    let read = xml::decode_reply(upper.as_bytes(), Limits::REPLY);
+    assert_eq!(read, Ok(Reply::Credentials(Box::new(answer))));
 }
 
 #[test]
@@ -145,7 +169,7 @@ fn what_is_wrong_with_a_request_is_named() {
     assert_eq!(wrong(&request(&plain().repeat(2))), "imsi: is there twice: give it once");
     assert_eq!(
         wrong(&request(&format!("{}<iemi/>", plain()))),
-        "iemi: nobody knows it: give imsi, imei, mac and previous"
+        "iemi: nobody knows it: give imsi, imei, mac, previous and handoff"
     );
     let foreign = request(&format!("{}<x:imei xmlns:x='urn:x'/>", plain()));
     assert_eq!(

@@ -6,6 +6,7 @@ mod anything;
 mod clocks;
 mod credentials;
 mod early;
+mod keys;
 mod messages;
 mod portal;
 mod walk;

@@ -6,7 +6,7 @@ use homeward_model::{Imsi, Instant, Mac, Secret, UnixTime, WlanPolicy};
 use homeward_offload::manager::settings::Messages;
 use homeward_offload::manager::{Answer, Failure, MessageId, Request, RequestId, Trouble};
 use homeward_offload::wire::sms;
-use homeward_offload::wire::{CredentialAnswer, CredentialRequest, Refused};
+use homeward_offload::wire::{CredentialAnswer, CredentialRequest, HandoffKeys, Refused};
 
 use crate::words::{HOUR, ms, s};
 use crate::world::{Coming, World};
@@ -36,6 +36,9 @@ pub(crate) struct Portal {
     /// What is issued now: user name, end, begin of renewal, to whom, spent.
     pub(crate) issued: Option<Issue>,
     pub(crate) count: u32,
+    /// Whether it gives hand-off keys, and how often it has.
+    pub(crate) enrols: bool,
+    pub(crate) roots: u32,
 }
 
 #[derive(Debug, Clone)]
@@ -88,8 +91,9 @@ impl Default for PostOffice {
 
 /// What a message asks.
 fn request(text: &str) -> Request {
-    let CredentialRequest { imsi, imei, mac, previous } = sms::decode_request(text).unwrap();
-    Request { imsi, imei, mac, previous }
+    let asked = sms::decode_request(text).unwrap();
+    let CredentialRequest { imsi, imei, mac, previous, handoff } = asked;
+    Request { imsi, imei, mac, previous, handoff }
 }
 
 impl World {
@@ -147,6 +151,11 @@ impl World {
             }
         });
         portal.issued = Some(issue.clone());
+        let handoff = (portal.enrols && request.handoff).then(|| {
+            portal.roots += 1;
+            let (name, root) = ("h@wifi.example.net".parse().unwrap(), Secret::new([7; 32]));
+            HandoffKeys { name, root, version: portal.roots }
+        });
         Answer {
             username: issue.name.parse().unwrap(),
             password: Secret::new(issue.name.as_bytes()),
@@ -155,6 +164,7 @@ impl World {
             one_time: issue.one_time,
             policy: portal.policy.clone(),
             date: portal.dated.then_some(truth),
+            handoff,
         }
     }
 
@@ -209,6 +219,7 @@ impl World {
             renew_from: answer.renew_from,
             one_time: answer.one_time,
             policy: answer.policy,
+            handoff: None,
         })
         .unwrap()
     }
@@ -243,6 +254,7 @@ impl World {
                 r#"{"networks":[{"ssid":"Evil"}],"server_name":"evil.example"}"#,
             )
             .unwrap(),
+            handoff: None,
         };
         sms::with_nonce(sms::encode_answer(&answer).unwrap(), nonce).to_string()
     }

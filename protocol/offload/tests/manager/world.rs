@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use homeward_model::{Instant, Mac, Rssi, Ssid, UnixTime};
+use homeward_model::{Imsi, Instant, Mac, Rssi, Ssid, UnixTime};
 use homeward_offload::manager::{
     Action, Connectivity, Heard, Manager, MessageId, ModemFacts, Notice, ProgramId, Registration,
     Request, RequestId, Scanning, Settings, State, Stored, SupplicantEvent, Switches, VerifyId,
@@ -91,6 +91,8 @@ pub(crate) struct World {
     pub(crate) open_requests: Vec<(RequestId, Request)>,
     pub(crate) open_verifies: Vec<VerifyId>,
     pub(crate) joins: Vec<(Instant, Mac)>,
+    /// Hand-off keys that came: of which SIM, and the version.
+    pub(crate) keys: Vec<(Imsi, u32)>,
     timeouts: u64,
 }
 
@@ -126,6 +128,8 @@ impl World {
                 policy: policy(),
                 issued: None,
                 count: 0,
+                enrols: true,
+                roots: 0,
             },
             post: PostOffice::default(),
             aps: vec![ap(1, "Town"), ap(2, "Town"), ap(3, "Dear"), ap(4, "Other")],
@@ -154,6 +158,7 @@ impl World {
             open_requests: Vec::new(),
             open_verifies: Vec::new(),
             joins: Vec::new(),
+            keys: Vec::new(),
             timeouts: 0,
         }
     }
@@ -454,6 +459,7 @@ impl World {
                 self.stored = Some(*stored);
             }
             Action::Forget => self.stored = None,
+            Action::Keys(imsi, keys) => self.keys.push((imsi, keys.version)),
             Action::Notify(notice) => self.log.push((self.now, notice)),
             Action::Measure(interval) => {
                 assert_ne!(interval, self.measure, "said twice");

@@ -43,6 +43,7 @@ fn long_answer() -> CredentialAnswer {
     }))
     .unwrap();
     answer.policy = policy;
+    answer.handoff = Some(any::plain_handoff());
     answer
 }
 

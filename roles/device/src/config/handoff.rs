@@ -20,11 +20,12 @@ use crate::dial::Target;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handoff {
-    /// What networks know the device as.
-    pub name: Nai,
+    /// What networks know the device as; it goes with `root_file`. Without both, the portal is asked for
+    /// a name and a key.
+    pub name: Option<Nai>,
     /// The root key that device and operator share, 64 hexadecimal digits: what
     /// `homeward security-module new-root` made. Networks are given what is derived of it.
-    pub root_file: PathBuf,
+    pub root_file: Option<PathBuf>,
     /// Whether networks are told where the device was before they ask; in sessions begun from then
     /// on.
     #[serde(default = "yes")]
@@ -75,7 +76,7 @@ pub struct Network {
     /// Whether the cellular bearer is this network's.
     #[serde(default)]
     pub cellular: bool,
-    /// Which of the keys it has that are derived for it.
+    /// Which of the keys it has that are derived for it; where the portal gives the root, it says so.
     #[serde(default = "first")]
     pub version: u32,
 }
@@ -156,6 +157,11 @@ impl Server {
 }
 
 impl Handoff {
+    /// The name and the file of the root key, where those are given by hand.
+    pub(crate) fn by_hand(&self) -> Option<(&Nai, &PathBuf)> {
+        self.name.as_ref().zip(self.root_file.as_ref())
+    }
+
     /// How patient it is.
     pub(crate) fn pace(&self) -> Pace {
         Pace {
@@ -196,6 +202,16 @@ impl Handoff {
         }
         if self.flows == 0 {
             return wrong("flows", "give 1 or more".to_owned());
+        }
+        if self.name.is_some() != self.root_file.is_some() {
+            let what = "name and root_file go together; without both, the portal is asked for them";
+            return wrong("root_file", what.to_owned());
+        }
+        if self.name.is_none()
+            && let Some(network) = self.networks.iter().find(|network| network.version != first())
+        {
+            let what = format!("{}: the portal says the version: leave it out", network.name);
+            return wrong("networks", what);
         }
         let (mut names, mut ssids, mut cellular) = (BTreeSet::new(), BTreeSet::new(), None);
         for network in &self.networks {
@@ -304,6 +320,26 @@ root_file = "/etc/homeward/device.root"
         assert_eq!(name(Some("Elsewhere")), None);
         assert_eq!(handoff.servers[0].flows().unwrap().len(), 1);
         assert!(handoff.volunteer && !handoff.broken);
+    }
+
+    #[test]
+    fn name_and_root_key_come_by_hand_or_both_of_the_portal() {
+        assert!(read(LTE).unwrap().by_hand().is_some());
+        let (head, _) = PLAIN.split_once("name = ").unwrap();
+        let parse = |text: &str| {
+            let text = format!("{head}{text}");
+            let parsed = config::parse("device.toml".as_ref(), &text, Config::check);
+            parsed.map(|config| config.handoff.unwrap()).map_err(|error| error.to_string())
+        };
+        assert!(parse(LTE).unwrap().by_hand().is_none());
+        for (text, says) in [
+            ("name = \"d1@example.net\"\n".to_owned(), "name and root_file go together"),
+            ("root_file = \"/etc/root\"\n".to_owned(), "name and root_file go together"),
+            (format!("{LTE}version = 2\n"), "lte.example: the portal says the version"),
+        ] {
+            let said = parse(&text).unwrap_err();
+            assert!(said.contains(says), "{says}: {said}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! | command | takes | answers |
 //! |---|---|---|
 //! | `flow` | `server`, `flow`, `open` | `open`, `changed` |
+//! | `enrol` | | whether it `asks` |
 //! | `key` | `server`, `purpose`, and whether the `network` has it, too | `hop`, `network`, `key` |
 
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use std::pin::Pin;
 use homeward_daemon::control::Kind;
 use homeward_daemon::{ControlError, Request};
 use homeward_model::Name;
+use homeward_offload::manager::Keys;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -63,6 +65,18 @@ fn flow(handoff: &Handoff, request: &Request) -> Result<Answering, ControlError>
     Ok(Box::pin(
         async move { Ok(json!({ "open": open, "changed": kept.await.map_err(refused)? })) },
     ))
+}
+
+/// What the machine is told to have hand-off keys come anew, in place of those that there are.
+pub(crate) fn anew(handoff: Option<&Handoff>) -> Result<Keys, ControlError> {
+    match handoff.map(Handoff::facts) {
+        Some(Keys::Of(_)) => Ok(Keys::Of(None)),
+        Some(Keys::Unwanted) => {
+            let what = "the portal is asked for no keys: handoff.root_file is set";
+            Err(ControlError::new(Kind::BadRequest, what))
+        }
+        None => Err(refused(AskError::Off)),
+    }
 }
 
 fn value(value: &impl Serialize) -> Result<Value, ControlError> {

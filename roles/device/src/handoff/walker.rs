@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use homeward_daemon::{Shutdown, SystemClock, SystemEntropy};
 use homeward_handoff::{Line as Call, LineError, WalkError, key_file};
 use homeward_keychain::plan::{Outcome, Step};
-use homeward_keychain::{Device, Flow, Plan, RootKey};
+use homeward_keychain::{Device, Flow, Plan};
 use homeward_model::{Clock, Entropy, Instant, Name};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::tunnel::{Hop, Way};
-use super::{Ask, FlowStatus, Key, Notice, Place, Sessions, Shared, Status, lock};
+use super::{Ask, FlowStatus, Key, Keys, Notice, Place, Sessions, Shared, Status, lock};
 use crate::config;
 use crate::dial::{Line, Target};
 
@@ -20,7 +20,6 @@ use crate::dial::{Line, Target};
 #[derive(Debug)]
 pub(super) struct Base {
     pub(super) config: config::Handoff,
-    pub(super) root: RootKey,
     pub(super) sessions: Arc<Mutex<Sessions>>,
     pub(super) told: mpsc::UnboundedSender<Notice>,
 }
@@ -33,6 +32,9 @@ pub(super) struct Walker {
     guard: Target,
     modules: BTreeMap<Name, (Target, u32)>,
     place: watch::Receiver<Place>,
+    keys: watch::Receiver<Option<Arc<Keys>>>,
+    /// Those that it has hopped with, or would.
+    own: Option<Arc<Keys>>,
     device: Device,
     plan: Plan,
     error: Option<String>,
@@ -56,6 +58,7 @@ impl Walker {
         base: Arc<Base>,
         server: &config::Server,
         place: watch::Receiver<Place>,
+        keys: watch::Receiver<Option<Arc<Keys>>>,
     ) -> anyhow::Result<Self> {
         let name = &server.name;
         let kept = lock(&base.sessions).of(name).map(|saved| Device::restore(saved));
@@ -81,8 +84,21 @@ impl Walker {
         let status = watch::Sender::new(describe(name, &device, &plan, None));
         let server = name.clone();
         let hops = watch::Sender::new(None);
-        let (error, way) = (None, None);
-        Ok(Self { base, server, guard, modules, place, device, plan, error, status, hops, way })
+        Ok(Self {
+            base,
+            server,
+            guard,
+            modules,
+            place,
+            keys,
+            own: None,
+            device,
+            plan,
+            error: None,
+            status,
+            hops,
+            way: None,
+        })
     }
 
     /// The server is reached that way.
@@ -103,7 +119,9 @@ impl Walker {
     pub(super) async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, shutdown: Shutdown) {
         loop {
             let place = self.place.borrow_and_update().clone();
-            self.plan.go(place.network.clone());
+            self.renew();
+            // Without keys no network lets it in, so it goes nowhere.
+            self.plan.go(place.network.clone().filter(|_| self.own.is_some()));
             let step = self.plan.poll(SystemClock.now());
             self.publish();
             let Some(step) = step else {
@@ -111,6 +129,7 @@ impl Walker {
                 tokio::select! {
                     () = shutdown.requested() => return,
                     Ok(()) = self.place.changed() => {}
+                    Ok(()) = self.keys.changed() => {}
                     Some(ask) = asks.recv() => self.answer(ask),
                     () = SystemClock.until(until) => {}
                 }
@@ -119,13 +138,14 @@ impl Walker {
             let base = Arc::clone(&self.base);
             let came = {
                 let (device, modules, way) = (&mut self.device, &self.modules, &mut self.way);
+                let own = self.own.as_deref();
                 let doing = async {
                     match &step {
                         Step::Hop { network, anew } => {
                             if let Some(way) = way {
                                 way.is_clear(&place).await;
                             }
-                            hop(&base, modules, device, network, *anew, &place).await
+                            hop(&base, modules, device, (network, *anew), &place, own).await
                         }
                         Step::Open(flow) => {
                             let through = match way {
@@ -144,6 +164,8 @@ impl Walker {
                     () = shutdown.requested() => return,
                     // Whatever it was, it went by another line.
                     Ok(()) = self.place.changed() => None,
+                    // With keys that are over.
+                    Ok(()) = self.keys.changed() => None,
                     came = timeout(base.config.timeout.0, doing) => Some(came),
                 }
             };
@@ -155,6 +177,19 @@ impl Walker {
                 }
                 Some(Ok(came)) => self.came(&step, came),
             }
+        }
+    }
+
+    /// Takes keys that are others than before: what was refused with those may go well.
+    fn renew(&mut self) {
+        let keys = self.keys.borrow_and_update().clone();
+        let same = match (&keys, &self.own) {
+            (Some(keys), Some(own)) => Arc::ptr_eq(keys, own),
+            (keys, own) => keys.is_none() && own.is_none(),
+        };
+        if !same {
+            self.own = keys;
+            self.plan.go(None);
         }
     }
 
@@ -244,9 +279,9 @@ async fn hop(
     base: &Base,
     modules: &BTreeMap<Name, (Target, u32)>,
     device: &mut Device,
-    network: &Name,
-    anew: bool,
+    (network, anew): (&Name, bool),
     place: &Place,
+    own: Option<&Keys>,
 ) -> Came {
     let nowhere = || (Outcome::Away, format!("{network} has no module here"));
     let (module, version) = modules.get(network).ok_or_else(nowhere)?;
@@ -254,9 +289,11 @@ async fn hop(
         true => Some(begin(base, device.server()).map_err(|e| (Outcome::Away, e.to_string()))?),
         false => None,
     };
-    let key = base.root.device_key(network, *version);
+    let none = || (Outcome::Away, "there are no hand-off keys yet".to_owned());
+    let Keys { name, root, version: given } = own.ok_or_else(none)?;
+    let key = root.device_key(network, given.unwrap_or(*version));
     let mut call = call(base, module, By::Line(place)).await?;
-    let (name, broken) = (&base.config.name, base.config.broken);
+    let broken = base.config.broken;
     let walked = {
         let device = other.as_mut().unwrap_or(&mut *device);
         call.hop(device, name, &key, broken, &mut SystemEntropy::new()).await

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use homeward_daemon::Period;
 use homeward_model::Secret;
+use homeward_offload::wire::HandoffKeys;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -26,6 +27,11 @@ fn credentials() -> String {
         renew_from: None,
         one_time: false,
         policy: serde_json::from_str(policy).unwrap(),
+        handoff: Some(HandoffKeys {
+            name: "h1@wifi.example.net".parse().unwrap(),
+            root: Secret::new([7; 32]),
+            version: 9,
+        }),
     };
     String::from_utf8(json::encode_answer(&answer).unwrap().to_vec()).unwrap()
 }
@@ -106,6 +112,7 @@ fn request() -> Request {
         imei: None,
         mac: homeward_model::Mac::new([2, 0, 0, 0, 0, 1]),
         previous: Some("p0@wifi.example.net".parse().unwrap()),
+        handoff: true,
     }
 }
 
@@ -119,6 +126,7 @@ async fn ask(status: &str, headers: &str, body: &str) -> Result<Answer, Failure>
     assert!(asked.starts_with("POST /offload/v1/credentials HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains(r#""imsi":"999700123456789""#), "{asked}");
     assert!(asked.contains("p0@wifi.example.net"), "{asked}");
+    assert!(asked.contains(r#""handoff":true"#), "{asked}");
     result
 }
 
@@ -129,6 +137,8 @@ async fn credentials_come_with_the_time_that_the_portal_says_it_is() {
     assert_eq!(answer.username.as_str(), "p1@wifi.example.net");
     assert_eq!(answer.password, Secret::new("correct horse battery"));
     assert_eq!(answer.date, Some(UnixTime(784_111_777_000)));
+    let keys = answer.handoff.unwrap();
+    assert_eq!((keys.version, keys.root), (9, Secret::new([7; 32])));
 }
 
 #[tokio::test]

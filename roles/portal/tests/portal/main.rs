@@ -2,6 +2,7 @@
 // So that clippy knows the helpers below for tests too.
 #![cfg(test)]
 
+mod enrolled;
 mod forms;
 mod given;
 mod refused;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use homeward_daemon::{Metrics, SystemClock};
 use homeward_http::{Handler, Peer};
@@ -14,11 +15,13 @@ use homeward_offload::wire::{CredentialAnswer, CredentialRequest, Limits, Reply,
 use homeward_portal::committer::Committer;
 use homeward_portal::desk::{Desk, Held, Outcome, Source, Terms, Whose};
 use homeward_portal::figures::Figures;
+use homeward_portal::handoff::{Enrols, Handoff};
 use homeward_portal::routes::Portal;
 use homeward_store::{MemoryStore, NewAccount, NewClass, NewSubscriber, Store, Way};
 use http_body_util::BodyExt;
 use hyper::Request;
 use hyper::header::HeaderMap;
+use zeroize::Zeroizing;
 
 pub(crate) const IMSI: &str = "999700123456789";
 pub(crate) const OTHER: &str = "999700123456780";
@@ -96,6 +99,21 @@ impl World {
     }
 
     pub(crate) async fn start_with(payer: Option<&str>, requests_per_minute: u32) -> Self {
+        Self::start_as(payer, requests_per_minute, None).await
+    }
+
+    /// One that gives hand-off keys, with the subscriber of [`IMSI`].
+    pub(crate) async fn that_enrols(enrols: Arc<dyn Enrols>) -> Self {
+        let world = Self::start_as(None, 0, Some(enrols)).await;
+        world.subscriber(IMSI).await;
+        world
+    }
+
+    async fn start_as(
+        payer: Option<&str>,
+        requests_per_minute: u32,
+        handoff: Option<Arc<dyn Enrols>>,
+    ) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new(Arc::new(SystemClock)));
         let (coverage, terms) = (Coverage::default(), ServiceTerms::default());
         let class = NewClass { name: "gold".parse().unwrap(), coverage, terms, retention: None };
@@ -111,6 +129,11 @@ impl World {
             realm: REALM.parse().unwrap(),
             settings: homeward_offload::issuing::Settings::default(),
             unknown_subscribers: payer.map(|name| name.parse().unwrap()),
+            handoff: handoff.map(|enrols| Handoff {
+                enrols,
+                names: Zeroizing::new([5; 32]),
+                wait: Duration::ZERO,
+            }),
         };
         let whose: Arc<dyn Whose> = Arc::clone(&bearers) as _;
         let desk = Desk::new(terms, Arc::clone(&store), whose, committer, figures.clone());
@@ -206,5 +229,5 @@ pub(crate) fn mac(last: u8) -> Mac {
 
 pub(crate) fn request(imsi: &str, last: u8) -> CredentialRequest {
     let imsi: Imsi = imsi.parse().unwrap();
-    CredentialRequest { imsi, imei: None, mac: mac(last), previous: None }
+    CredentialRequest { imsi, imei: None, mac: mac(last), previous: None, handoff: false }
 }

@@ -237,6 +237,7 @@ impl World {
             realm: "wlan.example.net".parse().unwrap(),
             settings: homeward_offload::issuing::Settings::default(),
             unknown_subscribers: None,
+            handoff: None,
         };
         let numbers = Arc::new(Numbers::default());
         let whose: Arc<dyn Whose> = Arc::clone(&numbers) as _;
@@ -336,7 +337,7 @@ pub(crate) fn secret(folder: &Path, text: &str) -> PathBuf {
 pub(crate) fn request(imsi: &str, last: u8) -> CredentialRequest {
     let imsi: Imsi = imsi.parse().unwrap();
     let mac = Mac::new([2, 0, 0x5e, 0x10, 0, last]);
-    CredentialRequest { imsi, imei: None, mac, previous: None }
+    CredentialRequest { imsi, imei: None, mac, previous: None, handoff: false }
 }
 
 /// A request as a message.
