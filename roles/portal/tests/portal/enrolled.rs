@@ -52,7 +52,7 @@ async fn who_asks_for_keys_has_them_with_its_credentials_and_others_hear_nothing
     assert_ne!(keys.name, given.username, "that is another with the next credentials");
     // Who asks without wanting others keeps what it has.
     assert_eq!(world.ask(ADDRESS, &request(IMSI, 1)).await.credentials().handoff, None);
-    assert_eq!(*module.enrolled.lock().unwrap(), [keys.name.clone()]);
+    assert_eq!(module.enrolled.lock().unwrap().as_slice(), std::slice::from_ref(&keys.name));
     // Another station, and so other credentials: the SIM's name stays, and the key is another.
     let anew = world.ask(ADDRESS, &wanting(IMSI, 2)).await.credentials();
     assert_ne!(anew.username, given.username);
