@@ -99,7 +99,7 @@ impl Roles {
         private::directory(folder)?;
         let mut roles = Self {
             folder: folder.to_owned(),
-            homeward: homeward.to_owned(),
+            homeward: std::path::absolute(homeward)?,
             parties: parties.to_vec(),
             processes: Vec::new(),
             root: RootKey::new(SystemEntropy::new().octets()),
@@ -113,7 +113,7 @@ impl Roles {
                 roles.password = roles.operate(party, aaa)?;
             }
             let config = roles.config(party.name);
-            let words = [text(homeward)?, party.kind.role(), "--config", text(&config)?];
+            let words = [text(&roles.homeward)?, party.kind.role(), "--config", text(&config)?];
             roles.processes.push(Process::start(folders.logs, party.name, namespace, &words)?);
         }
         for (process, party) in roles.processes.iter_mut().zip(parties) {
