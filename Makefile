@@ -25,7 +25,7 @@ demo: setup
 
 test: lint setup tools python node
 	$(CARGO) build --locked --package homeward
-	$(CARGO) nextest run --locked --workspace --all-targets --no-tests=pass -E 'not package(homeward-radio) and not kind(bench)'
+	$(CARGO) nextest run --locked --workspace --exclude homeward-benches --all-targets --no-tests=pass -E 'not package(homeward-radio) and not kind(bench)'
 	$(CARGO) test --locked --workspace --doc --quiet
 	$(CARGO) nextest run --locked --package homeward-radio
 
