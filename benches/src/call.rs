@@ -21,14 +21,13 @@ pub(crate) fn measure() -> Result<()> {
         let lab = Lab::start("bench-call")?;
         let mut stage = Stage::build(&lab, &binary("release")?, 4 * ROUNDS + 1).await?;
         stage.call().await?;
-        let mut moves = [const { Vec::new() }; 4];
-        let [to_wifi, to_lte, again, gone] = &mut moves;
+        let (mut to_wifi, mut to_lte, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             to_wifi.push(stage.go(TOWN).await?);
             to_lte.push(stage.go(LTE).await?);
         }
         for _ in 0..ROUNDS {
-            again.push(stage.go(TOWN).await?);
+            stage.go(TOWN).await?;
             gone.push(stage.vanishes(TOWN).await?);
         }
         stage.go(TOWN).await?;
@@ -37,14 +36,10 @@ pub(crate) fn measure() -> Result<()> {
         for _ in 0..ROUNDS {
             cuts.push(stage.cut().await?);
         }
-        for (what, moves) in
-            ["to Wi-Fi", "to LTE", "", "to LTE, Wi-Fi gone"].into_iter().zip(&moves)
-        {
-            if !what.is_empty() {
-                told(what, moves, &stage.media(moves).await?, &cuts)?;
-            }
-        }
-        let media = stage.media(&moves[0]).await?;
+        let media = stage.media(&to_wifi).await?;
+        told("to Wi-Fi", &to_wifi, &media, &cuts)?;
+        told("to LTE", &to_lte, &stage.media(&to_lte).await?, &cuts)?;
+        told("to LTE, Wi-Fi gone", &gone, &stage.media(&gone).await?, &cuts)?;
         drop(stage);
         beside_fast(&media)
     })

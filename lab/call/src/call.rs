@@ -56,6 +56,8 @@ const LONGEST: u32 = 300;
 pub struct Moved {
     /// To where.
     pub to: &'static str,
+    /// Whether where it was is gone from one moment to the next.
+    pub vanished: bool,
     /// When the phone was told to go there.
     pub began: Instant,
     /// How long after that the tunnel was up, in ms; none is needed on LTE.
@@ -219,7 +221,7 @@ impl Stage {
         self.phone(&sip::register(401), SIP, &old, None).await.context("the old key is taken")?;
         elapse(SETTLED).await;
         let ended = now();
-        Ok(Moved { to, began, tunnel_ms, proven_ms, answered_ms, ended })
+        Ok(Moved { to, vanished: false, began, tunnel_ms, proven_ms, answered_ms, ended })
     }
 
     /// The Wi-Fi that the phone is in is gone, without a sign before; it is known at once, and the phone goes
@@ -232,7 +234,7 @@ impl Stage {
         self.ue.namespace().ip(&format!("link set {} down", of.interface))?;
         let moved = self.go(LTE).await?;
         self.cable(of)?;
-        Ok(moved)
+        Ok(Moved { vanished: true, ..moved })
     }
 
     /// Gives the phone a second way to town's ePDG, by harbour's Wi-Fi: MOBIKE's to take.

@@ -98,7 +98,6 @@ async fn play(lab: &homeward_net::Lab, story: &mut Story, call: &mut Call) -> Re
     tell(story, &moves, "harbour’s Wi-Fi is gone at once; ");
     let media = stage.media(&moves).await?;
     call.moves = moves.iter().zip(media).map(|(moved, media)| step(moved, media, began)).collect();
-    call.moves.last_mut().context("no moves")?.vanished = true;
     call.hops = hops(&stage.evidence()?, began)?;
     story.tell(
         Actor::Core,
@@ -128,7 +127,7 @@ fn step(moved: &Moved, media: Media, began: Instant) -> Move {
     let stream = |gap: Gap| Stream { silent_ms: gap.silent_ms, lost: gap.lost };
     Move {
         to: moved.to.to_owned(),
-        vanished: false,
+        vanished: moved.vanished,
         at_ms: moved.began.since(began).as_secs_f64() * 1e3,
         tunnel_ms: moved.tunnel_ms,
         proven_ms: moved.proven_ms,
