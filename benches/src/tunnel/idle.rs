@@ -75,6 +75,7 @@ pub(crate) fn inside(tunnels: u32) -> Result<()> {
                 preshared_key: None,
                 inner_address: [10, a, b, c].into(),
                 endpoints: Vec::new(),
+                access: None,
             },
         )?;
         let port = homeward_port::Settings {

@@ -58,6 +58,7 @@ fn main() -> anyhow::Result<()> {
             .transpose()
             .context("peer")?
             .unwrap_or_default(),
+        access: None,
     };
     dataplane.set_inner_address(word("inner").unwrap_or("10.255.0.1").parse().context("inner")?);
     dataplane.set_peer(PeerId(1), peer)?;

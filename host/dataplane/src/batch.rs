@@ -18,6 +18,8 @@ pub(crate) struct Target {
     pub(crate) to: SocketAddr,
     /// From which of our addresses; the kernel's choice if `None`.
     pub(crate) from: Option<IpAddr>,
+    /// By which interface; the routing table's choice if 0.
+    pub(crate) interface: u32,
     /// Who counts what does not leave; `None` for what belongs to no tunnel.
     pub(crate) counters: Option<Arc<Counters>>,
 }
@@ -60,6 +62,7 @@ impl Run {
             && self.end - self.begin + len <= MAX_RUN
             && self.target.to == target.to
             && self.target.from == target.from
+            && self.target.interface == target.interface
     }
 }
 
@@ -161,6 +164,7 @@ fn together(socket: &UdpSocket, runs: &[Run], arena: &[u8]) -> io::Result<usize>
         Outgoing {
             to: run.map_or(nowhere, |run| run.target.to),
             from: run.and_then(|run| run.target.from),
+            interface: run.map_or(0, |run| run.target.interface),
             parts: parts.get(at).map_or(&[], |parts| parts.as_slice()),
             segment: run.filter(|run| run.count > 1).and_then(|run| u16::try_from(run.size).ok()),
         }
@@ -201,7 +205,8 @@ fn one_by_one(socket: &UdpSocket, run: &Run, arena: &[u8]) -> Option<TooBig> {
     let mut too_big = None;
     for datagram in octets.chunks(run.size.max(1)) {
         let parts = [IoSlice::new(datagram)];
-        let message = Outgoing { to: run.target.to, from: None, parts: &parts, segment: None };
+        let Target { to, interface, .. } = run.target;
+        let message = Outgoing { to, from: None, interface, parts: &parts, segment: None };
         let Err(error) = socket.send(&[message]) else { continue };
         match error.raw_os_error() {
             Some(nix::libc::EMSGSIZE) => {

@@ -57,12 +57,15 @@ pub(crate) fn pump(
     now: Instant,
 ) -> Option<Instant> {
     let mut route = peer.link(sealed).route();
+    let interface = peer.interface();
     while let Some((probe, header)) = route.next_probe() {
+        // Without its interface a peer is nowhere.
+        let Some(interface) = interface else { continue };
         let from =
             arrival.filter(|arrival| arrival.from == probe.to).and_then(|arrival| arrival.to);
         let from =
             from.or_else(|| route.way().filter(|way| way.to == probe.to).and_then(|way| way.from));
-        let target = Target { to: probe.to, from, counters: None };
+        let target = Target { to: probe.to, from, interface, counters: None };
         if sealed {
             // A peer that is not there may have begun anew, and know no session of ours.
             let doubt = route.state() != State::Up;
@@ -170,12 +173,12 @@ pub(crate) fn poll_cores(peer: &Peer, batch: &mut Batch, now: Instant) -> Option
         let len = if batch.left() < INITIATION { None } else { core.poll(batch.room(), now) };
         keys |= core.has_session();
         drop(core);
-        let Some(len) = len else { continue };
+        let (Some(len), Some(interface)) = (len, peer.interface()) else { continue };
         let mut route = peer.link(true).route();
         if let Some(there) = route.way()
             && (there.proven || route.spend(there.to, len, now))
         {
-            let target = Target { to: there.to, from: there.from, counters: None };
+            let target = Target { to: there.to, from: there.from, interface, counters: None };
             batch.push(&target, len);
         }
     }
@@ -216,8 +219,8 @@ pub(crate) fn tell_links(shared: &Shared, table: &Table, tell: impl Fn(&mut Rout
 }
 
 /// Where a tunnel's frames go, and on whose account.
-pub(crate) fn target(way: &crate::link::Way, counters: &Arc<Counters>) -> Target {
-    Target { to: way.to, from: way.from, counters: Some(Arc::clone(counters)) }
+pub(crate) fn target(way: &crate::link::Way, interface: u32, counters: &Arc<Counters>) -> Target {
+    Target { to: way.to, from: way.from, interface, counters: Some(Arc::clone(counters)) }
 }
 
 #[cfg(test)]

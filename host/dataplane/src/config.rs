@@ -75,6 +75,21 @@ pub struct PeerConfig {
     /// Where it may be reached by UDP, in the order in which to try. Empty if it is behind a NAT:
     /// then it has to send first.
     pub endpoints: Vec<SocketAddr>,
+    /// By which of several accesses it is reached; the routing table's choice, and the data plane's
+    /// own key, if `None`.
+    pub access: Option<Access>,
+}
+
+/// One of several accesses of this machine, such as its Wi-Fi or its cellular one. Through several,
+/// one machine can be several peers at once, each with a WireGuard session of its own: a session
+/// does not survive that its packets overtake each other by far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The number of the interface that everything leaves by, whatever the routing table prefers.
+    /// 0 while there is none: then nothing leaves.
+    pub interface: u32,
+    /// Our X25519 private key for this access; a key is for one access.
+    pub private_key: Key,
 }
 
 /// Which end of a tunnel this is.

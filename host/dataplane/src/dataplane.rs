@@ -150,10 +150,15 @@ impl Dataplane {
     pub fn set_peer(&self, peer: PeerId, config: PeerConfig) -> Result<(), Error> {
         let mut commands = self.commands();
         let now = self.shared.now();
+        let identity = match &config.access {
+            None => Arc::clone(&self.shared.identity),
+            Some(access) => Arc::new(Identity::new(&access.private_key)),
+        };
+        let keys = (identity.public_key(), config.public_key);
         let (place, rekey, encrypted) = {
             let table = self.shared.table();
             let place = table.peer_ids.get(&peer).copied();
-            if let Some(&holder) = table.keys.get(&config.public_key)
+            if let Some(&holder) = table.keys.get(&keys)
                 && Some(holder) != place
             {
                 let holder = table.peers.get(holder).map_or(peer, |holder| holder.id);
@@ -161,20 +166,22 @@ impl Dataplane {
             }
             let known = place.and_then(|at| table.peers.get(at));
             let rekey = known.is_some_and(|known| {
-                known.config.public_key != config.public_key
-                    || known.config.preshared_key != config.preshared_key
+                known.keys() != keys || known.config.preshared_key != config.preshared_key
             });
             (place, rekey, known.is_some_and(|known| known.cores.is_some()))
         };
         // Its arithmetic takes a while: without the lock.
-        let cores = (rekey && encrypted).then(|| self.cores(&mut commands, &config, now));
-        let endpoints = self.reachable(&config.endpoints);
+        let cores =
+            (rekey && encrypted).then(|| self.cores(&mut commands, &identity, &config, now));
+        let mute = config.access.as_ref().is_some_and(|access| access.interface == 0);
+        let endpoints = if mute { Vec::new() } else { self.reachable(&config.endpoints) };
         let mut table = self.shared.table_mut();
         let inner = table.inner_address.map(|own| InnerHeader::new(own, config.inner_address, 0));
         let place = match place {
             Some(place) => place,
             None => {
-                let place = table.peers.insert(Peer::new(peer, config.clone()));
+                let place =
+                    table.peers.insert(Peer::new(peer, config.clone(), Arc::clone(&identity)));
                 table.peer_ids.insert(peer, place);
                 place
             }
@@ -184,8 +191,8 @@ impl Dataplane {
         }
         let Table { peers, keys, .. } = &mut *table;
         let Some(known) = peers.get_mut(place) else { return Ok(()) };
-        keys.remove(&known.config.public_key);
-        keys.insert(config.public_key, place);
+        keys.remove(&known.keys());
+        keys.insert((identity.public_key(), config.public_key), place);
         if known.endpoints != endpoints || rekey {
             for sealed in [false, true] {
                 let link = known.link(sealed);
@@ -198,6 +205,8 @@ impl Dataplane {
             }
         }
         (known.inner, known.endpoints, known.config) = (inner, endpoints, config);
+        known.identity = identity;
+        table.note_identities();
         Ok(())
     }
 
@@ -217,7 +226,8 @@ impl Dataplane {
         table.set_cores(place, None);
         table.peer_ids.remove(&peer);
         if let Some(known) = table.peers.try_remove(place) {
-            table.keys.remove(&known.config.public_key);
+            table.keys.remove(&known.keys());
+            table.note_identities();
         }
     }
 
@@ -265,8 +275,9 @@ impl Dataplane {
             table.peers.get(peer).is_some_and(|known| known.cores.is_none())
         };
         let cores = needs_cores.then(|| {
-            let peer_config = self.shared.table().peers.get(peer).map(|p| p.config.clone());
-            peer_config.map(|peer_config| self.cores(&mut commands, &peer_config, now))
+            let known = self.shared.table();
+            let known = known.peers.get(peer).map(|p| (Arc::clone(&p.identity), p.config.clone()));
+            known.map(|(identity, config)| self.cores(&mut commands, &identity, &config, now))
         });
         let new = Tunnel {
             id: tunnel,
@@ -454,7 +465,13 @@ impl Dataplane {
         Some(tunnel)
     }
 
-    fn cores(&self, commands: &mut Threads, config: &PeerConfig, now: Instant) -> Cores {
+    fn cores(
+        &self,
+        commands: &mut Threads,
+        identity: &Identity,
+        config: &PeerConfig,
+        now: Instant,
+    ) -> Cores {
         let table = self.shared.table();
         let mut free = || loop {
             let index = commands.next_core;
@@ -466,7 +483,7 @@ impl Dataplane {
         let indices = [free(), free()];
         drop(table);
         let preshared = config.preshared_key.as_ref();
-        Cores::new(&self.shared.identity, config.public_key, preshared, indices, now)
+        Cores::new(identity, config.public_key, preshared, indices, now)
     }
 
     /// Those of the addresses that a socket of ours can send to.

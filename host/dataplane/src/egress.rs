@@ -116,11 +116,11 @@ impl Egress {
         let sealed = tunnel.config.encrypted;
         let link = peer.link(sealed);
         // What holds for all of them is found out once.
-        let Some((way, keys)) = outlet(peer, sealed) else {
+        let Some((way, interface, keys)) = outlet(peer, sealed) else {
             let wanted = link.route().state() != State::Unreachable;
             return self.hold(tunnel, wanted, now);
         };
-        let target = target(&way, &tunnel.counters);
+        let target = target(&way, interface, &tunnel.counters);
         let wire = match keys {
             None => Wire::Clear,
             Some((inner, cores)) => {
@@ -261,11 +261,12 @@ type Keys<'a> = (&'a InnerHeader, &'a Cores);
 
 /// Where frames for a peer go, and inside what; `None` while it is not there. An address that is
 /// not proven is sent no frame: what it may be sent goes into its proof.
-fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, Option<Keys<'_>>)> {
+fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, u32, Option<Keys<'_>>)> {
+    let interface = peer.interface()?;
     let way = peer.link(sealed).route().way().filter(|way| way.proven)?;
     match (sealed, &peer.inner, &peer.cores) {
-        (false, _, _) => Some((way, None)),
-        (true, Some(inner), Some(cores)) => Some((way, Some((inner, cores)))),
+        (false, _, _) => Some((way, interface, None)),
+        (true, Some(inner), Some(cores)) => Some((way, interface, Some((inner, cores)))),
         (true, _, _) => None,
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum Timer {
 
 /// What the two threads and the handle share.
 pub(crate) struct Shared {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) path: PathSettings,
     /// For how long a frame waits for its peer.
     pub(crate) hold: Duration,
@@ -82,7 +82,7 @@ impl Shared {
         let (wake_sender, wake_receiver) = (wake()?, wake()?);
         interfaces.add(&wake_sender, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         Ok(Self {
-            identity,
+            identity: Arc::new(identity),
             path,
             hold,
             timers: Timers::default(),

@@ -466,8 +466,9 @@ struct Heard {
     octets: usize,
 }
 
-fn reply_to(arrival: Arrival) -> Target {
-    Target { to: arrival.from, from: arrival.to, counters: None }
+fn reply_to(arrival: Arrival, peer: &Peer) -> Target {
+    let interface = peer.interface().unwrap_or_default();
+    Target { to: arrival.from, from: arrival.to, interface, counters: None }
 }
 
 fn timeout(shared: &Shared) -> EpollTimeout {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use boringtun::x25519::{PublicKey, StaticSecret};
 use homeward_model::Secret;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -15,6 +16,11 @@ impl Key {
     /// The key with these octets.
     pub const fn new(octets: [u8; 32]) -> Self {
         Self(octets)
+    }
+
+    /// The X25519 public key that belongs to it, where it is a private key.
+    pub fn public_key(&self) -> [u8; 32] {
+        PublicKey::from(&StaticSecret::from(self.0)).to_bytes()
     }
 
     /// The octets.

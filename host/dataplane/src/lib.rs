@@ -46,7 +46,7 @@ mod table;
 mod timers;
 mod wireguard;
 
-pub use config::{Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
+pub use config::{Access, Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
 pub use dataplane::Dataplane;
 pub use error::Error;
 pub use event::Event;

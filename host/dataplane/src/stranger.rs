@@ -1,6 +1,7 @@
 //! For tests: a peer of which so many authentic octets came from an address that is not proven.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use homeward_l2tp::Sublayer;
 use homeward_l2tp::{Cookie, Encapsulation, InnerHeader, PathSettings, SessionConfig, SessionId};
@@ -35,14 +36,15 @@ impl Stranger {
     /// With a tunnel inside WireGuard or in the clear; `session` says whether we have a session of
     /// WireGuard with it.
     pub(crate) fn new(sealed: bool, session: bool, came: usize) -> Self {
-        let [us, them] = [1, 2].map(|key| Identity::new(&Key::new([key; 32])));
+        let [us, them] = [1, 2].map(|key| Arc::new(Identity::new(&Key::new([key; 32]))));
         let config = PeerConfig {
             public_key: them.public_key(),
             preshared_key: None,
             inner_address: [10, 255, 0, 2].into(),
             endpoints: Vec::new(),
+            access: None,
         };
-        let mut peer = Peer::new(PeerId(1), config);
+        let mut peer = Peer::new(PeerId(1), config, Arc::clone(&us));
         peer.inner = Some(InnerHeader::new([10, 255, 0, 1].into(), [10, 255, 0, 2].into(), 0));
         let cores = Cores::new(&us, them.public_key(), None, [0x10, 0x11], AT);
         if session {

@@ -5,7 +5,7 @@
 //! between two batches, and what it takes out is used by nobody any more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +19,7 @@ use crate::counters::Counters;
 use crate::hold::Hold;
 use crate::link::Link;
 use crate::timers::Slot;
-use crate::wireguard::{Cores, Way};
+use crate::wireguard::{Cores, Identity, Message, Way};
 
 /// Everything.
 #[derive(Default)]
@@ -27,8 +27,10 @@ pub(crate) struct Table {
     pub(crate) inner_address: Option<Ipv4Addr>,
     pub(crate) peers: Slab<Peer>,
     pub(crate) peer_ids: BTreeMap<PeerId, usize>,
-    /// Peers by public key.
-    pub(crate) keys: HashMap<[u8; 32], usize>,
+    /// Peers by our public key and theirs.
+    pub(crate) keys: HashMap<([u8; 32], [u8; 32]), usize>,
+    /// Who we are besides, through accesses of their own.
+    pub(crate) identities: Vec<Arc<Identity>>,
     /// Cores by index.
     pub(crate) cores: HashMap<u32, (usize, Way)>,
     pub(crate) tunnels: Slab<Tunnel>,
@@ -37,12 +39,42 @@ pub(crate) struct Table {
     pub(crate) sessions: HashMap<u32, usize>,
 }
 
+impl Table {
+    /// What a WireGuard message is, and which of our public keys it is for.
+    pub(crate) fn screen(
+        &self,
+        first: &Identity,
+        message: &[u8],
+        from: IpAddr,
+        room: &mut [u8; 64],
+    ) -> Option<([u8; 32], Message)> {
+        let others = self.identities.iter().map(|identity| &**identity);
+        // A handshake message says by its MAC for whom it is: no other's arithmetic is spent on it.
+        std::iter::once(first)
+            .chain(others)
+            .find_map(|who| Some((who.public_key(), who.screen(message, from, room)?)))
+    }
+
+    /// Notes who we are to peers, from their accesses.
+    pub(crate) fn note_identities(&mut self) {
+        let mut all: Vec<Arc<Identity>> = Vec::new();
+        for (_, peer) in self.peers.iter().filter(|(_, peer)| peer.config.access.is_some()) {
+            if !all.iter().any(|known| known.public_key() == peer.identity.public_key()) {
+                all.push(Arc::clone(&peer.identity));
+            }
+        }
+        self.identities = all;
+    }
+}
+
 /// A peer gateway.
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) config: PeerConfig,
     /// Those of its endpoints that our sockets reach.
     pub(crate) endpoints: Vec<SocketAddr>,
+    /// Who we are to it.
+    pub(crate) identity: Arc<Identity>,
     /// The header inside WireGuard, once both addresses are known.
     pub(crate) inner: Option<InnerHeader>,
     /// WireGuard, once there is an encrypted tunnel.
@@ -56,11 +88,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: PeerId, config: PeerConfig) -> Self {
+    pub(crate) fn new(id: PeerId, config: PeerConfig, identity: Arc<Identity>) -> Self {
         Self {
             id,
             config,
             endpoints: Vec::new(),
+            identity,
             inner: None,
             cores: None,
             slot: Slot::default(),
@@ -68,6 +101,21 @@ impl Peer {
             clear: Link::new(),
             sealed: Link::new(),
         }
+    }
+
+    /// The interface by which everything leaves, 0 leaving it to the routing table; `None` while
+    /// there is none.
+    #[inline]
+    pub(crate) fn interface(&self) -> Option<u32> {
+        match &self.config.access {
+            None => Some(0),
+            Some(access) => Some(access.interface).filter(|number| *number != 0),
+        }
+    }
+
+    /// The keys by which it is known: ours and its own.
+    pub(crate) fn keys(&self) -> ([u8; 32], [u8; 32]) {
+        (self.identity.public_key(), self.config.public_key)
     }
 
     pub(crate) fn link(&self, sealed: bool) -> &Link {

@@ -53,13 +53,13 @@ pub(crate) struct Identity {
 }
 
 /// What a WireGuard message is, before anybody's key was tried on it.
-pub(crate) enum Message<'a> {
+pub(crate) enum Message {
     /// Begins a session; from the peer that has this public key, or says that it has.
     Initiation([u8; 32]),
     /// For the core with this index.
     For(u32),
-    /// Under load, who cannot prove its address yet is sent this.
-    Cookie(&'a [u8]),
+    /// Under load, who cannot prove its address yet is sent so many octets.
+    Cookie(usize),
 }
 
 impl Identity {
@@ -79,12 +79,12 @@ impl Identity {
     }
 
     /// What a message is. `None` if it is none, or a handshake message that is not for us.
-    pub(crate) fn screen<'a>(
+    pub(crate) fn screen(
         &self,
         message: &[u8],
         from: IpAddr,
-        room: &'a mut [u8; 64],
-    ) -> Option<Message<'a>> {
+        room: &mut [u8; 64],
+    ) -> Option<Message> {
         // It looks whether a second is over.
         self.limiter.reset_count();
         match self.limiter.verify_packet(Some(from), message, room) {
@@ -95,7 +95,7 @@ impl Identity {
             Ok(Packet::HandshakeResponse(response)) => Some(Message::For(response.receiver_idx)),
             Ok(Packet::PacketCookieReply(reply)) => Some(Message::For(reply.receiver_idx)),
             Ok(Packet::PacketData(data)) => Some(Message::For(data.receiver_idx)),
-            Err(TunnResult::WriteToNetwork(cookie)) => Some(Message::Cookie(cookie)),
+            Err(TunnResult::WriteToNetwork(cookie)) => Some(Message::Cookie(cookie.len())),
             Err(_) => None,
         }
     }
@@ -462,7 +462,7 @@ mod tests {
         let reply = loop {
             match b.screen(&room[..len], FROM, &mut cookie) {
                 Some(Message::Initiation(_)) => answers += 1,
-                Some(Message::Cookie(reply)) => break reply.to_vec(),
+                Some(Message::Cookie(len)) => break cookie[..len].to_vec(),
                 _ => panic!("it is an initiation"),
             }
         };

@@ -120,6 +120,8 @@ pub(crate) struct OutMessage<'a> {
     /// The address to send from; the kernel's choice if `None`. In the socket's own family: IPv4
     /// addresses of an IPv6 socket are mapped.
     pub(crate) from: Option<IpAddr>,
+    /// The interface to leave by; 0 leaves it to the routing table.
+    pub(crate) interface: u32,
     pub(crate) parts: &'a [IoSlice<'a>],
     /// The size of each datagram but the last, where there are several.
     pub(crate) segment: Option<u16>,
@@ -167,10 +169,12 @@ pub(crate) fn send_messages(
             // points to it.
             used += unsafe { put_control(header, used, libc::SOL_UDP, libc::UDP_SEGMENT, segment) };
         }
-        match message.from {
+        let index = c_int::try_from(message.interface).unwrap_or_default();
+        let from = message.from.or_else(|| (index != 0).then(|| unspecified(&message.to)));
+        match from {
             Some(IpAddr::V4(from)) => {
                 let info = libc::in_pktinfo {
-                    ipi_ifindex: 0,
+                    ipi_ifindex: index,
                     ipi_spec_dst: libc::in_addr { s_addr: u32::from(from).to_be() },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
@@ -181,7 +185,7 @@ pub(crate) fn send_messages(
             Some(IpAddr::V6(from)) => {
                 let info = libc::in6_pktinfo {
                     ipi6_addr: libc::in6_addr { s6_addr: from.octets() },
-                    ipi6_ifindex: 0,
+                    ipi6_ifindex: message.interface,
                 };
                 let (level, kind) = (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO);
                 // SAFETY: as above.
@@ -200,6 +204,18 @@ pub(crate) fn send_messages(
     // point to names, parts and controls that live until the call returns.
     let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// The address of a family that is none.
+fn unspecified(to: &SockAddr) -> IpAddr {
+    match to.as_socket_ipv6() {
+        // An IPv6 socket takes IPv6's pktinfo only, and for an IPv4 address a mapped one.
+        Some(to) if to.ip().to_ipv4_mapped().is_some() => {
+            Ipv4Addr::UNSPECIFIED.to_ipv6_mapped().into()
+        }
+        Some(_) => Ipv6Addr::UNSPECIFIED.into(),
+        None => Ipv4Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// Writes one control message behind the `used` octets of the header's control room; gives how

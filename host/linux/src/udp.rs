@@ -54,6 +54,9 @@ pub struct Outgoing<'a> {
     pub to: SocketAddr,
     /// From which of the machine's addresses; the kernel's choice if `None`.
     pub from: Option<IpAddr>,
+    /// The number of the interface to leave by, whatever the routing table prefers; 0 leaves it to
+    /// that.
+    pub interface: u32,
     /// The octets, in as many parts as they have: at most [`MAX_RUN`] in all.
     pub parts: &'a [IoSlice<'a>],
     /// The size of each datagram of a run (at most [`MAX_SEGMENTS`]); the last may be shorter.
@@ -174,6 +177,7 @@ impl UdpSocket {
             *slot = Some(OutMessage {
                 to: SockAddr::from(self.outward(message.to)),
                 from: message.from.map(|ip| self.outward(SocketAddr::new(ip, 0)).ip()),
+                interface: message.interface,
                 parts: message.parts,
                 segment: message.segment,
             });

@@ -157,9 +157,16 @@ fn datagrams_go_in_runs_and_come_in_runs() {
             let (head, tail) = octets.split_at(700);
             let parts = [IoSlice::new(head), IoSlice::new(tail)];
             let own: IpAddr = family.parse().unwrap();
-            let run = Outgoing { to: there, from: Some(own), parts: &parts, segment: Some(1000) };
+            let run = Outgoing {
+                to: there,
+                from: Some(own),
+                interface: 0,
+                parts: &parts,
+                segment: Some(1000),
+            };
             let single = [IoSlice::new(b"one")];
-            let one = Outgoing { to: there, from: None, parts: &single, segment: None };
+            let one =
+                Outgoing { to: there, from: None, interface: 0, parts: &single, segment: None };
             assert_eq!(from.send(&[run, one, run]).unwrap(), 3);
             let mut all = Vec::new();
             for ((incoming, octets), len) in receive(&to, 3).into_iter().zip([2500, 3, 2500]) {
@@ -188,7 +195,13 @@ fn what_is_longer_than_the_link_carries_is_refused_and_not_cut_up() {
             let send = |len: usize| {
                 let parts = [IoSlice::new(&octets[..len])];
                 let to = "192.0.2.2:9".parse().unwrap();
-                socket.send(&[Outgoing { to, from: None, parts: &parts, segment: None }])
+                socket.send(&[Outgoing {
+                    to,
+                    from: None,
+                    interface: 0,
+                    parts: &parts,
+                    segment: None,
+                }])
             };
             assert_eq!(send(1472).unwrap(), 1);
             assert_eq!(send(1473).unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
@@ -248,7 +261,13 @@ fn what_routers_say_of_the_path_is_told_and_stops_nothing() {
             say([3, 3], 0);
             say([3, 4], 1300);
             let parts = [IoSlice::new(b"one")];
-            let one = Outgoing { to: to.local_address(), from: None, parts: &parts, segment: None };
+            let one = Outgoing {
+                to: to.local_address(),
+                from: None,
+                interface: 0,
+                parts: &parts,
+                segment: None,
+            };
             assert_eq!(socket.send(&[one]).unwrap(), 1, "it is not about this one");
             assert_eq!(receive(&to, 1)[0].1, b"one");
             assert_eq!(heard(), [(there, 1400), (there, 1300)]);
@@ -271,7 +290,8 @@ fn what_is_sent_bears_its_class() {
             reader.set_recv_tos_v4(true).unwrap();
             let parts = [IoSlice::new(b"one")];
             let to_address = to.local_addr().unwrap();
-            let one = Outgoing { to: to_address, from: None, parts: &parts, segment: None };
+            let one =
+                Outgoing { to: to_address, from: None, interface: 0, parts: &parts, segment: None };
             socket(listen, 8).send(&[one]).unwrap();
             let mut room = [0; 16];
             let mut control = nix::cmsg_space!(u8, u64);

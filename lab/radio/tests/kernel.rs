@@ -135,6 +135,7 @@ fn a_kernels_l2tp_is_the_other_end_in_the_clear() {
             preshared_key: None,
             inner_address: "10.255.0.2".parse()?,
             endpoints: vec!["192.0.2.2:1701".parse()?],
+            access: None,
         };
         let dataplane = our_end(&ours, peer, false, Sublayer::Unnumbered)?;
         both_ways(&ours, &kernel, &dataplane).await
@@ -171,6 +172,7 @@ fn a_kernels_l2tp_inside_its_wireguard_is_the_other_end_encrypted() {
             preshared_key: Some(Key::new([9; 32])),
             inner_address: "10.255.0.2".parse()?,
             endpoints: vec!["192.0.2.2:51820".parse()?],
+            access: None,
         };
         let dataplane = our_end(&ours, peer, true, Sublayer::Unnumbered)?;
         both_ways(&ours, &kernel, &dataplane).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use homeward_model::Instant;
 
-use crate::codec::{DataMessage, ETHERNET_HEADER_LEN, Fragment};
+use crate::codec::{DataMessage, ETHERNET_HEADER_LEN, Fragment, Sequence};
 use crate::error::Discard;
 use crate::session::{SessionConfig, Sublayer};
 use reassembly::Reassembly;
@@ -114,6 +114,8 @@ pub struct Inbound {
     window: Window,
     reassembly: Option<Box<Reassembly>>,
     counters: InboundCounters,
+    /// The number of the last packet that had the right cookie, if it had one.
+    number: Option<Sequence>,
 }
 
 impl Inbound {
@@ -129,6 +131,7 @@ impl Inbound {
             window,
             reassembly: None,
             counters: InboundCounters::default(),
+            number: None,
         }
     }
 
@@ -143,7 +146,23 @@ impl Inbound {
         packet: &'a [u8],
         now: Instant,
     ) -> Result<Delivery<'a>, Discard> {
-        match self.sort(packet, now) {
+        self.accept_by(None, packet, now)
+    }
+
+    /// Takes a packet of another session than that of the machine, which shares its numbers: of
+    /// several paths to one other end each has a session of its own, and a packet that came by one
+    /// is not taken again by another. `None` is the machine's own.
+    ///
+    /// # Errors
+    /// Why it was dropped; it is counted already.
+    #[inline]
+    pub fn accept_by<'a>(
+        &'a mut self,
+        session: Option<&SessionConfig>,
+        packet: &'a [u8],
+        now: Instant,
+    ) -> Result<Delivery<'a>, Discard> {
+        match self.sort(session, packet, now) {
             Ok(Sorted::Whole(frame)) => {
                 self.counters.frames += 1;
                 self.counters.octets += frame.len() as u64;
@@ -188,14 +207,27 @@ impl Inbound {
         &self.counters
     }
 
+    /// The sequence number of the packet that was taken last, also if it was dropped for that: a
+    /// packet that had the right cookie. `None` if it had no number.
+    pub const fn number(&self) -> Option<Sequence> {
+        self.number
+    }
+
     /// Octets held for frames that are not whole.
     pub fn held(&self) -> usize {
         self.reassembly.as_ref().map_or(0, |reassembly| reassembly.held())
     }
 
     #[inline]
-    fn sort<'a>(&mut self, packet: &'a [u8], now: Instant) -> Result<Sorted<'a>, Discard> {
-        let message = DataMessage::decode(packet, &self.session)?;
+    fn sort<'a>(
+        &mut self,
+        session: Option<&SessionConfig>,
+        packet: &'a [u8],
+        now: Instant,
+    ) -> Result<Sorted<'a>, Discard> {
+        self.number = None;
+        let message = DataMessage::decode(packet, session.unwrap_or(&self.session))?;
+        self.number = message.sequence;
         if message.control {
             return Ok(Sorted::Control(message.payload));
         }

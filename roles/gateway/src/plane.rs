@@ -127,6 +127,7 @@ impl Plane {
                 preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
                 inner_address: open.peer.inner_address,
                 endpoints: open.peer.endpoints.clone(),
+                access: None,
             },
         )?;
         let id = open.tunnel;

@@ -6,6 +6,7 @@ use homeward_model::Instant;
 
 use super::frames::{Place, Span};
 use super::{Heard, Ingress, Taken, count, reply_to};
+use crate::batch::Target;
 use crate::carry::Arrival;
 use crate::table::{Peer, Table};
 use crate::wireguard::{self, Cores, Message, Opened, Way, core_of};
@@ -98,16 +99,22 @@ impl Ingress {
         let shared = Arc::clone(&self.shared);
         let mut cookie = [0; 64];
         let message = self.buffers.bytes(span);
-        let (place, way) = match shared.identity.screen(message, arrival.from.ip(), &mut cookie) {
-            Some(Message::Initiation(key)) => (table.keys.get(&key).copied(), Way::In),
-            Some(Message::For(index)) => match table.cores.get(&core_of(index)) {
+        let from = arrival.from.ip();
+        let (place, way) = match table.screen(&shared.identity, message, from, &mut cookie) {
+            Some((own, Message::Initiation(key))) => {
+                (table.keys.get(&(own, key)).copied(), Way::In)
+            }
+            Some((_, Message::For(index))) => match table.cores.get(&core_of(index)) {
                 Some((place, way)) => (Some(*place), *way),
                 None => (None, Way::In),
             },
-            Some(Message::Cookie(octets)) => {
-                if let Some(room) = self.batch.room().get_mut(..octets.len()) {
+            Some((_, Message::Cookie(len))) => {
+                let octets = cookie.get(..len).unwrap_or_default();
+                if let Some(room) = self.batch.room().get_mut(..len) {
                     room.copy_from_slice(octets);
-                    self.batch.push(&reply_to(arrival), octets.len());
+                    let target =
+                        Target { to: arrival.from, from: arrival.to, interface: 0, counters: None };
+                    self.batch.push(&target, len);
                 }
                 return None;
             }
@@ -131,7 +138,7 @@ impl Ingress {
             Ok(Opened::Reply(len)) => {
                 // It is shorter than what it answers. The link is told of both before it has its
                 // own word, lest it spend what the reply takes.
-                self.batch.push(&reply_to(arrival), len);
+                self.batch.push(&reply_to(arrival, peer), len);
                 let link = peer.link(true);
                 link.received(arrival, span.len, true, now, &mut self.events);
                 link.route().spend(arrival.from, len, now);
@@ -153,7 +160,7 @@ impl Ingress {
         if let Some(len) = len
             && peer.link(true).route().spend(arrival.from, len, now)
         {
-            self.batch.push(&reply_to(arrival), len);
+            self.batch.push(&reply_to(arrival, peer), len);
         }
     }
 
@@ -169,7 +176,7 @@ impl Ingress {
         while self.batch.left() >= 4096 {
             let Some(len) = cores.lock(way).next_waiting(self.batch.room()) else { return };
             if peer.link(true).route().spend(arrival.from, len, now) {
-                self.batch.push(&reply_to(arrival), len);
+                self.batch.push(&reply_to(arrival, peer), len);
             }
         }
     }

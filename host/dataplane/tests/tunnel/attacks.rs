@@ -107,6 +107,7 @@ fn a_peer_with_another_key_is_never_there() {
             preshared_key: None,
             inner_address: [10, 255, 0, 1].into(),
             endpoints: vec![crate::ends::FOREIGN.parse().unwrap()],
+            access: None,
         };
         pair.home.plane.set_peer(crate::ends::PEER, config.clone()).unwrap();
         pair.foreign.open(TUNNEL, tunnel(true, true));
@@ -166,6 +167,7 @@ fn a_peer_speaks_in_no_session_of_another_peer() {
             preshared_key: None,
             inner_address: [10, 255, 0, 1].into(),
             endpoints: vec![],
+            access: None,
         };
         pair.home.plane.set_peer(homeward_dataplane::PeerId(4), other).unwrap();
         let mut config = tunnel(false, true);

@@ -382,6 +382,7 @@ fn what_cannot_be_is_refused_and_leaves_everything_as_it_was() {
                 preshared_key: None,
                 inner_address: [10, 255, 0, 9].into(),
                 endpoints: vec![],
+                access: None,
             };
             let refused = pair.home.plane.set_peer(PeerId(99), same_key).unwrap_err();
             assert!(matches!(refused, Error::KeyTaken { .. }), "{refused}");

@@ -68,6 +68,7 @@ impl End {
             preshared_key: Some(Key::new([9; 32])),
             inner_address: inner(key),
             endpoints: endpoints.to_vec(),
+            access: None,
         };
         self.plane.set_peer(PEER, config).expect("a peer");
     }

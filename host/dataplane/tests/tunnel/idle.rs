@@ -32,6 +32,7 @@ fn a_thousand_idle_tunnels_cost_next_to_nothing() {
                 preshared_key: Some(Key::new([3; 32])),
                 inner_address: [10, 254, (number >> 8) as u8, number as u8].into(),
                 endpoints: vec![],
+                access: None,
             };
             pair.home.plane.set_peer(peer, config).unwrap();
             let mut config = tunnel(false, true);

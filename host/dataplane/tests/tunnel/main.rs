@@ -4,6 +4,7 @@
 // So that clippy knows the helpers for tests too.
 #![cfg(test)]
 
+mod accesses;
 mod attacks;
 mod changes;
 mod ends;

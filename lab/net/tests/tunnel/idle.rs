@@ -52,8 +52,13 @@ fn open(plane: &Dataplane, n: u32) -> Result<()> {
     let [_, a, b, c] = n.to_be_bytes();
     let peer = PeerId(i64::from(n));
     let inner_address = Ipv4Addr::new(10, a, b, c);
-    let config =
-        PeerConfig { public_key, preshared_key: None, inner_address, endpoints: Vec::new() };
+    let config = PeerConfig {
+        public_key,
+        preshared_key: None,
+        inner_address,
+        endpoints: Vec::new(),
+        access: None,
+    };
     plane.set_peer(peer, config)?;
     let session = SessionId::new(n).context("a session is not 0")?;
     let device = Device::new(Mac::new([2, 0, 0, a, b, c]));

@@ -104,6 +104,7 @@ impl End {
             preshared_key: None,
             inner_address: Ipv4Addr::new(10, 255, 0, key),
             endpoints,
+            access: None,
         };
         Ok(self.plane.set_peer(PEER, peer)?)
     }
