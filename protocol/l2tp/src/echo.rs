@@ -30,9 +30,13 @@ pub const ECHO_LEN: usize = 16;
 /// The version spoken.
 pub const VERSION: u8 = 1;
 
-/// Associated channel, version 0, of an experimental type (RFC 5586 10.1: 0x7FF8 to 0x7FFF).
-const CHANNEL: [u8; 4] = [0x10, 0, 0x7f, 0xf8];
-const MAGIC: [u8; 2] = *b"Hw";
+/// What our messages begin with: an associated channel, version 0, of an experimental type (RFC 5586
+/// 10.1: 0x7FF8 to 0x7FFF).
+pub const CHANNEL: [u8; 4] = [0x10, 0, 0x7f, 0xf8];
+
+/// What follows it, before version and type. Types 1 and 2 are echo messages, 3 is the report of
+/// `homeward_multipath`.
+pub const MAGIC: [u8; 2] = *b"Hw";
 
 /// Request or reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
