@@ -101,6 +101,7 @@ pub(crate) fn inside(tunnels: u32) -> Result<()> {
                 mtu: 1500,
                 port,
                 side: Side::Home,
+                bond: None,
             },
         )?;
     }

@@ -99,6 +99,7 @@ fn main() -> anyhow::Result<()> {
             mtu: 1500,
             port,
             side,
+            bond: None,
         },
     )?;
     say(&format!("ready {}", tap.name));

@@ -12,10 +12,10 @@ use crate::batch::{Batch, Target, TooBig};
 use crate::counters::Counters;
 use crate::engine::{Shared, Timer};
 use crate::event::Event;
-use crate::link::Route;
+use crate::link::{Route, Way};
 use crate::status::State;
-use crate::table::{Peer, Table};
-use crate::wireguard::{Core, INITIATION, OVERHEAD, PAD, Sealed, Way};
+use crate::table::{Leg, Peer, Table};
+use crate::wireguard::{Core, Cores, INITIATION, OVERHEAD, PAD, Sealed, Way as CoreWay};
 
 /// Room for a packet before it is sealed: the longest datagram that is ever sent, and to spare.
 pub(crate) const PLAIN: usize = 2048;
@@ -99,7 +99,7 @@ fn send_sealed_probe(
     now: Instant,
 ) {
     let (Some(inner), Some(cores)) = (&peer.inner, &peer.cores) else { return };
-    if let Some(len) = cores.lock(Way::Out).wake(batch.room(), now)
+    if let Some(len) = cores.lock(CoreWay::Out).wake(batch.room(), now)
         && route.spend(target.to, len, now)
     {
         batch.push(target, len);
@@ -127,9 +127,56 @@ fn send_sealed_probe(
     drop(core);
     if batch.left() >= INITIATION
         && route.spend(target.to, INITIATION.saturating_sub(paid), now)
-        && let Some(len) = cores.lock(Way::Out).initiate(batch.room(), now)
+        && let Some(len) = cores.lock(CoreWay::Out).initiate(batch.room(), now)
     {
         batch.push(target, len);
+    }
+}
+
+/// Sends a VCCV message of ours by a leg, if the other end can be sent anything there. Gives the
+/// octets of the datagram; 0 if there was none.
+pub(crate) fn send_message(
+    peer: &Peer,
+    leg: &Leg,
+    sealed: bool,
+    message: &[u8],
+    batch: &mut Batch,
+) -> usize {
+    let Some((way, interface, keys)) = outlet(peer, sealed) else { return 0 };
+    let Some(header) = leg.template.control_header() else { return 0 };
+    let target = Target { to: way.to, from: way.from, interface, counters: None };
+    let mut plain = [0; PLAIN];
+    let content = header.len() + message.len();
+    let room = plain.get_mut(INNER_HEADER_LEN..INNER_HEADER_LEN + content);
+    let Some((head, tail)) = room.and_then(|room| room.split_at_mut_checked(header.len())) else {
+        return 0;
+    };
+    head.copy_from_slice(&header);
+    tail.copy_from_slice(message);
+    let Some((inner, cores)) = keys else {
+        let packet = plain.get(INNER_HEADER_LEN..INNER_HEADER_LEN + content).unwrap_or_default();
+        let Some(room) = batch.room().get_mut(..content) else { return 0 };
+        room.copy_from_slice(packet);
+        batch.push(&target, content);
+        return content;
+    };
+    let mut core = cores.sealer();
+    let packet = finish_plain(&mut plain, inner, content).filter(|_| core.has_session());
+    packet.map_or(0, |packet| seal(&mut core, packet, &target, batch))
+}
+
+/// What packets are sealed with.
+pub(crate) type Keys<'a> = (&'a InnerHeader, &'a Cores);
+
+/// Where packets for a peer go, and inside what; `None` while it is not there. An address that is
+/// not proven is sent no frame: what it may be sent goes into its proof.
+pub(crate) fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, u32, Option<Keys<'_>>)> {
+    let interface = peer.interface()?;
+    let way = peer.link(sealed).route().way().filter(|way| way.proven)?;
+    match (sealed, &peer.inner, &peer.cores) {
+        (false, _, _) => Some((way, interface, None)),
+        (true, Some(inner), Some(cores)) => Some((way, interface, Some((inner, cores)))),
+        (true, _, _) => None,
     }
 }
 
@@ -168,7 +215,7 @@ pub(crate) fn seal(core: &mut Core, packet: &[u8], target: &Target, batch: &mut 
 pub(crate) fn poll_cores(peer: &Peer, batch: &mut Batch, now: Instant) -> Option<Instant> {
     let cores = peer.cores.as_ref()?;
     let mut keys = false;
-    for way in [Way::Out, Way::In] {
+    for way in [CoreWay::Out, CoreWay::In] {
         let mut core = cores.lock(way);
         let len = if batch.left() < INITIATION { None } else { core.poll(batch.room(), now) };
         keys |= core.has_session();
@@ -219,7 +266,7 @@ pub(crate) fn tell_links(shared: &Shared, table: &Table, tell: impl Fn(&mut Rout
 }
 
 /// Where a tunnel's frames go, and on whose account.
-pub(crate) fn target(way: &crate::link::Way, interface: u32, counters: &Arc<Counters>) -> Target {
+pub(crate) fn target(way: &Way, interface: u32, counters: &Arc<Counters>) -> Target {
     Target { to: way.to, from: way.from, interface, counters: Some(Arc::clone(counters)) }
 }
 

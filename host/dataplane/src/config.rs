@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use homeward_l2tp::SessionConfig;
 use homeward_model::Mac;
+use homeward_multipath::{Mode, PathId, PathSettings, ReorderSettings, Settings};
 use homeward_port::Settings as PortSettings;
 use serde::Serialize;
 
@@ -121,6 +122,60 @@ pub struct TunnelConfig {
     pub port: PortSettings,
     /// Which end this is.
     pub side: Side,
+    /// What there is to it where the other end is reached by several paths.
+    pub bond: Option<BondConfig>,
+}
+
+impl TunnelConfig {
+    /// Its paths, its own first.
+    pub(crate) fn legs(&self) -> impl Iterator<Item = LegConfig> + '_ {
+        let own = LegConfig { peer: self.peer, session: self.session };
+        std::iter::once(own).chain(self.bond.iter().flat_map(|bond| bond.legs.iter().copied()))
+    }
+}
+
+/// One of several paths to the other end of a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegConfig {
+    /// The other end, as it is known by this path.
+    pub peer: PeerId,
+    /// The L2TPv3 session of this path. All paths share one space of sequence numbers.
+    pub session: SessionConfig,
+}
+
+/// A tunnel of several paths (R12). What is in it besides [`legs`](field@Self::legs) changes in
+/// place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BondConfig {
+    /// The paths besides the tunnel's own, which is path 0; at most three.
+    pub legs: Vec<LegConfig>,
+    /// What each path may be used for, in order; those that are not named, for everything.
+    pub paths: Vec<PathSettings>,
+    /// How packets are spread over them.
+    pub mode: Mode,
+    /// The path that [`Mode::Single`] prefers.
+    pub preferred: PathId,
+    /// Octets up to which a frame is urgent in [`Mode::Automatic`].
+    pub small: usize,
+    /// The times and limits of what is sent. Those of a tunnel that is open stay.
+    pub settings: Settings,
+    /// The times and limits of what is received. Those of a tunnel that is open stay.
+    pub reorder: ReorderSettings,
+}
+
+impl BondConfig {
+    /// Further paths, one of which is used at a time, with the defaults.
+    pub fn new(legs: Vec<LegConfig>) -> Self {
+        Self {
+            legs,
+            paths: Vec::new(),
+            mode: Mode::default(),
+            preferred: PathId::default(),
+            small: homeward_multipath::classify::SMALL,
+            settings: Settings::default(),
+            reorder: ReorderSettings::default(),
+        }
+    }
 }
 
 /// An interface that a tunnel has.

@@ -1,5 +1,7 @@
 //! The handle on a running data plane.
 
+mod tunnels;
+
 use std::fmt;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,26 +9,20 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use homeward_l2tp::{
-    Discard, Inbound, InboundSettings, InnerHeader, Outbound, Overhead, PathSettings,
-};
+use homeward_l2tp::{InnerHeader, PathSettings};
 use homeward_linux::tap::VNET_HEADER;
-use homeward_linux::{AddressWatch, Tap, TapSettings, UdpSettings, UdpSocket};
+use homeward_linux::{AddressWatch, UdpSettings, UdpSocket};
 use homeward_model::{Clock, Entropy, Instant};
-use homeward_port::{Port, Settings as PortSettings};
-use nix::sys::epoll::{EpollEvent, EpollFlags};
+use homeward_port::Settings as PortSettings;
 
-use crate::config::{Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
-use crate::counters::Counters;
+use crate::config::{Config, PeerConfig, PeerId, Side, TunnelId};
 use crate::egress::Egress;
 use crate::engine::{AnyEntropy, Shared, Timer};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ingress::Ingress;
-use crate::link::encapsulation;
-use crate::status::{Drops, State, Strangers, TunnelStatus};
+use crate::status::{self, Strangers, TunnelStatus};
 use crate::table::{Peer, Table, Tunnel, lock};
-use crate::timers::Slot;
 use crate::wireguard::{Cores, Identity, Way};
 
 /// A running data plane: two threads, one a direction. Dropping it stops it; its interfaces go.
@@ -217,7 +213,10 @@ impl Dataplane {
         let Some(place) = place else { return };
         let tunnels: Vec<usize> = {
             let table = self.shared.table();
-            table.tunnels.iter().filter(|(_, t)| t.peer == place).map(|(at, _)| at).collect()
+            {
+                let leads = |t: &Tunnel| t.legs.iter().any(|leg| leg.peer == place);
+                table.tunnels.iter().filter(|(_, t)| leads(t)).map(|(at, _)| at).collect()
+            }
         };
         for tunnel in tunnels {
             drop(self.take_out(tunnel));
@@ -229,100 +228,6 @@ impl Dataplane {
             table.keys.remove(&known.keys());
             table.note_identities();
         }
-    }
-
-    /// Opens a tunnel and makes its interface, or changes the tunnel with that id: what did not
-    /// change goes on without loss. Another `tap` name or `mac` makes another interface; another
-    /// peer, session or `encrypted` begins the session anew.
-    ///
-    /// # Errors
-    ///
-    /// The peer is not known, the session id is taken, there is an interface of that name, or the
-    /// kernel refuses. The tunnel is then as it was.
-    pub fn open(&self, tunnel: TunnelId, config: TunnelConfig) -> Result<TapInfo, Error> {
-        let mut commands = self.commands();
-        if self.shared.is_stopping() {
-            return Err(Error::Stopped);
-        }
-        let now = self.shared.now();
-        let mut config = config;
-        config.session.encapsulation = encapsulation(config.encrypted);
-        config.port.side = port_side(config.side);
-        let (peer, old, tap, same) = self.find(tunnel, &config)?;
-
-        let tap = match tap {
-            Some(tap) => tap,
-            None => {
-                let (name, mtu, mac) = (config.tap.clone(), config.mtu, config.mac);
-                let tap = Tap::open(&TapSettings { name, mtu, mac })
-                    .map_err(|source| Error::Tap { tunnel, source })?;
-                Arc::new(tap)
-            }
-        };
-        tap.set_mtu(config.mtu).map_err(|source| Error::Tap { tunnel, source })?;
-        let info = info(&tap);
-        if let (Some(old), true) = (old, same) {
-            let mut table = self.shared.table_mut();
-            if let Some(known) = table.tunnels.get_mut(old) {
-                lock(&known.port).reconfigure(config.port.clone(), now);
-                known.config = config;
-            }
-            return Ok(info);
-        }
-
-        let needs_cores = config.encrypted && {
-            let table = self.shared.table();
-            table.peers.get(peer).is_some_and(|known| known.cores.is_none())
-        };
-        let cores = needs_cores.then(|| {
-            let known = self.shared.table();
-            let known = known.peers.get(peer).map(|p| (Arc::clone(&p.identity), p.config.clone()));
-            known.map(|(identity, config)| self.cores(&mut commands, &identity, &config, now))
-        });
-        let new = Tunnel {
-            id: tunnel,
-            peer,
-            overhead: Overhead::of(&config.session),
-            tap: Arc::clone(&tap),
-            gone: false.into(),
-            hold: Mutex::default(),
-            outbound: Mutex::new(Outbound::new(&config.session)),
-            inbound: Mutex::new(Inbound::new(&config.session, InboundSettings::default())),
-            slot: Slot::default(),
-            port: Mutex::new(Port::new(config.port.clone(), now)),
-            counters: Arc::new(Counters::default()),
-            config,
-        };
-        // The old one goes first: its interface may be the same, under the same place in epoll.
-        let replaced = old.and_then(|old| self.take_out(old));
-        let mut table = self.shared.table_mut();
-        if let Some(Some(cores)) = cores {
-            table.set_cores(peer, Some(cores));
-        }
-        let Table { peers, tunnels, tunnel_ids, sessions, .. } = &mut *table;
-        let mut events = Vec::new();
-        if let Some(known) = peers.get(peer) {
-            let sealed = new.config.encrypted;
-            let link = known.link(sealed);
-            let mut route = link.route();
-            let (session, endpoints) = (&new.config.session, &known.endpoints);
-            let path = &self.shared.path;
-            route.add_carrier(tunnel, session, path, endpoints, now, &mut events);
-            self.shared.arm(&link.slot, Timer::Link(peer, sealed), route.due());
-        }
-        let session = new.config.session.local_session.get();
-        let place = tunnels.insert(new);
-        tunnel_ids.insert(tunnel, place);
-        sessions.insert(session, place);
-        drop(table);
-        drop(replaced);
-        self.shared.tell(&mut events);
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, place as u64);
-        self.shared.interfaces.add(&*tap, event).map_err(|errno| {
-            drop(self.take_out(place));
-            Error::System(errno.into())
-        })?;
-        Ok(info)
     }
 
     /// Changes what strangers may send and receive.
@@ -367,7 +272,7 @@ impl Dataplane {
         let now = self.shared.now();
         let table = self.shared.table();
         let places = table.tunnel_ids.values();
-        places.filter_map(|at| status(&table, table.tunnels.get(*at)?, now)).collect()
+        places.filter_map(|at| status::of(&table, table.tunnels.get(*at)?, now)).collect()
     }
 
     /// How many datagrams belonged to no tunnel.
@@ -411,58 +316,6 @@ impl Dataplane {
 
     fn commands(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The peer's place, the tunnel's if there is one, its interface if that stays, and whether
-    /// all of it stays but what can be changed in place.
-    #[expect(clippy::type_complexity, reason = "for one caller")]
-    fn find(
-        &self,
-        tunnel: TunnelId,
-        config: &TunnelConfig,
-    ) -> Result<(usize, Option<usize>, Option<Arc<Tap>>, bool), Error> {
-        let table = self.shared.table();
-        let peer = table.peer_ids.get(&config.peer).copied();
-        let peer = peer.ok_or(Error::UnknownPeer { tunnel, peer: config.peer })?;
-        if config.encrypted && table.inner_address.is_none() {
-            return Err(Error::NoInnerAddress(tunnel));
-        }
-        let old = table.tunnel_ids.get(&tunnel).copied();
-        let session = config.session.local_session.get();
-        if let Some(&holder) = table.sessions.get(&session)
-            && Some(holder) != old
-        {
-            let holder = table.tunnels.get(holder).map_or(tunnel, |holder| holder.id);
-            return Err(Error::SessionTaken { tunnel, session, holder });
-        }
-        let known = old.and_then(|at| table.tunnels.get(at));
-        let tap = known
-            .filter(|known| known.config.tap == config.tap && known.config.mac == config.mac)
-            .filter(|known| !known.gone.load(Ordering::Relaxed))
-            .map(|known| Arc::clone(&known.tap));
-        let same = tap.is_some()
-            && known.is_some_and(|known| {
-                known.peer == peer
-                    && known.config.encrypted == config.encrypted
-                    && known.config.session == config.session
-            });
-        Ok((peer, old, tap, same))
-    }
-
-    /// Takes a tunnel out of the table. Nobody uses it any more once this returns; its interface
-    /// goes when what is given is dropped.
-    fn take_out(&self, place: usize) -> Option<Tunnel> {
-        let mut table = self.shared.table_mut();
-        let tunnel = table.tunnels.try_remove(place)?;
-        table.tunnel_ids.remove(&tunnel.id);
-        table.sessions.remove(&tunnel.config.session.local_session.get());
-        let peer = table.peers.get(tunnel.peer);
-        if let Some(peer) = peer {
-            peer.link(tunnel.config.encrypted).route().remove_carrier(tunnel.id);
-        }
-        // One that is gone is not there any more.
-        let _ = self.shared.interfaces.delete(&*tunnel.tap);
-        Some(tunnel)
     }
 
     fn cores(
@@ -534,68 +387,9 @@ impl Table {
     }
 }
 
-fn status(table: &Table, tunnel: &Tunnel, now: Instant) -> Option<TunnelStatus> {
-    let peer = table.peers.get(tunnel.peer)?;
-    let link = peer.link(tunnel.config.encrypted);
-    let heard = link.heard().map(|at| now.since(at).as_millis());
-    let (state, endpoint, path_mtu) = {
-        let route = link.route();
-        (route.state(), route.way().map(|way| way.to), route.path_mtu())
-    };
-    let counters = &tunnel.counters;
-    Some(TunnelStatus {
-        tunnel: tunnel.id,
-        peer: peer.id,
-        tap: tunnel.tap.name().to_owned(),
-        side: tunnel.config.side,
-        encrypted: tunnel.config.encrypted,
-        state: if tunnel.gone.load(Ordering::Relaxed) { State::Gone } else { state },
-        endpoint,
-        path_mtu,
-        last_heard_ms: heard.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
-        sent: counters.sent.get(),
-        received: counters.received.get(),
-        drops: drops(tunnel),
-    })
-}
-
-fn drops(tunnel: &Tunnel) -> Drops {
-    let counters = &tunnel.counters;
-    let port = lock(&tunnel.port).counters();
-    let unfit = lock(&tunnel.outbound).counters().too_long;
-    let inbound = *lock(&tunnel.inbound).counters();
-    let discarded = |reasons: &[Discard]| -> u64 {
-        reasons.iter().map(|reason| inbound.discarded(*reason)).sum()
-    };
-    Drops {
-        port: port.from_stranger.dropped_in_all() + port.to_stranger.dropped_in_all(),
-        no_path: counters.no_path.get(),
-        socket_full: counters.socket_full.get(),
-        socket_error: counters.socket_error.get(),
-        tap: counters.tap.get(),
-        malformed: counters.malformed.get() + discarded(&[Discard::Runt]),
-        too_long: unfit + counters.too_long.get(),
-        cookie: discarded(&[Discard::Cookie]),
-        replayed: discarded(&[Discard::Duplicate, Discard::Stale]),
-        unexpected: discarded(&[
-            Discard::Short,
-            Discard::ControlMessage,
-            Discard::Version,
-            Discard::OtherSession,
-            Discard::Unnumbered,
-            Discard::UnexpectedFragment,
-        ]),
-        reassembly: inbound.timed_out + inbound.evicted + discarded(&[Discard::Fragment]),
-    }
-}
-
 fn port_side(side: Side) -> homeward_port::Side {
     match side {
         Side::Home => homeward_port::Side::Home,
         Side::Foreign => homeward_port::Side::Foreign,
     }
-}
-
-fn info(tap: &Tap) -> TapInfo {
-    TapInfo { name: tap.name().to_owned(), index: tap.index(), mac: tap.mac(), mtu: tap.mtu() }
 }

@@ -1,34 +1,35 @@
 //! The thread that sends: interfaces to sockets.
 
+mod bond;
+mod forward;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homeward_l2tp::inner::INNER_HEADER_LEN;
-use homeward_l2tp::{InnerHeader, Outbound, Overhead, Piece};
+use homeward_l2tp::{InnerHeader, Outbound, Overhead, Piece, TcpMss};
 use homeward_linux::UdpSocket;
 use homeward_linux::tap::{MAX_READ, VNET_HEADER};
 use homeward_model::Instant;
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 
+use self::forward::{Out, forward_all};
 use crate::batch::{Batch, Target};
 use crate::carry::{
-    LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_refused, seal, target,
+    Keys, LARGEST_PAYLOAD, PLAIN, finish_plain, note_activity, note_refused, outlet, seal, target,
 };
 use crate::config::Side;
 use crate::counters::Counters;
 use crate::engine::{Alarm, Shared, Timer, WAKE};
 use crate::event::Event;
 use crate::link::Way;
-use crate::offload::mss;
-use crate::offload::packet::TcpPacket;
-use crate::offload::segment::{Segments, complete_checksum};
-use crate::offload::vnet::{Gso, Vnet};
 use crate::status::{State, Traffic};
 use crate::table::{Peer, Table, Tunnel, lock};
-use crate::wireguard::{self, Core, Cores};
+use crate::wireguard::{self, Core};
 
 /// Room for datagrams: what two super-frames become.
 const ARENA: usize = 160 * 1024;
@@ -88,7 +89,7 @@ impl Egress {
                 let place = usize::try_from(event.data()).unwrap_or(usize::MAX);
                 // One that was closed meanwhile is not there any more.
                 if let Some(tunnel) = table.tunnels.get(place) {
-                    self.drain(&table, tunnel, shared.now());
+                    self.drain(&table, place, tunnel, shared.now());
                 }
             }
             self.flush(&shared.table(), shared.now());
@@ -103,16 +104,21 @@ impl Egress {
         for tunnel in shared.sender_woke() {
             let table = shared.table();
             // One that was closed meanwhile is not there any more.
-            if let Ok(tunnel) = table.tunnel(tunnel) {
-                self.drain(&table, tunnel, shared.now());
+            let place = table.tunnel_ids.get(&tunnel).copied();
+            if let Some((place, tunnel)) = place.and_then(|at| Some((at, table.tunnels.get(at)?))) {
+                self.drain(&table, place, tunnel, shared.now());
             }
         }
     }
 
     /// Puts what waited into the batch, and what the interface has; where the peer is not there,
     /// that waits.
-    fn drain(&mut self, table: &Table, tunnel: &Tunnel, now: Instant) {
-        let Some(peer) = table.peers.get(tunnel.peer) else { return };
+    fn drain(&mut self, table: &Table, place: usize, tunnel: &Tunnel, now: Instant) {
+        if let Some(bond) = &tunnel.bond {
+            return self.drain_bond(table, place, tunnel, bond, now);
+        }
+        let Some(leg) = tunnel.legs.first() else { return };
+        let Some(peer) = table.peers.get(leg.peer) else { return };
         let sealed = tunnel.config.encrypted;
         let link = peer.link(sealed);
         // What holds for all of them is found out once.
@@ -121,16 +127,8 @@ impl Egress {
             return self.hold(tunnel, wanted, now);
         };
         let target = target(&way, interface, &tunnel.counters);
-        let wire = match keys {
-            None => Wire::Clear,
-            Some((inner, cores)) => {
-                if let Some(len) = cores.begin(self.batch.room()) {
-                    self.batch.push(&target, len);
-                }
-                Wire::Sealed(inner, cores.sealer())
-            }
-        };
-        let largest = tunnel.overhead.largest_payload(way.to.ip(), way.mtu.into());
+        let wire = Wire::new(keys, &mut self.batch, &target, now);
+        let largest = leg.overhead.largest_payload(way.to.ip(), way.mtu.into());
         let mut sender = Sender {
             batch: &mut self.batch,
             plain: &mut self.plain,
@@ -138,68 +136,54 @@ impl Egress {
             wire,
             way,
             largest: largest.min(LARGEST_PAYLOAD),
-            overhead: &tunnel.overhead,
+            overhead: &leg.overhead,
             counters: &tunnel.counters,
             packets: 0,
             octets: 0,
             longest: 0,
             sent: Traffic::default(),
         };
-        sender.wake(now);
-        let mut outbound = lock(&tunnel.outbound);
-        let mut hold = lock(&tunnel.hold);
-        tunnel.counters.no_path.add(hold.expire(self.shared.hold, now));
-        while let Some(mut held) = hold.take() {
-            sender.forward(&mut outbound, &Vnet::decode(&held.header), &mut held.frame);
-            if sender.batch.left() < LOW {
-                sender.batch.flush(&self.sockets);
+        let (header, frame) = (&mut self.header, &mut self.frame);
+        let lost = forward_all(tunnel, &mut sender, header, frame, self.shared.hold, now, |out| {
+            if out.batch.left() < LOW {
+                out.batch.flush(&self.sockets);
             }
-        }
-        drop(hold);
-        let mut lost = None;
-        let mut read = 0;
-        for _ in 0..TURN {
-            match tunnel.tap.read(&mut self.header, &mut self.frame) {
-                Ok(Some(len)) => {
-                    let frame = self.frame.get_mut(..len).unwrap_or_default();
-                    if admits(tunnel, frame, now) {
-                        sender.forward(&mut outbound, &Vnet::decode(&self.header), frame);
-                    }
-                    read += len;
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    lost = Some(error);
-                    break;
-                }
-            }
-            if sender.batch.left() < LOW {
-                sender.batch.flush(&self.sockets);
-            }
-            if read >= TURN_OCTETS {
-                break;
-            }
-        }
-        drop(outbound);
+        });
         let (octets, longest) = (sender.octets, sender.longest);
         let (packets, sent) = (sender.packets, sender.sent);
         drop(sender);
         if packets > 0 {
             tunnel.counters.sent.add(sent.frames, sent.octets);
-            let mut route = link.route();
-            route.sent(way.to, octets, longest, now);
-            let due = route.due();
-            drop(route);
-            self.shared.arm(&link.slot, Timer::Link(tunnel.peer, sealed), due);
-            if sealed {
-                let due = note_activity(peer, now);
-                self.shared.arm(&peer.slot, Timer::Cores(tunnel.peer), Some(due));
-            }
+            self.note_sent(leg.peer, peer, sealed, way.to, octets, longest, now);
         }
         if let Some(error) = lost {
             self.lose(tunnel, &error);
         }
         note_refused(&self.shared, table, &mut self.batch, now);
+    }
+
+    /// Tells a link what was sent by it.
+    #[expect(clippy::too_many_arguments, reason = "the words of one link")]
+    fn note_sent(
+        &self,
+        place: usize,
+        peer: &Peer,
+        sealed: bool,
+        to: SocketAddr,
+        octets: usize,
+        longest: usize,
+        now: Instant,
+    ) {
+        let link = peer.link(sealed);
+        let mut route = link.route();
+        route.sent(to, octets, longest, now);
+        let due = route.due();
+        drop(route);
+        self.shared.arm(&link.slot, Timer::Link(place, sealed), due);
+        if sealed {
+            let due = note_activity(peer, now);
+            self.shared.arm(&peer.slot, Timer::Cores(place), Some(due));
+        }
     }
 
     /// Reads what the interface has, and has nowhere to send it. It waits if it is `wanted`; if
@@ -256,26 +240,29 @@ fn admits(tunnel: &Tunnel, frame: &[u8], now: Instant) -> bool {
     verdict.passes()
 }
 
-/// What packets are sealed with.
-type Keys<'a> = (&'a InnerHeader, &'a Cores);
-
-/// Where frames for a peer go, and inside what; `None` while it is not there. An address that is
-/// not proven is sent no frame: what it may be sent goes into its proof.
-fn outlet(peer: &Peer, sealed: bool) -> Option<(Way, u32, Option<Keys<'_>>)> {
-    let interface = peer.interface()?;
-    let way = peer.link(sealed).route().way().filter(|way| way.proven)?;
-    match (sealed, &peer.inner, &peer.cores) {
-        (false, _, _) => Some((way, interface, None)),
-        (true, Some(inner), Some(cores)) => Some((way, interface, Some((inner, cores)))),
-        (true, _, _) => None,
-    }
-}
-
 /// What is around a tunnel's packets.
 enum Wire<'a> {
     Clear,
     /// WireGuard, held for all of them.
     Sealed(&'a InnerHeader, MutexGuard<'a, Core>),
+}
+
+impl<'a> Wire<'a> {
+    /// Begins a session where there is none, and tells WireGuard the time; what it has to say goes
+    /// out first.
+    fn new(keys: Option<Keys<'a>>, batch: &mut Batch, target: &Target, now: Instant) -> Self {
+        let Some((inner, cores)) = keys else { return Self::Clear };
+        if let Some(len) = cores.begin(batch.room()) {
+            batch.push(target, len);
+        }
+        let mut core = cores.sealer();
+        if batch.left() >= wireguard::INITIATION
+            && let Some(len) = core.wake(batch.room(), now)
+        {
+            batch.push(target, len);
+        }
+        Self::Sealed(inner, core)
+    }
 }
 
 /// Puts the packets of an interface's frames into the batch.
@@ -296,64 +283,7 @@ struct Sender<'a> {
     sent: Traffic,
 }
 
-impl Sender<'_> {
-    /// Tells WireGuard the time; what it has to say goes out first.
-    fn wake(&mut self, now: Instant) {
-        let Wire::Sealed(_, core) = &mut self.wire else { return };
-        if self.batch.left() >= wireguard::INITIATION
-            && let Some(len) = core.wake(self.batch.room(), now)
-        {
-            self.batch.push(&self.target, len);
-        }
-    }
-
-    /// Sends one frame or super-frame.
-    #[inline]
-    fn forward(&mut self, outbound: &mut Outbound, vnet: &Vnet, frame: &mut [u8]) {
-        let counters = self.counters;
-        if vnet.gso != Gso::None {
-            let Ok(mut segments) = Segments::new(frame, vnet, self.largest) else {
-                return counters.malformed.add(1);
-            };
-            while segments.left() > 0 {
-                let len = segments.next_len();
-                // It is no longer than the largest payload: one piece.
-                let Ok(mut pieces) = outbound.plan(len, self.largest) else { return };
-                let Some(piece) = pieces.next() else { return };
-                if self.send(outbound, &piece, |room| segments.write_next(room)) {
-                    self.sent.frames += 1;
-                    self.sent.octets += len as u64;
-                } else {
-                    segments.skip();
-                }
-            }
-            return;
-        }
-        if let Some((start, offset)) = vnet.checksum
-            && complete_checksum(frame, start, offset).is_err()
-        {
-            return counters.malformed.add(1);
-        }
-        if let Some(packet) = TcpPacket::decode(frame) {
-            let (overhead, way) = (self.overhead, &self.way);
-            mss::clamp(frame, &packet, || Some(overhead.tcp_mss(way.to.ip(), way.mtu.into())));
-        }
-        // The session counts what cannot be cut.
-        let Ok(pieces) = outbound.plan(frame.len(), self.largest) else { return };
-        let mut all = true;
-        for piece in pieces {
-            let octets = piece.of(frame);
-            all &= self.send(outbound, &piece, |room| {
-                room.get_mut(..octets.len())?.copy_from_slice(octets);
-                Some(octets.len())
-            });
-        }
-        if all {
-            self.sent.frames += 1;
-            self.sent.octets += frame.len() as u64;
-        }
-    }
-
+impl Out for Sender<'_> {
     /// Sends a piece of a frame, which `write` puts into a room that is large enough. Whether it
     /// may go; if not, that is counted.
     #[inline]
@@ -397,6 +327,25 @@ impl Sender<'_> {
         true
     }
 
+    fn largest(&self) -> usize {
+        self.largest
+    }
+
+    fn mss(&self) -> TcpMss {
+        self.overhead.tcp_mss(self.way.to.ip(), self.way.mtu.into())
+    }
+
+    fn counters(&self) -> &Counters {
+        self.counters
+    }
+
+    fn note_frame(&mut self, octets: usize) {
+        self.sent.frames += 1;
+        self.sent.octets += octets as u64;
+    }
+}
+
+impl Sender<'_> {
     /// Notes a datagram.
     #[inline]
     fn note(&mut self, octets: usize) {

@@ -38,6 +38,8 @@ pub(crate) enum Timer {
     Cores(usize),
     /// A tunnel's fragments.
     Fragments(usize),
+    /// A tunnel's paths: reports and probes, and what was held for its order.
+    Bond(usize),
 }
 
 /// What the two threads and the handle share.
@@ -129,6 +131,13 @@ impl Shared {
     /// Tells what happened; what waits for a peer learns first that it came or went. Without a
     /// lock held: who is told may ask for something.
     pub(crate) fn tell(&self, events: &mut Vec<Event>) {
+        if events.iter().any(|event| matches!(event, Event::Unreachable { .. })) {
+            let table = self.table();
+            events.retain(|event| match event {
+                Event::Unreachable { tunnel } => !table.is_reachable(*tunnel),
+                _ => true,
+            });
+        }
         let mut turned = events.iter().filter_map(Event::turned).peekable();
         if turned.peek().is_some() {
             lock(&self.turned).extend(turned);

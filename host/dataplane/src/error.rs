@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use homeward_multipath::MAX_PATHS;
+
 use crate::config::{PeerId, TunnelId};
 
 /// Why something cannot be done.
@@ -41,6 +43,9 @@ pub enum Error {
         /// The peer.
         peer: PeerId,
     },
+    /// More paths than a tunnel can have.
+    #[error("tunnel {}: more than {MAX_PATHS} paths", .0.0)]
+    TooManyLegs(TunnelId),
     /// There is no such tunnel.
     #[error("there is no tunnel {}", .0.0)]
     UnknownTunnel(TunnelId),

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use homeward_multipath::PathId;
+
 use crate::config::TunnelId;
 
 /// Something changed. Events of one tunnel come in order.
@@ -24,6 +26,16 @@ pub enum Event {
         /// Octets, IP header included.
         mtu: u16,
     },
+    /// A path of a tunnel of several has come to answer, or no longer does. While another does, the
+    /// tunnel stays up.
+    Path {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Which of its paths.
+        path: PathId,
+        /// What became of it.
+        turn: PathTurn,
+    },
     /// The other end has another address.
     Moved {
         /// Which tunnel.
@@ -40,12 +52,25 @@ pub enum Event {
     },
 }
 
+/// What became of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathTurn {
+    /// It answers.
+    Alive,
+    /// It does not answer any more, under traffic or to probes.
+    Dead,
+    /// Its quota is used up: nothing is sent on it.
+    Exhausted,
+}
+
 impl Event {
     /// The tunnel, if it is one whose peer came or went.
     pub(crate) fn turned(&self) -> Option<TunnelId> {
         match *self {
             Self::Up { tunnel } | Self::Unreachable { tunnel } => Some(tunnel),
-            Self::PathMtu { .. } | Self::Moved { .. } | Self::Gone { .. } => None,
+            Self::PathMtu { .. } | Self::Moved { .. } | Self::Gone { .. } | Self::Path { .. } => {
+                None
+            }
         }
     }
 }

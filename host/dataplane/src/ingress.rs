@@ -1,5 +1,6 @@
 //! The thread that receives: sockets to interfaces. It also does what is due in time.
 
+mod bonded;
 mod frames;
 mod sealed;
 
@@ -14,6 +15,7 @@ use homeward_model::Instant;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 
+use self::bonded::Came;
 use self::frames::{Buffers, Pending, Place, Span};
 
 use crate::batch::{Batch, Target};
@@ -319,21 +321,28 @@ impl Ingress {
         let Buffers { received, opened, whole, .. } = &mut self.buffers;
         let buffer = if sealed { opened } else { received };
         let packet = buffer.get(span.begin..span.begin + span.len).unwrap_or_default();
-        let place = peek_session_id(packet, encapsulation(sealed)).ok().and_then(|session| {
+        let found = peek_session_id(packet, encapsulation(sealed)).ok().and_then(|session| {
             // Most packets are of the session that the last one was of.
             if self.hints.session.0 != session.get() {
-                self.hints.session = (session.get(), *table.sessions.get(&session.get())?);
+                let (place, leg) = *table.sessions.get(&session.get())?;
+                self.hints.session = (session.get(), place, leg);
             }
-            Some(self.hints.session.1)
+            let (_, place, number) = self.hints.session;
+            let tunnel = table.tunnels.get(place)?;
+            Some((place, tunnel, number, tunnel.legs.get(usize::from(number))?))
         });
-        let Some((place, tunnel)) = place.and_then(|at| Some((at, table.tunnels.get(at)?))) else {
+        let Some((place, tunnel, number, leg)) = found else {
             count(&self.shared.refused.unknown);
             return Taken::Nothing;
         };
         // A session belongs to one peer, and is inside WireGuard or not: never as it comes.
-        if tunnel.config.encrypted != sealed || sealed_by.is_some_and(|peer| peer != tunnel.peer) {
+        if tunnel.config.encrypted != sealed || sealed_by.is_some_and(|peer| peer != leg.peer) {
             count(&self.shared.refused.unknown);
             return Taken::Nothing;
+        }
+        if let Some(bond) = &tunnel.bond {
+            let came = Came { place, number, leg, sealed, datagram, arrival, now };
+            return self.take_bonded(table, tunnel, bond, span, came);
         }
         let mut inbound = lock(&tunnel.inbound);
         let frame = match inbound.accept(packet, now) {
@@ -352,7 +361,7 @@ impl Ingress {
                 let echo = Echo::decode(message).ok();
                 drop(inbound);
                 if let Some(echo) = echo {
-                    let heard = Heard { peer: tunnel.peer, sealed, octets: datagram };
+                    let heard = Heard { peer: leg.peer, sealed, octets: datagram };
                     self.take_echo(table, heard, &echo, arrival, now);
                 }
                 return Taken::Echo;
@@ -363,13 +372,13 @@ impl Ingress {
                 if let Some(due) = due {
                     self.shared.timers.arm(&tunnel.slot, Timer::Fragments(place), due);
                 }
-                return Taken::Data(tunnel.peer);
+                return Taken::Data(leg.peer);
             }
             Err(_) => return Taken::Nothing, // the session has counted it
         };
         drop(inbound);
         self.deliver(table, place, tunnel, frame, now);
-        Taken::Data(tunnel.peer)
+        Taken::Data(leg.peer)
     }
 
     fn take_echo(
@@ -415,6 +424,13 @@ impl Ingress {
                         shared.timers.arm(&peer.slot, timer, due);
                     }
                 }
+                Timer::Bond(place) => {
+                    let Some(tunnel) = table.tunnels.get(place) else { continue };
+                    let Some(bond) = &tunnel.bond else { continue };
+                    if bond.slot.claim(due) {
+                        self.look_after_bond(&table, place, tunnel, bond, now);
+                    }
+                }
                 Timer::Fragments(place) => {
                     let Some(tunnel) = table.tunnels.get(place) else { continue };
                     if tunnel.slot.claim(due) {
@@ -430,6 +446,8 @@ impl Ingress {
                 self.flush(&table, now);
             }
         }
+        self.write_frames(&table);
+        self.buffers.whole.clear();
         self.flush(&table, now);
     }
 }
@@ -438,13 +456,13 @@ impl Ingress {
 /// the number that it begins with.
 #[derive(Debug, Clone, Copy)]
 struct Hints {
-    session: (u32, usize),
+    session: (u32, usize, u8),
     core: (u32, usize, Way),
 }
 
 impl Default for Hints {
     fn default() -> Self {
-        Self { session: (0, 0), core: (u32::MAX, 0, Way::In) }
+        Self { session: (0, 0, 0), core: (u32::MAX, 0, Way::In) }
     }
 }
 

@@ -32,6 +32,7 @@ pub mod testing;
 pub mod offload;
 
 mod batch;
+mod bond;
 mod carry;
 mod counters;
 mod dataplane;
@@ -46,9 +47,12 @@ mod table;
 mod timers;
 mod wireguard;
 
-pub use config::{Access, Config, PeerConfig, PeerId, Side, TapInfo, TunnelConfig, TunnelId};
+pub use config::{
+    Access, BondConfig, Config, LegConfig, PeerConfig, PeerId, Side, TapInfo, TunnelConfig,
+    TunnelId,
+};
 pub use dataplane::Dataplane;
 pub use error::Error;
-pub use event::Event;
+pub use event::{Event, PathTurn};
 pub use key::Key;
-pub use status::{Drops, State, Strangers, Traffic, TunnelStatus};
+pub use status::{BondStatus, Drops, LegStatus, State, Strangers, Traffic, TunnelStatus};

@@ -9,15 +9,19 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use homeward_l2tp::{Inbound, InnerHeader, Outbound, Overhead};
+use homeward_l2tp::{
+    HeaderTemplate, Inbound, InnerHeader, Outbound, Overhead, SessionConfig, TcpMss,
+};
 use homeward_linux::Tap;
 use homeward_port::Port;
 use slab::Slab;
 
+use crate::bond::Bond;
 use crate::config::{PeerConfig, PeerId, TunnelConfig, TunnelId};
 use crate::counters::Counters;
 use crate::hold::Hold;
 use crate::link::Link;
+use crate::status::State;
 use crate::timers::Slot;
 use crate::wireguard::{Cores, Identity, Message, Way};
 
@@ -35,8 +39,8 @@ pub(crate) struct Table {
     pub(crate) cores: HashMap<u32, (usize, Way)>,
     pub(crate) tunnels: Slab<Tunnel>,
     pub(crate) tunnel_ids: BTreeMap<TunnelId, usize>,
-    /// Tunnels by the session id that arrives.
-    pub(crate) sessions: HashMap<u32, usize>,
+    /// Tunnels, and which of their legs, by the session id that arrives.
+    pub(crate) sessions: HashMap<u32, (usize, u8)>,
 }
 
 impl Table {
@@ -53,6 +57,16 @@ impl Table {
         std::iter::once(first)
             .chain(others)
             .find_map(|who| Some((who.public_key(), who.screen(message, from, room)?)))
+    }
+
+    /// Whether a tunnel has a path by which its other end answers.
+    pub(crate) fn is_reachable(&self, tunnel: TunnelId) -> bool {
+        let known = self.tunnel_ids.get(&tunnel).and_then(|at| self.tunnels.get(*at));
+        known.is_some_and(|known| {
+            let peers = known.legs.iter().filter_map(|leg| self.peers.get(leg.peer));
+            let mut links = peers.map(|peer| peer.link(known.config.encrypted));
+            links.any(|link| link.route().state() == State::Up)
+        })
     }
 
     /// Notes who we are to peers, from their accesses.
@@ -127,9 +141,10 @@ impl Peer {
 pub(crate) struct Tunnel {
     pub(crate) id: TunnelId,
     pub(crate) config: TunnelConfig,
-    /// Its peer's place.
-    pub(crate) peer: usize,
-    pub(crate) overhead: Overhead,
+    /// Its paths: at least one.
+    pub(crate) legs: Vec<Leg>,
+    /// What several paths take besides.
+    pub(crate) bond: Option<Box<Bond>>,
     pub(crate) tap: Arc<Tap>,
     /// Whether the interface was deleted by somebody else.
     pub(crate) gone: AtomicBool,
@@ -141,6 +156,34 @@ pub(crate) struct Tunnel {
     pub(crate) slot: Slot,
     pub(crate) port: Mutex<Port>,
     pub(crate) counters: Arc<Counters>,
+}
+
+/// A path of a tunnel: a session of its own, with the other end as it is known by that path.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    /// The peer's place.
+    pub(crate) peer: usize,
+    pub(crate) session: SessionConfig,
+    pub(crate) template: HeaderTemplate,
+    pub(crate) overhead: Overhead,
+}
+
+impl Leg {
+    pub(crate) fn new(peer: usize, session: SessionConfig) -> Self {
+        let (template, overhead) = (HeaderTemplate::new(&session), Overhead::of(&session));
+        Self { peer, session, template, overhead }
+    }
+}
+
+impl Tunnel {
+    /// The largest TCP segments that pass all its paths that there are.
+    pub(crate) fn tcp_mss(&self, table: &Table) -> Option<TcpMss> {
+        let fits = self.legs.iter().filter_map(|leg| {
+            let way = table.peers.get(leg.peer)?.link(self.config.encrypted).route().way()?;
+            Some(leg.overhead.tcp_mss(way.to.ip(), way.mtu.into()))
+        });
+        fits.reduce(|a, b| TcpMss { v4: a.v4.min(b.v4), v6: a.v6.min(b.v6) })
+    }
 }
 
 /// Locks what only a panic elsewhere could have poisoned; what is behind the lock is whole.

@@ -81,6 +81,7 @@ fn our_end(
                 ..homeward_port::Settings::default()
             },
             side: Side::Foreign,
+            bond: None,
         };
         dataplane.open(TunnelId(1), tunnel)?;
         Ok(dataplane)

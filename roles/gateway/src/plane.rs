@@ -148,6 +148,7 @@ impl Plane {
                 Side::Home => homeward_dataplane::Side::Home,
                 Side::Foreign => homeward_dataplane::Side::Foreign,
             },
+            bond: None,
         };
         let tap = self.dataplane.open(plane_id(id), config)?;
         if known {

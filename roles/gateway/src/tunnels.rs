@@ -274,7 +274,8 @@ impl Tunnels {
             PlaneEvent::PathMtu { tunnel, mtu } => {
                 self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
             }
-            PlaneEvent::Moved { .. } => {}
+            // Of several paths, another is still there.
+            PlaneEvent::Moved { .. } | PlaneEvent::Path { .. } => {}
             PlaneEvent::Gone { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
                 report.state = TunnelState::Failed;
                 report.reason = "its interface was deleted".to_owned();

@@ -89,11 +89,7 @@ impl Ingress {
         }
         let packet = TcpPacket::decode(frame);
         if let Some(packet) = &packet {
-            mss::clamp(frame, packet, || {
-                let link = table.peers.get(tunnel.peer)?.link(tunnel.config.encrypted);
-                let way = link.route().way()?;
-                Some(tunnel.overhead.tcp_mss(way.to.ip(), way.mtu.into()))
-            });
+            mss::clamp(frame, packet, || tunnel.tcp_mss(table));
         }
         let known = self.pending.iter().take(self.used).position(|one| one.tunnel == place);
         let at = known.unwrap_or_else(|| {

@@ -160,6 +160,7 @@ pub(crate) fn tunnel(foreign: bool, encrypted: bool) -> TunnelConfig {
         mtu: 1500,
         port: Settings { devices: vec![Device::new(DEVICE)], ..Settings::default() },
         side: if foreign { Side::Foreign } else { Side::Home },
+        bond: None,
     }
 }
 

@@ -80,6 +80,7 @@ fn open(plane: &Dataplane, n: u32) -> Result<()> {
             mtu: 1500,
             port: Settings { devices: vec![device], ..Settings::default() },
             side: Side::Home,
+            bond: None,
         },
     )?;
     Ok(())

@@ -129,6 +129,7 @@ impl End {
             mtu: 1500,
             port: PortSettings { devices: vec![Device::new(ROAMER)], ..PortSettings::default() },
             side,
+            bond: None,
         };
         self.gateway.enter(|| Ok(self.plane.open(TUNNEL, config)?)).map(drop)
     }

@@ -1,0 +1,187 @@
+//! What a tunnel of several paths has besides: which way packets go, and in which order they are
+//! handed on.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use homeward_model::Instant;
+use homeward_multipath::{
+    Event as PathEvent, MAX_PATHS, PathId, PathSettings, Receiver, ReceiverSettings, Reorder,
+    Route, Sender, Standing,
+};
+
+use crate::config::{BondConfig, TunnelId};
+use crate::event::{Event, PathTurn};
+use crate::status::{BondStatus, LegStatus};
+use crate::table::lock;
+use crate::timers::Slot;
+
+/// The machines of a tunnel of several paths. Of the two locks, `sender` is the inner one. Neither is
+/// held when WireGuard's is taken: the thread that sends takes them the other way round.
+pub(crate) struct Bond {
+    pub(crate) sender: Mutex<Sender>,
+    pub(crate) arrivals: Mutex<Arrivals>,
+    /// When they are to be looked at.
+    pub(crate) slot: Slot,
+    /// The paths by which the other end can be reached, as the sender was told last.
+    open: AtomicU8,
+    /// When each was heard last: nanoseconds on the clock, 0 if never.
+    heard: [AtomicU64; MAX_PATHS],
+    plans: Mutex<[Plan; MAX_PATHS]>,
+    paths: usize,
+    small: AtomicUsize,
+}
+
+/// What a path is to be used for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Plan {
+    /// As it was told.
+    wanted: PathSettings,
+    /// With what is left of its quota, while it is closed.
+    left: PathSettings,
+}
+
+/// What is received.
+pub(crate) struct Arrivals {
+    pub(crate) receiver: Receiver,
+    pub(crate) reorder: Reorder,
+}
+
+impl Bond {
+    /// With no path open.
+    pub(crate) fn new(config: &BondConfig, now: Instant) -> Box<Self> {
+        let mut sender = Sender::new(config.settings, now);
+        let paths = (config.legs.len() + 1).min(MAX_PATHS);
+        for path in PathId::ALL.into_iter().take(paths) {
+            sender.set_path(path, closed(), now);
+        }
+        let receiver = Receiver::new(ReceiverSettings { report: config.settings.report });
+        let arrivals = Arrivals { receiver, reorder: Reorder::new(config.reorder) };
+        let bond = Self {
+            sender: Mutex::new(sender),
+            arrivals: Mutex::new(arrivals),
+            slot: Slot::default(),
+            open: AtomicU8::new(0),
+            heard: Default::default(),
+            plans: Mutex::default(),
+            paths,
+            small: config.small.into(),
+        };
+        bond.configure(config, now);
+        Box::new(bond)
+    }
+
+    /// Takes what may change while a tunnel is open.
+    pub(crate) fn configure(&self, config: &BondConfig, now: Instant) {
+        let mut plans = lock(&self.plans);
+        let mut sender = lock(&self.sender);
+        let open = self.open();
+        let told = config.paths.iter().copied().chain(std::iter::repeat(PathSettings::default()));
+        for ((plan, path), wanted) in plans.iter_mut().zip(PathId::ALL).zip(told).take(self.paths) {
+            // What is left of a quota is not filled up by being told the same again.
+            if plan.wanted == wanted {
+                continue;
+            }
+            *plan = Plan { wanted, left: wanted };
+            if open.contains(path) {
+                sender.set_path(path, wanted, now);
+            }
+        }
+        sender.set_mode(config.mode);
+        sender.set_preferred(config.preferred);
+        self.small.store(config.small, Ordering::Relaxed);
+    }
+
+    /// Octets up to which a frame is urgent.
+    pub(crate) fn small(&self) -> usize {
+        self.small.load(Ordering::Relaxed)
+    }
+
+    /// Notes that something authentic came by a path. The lock of the sender is not taken for that,
+    /// which the thread that sends holds for a batch.
+    #[inline]
+    pub(crate) fn heard(&self, path: PathId, now: Instant) {
+        if let Some(heard) = self.heard.get(usize::from(path.get())) {
+            heard.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// The sender, which knows of all that was heard.
+    #[inline]
+    pub(crate) fn sender(&self) -> MutexGuard<'_, Sender> {
+        let mut sender = lock(&self.sender);
+        for (path, heard) in PathId::ALL.into_iter().zip(&self.heard).take(self.paths) {
+            let at = heard.load(Ordering::Relaxed);
+            if at != 0 {
+                sender.heard(path, Instant::from_nanos(at));
+            }
+        }
+        sender
+    }
+
+    /// Tells the sender which paths there are, if that is news.
+    #[inline]
+    pub(crate) fn note_open(&self, open: Route, now: Instant) {
+        if open != self.open() {
+            self.turn(open, now);
+        }
+    }
+
+    #[cold]
+    fn turn(&self, open: Route, now: Instant) {
+        let mut plans = lock(&self.plans);
+        let mut sender = lock(&self.sender);
+        let before = self.open();
+        let status = sender.status(now);
+        for (path, plan) in PathId::ALL.into_iter().zip(plans.iter_mut()) {
+            match (before.contains(path), open.contains(path)) {
+                (false, true) => sender.set_path(path, plan.left, now),
+                (true, false) => {
+                    if let Some(known) = status.paths.iter().find(|known| known.path == path) {
+                        plan.left.quota = known.quota;
+                    }
+                    sender.set_path(path, closed(), now);
+                }
+                _ => {}
+            }
+        }
+        let bits = open.into_iter().fold(0, |bits, path| bits | 1 << path.get());
+        self.open.store(bits, Ordering::Relaxed);
+    }
+
+    fn open(&self) -> Route {
+        let bits = self.open.load(Ordering::Relaxed);
+        PathId::ALL.into_iter().filter(|path| bits & 1 << path.get() != 0).collect()
+    }
+
+    /// How its paths fare.
+    pub(crate) fn status(&self, legs: Vec<LegStatus>, now: Instant) -> BondStatus {
+        let (reorder, patience) = {
+            let arrivals = lock(&self.arrivals);
+            (*arrivals.reorder.counters(), arrivals.reorder.patience())
+        };
+        BondStatus {
+            legs,
+            sends: lock(&self.sender).status(now),
+            reorder,
+            patience_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// What a path without an outlet is used for.
+fn closed() -> PathSettings {
+    PathSettings { standing: Standing::Barred, ..PathSettings::default() }
+}
+
+/// Takes what happened to the paths; those that are not waited for any more release what was held.
+pub(crate) fn take_events(tunnel: TunnelId, sender: &mut Sender, events: &mut Vec<Event>) {
+    while let Some(event) = sender.poll_event() {
+        let (path, turn) = match event {
+            PathEvent::Alive(path) => (path, PathTurn::Alive),
+            PathEvent::Dead(path) => (path, PathTurn::Dead),
+            PathEvent::Exhausted(path) => (path, PathTurn::Exhausted),
+        };
+        events.push(Event::Path { tunnel, path, turn });
+    }
+}
