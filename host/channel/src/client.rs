@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use homeward_control::pb;
@@ -45,6 +45,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Which of the cores answered last: it is asked first.
     preferred: AtomicUsize,
+    /// By which interface connections leave, if that is not left to the routing table.
+    interface: std::sync::Mutex<Option<String>>,
     /// Two changes of the credential at a time would overtake each other. Holds the token that
     /// this process has enrolled with.
     changing: Mutex<Option<TokenHash>>,
@@ -109,7 +111,17 @@ impl Client {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (preferred, changing) = (AtomicUsize::new(0), Mutex::new(None));
-        Self(Arc::new(Inner { core, directory, settings, clock, preferred, changing }))
+        let interface = std::sync::Mutex::default();
+        Self(Arc::new(Inner { core, directory, settings, clock, preferred, interface, changing }))
+    }
+
+    /// Has connections leave by this interface from now on, whatever the routing table prefers;
+    /// `None` leaves it to that. Whether that is news.
+    pub fn leave_by(&self, interface: Option<String>) -> bool {
+        let mut known = self.0.interface.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *known != interface;
+        *known = interface;
+        news
     }
 
     /// A client as configured. A gateway without a credential, with a token file, enrols now.
@@ -336,7 +348,9 @@ impl Client {
         };
         let mut last = resolve(std::io::ErrorKind::NotFound.into());
         for address in addresses {
-            match dial::dial(address, Arc::clone(tls), &inner.settings, &*inner.clock).await {
+            let by = inner.interface.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let tls = Arc::clone(tls);
+            match dial::dial(address, by.as_deref(), tls, &inner.settings, &*inner.clock).await {
                 Ok(dialled) => return Ok(dialled),
                 Err(error) => last = error,
             }

@@ -10,7 +10,7 @@ use homeward_model::{Clock, UnixTime};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{AlertDescription, CertificateError, ClientConfig};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -50,14 +50,15 @@ impl Drop for Driver {
     }
 }
 
-/// Connects to one address.
+/// Connects to one address, by an interface or as the routes say.
 pub(crate) async fn dial(
     core: SocketAddr,
+    by: Option<&str>,
     tls: Arc<ClientConfig>,
     settings: &ClientSettings,
     clock: &dyn Clock,
 ) -> Result<Dialled, Error> {
-    let connect = TcpStream::connect(core);
+    let connect = connect(core, by);
     let stream = within(core, "accept a connection", settings.connect_timeout, connect).await?;
     let stream = stream.map_err(|source| Error::Connect { core, source })?;
     let failed = |source| Error::Connect { core, source };
@@ -95,6 +96,14 @@ pub(crate) async fn dial(
         .max_decoding_message_size(settings.max_message)
         .max_encoding_message_size(settings.max_message);
     Ok(Dialled { client, core, local, faults, connection })
+}
+
+async fn connect(core: SocketAddr, by: Option<&str>) -> std::io::Result<TcpStream> {
+    let socket = if core.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(interface) = by {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.connect(core).await
 }
 
 /// What may be in flight towards the gateway before it reads.

@@ -7,6 +7,7 @@
 //! | [`certificate`] | [`Presented`]: what a gateway's certificate says |
 //! | [`credential`] | [`Credential`]: a gateway's key and certificate on disk |
 //! | [`client`] | [`Client`]: a gateway enrols, connects, renews |
+//! | [`keeper`] | a gateway's channel, kept as its machine wants it |
 //! | [`server`] | [`Server`]: the core's end; [`Gatekeeper`]: whom it lets in |
 //! | [`settings`] | what both ends may be told |
 //! | [`error`] | [`Error`], [`Refusal`]: what can go wrong, and the repair |
@@ -18,6 +19,7 @@ pub mod credential;
 mod dial;
 pub mod error;
 mod io;
+pub mod keeper;
 pub mod server;
 pub mod settings;
 #[doc(hidden)]

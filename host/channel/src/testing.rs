@@ -53,7 +53,7 @@ async fn dial(
         let clock: Arc<dyn Clock> = Arc::new(Stopped(now));
         let tls = tls::client(Trust::Pinned(pin), credential, Arc::clone(&clock));
         let tls = Arc::new(tls.map_err(|e| Error::Make { what: "test", reason: e.to_string() })?);
-        match dial::dial(core, tls, &settings, &*clock).await {
+        match dial::dial(core, None, tls, &settings, &*clock).await {
             Err(error @ Error::Clock { .. }) => last = Some(error),
             outcome => return outcome,
         }

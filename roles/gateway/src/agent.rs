@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use homeward_control::{FromGateway, Load, Neighbour, ToGateway, link};
+use homeward_channel::keeper::News;
+use homeward_control::{FromGateway, Load, Neighbour, link};
 use homeward_daemon::SystemEntropy;
 use homeward_model::{Anchor, Instant, LookupForm, Mac, Name, NetworkId, Ssid};
 use homeward_radius::{
@@ -39,20 +40,9 @@ pub enum Input {
     /// The data plane did something, or something became of it.
     Plane(plane::Report),
     /// The control channel to the controller.
-    Channel(ChannelInput),
+    Channel(News),
     /// Access points that the radio hears.
     Neighbours(Vec<Neighbour>),
-}
-
-/// What the control channel brings.
-#[derive(Debug)]
-pub enum ChannelInput {
-    /// It is open.
-    Up,
-    /// It could not be opened, or has ended; why, for people.
-    Lost(String),
-    /// The controller says something.
-    Message(Box<ToGateway>),
 }
 
 /// Something to be done.
@@ -141,9 +131,9 @@ impl Agent {
                 self.tunnels(|tunnels, _| tunnels.neighbours(neighbours, now));
             }
             Input::Channel(input) => self.tunnels(|tunnels, entropy| match input {
-                ChannelInput::Up => tunnels.channel_up(now),
-                ChannelInput::Lost(reason) => tunnels.channel_lost(&reason, now, entropy),
-                ChannelInput::Message(message) => tunnels.message(*message, now, entropy),
+                News::Up => tunnels.channel_up(now),
+                News::Lost(reason) => tunnels.channel_lost(&reason, now, entropy),
+                News::Message(message) => tunnels.message(*message, now, entropy),
             }),
         }
         self.settle(now);

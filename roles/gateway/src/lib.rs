@@ -9,7 +9,7 @@
 //! | [`agent`] | the machines joined: what was heard goes in, what is to be done comes out |
 //! | [`hands`] | has hostapd do it |
 //! | [`tunnels`] | what the VAPs want, what the controller says, what the data plane is told |
-//! | [`plane`], `reach`, `channel` | the data plane's orders carried out; the channel kept |
+//! | [`plane`], `reach` | the data plane's orders carried out; the channel kept |
 //! | `segments`, `wall`, `line`, `lan` | bridges of roamers, the firewall, the owner's line and LAN |
 //! | `uplink` | a RADIUS proxy on loopback, for hostapd and the agent, to a core that is reached by TLS |
 //! | `greeter`, `frames`, `neighbours` | routers told to stations; frames of ours; beacons heard |
@@ -18,7 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
-mod channel;
+
 pub mod config;
 pub mod doctor;
 pub mod ear;

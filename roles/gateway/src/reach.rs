@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
+use homeward_channel::keeper;
 use homeward_control::link::{self, Identity};
 use homeward_control::{FromGateway, LinkSettings, PublicKey};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
@@ -13,7 +14,6 @@ use homeward_model::{Clock, Entropy};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::agent::Input;
-use crate::channel;
 use crate::config::Config;
 use crate::lan::Lan;
 use crate::plane::{self, Plane};
@@ -25,7 +25,7 @@ pub(crate) struct Reach {
     dataplane: Arc<Dataplane>,
     plane: mpsc::Sender<plane::Order>,
     plane_thread: std::thread::JoinHandle<()>,
-    channel: UnboundedSender<channel::Order>,
+    channel: UnboundedSender<keeper::Order>,
     channel_task: tokio::task::JoinHandle<()>,
 }
 
@@ -81,8 +81,11 @@ impl Reach {
             .context("no thread for the data plane's orders")
             .exit(Exit::System)?;
         let (channel, orders) = unbounded_channel();
-        let channel_task =
-            tokio::spawn(channel::run(config.channel.clone(), orders, inputs.clone()));
+        let channel_task = tokio::spawn(keeper::keep(config.channel.clone(), orders, {
+            let inputs = inputs.clone();
+            // Nobody listens any more: the gateway is ending.
+            move |news| drop(inputs.send(Input::Channel(news)))
+        }));
         Ok(Some((Self { dataplane, plane, plane_thread, channel, channel_task }, tunnels)))
     }
 
@@ -93,12 +96,12 @@ impl Reach {
 
     pub(crate) fn channel(&self, action: link::Action) {
         // As above.
-        let _ = self.channel.send(channel::Order::Do(action));
+        let _ = self.channel.send(keeper::Order::Do(action));
     }
 
     pub(crate) fn say(&self, message: FromGateway) {
         // As above.
-        let _ = self.channel.send(channel::Order::Say(Box::new(message)));
+        let _ = self.channel.send(keeper::Order::Say(Box::new(message)));
     }
 
     /// What of a configuration the tunnels may be told while they are up.

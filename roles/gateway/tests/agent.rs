@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use homeward_channel::keeper::News;
 use homeward_control::link::Identity;
 use homeward_control::{
     Evict, FromGateway, HeldLogin, LinkSettings, PublicKey, ToGateway, Welcome,
 };
 use homeward_daemon::{Metrics, SystemEntropy};
-use homeward_gateway::agent::{Agent, ChannelInput, Input, Output};
+use homeward_gateway::agent::{Agent, Input, Output};
 use homeward_gateway::ear::Probe;
 use homeward_gateway::hands::{Order, Owner, Report};
 use homeward_gateway::journal::Journal;
@@ -211,7 +212,7 @@ fn greeting(carries_logins: bool) -> Agent {
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
     let mut agent = agent_with(Some(tunnels));
-    agent.handle(Input::Channel(ChannelInput::Up), at(1));
+    agent.handle(Input::Channel(News::Up), at(1));
     let welcome = Welcome {
         version: 1,
         gateway: GatewayId(7),
@@ -246,7 +247,7 @@ fn serving() -> (Agent, VapId) {
 }
 
 fn say(agent: &mut Agent, message: ToGateway, ms: u64) {
-    agent.handle(Input::Channel(ChannelInput::Message(Box::new(message))), at(ms));
+    agent.handle(Input::Channel(News::Message(Box::new(message))), at(ms));
 }
 
 /// The devices that the VAP machine has connected.
@@ -386,7 +387,7 @@ fn whom_log_ins_let_in_is_told_whenever_the_channel_or_hostapd_is_there_again() 
     agent.handle(Input::Hostapd(Report::Lost), at(5));
     agent.handle(ready(8), at(6));
     assert_eq!(asks_for_logins(&mut agent, 8), 1, "what it was told meanwhile is lost");
-    agent.handle(Input::Channel(ChannelInput::Lost("cut".into())), at(7));
+    agent.handle(Input::Channel(News::Lost("cut".into())), at(7));
     agent.handle(Input::Hostapd(Report::Logins(vec![fred()])), at(8));
     assert!(!outputs(&mut agent).iter().any(|output| matches!(output, Output::Say(_))));
 }

@@ -1,22 +1,39 @@
-//! The control channel: carries out what the machine wants of it, and brings what comes.
+//! A gateway's channel, kept: opened and closed as its machine wants it
+//! ([`Link`](homeward_control::Link)), and what comes brought to it.
 
 use std::sync::Arc;
 
-use homeward_channel::{Channel, ChannelConfig, Client, End, Error, read_token};
 use homeward_control::link::Action;
 use homeward_control::{FromGateway, ToGateway, pb};
 use homeward_daemon::SystemClock;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::agent::{ChannelInput, Input};
+use crate::client::{Channel, Client, End, read_token};
+use crate::dial::chain;
+use crate::error::Error;
+use crate::settings::ChannelConfig;
 
 /// Something to be done with the channel.
 #[derive(Debug)]
-pub(crate) enum Order {
+pub enum Order {
     /// Open or close it.
     Do(Action),
     /// Say something on it. Without a channel it is lost, as it would be on a broken one.
     Say(Box<FromGateway>),
+    /// Have it leave by this interface, whatever the routing table prefers; `None` leaves it to
+    /// that. One that is open by another ends.
+    By(Option<String>),
+}
+
+/// What became of the channel.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// It is open.
+    Up,
+    /// The core says something.
+    Message(Box<ToGateway>),
+    /// It could not be opened, or has ended: why, for people.
+    Lost(String),
 }
 
 /// What the next thing to happen is.
@@ -27,11 +44,11 @@ enum Next {
     Ended(End),
 }
 
-/// Works until nobody gives orders any more.
-pub(crate) async fn run(
+/// Works until nobody gives orders any more; `tell` is told what becomes of it.
+pub async fn keep(
     config: ChannelConfig,
     mut orders: UnboundedReceiver<Order>,
-    inputs: UnboundedSender<Input>,
+    tell: impl Fn(News),
 ) {
     let clock = Arc::new(SystemClock);
     let client =
@@ -50,18 +67,25 @@ pub(crate) async fn run(
             opened = open(&client, &config), if connecting => Next::Opened(opened),
             next = listen(&mut channel), if channel.is_some() => next,
         };
-        let input = match next {
+        tell(match next {
             Next::Order(Order::Do(action)) => {
                 channel = None;
                 connecting = action == Action::Connect;
                 continue;
+            }
+            Next::Order(Order::By(interface)) => {
+                if !client.leave_by(interface) || (channel.take().is_none() && !connecting) {
+                    continue;
+                }
+                connecting = false;
+                News::Lost("the channel is to leave by another interface".to_owned())
             }
             Next::Order(Order::Say(message)) => {
                 let Some(open) = &channel else { continue };
                 let Err(error) = open.to_core.try_send(message.to_pb()) else { continue };
                 // What was not said would be missed for good: the next Hello says it all.
                 channel = None;
-                ChannelInput::Lost(format!("the controller does not listen: {error}"))
+                News::Lost(format!("the controller does not listen: {error}"))
             }
             Next::Opened(opened) => {
                 connecting = false;
@@ -69,26 +93,24 @@ pub(crate) async fn run(
                     Ok(opened) => {
                         tracing::debug!(core = %opened.core, "channel open");
                         channel = Some(opened);
-                        ChannelInput::Up
+                        News::Up
                     }
-                    Err(error) => ChannelInput::Lost(format!("{:#}", anyhow::Error::from(error))),
+                    Err(error) => News::Lost(chain(&error)),
                 }
             }
             Next::Came(message) => match ToGateway::from_pb(message) {
-                Ok(Some(message)) => ChannelInput::Message(Box::new(message)),
+                Ok(Some(message)) => News::Message(Box::new(message)),
                 Ok(None) => continue,
                 Err(error) => {
                     channel = None;
-                    ChannelInput::Lost(format!("the controller said what cannot be read: {error}"))
+                    News::Lost(format!("the controller said what cannot be read: {error}"))
                 }
             },
             Next::Ended(end) => {
                 channel = None;
-                ChannelInput::Lost(why(end))
+                News::Lost(why(end))
             }
-        };
-        // Nobody listens any more: the gateway is ending.
-        let _ = inputs.send(Input::Channel(input));
+        });
     }
     renewing.abort();
 }
