@@ -1,5 +1,21 @@
 //! Which way a packet goes, and how the ways fare.
+//!
+//! - **Striping** is earliest delivery first: a packet goes by the path on which it arrives first,
+//!   after what queues there, one way, and its own time at the path's rate. So a slow path takes
+//!   what it can carry without delaying the rest, and what a quick one cannot.
+//! - **Mirroring** sends a packet by every live path that does not have too long a queue.
+//! - **Measuring** needs no clock in common: the other end reports what it received
+//!   ([`report`](crate::report)), and a log says when that was sent.
+//! - **Death** is silence after something was sent, of two round trips and what these may vary, and
+//!   of enough packets sent in vain; see [`Settings::silence`]. While no path lives, the one that
+//!   was heard last is used nevertheless: what is sent probes it as well as any probe.
 
+mod leg;
+mod life;
+mod log;
+mod measure;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use homeward_l2tp::Sequence;
@@ -10,6 +26,12 @@ use crate::path::{MAX_PATHS, PathId, Route};
 use crate::report::Report;
 use crate::settings::{Mode, PathSettings, Settings, Standing};
 use crate::status::{DropReason, SenderCounters, Status};
+use leg::Leg;
+use life::NEVER;
+use measure::time;
+
+/// The most events that wait for [`Sender::poll_event`]; the oldest go first.
+const MAX_EVENTS: usize = 64;
 
 /// A packet about to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,19 +62,26 @@ pub struct Sender {
     settings: Settings,
     mode: Mode,
     preferred: PathId,
-    paths: [Option<PathSettings>; MAX_PATHS],
+    legs: [Option<Box<Leg>>; MAX_PATHS],
+    /// When the copies of urgent packets are within their rate again.
+    copied: Instant,
+    /// The number of the last probe.
+    probe: u32,
+    events: VecDeque<Event>,
     counters: SenderCounters,
 }
 
 impl Sender {
     /// A machine without paths, in [`Mode::Single`], that prefers path 0.
     pub fn new(settings: Settings, now: Instant) -> Self {
-        let _ = now;
         Self {
             settings,
             mode: Mode::default(),
             preferred: PathId::default(),
-            paths: [None; MAX_PATHS],
+            legs: Default::default(),
+            copied: now,
+            probe: 0,
+            events: VecDeque::new(),
             counters: SenderCounters::default(),
         }
     }
@@ -60,15 +89,15 @@ impl Sender {
     /// Adds a path, or changes what is known of it beforehand; what was measured stays. A new path
     /// is taken to live, and is probed at once.
     pub fn set_path(&mut self, path: PathId, settings: PathSettings, now: Instant) {
-        let _ = now;
-        if let Some(place) = self.paths.get_mut(path.index()) {
-            *place = Some(settings);
+        if let Some(place) = self.legs.get_mut(path.index()) {
+            let leg = place.get_or_insert_with(|| Box::new(Leg::new(&self.settings, now)));
+            leg.set(settings, &self.settings);
         }
     }
 
-    /// Removes a path, and all that was measured of it.
+    /// Removes a path, and all that was measured of it: as well if another session takes its place.
     pub fn remove_path(&mut self, path: PathId) {
-        if let Some(place) = self.paths.get_mut(path.index()) {
+        if let Some(place) = self.legs.get_mut(path.index()) {
             *place = None;
         }
     }
@@ -87,89 +116,117 @@ impl Sender {
     /// [`Self::sent`] for each path and each packet of it.
     #[inline]
     pub fn route(&mut self, packet: PacketInfo, now: Instant) -> Route {
-        let _ = (packet, now);
-        let usable = PathId::ALL
-            .into_iter()
-            .zip(&self.paths)
-            .filter(|(_, path)| path.is_some_and(|settings| settings.standing != Standing::Barred));
-        let usable: Route = usable.map(|(id, _)| id).collect();
-        let Some(first) = usable.first() else {
-            self.counters.count(DropReason::NoPath);
-            return Route::NONE;
-        };
-        match self.mode {
-            Mode::Mirrored => usable,
-            _ if usable.contains(self.preferred) => Route::only(self.preferred),
-            _ => Route::only(first),
+        self.bury(now);
+        let octets = packet.octets as u64;
+        let candidates = self.candidates(octets);
+        if candidates.is_empty() {
+            return self.drop(DropReason::NoPath);
         }
+        let choice = match (self.mode, packet.urgency) {
+            (Mode::Single, _) => self.single(candidates, now),
+            (Mode::Mirrored, _) => self.open(candidates, now),
+            (Mode::Automatic, Urgency::Urgent) => self.copy(candidates, octets, now),
+            (Mode::Striped | Mode::Automatic, _) => self.stripe(candidates, octets, now),
+        };
+        match choice {
+            Err(reason) => return self.drop(reason),
+            Ok(route) if route.len() > 1 => self.counters.mirrored += 1,
+            Ok(_) => self.counters.single += 1,
+        }
+        choice.unwrap_or_default()
     }
 
     /// Notes a packet as sent: its number, and its octets. Whether the system took it does not
     /// matter: if not, it is a lost packet.
     #[inline]
     pub fn sent(&mut self, path: PathId, number: Sequence, octets: usize, now: Instant) {
-        let _ = (path, number, octets, now);
+        if let Some(Some(leg)) = self.legs.get_mut(path.index()) {
+            leg.sent(number, octets, &self.settings, now);
+            if leg.exhaust(0) {
+                self.happened(Event::Exhausted(path));
+            }
+        }
     }
 
     /// Notes octets that a path carried besides, such as reports and probes: they only count for its
     /// quota.
     pub fn spent(&mut self, path: PathId, octets: usize, now: Instant) {
-        let _ = (path, octets, now);
+        let _ = now;
+        if let Some(Some(leg)) = self.legs.get_mut(path.index()) {
+            leg.spend(octets as u64);
+            if leg.exhaust(0) {
+                self.happened(Event::Exhausted(path));
+            }
+        }
     }
 
     /// Notes that something authentic came by a path: packets, duplicates, echo messages. Several may
     /// be noted at once. Reports need not be noted besides [`Self::handle_report`].
     #[inline]
     pub fn heard(&mut self, path: PathId, now: Instant) {
-        let _ = (path, now);
+        if let Some(Some(leg)) = self.legs.get_mut(path.index())
+            && leg.life.heard(now)
+        {
+            self.happened(Event::Alive(path));
+        }
     }
 
-    /// Takes a report that came by a path.
+    /// Takes a report that came by a path. One that is not later than the last is ignored.
     pub fn handle_report(&mut self, path: PathId, report: &Report, now: Instant) {
-        let _ = (path, report, now);
+        if let Some(Some(leg)) = self.legs.get_mut(path.index())
+            && leg.handle_report(report, &self.settings, now)
+        {
+            self.happened(Event::Alive(path));
+        }
     }
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        self.events.pop_front()
     }
 
     /// A probe that is due, and the path to send it on; call it until there is none. It is noted as
     /// sent already.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(PathId, Report)> {
-        let _ = now;
-        None
+        let (path, leg) = PathId::ALL.into_iter().zip(&mut self.legs).find_map(|(path, leg)| {
+            let leg = leg.as_mut().filter(|leg| probe_due(leg, &self.settings) <= now)?;
+            Some((path, leg))
+        })?;
+        self.probe = self.probe.wrapping_add(1);
+        Some((path, leg.probe(self.probe, &self.settings, now)))
     }
 
     /// When to call [`Self::handle_timeout`] and [`Self::poll_transmit`].
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        let due = |leg: &Leg| {
+            probe_due(leg, &self.settings).min(leg.life.dies(leg.patience, &self.settings))
+        };
+        self.legs.iter().flatten().map(|leg| due(leg)).min().filter(|due| *due < NEVER)
     }
 
     /// Does what is due: notices death. [`Self::route`] does so by itself.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.bury(now);
     }
 
     /// The smoothed round-trip time of a path, once it is known: for
     /// [`Receiver::set_rtt`](crate::Receiver::set_rtt).
     pub fn rtt(&self, path: PathId) -> Option<Duration> {
-        let _ = (path, &self.settings);
-        None
+        self.leg(path)?.rtt()
     }
 
     /// Whether a path is there and lives.
     pub fn is_alive(&self, path: PathId) -> bool {
-        self.paths.get(path.index()).is_some_and(Option::is_some)
+        self.leg(path).is_some_and(|leg| leg.life.is_alive())
     }
 
     /// How the bond fares.
     pub fn status(&self, now: Instant) -> Status {
-        let _ = now;
+        let legs = PathId::ALL.into_iter().zip(&self.legs);
         Status {
             mode: self.mode,
             preferred: self.preferred,
-            paths: Vec::new(),
+            paths: legs.filter_map(|(path, leg)| Some(leg.as_ref()?.status(path, now))).collect(),
             counters: self.counters,
         }
     }
@@ -177,5 +234,140 @@ impl Sender {
     /// What was decided so far.
     pub const fn counters(&self) -> &SenderCounters {
         &self.counters
+    }
+
+    #[inline]
+    fn leg(&self, path: PathId) -> Option<&Leg> {
+        self.legs.get(path.index())?.as_deref()
+    }
+
+    #[cold]
+    fn drop(&mut self, reason: DropReason) -> Route {
+        self.counters.count(reason);
+        Route::NONE
+    }
+
+    fn happened(&mut self, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Notes which paths are dead by now.
+    #[inline]
+    fn bury(&mut self, now: Instant) {
+        for path in PathId::ALL {
+            if let Some(Some(leg)) = self.legs.get_mut(path.index())
+                && leg.life.dies(leg.patience, &self.settings) <= now
+            {
+                leg.die(&self.settings, now);
+                self.happened(Event::Dead(path));
+            }
+        }
+    }
+
+    /// The paths that a packet may go by: the full ones that live, or else those in reserve, or
+    /// else the one that was heard last.
+    #[inline]
+    fn candidates(&mut self, octets: u64) -> Route {
+        let (mut full, mut reserve) = (Route::NONE, Route::NONE);
+        let mut last = None;
+        for path in PathId::ALL {
+            let Some(Some(leg)) = self.legs.get_mut(path.index()) else { continue };
+            if leg.exhaust(octets) {
+                self.happened(Event::Exhausted(path));
+                continue;
+            }
+            match (leg.standing(), leg.life.is_alive()) {
+                (Standing::Barred, _) => {}
+                (Standing::Full, true) => full = full.with(path),
+                (Standing::Reserve, true) => reserve = reserve.with(path),
+                (_, false) => last = last.max(Some((leg.life.heard_at(), path))),
+            }
+        }
+        if !full.is_empty() {
+            full
+        } else if !reserve.is_empty() {
+            reserve
+        } else {
+            last.map_or(Route::NONE, |(_, path)| Route::only(path))
+        }
+    }
+
+    /// The paths of `candidates` that take one more packet, of those the ones without a long queue if
+    /// there are any.
+    #[inline]
+    fn open(&self, candidates: Route, now: Instant) -> Result<Route, DropReason> {
+        let (mut short, mut bearable, mut capped) = (Route::NONE, Route::NONE, true);
+        for path in candidates {
+            let Some(leg) = self.leg(path) else { continue };
+            if leg.is_capped(&self.settings, now) {
+                continue;
+            }
+            capped = false;
+            let queue = leg.queue(now);
+            if queue <= self.settings.queue {
+                short = short.with(path);
+            }
+            if queue <= self.settings.queue_limit || !leg.is_known() {
+                bearable = bearable.with(path);
+            }
+        }
+        if !short.is_empty() {
+            Ok(short)
+        } else if !bearable.is_empty() {
+            Ok(bearable)
+        } else {
+            Err(if capped { DropReason::Rate } else { DropReason::Queue })
+        }
+    }
+
+    #[inline]
+    fn single(&self, candidates: Route, now: Instant) -> Result<Route, DropReason> {
+        let path = if candidates.contains(self.preferred) {
+            Some(self.preferred)
+        } else {
+            let rtt = |path| self.rtt(path).unwrap_or(Duration::MAX);
+            candidates.into_iter().min_by_key(|path| rtt(*path))
+        };
+        self.open(path.map_or(Route::NONE, Route::only), now)
+    }
+
+    #[inline]
+    fn stripe(&self, candidates: Route, octets: u64, now: Instant) -> Result<Route, DropReason> {
+        let open = self.open(candidates, now)?;
+        let arrival = |path| {
+            let leg = self.leg(path)?;
+            Some(leg.arrival(leg.queue(now), octets))
+        };
+        let first = open.into_iter().min_by_key(|path| arrival(*path).unwrap_or(Duration::MAX));
+        Ok(first.map_or(open, Route::only))
+    }
+
+    /// Mirrors a packet if its copies are within their rate.
+    #[inline]
+    fn copy(&mut self, candidates: Route, octets: u64, now: Instant) -> Result<Route, DropReason> {
+        let open = self.open(candidates, now)?;
+        let copies = octets * (open.len() as u64).saturating_sub(1);
+        if copies == 0 {
+            return Ok(open);
+        }
+        let depth = time(self.settings.mirror_burst.into(), self.settings.mirror_rate);
+        let after = self.copied.max(now) + time(copies, self.settings.mirror_rate);
+        if self.settings.mirror_rate == 0 || after.since(now) > depth {
+            self.counters.over_budget += 1;
+            return self.stripe(candidates, octets, now);
+        }
+        self.copied = after;
+        Ok(open)
+    }
+}
+
+/// When a path is to be probed.
+fn probe_due(leg: &Leg, settings: &Settings) -> Instant {
+    match leg.standing() {
+        Standing::Barred => NEVER,
+        Standing::Full | Standing::Reserve => leg.life.probe_due(leg.patience, settings),
     }
 }

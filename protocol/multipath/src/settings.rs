@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::classify::SMALL;
+
 /// How a bond uses its paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -111,7 +113,7 @@ pub struct Settings {
     /// How long a round-trip time counts as the shortest, if there is a better one to be had: while
     /// packets queue there is none. 10 s unless set.
     pub rtt_window: Duration,
-    /// How long a rate counts as the highest. 1 s unless set.
+    /// How long a rate counts as the highest while the path is full. 250 ms unless set.
     pub rate_window: Duration,
     /// What a path is taken to carry at least until it has been seen to be full, in bits per
     /// second: only to choose between paths. 10,000,000 unless set.
@@ -124,6 +126,9 @@ pub struct Settings {
     pub log: usize,
     /// When the other end reports.
     pub report: ReportTimes,
+    /// Octets up to which a frame with data is urgent: for [`classify()`](crate::classify()), which
+    /// the caller has judge each frame. 300 unless set.
+    pub small: usize,
 }
 
 impl Default for Settings {
@@ -140,11 +145,12 @@ impl Default for Settings {
             probe_max: Duration::from_secs(5),
             idle_probe: Some(Duration::from_secs(1)),
             rtt_window: Duration::from_secs(10),
-            rate_window: Duration::from_secs(1),
+            rate_window: Duration::from_millis(250),
             first_rate: 10_000_000,
             burst: Duration::from_millis(100),
             log: 1 << 15,
             report: ReportTimes::default(),
+            small: SMALL,
         }
     }
 }

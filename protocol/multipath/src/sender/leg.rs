@@ -1,0 +1,431 @@
+//! A path as its sender knows it.
+//!
+//! **Rate.** Reports say what arrived, and when; over a round trip that is a rate. The highest one
+//! of late is what the path carries at least. Whether it carries no more is seen where more is on its
+//! way all the time than would be at that rate: then the path is full.
+//!
+//! **Queue.** Each packet takes its time at that rate, and waits for those before it. That count is
+//! put right with each report, for what is on its way says how long the queue is at least (what is more
+//! than the delay explains) and at most (all of it).
+
+use std::time::Duration;
+
+use homeward_l2tp::Sequence;
+use homeward_model::Instant;
+
+use super::life::{Life, Patience};
+use super::log::{Load, Log, Sent, low};
+use super::measure::{Goodput, Loss, Mark, Progress, Rate, RoundTrip, nanos, time};
+use crate::path::PathId;
+use crate::report::{Received, Report, is_later};
+use crate::settings::{PathSettings, Settings, Standing};
+use crate::status::PathStatus;
+
+/// The one-way delay that a path is taken to have before it was measured.
+const UNKNOWN_DELAY: Duration = Duration::from_millis(100);
+
+/// The least time that a rate is taken over.
+const RATE_SPAN: Duration = Duration::from_millis(10);
+
+/// What may be on its way beyond what a path holds before it counts as full, in octets.
+const BURST: u64 = 3000;
+
+/// A time to queue that is none: timers are not exact.
+const NO_QUEUE: Duration = Duration::from_millis(2);
+
+/// What has not arrived so long after it was sent is lost, and does not queue.
+const LONGEST_QUEUE: Duration = Duration::from_secs(2);
+
+/// A report on what arrived longer ago says nothing of the round-trip time.
+const LONGEST_HELD: Duration = Duration::from_secs(1);
+
+/// A probe whose answer has not come.
+#[derive(Debug, Clone, Copy)]
+struct Probe {
+    number: u32,
+    at: Instant,
+    /// What was sent before it.
+    packets: u64,
+    octets: u64,
+    queued: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Leg {
+    standing: Standing,
+    cap: Option<u64>,
+    quota: Option<u64>,
+    exhausted: bool,
+    log: Log,
+    calm: u32,
+    pub(super) life: Life,
+    rtt: RoundTrip,
+    /// These three follow from the round-trip time.
+    pub(super) patience: Patience,
+    /// How long what is sent is on its way until that is known, without a queue; before it is known,
+    /// for ever.
+    pipe: Duration,
+    delay: Duration,
+    rate: Rate,
+    /// What packets are taken to be carried at, in bits per second.
+    carries: u64,
+    progress: Progress,
+    loss: Loss,
+    goodput: Goodput,
+    /// When it has carried what was sent.
+    busy: Instant,
+    /// By how much that was put right, downwards, in microseconds.
+    corrected: u32,
+    /// When it would have, at the rate that it is held to.
+    paid: Instant,
+    last_sent: Instant,
+    /// Octets sent before the last packet that arrived, and packets.
+    decided: (u64, u64),
+    /// Packets that arrived; `None` before the first report.
+    arrived: Option<Arrived>,
+    /// The last reports: with and without what was received.
+    reported: Option<u32>,
+    asked: Option<u32>,
+    probes: [Option<Probe>; 8],
+    next_probe: usize,
+}
+
+/// What the last report said.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    highest: Sequence,
+    /// As reported.
+    packets: u32,
+    /// Of those that this machine sent.
+    total: u64,
+    octets: u64,
+    duplicates: u32,
+}
+
+impl Leg {
+    pub(super) fn new(settings: &Settings, now: Instant) -> Self {
+        let rtt = RoundTrip::default();
+        Self {
+            standing: Standing::Full,
+            cap: None,
+            quota: None,
+            exhausted: false,
+            log: Log::new(settings.log),
+            calm: 0,
+            life: Life::new(now),
+            patience: Patience::new(&rtt, settings),
+            pipe: Duration::MAX,
+            delay: UNKNOWN_DELAY,
+            rtt,
+            rate: Rate::default(),
+            carries: settings.first_rate.max(1),
+            progress: Progress::default(),
+            loss: Loss::default(),
+            goodput: Goodput::default(),
+            busy: now,
+            corrected: 0,
+            paid: now,
+            last_sent: now,
+            decided: (0, 0),
+            arrived: None,
+            reported: None,
+            asked: None,
+            probes: [None; 8],
+            next_probe: 0,
+        }
+    }
+
+    pub(super) fn set(&mut self, path: PathSettings, settings: &Settings) {
+        let PathSettings { standing, rate, quota } = path;
+        (self.standing, self.cap, self.quota) = (standing, rate, quota);
+        self.exhausted = false;
+        if standing == Standing::Barred {
+            self.life.rest();
+        }
+        self.set_carries(settings);
+    }
+
+    /// Its standing, with the quota in mind.
+    #[inline]
+    pub(super) fn standing(&self) -> Standing {
+        if self.exhausted { Standing::Barred } else { self.standing }
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.rtt.mean()
+    }
+
+    /// Bars the path if its quota does not suffice for this; says whether that has just happened.
+    #[inline]
+    pub(super) fn exhaust(&mut self, octets: u64) -> bool {
+        let lacks = self.quota.is_some_and(|left| left < octets.max(1));
+        if lacks && !self.exhausted {
+            self.exhausted = true;
+            self.life.rest();
+            return self.standing != Standing::Barred;
+        }
+        false
+    }
+
+    pub(super) fn spend(&mut self, octets: u64) {
+        self.quota = self.quota.map(|left| left.saturating_sub(octets));
+    }
+
+    /// Whether it is held to a rate, and has that.
+    #[inline]
+    pub(super) fn is_capped(&self, settings: &Settings, now: Instant) -> bool {
+        self.cap.is_some() && self.paid.since(now) > settings.burst
+    }
+
+    /// Whether what it carries is known, so that its queue is.
+    #[inline]
+    pub(super) fn is_known(&self) -> bool {
+        self.rate.is_known()
+    }
+
+    /// How long a packet waits for those before it.
+    #[inline]
+    pub(super) fn queue(&self, now: Instant) -> Duration {
+        let (soonest, latest) = self.bounds(self.pipe, now);
+        self.busy.max(soonest).min(latest).since(now)
+    }
+
+    /// When it has carried what is on its way, at the soonest and at the latest, if all that was sent
+    /// longer ago than `explained` has arrived or queues.
+    #[inline]
+    fn bounds(&self, explained: Duration, now: Instant) -> (Instant, Instant) {
+        let all = time(self.in_flight(), self.carries).min(LONGEST_QUEUE);
+        (now + all.saturating_sub(explained), self.last_sent + all)
+    }
+
+    /// How long until a packet of so many octets arrives.
+    #[inline]
+    pub(super) fn arrival(&self, queue: Duration, octets: u64) -> Duration {
+        queue + self.delay + time(octets, self.carries)
+    }
+
+    #[inline]
+    pub(super) fn sent(&mut self, number: Sequence, octets: usize, s: &Settings, now: Instant) {
+        let load = self.load(now);
+        self.calm = load.calm;
+        self.log.note(number, octets, load, now);
+        let octets = octets as u64;
+        self.busy = self.busy.max(now) + time(octets, self.carries);
+        if let Some(cap) = self.cap {
+            self.paid = self.paid.max(now) + time(octets, cap);
+        }
+        self.last_sent = now;
+        self.spend(octets);
+        self.life.sent(s, now);
+    }
+
+    /// How busy it is.
+    #[inline]
+    fn load(&self, now: Instant) -> Load {
+        let in_flight = self.in_flight();
+        let queue = self.queue(now);
+        let full = self.rate.get().is_some_and(|rate| {
+            in_flight > BURST && time(in_flight - BURST, rate) > self.pipe.saturating_mul(5) / 4
+        });
+        Load {
+            queued: self.is_queued(queue),
+            calm: self.calm.wrapping_add((!full).into()),
+            expected: low(micros(queue)).wrapping_add(self.corrected),
+        }
+    }
+
+    #[inline]
+    fn is_queued(&self, queue: Duration) -> bool {
+        queue > NO_QUEUE.max(self.delay / 4)
+    }
+
+    /// Octets on their way, as far as is known.
+    #[inline]
+    fn in_flight(&self) -> u64 {
+        self.log.octets().saturating_sub(self.decided.0)
+    }
+
+    /// A probe, with this number.
+    pub(super) fn probe(&mut self, number: u32, settings: &Settings, now: Instant) -> Report {
+        let probe = Probe {
+            number,
+            at: now,
+            packets: self.log.packets(),
+            octets: self.log.octets(),
+            queued: self.is_queued(self.queue(now)),
+        };
+        let place = self.next_probe % self.probes.len();
+        if let Some(place) = self.probes.get_mut(place) {
+            *place = Some(probe);
+        }
+        self.next_probe += 1;
+        self.life.probed(settings, now);
+        Report { number, request: true, answer: None, received: None }
+    }
+
+    pub(super) fn die(&mut self, settings: &Settings, now: Instant) {
+        self.life.die(self.patience, settings, now);
+        // What was on its way is lost, or will be reported.
+        self.decided = (self.log.octets(), self.log.packets());
+        self.busy = now;
+        self.progress.clear();
+    }
+
+    /// Takes a report; says whether it revives the path.
+    pub(super) fn handle_report(&mut self, report: &Report, s: &Settings, now: Instant) -> bool {
+        let last = match report.received {
+            Some(_) => &mut self.reported,
+            None => &mut self.asked,
+        };
+        if !is_later(report.number, *last) {
+            return false;
+        }
+        *last = Some(report.number);
+        let mut revived = self.life.heard(now);
+        let probe = report.answer.and_then(|number| {
+            self.probes
+                .iter_mut()
+                .find(|probe| probe.is_some_and(|probe| probe.number == number))
+                .and_then(Option::take)
+        });
+        let progressed = match report.received {
+            Some(received) => self.learn(&received, probe, s, now),
+            None => false,
+        };
+        if probe.is_some() || progressed {
+            revived |= self.life.answered(now);
+        }
+        if let (Some(probe), false) = (probe, progressed) {
+            self.round_trip(now.since(probe.at), probe.queued, s, now);
+        }
+        revived
+    }
+
+    /// Takes what the other end has received; says whether that is more than before.
+    fn learn(
+        &mut self,
+        received: &Received,
+        probe: Option<Probe>,
+        settings: &Settings,
+        now: Instant,
+    ) -> bool {
+        let before = self.arrived;
+        let more = received.packets.wrapping_sub(before.map_or(0, |before| before.packets));
+        let began_anew = before.is_some() && more > u32::MAX / 2;
+        let sent = self.log.get(received.highest, now);
+        let new = sent.filter(|_| before.is_none_or(|before| before.highest != received.highest));
+        if let Some(sent) = new {
+            let rtt = now.since(sent.at).saturating_sub(received.held);
+            if received.held <= LONGEST_HELD && rtt > Duration::ZERO {
+                self.round_trip(rtt, sent.load.queued, settings, now);
+            }
+        }
+        // A path keeps the order: what was sent before this is there, or lost.
+        let decided = (sent.map(|sent| (sent.octets, sent.packets)))
+            .max(probe.map(|probe| (probe.octets, probe.packets)))
+            .unwrap_or_default();
+        let total = match before {
+            Some(before) if !began_anew => before.total + u64::from(more),
+            _ => u64::from(received.packets).min(decided.1),
+        };
+        if decided > (0, 0) {
+            let newly = decided.1.saturating_sub(self.decided.1);
+            let lost = decided.1.saturating_sub(total);
+            let more = if began_anew { newly } else { more.into() };
+            self.loss.note(newly, more, lost);
+            self.decided = self.decided.max(decided);
+        }
+        self.arrived = Some(Arrived {
+            highest: received.highest,
+            packets: received.packets,
+            total,
+            octets: received.octets,
+            duplicates: received.duplicates,
+        });
+        self.goodput.note(received.octets, now);
+        if before.is_some_and(|before| received.octets < before.octets) {
+            self.progress.clear();
+        } else if let Some(sent) = new {
+            self.measure_rate(received, &sent, settings, now);
+        }
+        self.correct_queue(received.held, new, now);
+        more > 0 && !began_anew
+    }
+
+    fn measure_rate(&mut self, received: &Received, sent: &Sent, s: &Settings, now: Instant) {
+        let least = self.rtt.least().unwrap_or_default();
+        let mark = Mark {
+            arrived: sooner(now, received.held),
+            sent: sent.at,
+            octets: received.octets,
+            calm: sent.load.calm,
+            queued: now.since(sent.at).saturating_sub(received.held + least),
+        };
+        if let Some((rate, seen)) = self.progress.note(mark, least.max(RATE_SPAN), s.queue / 2) {
+            self.rate.sample(rate, seen, s.rate_window, now);
+            self.set_carries(s);
+        }
+    }
+
+    /// Puts the queue right: `new` was sent when as much was expected as it says, and has queued for
+    /// what its round trip took more than the shortest.
+    fn correct_queue(&mut self, held: Duration, new: Option<Sent>, now: Instant) {
+        let Some(least) = self.rtt.least() else { return };
+        if let Some(sent) = new {
+            let queued = now.since(sent.at).saturating_sub(held + least);
+            // What was put right since it was sent is right already.
+            let expected = sent.load.expected.wrapping_sub(self.corrected).cast_signed();
+            let expected = u64::try_from(expected).unwrap_or_default();
+            let excess = expected.saturating_sub(micros(queued)).min(micros(self.busy.since(now)));
+            self.corrected = self.corrected.wrapping_add(low(excess));
+            self.busy = sooner(self.busy, Duration::from_micros(excess));
+        }
+        let (soonest, latest) = self.bounds(least + held, now);
+        self.busy = self.busy.max(soonest).min(latest);
+    }
+
+    fn set_carries(&mut self, settings: &Settings) {
+        let measured = self.rate.get().unwrap_or_default();
+        let least = if self.rate.is_known() { 1 } else { settings.first_rate.max(1) };
+        let carries = measured.max(least);
+        self.carries = self.cap.map_or(carries, |cap| carries.min(cap.max(1)));
+    }
+
+    fn round_trip(&mut self, rtt: Duration, queued: bool, settings: &Settings, now: Instant) {
+        self.rtt.sample(rtt, queued, settings.rtt_window, now);
+        self.patience = Patience::new(&self.rtt, settings);
+        if let Some(least) = self.rtt.least() {
+            self.delay = least / 2;
+            self.pipe = least + settings.report.delay(self.rtt.mean());
+        }
+    }
+
+    pub(super) fn status(&self, path: PathId, now: Instant) -> PathStatus {
+        PathStatus {
+            path,
+            alive: self.life.is_alive(),
+            standing: self.standing(),
+            rtt_us: self.rtt.mean().map(micros),
+            least_rtt_us: self.rtt.least().map(micros),
+            jitter_us: self.rtt.deviation().map(micros),
+            loss_ppm: self.loss.mean(),
+            goodput: self.goodput.get(now),
+            rate: self.rate.get(),
+            full: self.rate.is_known(),
+            queue_us: micros(self.queue(now)),
+            packets: self.log.packets(),
+            octets: self.log.octets(),
+            lost: self.loss.total(),
+            duplicates: self.arrived.map_or(0, |arrived| arrived.duplicates),
+            quota: self.quota,
+        }
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn sooner(at: Instant, by: Duration) -> Instant {
+    Instant::from_nanos(at.as_nanos().saturating_sub(nanos(by)))
+}

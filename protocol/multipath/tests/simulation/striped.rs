@@ -1,0 +1,164 @@
+//! Striping: the sum of both paths, in order, without delay that grows.
+
+use std::time::Duration;
+
+use homeward_multipath::{Mode, ReorderSettings, Settings};
+
+use super::tcp::Tcp;
+use super::world::{A, B, Link, MS, SECOND, Stream, World, at};
+
+const OCTETS: usize = 1400;
+
+fn links() -> [Link; 2] {
+    [Link::new(50, 10 * MS), Link::new(20, 60 * MS)]
+}
+
+/// Of what is offered, in bits per second, what came out from one second to another.
+fn rate(stream: &Stream, from: u32, to: u32) -> f64 {
+    let count = stream.between(from * SECOND, to * SECOND).len();
+    (count * OCTETS * 8) as f64 / f64::from(to - from)
+}
+
+#[test]
+fn an_open_loop_gets_the_sum_of_both_rates_in_order() {
+    let mut world = World::new(Mode::Striped, links(), 1);
+    let mut stream = Stream::new(70_000_000, OCTETS, 10 * SECOND);
+    world.run(&mut stream, 11 * SECOND);
+    let worst = stream.between(SECOND, 10 * SECOND).iter().map(|(_, took)| *took).max().unwrap();
+    let counters = world.ends[1].reorder.counters();
+    eprintln!(
+        "open loop: {:.1} of 70 Mbit/s, {} out of order, {worst:?} at most, {counters:?}",
+        rate(&stream, 2, 10) / 1e6,
+        stream.out_of_order(),
+    );
+    assert!(rate(&stream, 2, 10) >= 0.95 * 70e6);
+    assert_eq!((stream.out_of_order(), stream.received.len() as u64), (0, stream.sent));
+    assert!(worst < 150 * MS, "{worst:?}");
+}
+
+#[test]
+fn jitter_and_loss_leave_what_arrives_in_order_and_hold_it_no_longer_than_paths_differ() {
+    for seed in 0..5 {
+        let mut links = links();
+        links[0].jitter = 3 * MS;
+        links[1].jitter = 15 * MS;
+        links.iter_mut().for_each(|link| link.loss = 0.01);
+        let mut world = World::new(Mode::Striped, links, seed);
+        let mut stream = Stream::new(66_000_000, OCTETS, 10 * SECOND);
+        world.run(&mut stream, 11 * SECOND);
+        let counters = *world.ends[1].reorder.counters();
+        let late = stream.out_of_order() as f64 / stream.received.len() as f64;
+        eprintln!(
+            "jitter and loss: {:.1} Mbit/s, {late:.5} late, {counters:?}",
+            rate(&stream, 2, 10) / 1e6
+        );
+        assert!(rate(&stream, 2, 10) >= 0.95 * 66e6 * 0.99);
+        assert!(late < 0.001, "{late} of them late");
+        assert!(counters.longest_wait_us <= 200_000);
+    }
+}
+
+#[test]
+fn what_is_more_than_both_carry_is_dropped_before_it_queues_for_long() {
+    let mut links = links();
+    links.iter_mut().for_each(|link| link.queue = 10 * SECOND);
+    let mut world = World::new(Mode::Striped, links, 3);
+    let mut stream = Stream::new(140_000_000, OCTETS, 10 * SECOND);
+    world.run(&mut stream, 12 * SECOND);
+    // Until the paths are known to be full they are given more than they carry.
+    let worst =
+        stream.between(2 * SECOND, 12 * SECOND).iter().map(|(_, took)| *took).max().unwrap();
+    let dropped = world.ends[0].sender.counters().queue;
+    eprintln!(
+        "overload: {:.1} Mbit/s, {worst:?} at most, {dropped} dropped",
+        rate(&stream, 2, 10) / 1e6
+    );
+    assert!(rate(&stream, 2, 10) >= 0.95 * 70e6);
+    assert!(worst < 480 * MS, "a queue of 400 ms and 60 ms of delay, not {worst:?}");
+    assert_eq!(dropped + stream.received.len() as u64, stream.sent, "nothing is lost elsewhere");
+}
+
+#[test]
+fn a_tcp_gets_the_sum_of_both_rates() {
+    for seed in 0..2 {
+        let mut world = World::new(Mode::Striped, links(), seed);
+        world.links.iter_mut().flatten().for_each(|link| link.jitter = MS);
+        let mut tcp = Tcp::new();
+        world.run(&mut tcp, 15 * SECOND);
+        let rate = tcp.rate(at(6 * SECOND), at(16 * SECOND));
+        eprintln!(
+            "TCP: {:.1} of 70 Mbit/s, {} recoveries, {} time-outs, {} retransmitted, {:?}",
+            rate / 1e6,
+            tcp.recoveries,
+            tcp.timeouts,
+            tcp.retransmitted,
+            world.ends[1].reorder.counters()
+        );
+        assert!(rate >= 0.9 * 70e6, "{rate}");
+    }
+}
+
+/// So that the one above says something of the order.
+#[test]
+fn a_tcp_without_order_does_not() {
+    let settings = ReorderSettings { wait: Duration::ZERO, ..ReorderSettings::default() };
+    let mut world = World::with(Mode::Striped, links(), 0, Settings::default(), settings);
+    let mut tcp = Tcp::new();
+    world.run(&mut tcp, 10 * SECOND);
+    let rate = tcp.rate(at(3 * SECOND), at(11 * SECOND));
+    eprintln!("TCP without order: {:.1} of 70 Mbit/s", rate / 1e6);
+    assert!(rate < 0.9 * 70e6, "{rate}");
+}
+
+#[test]
+fn what_one_path_carries_goes_by_the_quicker_one() {
+    let mut world = World::new(Mode::Striped, links(), 5);
+    let mut stream = Stream::new(20_000_000, OCTETS, 10 * SECOND);
+    world.run(&mut stream, 11 * SECOND);
+    let counts = [A, B].map(|path| {
+        let sent = &world.ends[0].log;
+        sent.iter().filter(|(_, by, report, _)| *by == path && !*report).count()
+    });
+    assert!(counts[1] * 100 < counts[0], "{counts:?}");
+    let worst = stream.between(SECOND, 10 * SECOND).iter().map(|(_, took)| *took).max().unwrap();
+    assert!(worst < 15 * MS, "{worst:?}");
+}
+
+#[test]
+fn a_path_that_grows_is_used_and_one_that_shrinks_does_not_delay_for_long() {
+    let mut links = links();
+    links[0].rate = 10_000_000;
+    links.iter_mut().for_each(|link| link.queue = 10 * SECOND);
+    let mut world = World::new(Mode::Striped, links, 6);
+    world.later(6 * SECOND, |world| world.links[0][0].rate = 100_000_000);
+    world.later(12 * SECOND, |world| world.links[0][0].rate = 10_000_000);
+    let mut stream = Stream::new(110_000_000, OCTETS, 18 * SECOND);
+    world.run(&mut stream, 20 * SECOND);
+    let rates = [(2, 6), (7, 12), (14, 18)].map(|(from, to)| rate(&stream, from, to) / 1e6);
+    let worst = |from, to| {
+        stream.between(from * SECOND, to * SECOND).iter().map(|(_, took)| *took).max().unwrap()
+    };
+    eprintln!("30, 120 and 30 Mbit/s: {rates:.1?}, {:?} and {:?}", worst(12, 14), worst(14, 18));
+    assert!(rates[0] >= 0.95 * 30.0 && rates[1] >= 0.95 * 110.0 && rates[2] >= 0.95 * 30.0);
+    assert!(worst(14, 18) < 480 * MS, "{:?}", worst(14, 18));
+}
+
+#[test]
+fn a_pause_of_a_path_is_not_taken_for_what_it_carries() {
+    let mut world = World::new(Mode::Striped, links(), 7);
+    let mut stream = Stream::new(60_000_000, OCTETS, 5 * SECOND);
+    world.later(3 * SECOND, |world| {
+        let now = world.now;
+        world.links[0][0].pause(60 * MS, now);
+    });
+    world.run(&mut stream, 3 * SECOND);
+    let (mut least, mut most) = (u64::MAX, 0);
+    for step in 0..500 {
+        world.run(&mut stream, 3 * SECOND + step * 2 * MS);
+        let rate = world.ends[0].sender.status(world.now).paths[0].rate.unwrap();
+        (least, most) = (least.min(rate), most.max(rate));
+    }
+    assert!(least > 40_000_000 && most < 55_000_000, "from {least} to {most} bit/s");
+    world.run(&mut stream, 6 * SECOND);
+    assert_eq!(stream.received.len() as u64, stream.sent);
+}
