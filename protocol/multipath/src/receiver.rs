@@ -6,7 +6,7 @@ use homeward_l2tp::Sequence;
 use homeward_model::Instant;
 
 use crate::path::{MAX_PATHS, PathId};
-use crate::report::{Received, Report, is_later};
+use crate::report::{Received, Report, is_later, micros};
 use crate::settings::ReceiverSettings;
 
 /// The machine of the receiving thread. After each batch of packets, send what
@@ -109,6 +109,7 @@ impl Receiver {
             packets: path.packets,
             octets: path.octets,
             held: now.since(path.arrived),
+            arrived: micros(path.arrived),
             duplicates: path.duplicates,
         });
         Some((id, Report { number: self.number, request: false, answer, received }))

@@ -22,6 +22,7 @@ use homeward_model::Instant;
 use serde::Serialize;
 
 use crate::path::{MAX_PATHS, PathId, Route};
+use crate::report::micros;
 use crate::settings::{Mode, ReorderSettings};
 use arrival::{Arrival, MAX_REORDER};
 use pool::{Pool, SPARE};
@@ -510,11 +511,4 @@ impl Reorder {
             self.pool.release(content);
         }
     }
-}
-
-/// Microseconds on the clock, modulo 2^32.
-#[inline]
-fn micros(at: Instant) -> u32 {
-    let [.., a, b, c, d] = (at.as_nanos() / 1000).to_be_bytes();
-    u32::from_be_bytes([a, b, c, d])
 }

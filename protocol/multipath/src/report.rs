@@ -20,6 +20,8 @@
 //! +---------------------------------------------------------------+
 //! |                             Held                              |
 //! +---------------------------------------------------------------+
+//! |                            Arrived                            |
+//! +---------------------------------------------------------------+
 //! |                          Duplicates                           |
 //! +---------------------------------------------------------------+
 //! |                           Answered                            |
@@ -33,6 +35,8 @@
 //! messages of a VCCV channel can be replayed. *Highest*: the highest sequence number received on
 //! this path. *Packets*, *Octets*: those received on this path, in all, modulo 2^32 and 2^64.
 //! *Held*: microseconds since the packet of the highest number arrived; 2^32 - 1 for longer.
+//! *Arrived*: when that was, in microseconds modulo 2^32 on a clock of the reporter's choice that
+//! never goes back; what differs in it from one report to another is how long the way there took.
 //! *Duplicates*: packets of this path that were dropped because their number was seen before,
 //! modulo 2^32. What follows is ignored: room to grow.
 
@@ -40,11 +44,12 @@ use std::time::Duration;
 
 use homeward_l2tp::Sequence;
 use homeward_l2tp::echo::{CHANNEL, MAGIC};
+use homeward_model::Instant;
 
 use crate::error::ReportError;
 
 /// Octets of a report.
-pub const REPORT_LEN: usize = 40;
+pub const REPORT_LEN: usize = 44;
 
 /// The version spoken.
 pub const VERSION: u8 = 1;
@@ -80,6 +85,8 @@ pub struct Received {
     pub octets: u64,
     /// How long ago the highest number arrived: microseconds, at most 2^32 - 1 of them.
     pub held: Duration,
+    /// When it arrived, on the reporter's clock: microseconds, modulo 2^32.
+    pub arrived: u32,
     /// Packets dropped as duplicates, modulo 2^32.
     pub duplicates: u32,
 }
@@ -112,6 +119,7 @@ impl Report {
         let (packets, rest) = rest.split_first_chunk().ok_or(short)?;
         let (octets, rest) = rest.split_first_chunk().ok_or(short)?;
         let (held, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (arrived, rest) = rest.split_first_chunk().ok_or(short)?;
         let (duplicates, rest) = rest.split_first_chunk().ok_or(short)?;
         let (answered, _) = rest.split_first_chunk().ok_or(short)?;
         Ok(Self {
@@ -123,6 +131,7 @@ impl Report {
                 packets: u32::from_be_bytes(*packets),
                 octets: u64::from_be_bytes(*octets),
                 held: Duration::from_micros(u32::from_be_bytes(*held).into()),
+                arrived: u32::from_be_bytes(*arrived),
                 duplicates: u32::from_be_bytes(*duplicates),
             }),
         })
@@ -138,7 +147,7 @@ impl Report {
         let [_, a, b, c] = received.highest.get().to_be_bytes();
         let held = u32::try_from(received.held.as_micros()).unwrap_or(u32::MAX);
         let [h, w] = MAGIC;
-        let parts: [&[u8]; 9] = [
+        let parts: [&[u8]; 10] = [
             &CHANNEL,
             &[h, w, VERSION, KIND],
             &self.number.to_be_bytes(),
@@ -146,6 +155,7 @@ impl Report {
             &received.packets.to_be_bytes(),
             &received.octets.to_be_bytes(),
             &held.to_be_bytes(),
+            &received.arrived.to_be_bytes(),
             &received.duplicates.to_be_bytes(),
             &self.answer.unwrap_or_default().to_be_bytes(),
         ];
@@ -162,6 +172,13 @@ pub(crate) fn is_later(number: u32, last: Option<u32>) -> bool {
     last.is_none_or(|last| (1..1 << 31).contains(&number.wrapping_sub(last)))
 }
 
+/// Microseconds on the clock, modulo 2^32.
+#[inline]
+pub(crate) const fn micros(at: Instant) -> u32 {
+    let [.., a, b, c, d] = (at.as_nanos() / 1000).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +193,7 @@ mod tests {
                 packets: 0x3132_3334,
                 octets: 0x4142_4344_4546_4748,
                 held: Duration::from_micros(0x5152_5354),
+                arrived: 0x7172_7374,
                 duplicates: 0x6162_6364,
             }),
         }
@@ -184,13 +202,13 @@ mod tests {
     #[test]
     fn a_report_has_the_octets_that_the_module_documents() {
         let octets =
-            b"\x10\0\x7f\xf8Hw\x01\x03\x01\x02\x03\x04\xe0!\"#1234ABCDEFGHQRSTabcd\x11\x12\x13\x14";
+            b"\x10\0\x7f\xf8Hw\x01\x03\x01\x02\x03\x04\xe0!\"#1234ABCDEFGHQRSTqrstabcd\x11\x12\x13\x14";
         assert_eq!(full().encode(), *octets);
         assert_eq!(Report::decode(octets), Ok(full()));
         let probe = Report { number: 7, request: true, ..Report::default() };
         let octets = probe.encode();
         assert_eq!(octets[..16], *b"\x10\0\x7f\xf8Hw\x01\x03\0\0\0\x07\x80\0\0\0");
-        assert_eq!(octets[16..], [0; 24]);
+        assert_eq!(octets[16..], [0; 28]);
         assert_eq!(Report::decode(&octets), Ok(probe));
     }
 

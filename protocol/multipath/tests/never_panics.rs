@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn a_report_with_some_octets_changed(
-        changes in proptest::collection::vec((0usize..40, any::<u8>()), 0..4),
+        changes in proptest::collection::vec((0usize..44, any::<u8>()), 0..4),
     ) {
         let mut octets = seed("multipath_report/report");
         for (at, value) in changes {

@@ -33,7 +33,14 @@ fn a_report_says_what_the_path_brought() {
     receiver.received(B, n(10), 400, at(2000));
     assert_eq!(receiver.poll_timeout(), Some(at(5000)));
     assert_eq!(receiver.poll_report(at(4999)), None);
-    let received = Received { highest: n(9), packets: 3, octets: 600, held: 4 * MS, duplicates: 1 };
+    let received = Received {
+        highest: n(9),
+        packets: 3,
+        octets: 600,
+        held: 4 * MS,
+        arrived: 1000,
+        duplicates: 1,
+    };
     let report = Report { number: 1, received: Some(received), ..Report::default() };
     assert_eq!(receiver.poll_report(at(5000)), Some((A, report)));
     assert_eq!((receiver.poll_report(at(5000)), receiver.poll_timeout()), (None, Some(at(7000))));

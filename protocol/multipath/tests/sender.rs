@@ -35,7 +35,8 @@ fn status(sender: &Sender, path: PathId, now: Instant) -> PathStatus {
     sender.status(now).paths.into_iter().find(|status| status.path == path).unwrap()
 }
 
-/// A report that `packets` of 1,000 octets have arrived, the last one just now.
+/// A report that `packets` of 1,000 octets have arrived, the last one just now, on a clock that
+/// stands still.
 fn report(number: u32, highest: u32, packets: u32) -> Report {
     let received = Received {
         highest: Sequence::new(highest),
@@ -239,6 +240,7 @@ fn steps() -> impl Strategy<Value = Step> {
             packets: if which & 2 == 0 { packets % 500 } else { packets },
             octets: if which & 4 == 0 { octets % 500_000 } else { octets },
             held: Duration::from_micros(held.into()),
+            arrived: held ^ highest,
             duplicates: 0,
         });
     let report = (any::<u32>(), any::<bool>(), 0u32..50, any::<bool>(), received).prop_map(

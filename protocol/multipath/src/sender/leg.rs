@@ -5,8 +5,8 @@
 //! way all the time than would be at that rate: then the path is full.
 //!
 //! **Queue.** Each packet takes its time at that rate, and waits for those before it. That count is
-//! put right with each report, for what is on its way says how long the queue is at least (what is more
-//! than the delay explains) and at most (all of it).
+//! put right with each report, which says how long a packet queued on the way there, so that what was
+//! sent since then queues behind it.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use homeward_model::Instant;
 
 use super::life::{Life, Patience};
 use super::log::{Load, Log, Sent, low};
-use super::measure::{Goodput, Loss, Mark, Progress, Rate, RoundTrip, nanos, time};
+use super::measure::{Goodput, Loss, Mark, Outward, Progress, Rate, RoundTrip, nanos, time};
 use crate::path::PathId;
-use crate::report::{Received, Report, is_later};
+use crate::report::{Received, Report, is_later, micros};
 use crate::settings::{PathSettings, Settings, Standing};
 use crate::status::PathStatus;
 
@@ -60,11 +60,15 @@ pub(super) struct Leg {
     calm: u32,
     pub(super) life: Life,
     rtt: RoundTrip,
-    /// These three follow from the round-trip time.
+    outward: Outward,
+    /// When the packet that was reported last had queued.
+    queued_until: Instant,
+    /// These four follow from the round-trip time.
     pub(super) patience: Patience,
     /// How long what is sent is on its way until that is known, without a queue; before it is known,
     /// for ever.
     pipe: Duration,
+    variation: Duration,
     delay: Duration,
     rate: Rate,
     /// What packets are taken to be carried at, in bits per second.
@@ -115,8 +119,11 @@ impl Leg {
             life: Life::new(now),
             patience: Patience::new(&rtt, settings),
             pipe: Duration::MAX,
+            variation: Duration::ZERO,
             delay: UNKNOWN_DELAY,
             rtt,
+            outward: Outward::default(),
+            queued_until: now,
             rate: Rate::default(),
             carries: settings.first_rate.max(1),
             progress: Progress::default(),
@@ -186,16 +193,11 @@ impl Leg {
     /// How long a packet waits for those before it.
     #[inline]
     pub(super) fn queue(&self, now: Instant) -> Duration {
-        let (soonest, latest) = self.bounds(self.pipe, now);
-        self.busy.max(soonest).min(latest).since(now)
-    }
-
-    /// When it has carried what is on its way, at the soonest and at the latest, if all that was sent
-    /// longer ago than `explained` has arrived or queues.
-    #[inline]
-    fn bounds(&self, explained: Duration, now: Instant) -> (Instant, Instant) {
         let all = time(self.in_flight(), self.carries).min(LONGEST_QUEUE);
-        (now + all.saturating_sub(explained), self.last_sent + all)
+        // What should have been reported by now, and was not, queues.
+        let overdue = now + all.saturating_sub(self.pipe.saturating_add(self.variation));
+        let soonest = overdue.max(self.queued_until + all);
+        self.busy.max(soonest).min(self.last_sent + all).since(now)
     }
 
     /// How long until a packet of so many octets arrives.
@@ -230,7 +232,7 @@ impl Leg {
         Load {
             queued: self.is_queued(queue),
             calm: self.calm.wrapping_add((!full).into()),
-            expected: low(micros(queue)).wrapping_add(self.corrected),
+            expected: low(whole_micros(queue)).wrapping_add(self.corrected),
         }
     }
 
@@ -296,7 +298,7 @@ impl Leg {
             revived |= self.life.answered(now);
         }
         if let (Some(probe), false) = (probe, progressed) {
-            self.round_trip(now.since(probe.at), probe.queued, s, now);
+            self.round_trip(now.since(probe.at), Duration::ZERO, probe.queued, s, now);
         }
         revived
     }
@@ -314,12 +316,7 @@ impl Leg {
         let began_anew = before.is_some() && more > u32::MAX / 2;
         let sent = self.log.get(received.highest, now);
         let new = sent.filter(|_| before.is_none_or(|before| before.highest != received.highest));
-        if let Some(sent) = new {
-            let rtt = now.since(sent.at).saturating_sub(received.held);
-            if received.held <= LONGEST_HELD && rtt > Duration::ZERO {
-                self.round_trip(rtt, sent.load.queued, settings, now);
-            }
-        }
+        let queued = new.and_then(|sent| self.way(received, &sent, settings, now));
         // A path keeps the order: what was sent before this is there, or lost.
         let decided = (sent.map(|sent| (sent.octets, sent.packets)))
             .max(probe.map(|probe| (probe.octets, probe.packets)))
@@ -345,43 +342,66 @@ impl Leg {
         self.goodput.note(received.octets, now);
         if before.is_some_and(|before| received.octets < before.octets) {
             self.progress.clear();
-        } else if let Some(sent) = new {
-            self.measure_rate(received, &sent, settings, now);
+        } else if let (Some(sent), Some(queued)) = (new, queued) {
+            self.measure_rate(received, &sent, queued, settings, now);
         }
-        self.correct_queue(received.held, new, now);
+        if let (Some(sent), Some(queued)) = (new, queued) {
+            self.correct_queue(&sent, queued, now);
+        }
         more > 0 && !began_anew
     }
 
-    fn measure_rate(&mut self, received: &Received, sent: &Sent, s: &Settings, now: Instant) {
-        let least = self.rtt.least().unwrap_or_default();
+    /// Measures the way of a packet there and back; says how long it queued on the way there.
+    fn way(
+        &mut self,
+        received: &Received,
+        sent: &Sent,
+        s: &Settings,
+        now: Instant,
+    ) -> Option<Duration> {
+        let rtt = now.since(sent.at).saturating_sub(received.held);
+        if received.held > LONGEST_HELD || rtt == Duration::ZERO {
+            return None;
+        }
+        let difference = received.arrived.wrapping_sub(micros(sent.at));
+        let later = self.outward.sample(difference, sent.load.queued, s.rtt_window, now);
+        let queued = later.min(rtt.saturating_sub(self.rtt.least().unwrap_or(rtt)));
+        self.round_trip(rtt, queued, sent.load.queued, s, now);
+        Some(queued)
+    }
+
+    fn measure_rate(
+        &mut self,
+        received: &Received,
+        sent: &Sent,
+        queued: Duration,
+        s: &Settings,
+        now: Instant,
+    ) {
         let mark = Mark {
             arrived: sooner(now, received.held),
             sent: sent.at,
             octets: received.octets,
             calm: sent.load.calm,
-            queued: now.since(sent.at).saturating_sub(received.held + least),
+            queued,
         };
-        if let Some((rate, seen)) = self.progress.note(mark, least.max(RATE_SPAN), s.queue / 2) {
+        let span = self.rtt.least().unwrap_or_default().max(RATE_SPAN);
+        if let Some((rate, seen)) = self.progress.note(mark, span, s.queue / 2) {
             self.rate.sample(rate, seen, s.rate_window, now);
             self.set_carries(s);
         }
     }
 
-    /// Puts the queue right: `new` was sent when as much was expected as it says, and has queued for
-    /// what its round trip took more than the shortest.
-    fn correct_queue(&mut self, held: Duration, new: Option<Sent>, now: Instant) {
-        let Some(least) = self.rtt.least() else { return };
-        if let Some(sent) = new {
-            let queued = now.since(sent.at).saturating_sub(held + least);
-            // What was put right since it was sent is right already.
-            let expected = sent.load.expected.wrapping_sub(self.corrected).cast_signed();
-            let expected = u64::try_from(expected).unwrap_or_default();
-            let excess = expected.saturating_sub(micros(queued)).min(micros(self.busy.since(now)));
-            self.corrected = self.corrected.wrapping_add(low(excess));
-            self.busy = sooner(self.busy, Duration::from_micros(excess));
-        }
-        let (soonest, latest) = self.bounds(least + held, now);
-        self.busy = self.busy.max(soonest).min(latest);
+    /// Puts the queue right: a packet has `queued`, and what was sent after it is behind it.
+    fn correct_queue(&mut self, sent: &Sent, queued: Duration, now: Instant) {
+        // By how much it was expected to queue longer, but for what was put right meanwhile.
+        let expected = sent.load.expected.wrapping_sub(self.corrected).cast_signed();
+        let expected = u64::try_from(expected).unwrap_or_default();
+        let excess = expected.saturating_sub(whole_micros(queued));
+        let excess = excess.min(whole_micros(self.busy.since(now)));
+        self.corrected = self.corrected.wrapping_add(low(excess));
+        self.busy = sooner(self.busy, Duration::from_micros(excess));
+        self.queued_until = sent.at + queued;
     }
 
     fn set_carries(&mut self, settings: &Settings) {
@@ -391,12 +411,20 @@ impl Leg {
         self.carries = self.cap.map_or(carries, |cap| carries.min(cap.max(1)));
     }
 
-    fn round_trip(&mut self, rtt: Duration, queued: bool, settings: &Settings, now: Instant) {
-        self.rtt.sample(rtt, queued, settings.rtt_window, now);
+    fn round_trip(
+        &mut self,
+        rtt: Duration,
+        queued: Duration,
+        loaded: bool,
+        settings: &Settings,
+        now: Instant,
+    ) {
+        self.rtt.sample(rtt, loaded, settings.rtt_window, now);
         self.patience = Patience::new(&self.rtt, settings);
-        if let Some(least) = self.rtt.least() {
+        if let (Some(least), Some(mean)) = (self.rtt.least(), self.rtt.mean()) {
             self.delay = least / 2;
-            self.pipe = least + settings.report.delay(self.rtt.mean());
+            self.pipe = mean.saturating_sub(queued).max(least) + settings.report.delay(Some(mean));
+            self.variation = self.rtt.deviation().unwrap_or_default() * 4;
         }
     }
 
@@ -405,14 +433,14 @@ impl Leg {
             path,
             alive: self.life.is_alive(),
             standing: self.standing(),
-            rtt_us: self.rtt.mean().map(micros),
-            least_rtt_us: self.rtt.least().map(micros),
-            jitter_us: self.rtt.deviation().map(micros),
+            rtt_us: self.rtt.mean().map(whole_micros),
+            least_rtt_us: self.rtt.least().map(whole_micros),
+            jitter_us: self.rtt.deviation().map(whole_micros),
             loss_ppm: self.loss.mean(),
             goodput: self.goodput.get(now),
             rate: self.rate.get(),
             full: self.rate.is_known(),
-            queue_us: micros(self.queue(now)),
+            queue_us: whole_micros(self.queue(now)),
             packets: self.log.packets(),
             octets: self.log.octets(),
             lost: self.loss.total(),
@@ -422,7 +450,7 @@ impl Leg {
     }
 }
 
-fn micros(span: Duration) -> u64 {
+fn whole_micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -68,6 +68,39 @@ impl RoundTrip {
     }
 }
 
+/// How long packets queue on the way there, whatever the way back takes: they arrive later, on the
+/// other end's clock, than ones that did not queue. The two clocks need not agree, only run at one pace.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Outward {
+    /// The least difference of the clocks of late, in microseconds modulo 2^32, and when it was seen.
+    least: Option<(u32, Instant)>,
+}
+
+impl Outward {
+    /// A difference that is larger by more than this is another clock's.
+    const LONGEST: u32 = 10_000_000;
+
+    /// Takes the difference between when a packet arrived, on the other end's clock, and when it was
+    /// sent; says how long it queued. If it `queued` at this end's doing it does not end the window.
+    pub(super) fn sample(
+        &mut self,
+        difference: u32,
+        queued: bool,
+        window: Duration,
+        now: Instant,
+    ) -> Duration {
+        let more = self.least.map_or(0, |(least, _)| difference.wrapping_sub(least));
+        let kept = self.least.is_some_and(|(_, at)| {
+            (1..=Self::LONGEST).contains(&more) && (queued || now.since(at) <= window)
+        });
+        if !kept {
+            self.least = Some((difference, now));
+            return Duration::ZERO;
+        }
+        Duration::from_micros(more.into())
+    }
+}
+
 /// How a path was while packets arrived at a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -287,6 +320,24 @@ mod tests {
         assert_eq!(rtt.least(), Some(30 * MS));
         rtt.sample(25 * MS, true, 1000 * MS, at(1003));
         assert_eq!(rtt.least(), Some(25 * MS), "shorter in spite of a queue");
+    }
+
+    #[test]
+    fn a_queue_is_what_packets_arrive_later_whatever_the_clocks_say() {
+        for offset in [0, 5, u32::MAX - 21_000] {
+            let mut outward = Outward::default();
+            let mut sample = |took: u32, queued, ms| {
+                let queued = outward.sample(offset.wrapping_add(took), queued, 1000 * MS, at(ms));
+                queued.as_micros()
+            };
+            assert_eq!(sample(20_000, false, 0), 0);
+            assert_eq!(sample(25_000, false, 10), 5000);
+            assert_eq!(sample(19_000, false, 20), 0);
+            assert_eq!(sample(29_000, false, 1020), 10_000, "within the window");
+            assert_eq!(sample(29_000, true, 2000), 10_000, "packets queue");
+            assert_eq!(sample(29_000, false, 2000), 0, "the path has changed");
+            assert_eq!(sample(20_000_000, true, 2001), 0, "the clock has changed");
+        }
     }
 
     #[test]

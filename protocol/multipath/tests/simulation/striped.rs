@@ -162,3 +162,23 @@ fn a_pause_of_a_path_is_not_taken_for_what_it_carries() {
     world.run(&mut stream, 6 * SECOND);
     assert_eq!(stream.received.len() as u64, stream.sent);
 }
+
+/// Reports come late where the way back is crowded. That is no queue on the way there.
+#[test]
+fn a_crowded_way_back_does_not_count_as_a_queue() {
+    for (mode, rate_offered) in [(Mode::Striped, 66_000_000), (Mode::Single, 40_000_000)] {
+        let mut world = World::new(mode, links(), 8);
+        for step in 0..80 {
+            world.later(3 * SECOND + step * 50 * MS, |world| world.links[1][0].delay += 10 * MS);
+        }
+        let mut stream = Stream::new(rate_offered, OCTETS, 12 * SECOND);
+        world.run(&mut stream, 13 * SECOND);
+        let rates = [(2, 3), (3, 7), (7, 12)].map(|(from, to)| rate(&stream, from, to) / 1e6);
+        let counters = world.ends[0].sender.counters();
+        eprintln!("crowded way back: {rates:.1?} Mbit/s, {counters:?}");
+        for rate in rates {
+            assert!(rate >= 0.95 * rate_offered as f64 / 1e6, "{rate}");
+        }
+        assert_eq!(counters.queue, 0);
+    }
+}
