@@ -228,6 +228,14 @@ impl Reorder {
         self.decide(self.end);
     }
 
+    /// Tells the round-trip time of a path ([`Sender::rtt`](crate::Sender::rtt)): before it has delivered
+    /// anything, it is taken to be later than the others by half of what it takes longer.
+    pub fn set_rtt(&mut self, path: PathId, rtt: Duration) {
+        if let Some(path) = self.paths.get_mut(path.index()) {
+            path.rtt = Some(rtt);
+        }
+    }
+
     /// What became of frames so far.
     pub const fn counters(&self) -> &ReorderCounters {
         &self.counters
@@ -245,14 +253,13 @@ impl Reorder {
 
     /// How long a missing number is waited for now.
     pub fn patience(&self) -> Duration {
-        let late = self
-            .waited_for()
-            .map(|path| path.lateness(self.now))
-            .max_by_key(|late| late.unwrap_or(Duration::MAX));
-        match late {
-            Some(Some(late)) => (late + self.settings.margin).min(self.settings.wait),
-            Some(None) | None => self.settings.wait,
-        }
+        let least = self.waited_for().filter_map(|path| path.rtt).min().unwrap_or_default();
+        let late = self.waited_for().map(|path| {
+            let expected = path.rtt.map(|rtt| rtt.saturating_sub(least) / 2);
+            path.lateness(self.now).or(expected).unwrap_or(self.settings.wait)
+        });
+        let late = late.max().unwrap_or(self.settings.wait);
+        (late + self.settings.margin).min(self.settings.wait)
     }
 
     /// The numbers that there are slots for.

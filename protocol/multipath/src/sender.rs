@@ -334,15 +334,34 @@ impl Sender {
         self.open(path.map_or(Route::NONE, Route::only), now)
     }
 
+    /// The path by which a packet arrives first, of those that have no long queue; or else, of those
+    /// that may carry more than they have shown so far, the one that will show soonest; or else of those
+    /// that may still queue more.
     #[inline]
     fn stripe(&self, candidates: Route, octets: u64, now: Instant) -> Result<Route, DropReason> {
-        let open = self.open(candidates, now)?;
-        let arrival = |path| {
-            let leg = self.leg(path)?;
-            Some(leg.arrival(leg.queue(now), octets))
-        };
-        let first = open.into_iter().min_by_key(|path| arrival(*path).unwrap_or(Duration::MAX));
-        Ok(first.map_or(open, Route::only))
+        let mut best = None;
+        let mut reason = DropReason::Rate;
+        for path in candidates {
+            let Some(leg) = self.leg(path) else { continue };
+            if leg.is_capped(&self.settings, now) {
+                continue;
+            }
+            reason = DropReason::Queue;
+            let queue = leg.queue(now);
+            let (class, after) = if leg.is_tried(now) {
+                (1, leg.rtt().unwrap_or(Duration::MAX))
+            } else if queue <= self.settings.queue {
+                (0, leg.arrival(queue, octets))
+            } else if queue <= self.settings.queue_limit || !leg.is_known() {
+                (2, leg.arrival(queue, octets))
+            } else {
+                continue;
+            };
+            if best.is_none_or(|(best, _)| (class, after) < best) {
+                best = Some(((class, after), path));
+            }
+        }
+        best.map(|(_, path)| Route::only(path)).ok_or(reason)
     }
 
     /// Mirrors a packet if its copies are within their rate.

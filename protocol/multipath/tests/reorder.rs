@@ -201,6 +201,21 @@ fn a_path_that_lives_is_waited_for_before_it_has_delivered_anything() {
 }
 
 #[test]
+fn a_path_that_has_delivered_nothing_is_expected_as_late_as_its_round_trips_say() {
+    let mut order = Order::new(Mode::Striped);
+    for (path, rtt) in [(A, 20 * MS), (B, 120 * MS)] {
+        order.machine.set_live(path, true, order.now());
+        order.machine.set_rtt(path, rtt);
+    }
+    order.come(A, 0);
+    order.come(A, 2);
+    order.wait(59);
+    assert_eq!(order.taken(), [0]);
+    order.wait(1);
+    assert_eq!(order.taken(), [2]);
+}
+
+#[test]
 fn a_path_that_was_silent_for_long_has_to_be_told_to_live() {
     let mut order = Order::two_paths(ReorderSettings::default());
     order.wait(501);

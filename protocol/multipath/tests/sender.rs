@@ -182,8 +182,9 @@ fn what_was_lost_at_the_end_does_not_queue_for_ever() {
     assert_eq!(route(&mut sender, 1000, at(100)), Route::only(B));
     sender.handle_report(A, &report(2, 10, 2), at(120));
     assert_eq!(route(&mut sender, 1000, at(140)), Route::only(B));
-    sender.handle_report(A, &report(3, 11, 3), at(450));
-    assert_eq!(route(&mut sender, 1000, at(500)), Route::only(A));
+    sender.handle_report(A, &report(3, 11, 3), at(145));
+    assert_eq!(route(&mut sender, 1000, at(150)), Route::only(B));
+    assert_eq!(route(&mut sender, 1000, at(600)), Route::only(A));
 }
 
 #[test]

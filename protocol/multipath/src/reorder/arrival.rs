@@ -20,6 +20,8 @@ pub(super) struct Arrival {
     /// When it last delivered something.
     last: Instant,
     lateness: Option<Lateness>,
+    /// Its round-trip time, if that was told.
+    pub(super) rtt: Option<Duration>,
 }
 
 /// How late packets were, of those that came after one of a higher number: mean and deviation as

@@ -30,6 +30,10 @@ const RATE_SPAN: Duration = Duration::from_millis(10);
 /// What may be on its way beyond what a path holds before it counts as full, in octets.
 const BURST: u64 = 3000;
 
+/// What is sent on a path that nothing is known of before it has shown more, in octets: ten
+/// packets, as a TCP begins (RFC 6928).
+const FIRST: u64 = 15_000;
+
 /// A time to queue that is none: timers are not exact.
 const NO_QUEUE: Duration = Duration::from_millis(2);
 
@@ -188,6 +192,22 @@ impl Leg {
     #[inline]
     pub(super) fn is_known(&self) -> bool {
         self.rate.is_known()
+    }
+
+    /// Whether it has twice of what it is known to carry, or more than a few packets if that is
+    /// nothing: what more it carries is to be seen first.
+    #[inline]
+    pub(super) fn is_tried(&self, now: Instant) -> bool {
+        if self.rate.is_known() || self.in_flight() <= FIRST {
+            return false;
+        }
+        let all = time(self.in_flight(), self.carries).min(LONGEST_QUEUE);
+        if now >= self.last_sent + all + self.pipe.saturating_add(self.variation) {
+            return false; // What is not reported by now is lost.
+        }
+        self.rate
+            .get()
+            .is_none_or(|rate| time(self.in_flight(), rate) > self.pipe.saturating_mul(2))
     }
 
     /// How long a packet waits for those before it.

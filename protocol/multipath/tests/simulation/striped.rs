@@ -182,3 +182,16 @@ fn a_crowded_way_back_does_not_count_as_a_queue() {
         assert_eq!(counters.queue, 0);
     }
 }
+
+#[test]
+fn a_path_is_not_given_at_once_what_it_may_not_carry() {
+    let mut links = [Link::new(50, 10 * MS), Link::new(1, 60 * MS)];
+    links[1].queue = 10 * SECOND;
+    let mut world = World::new(Mode::Striped, links, 9);
+    let mut stream = Stream::new(50_500_000, OCTETS, 10 * SECOND);
+    stream.starts = SECOND;
+    world.run(&mut stream, 15 * SECOND);
+    let worst = stream.received.iter().map(|(.., took)| *took).max().unwrap();
+    eprintln!("a slow path: {worst:?} at most, {} out of order", stream.out_of_order());
+    assert!(worst < 300 * MS, "{worst:?}");
+}

@@ -345,6 +345,7 @@ impl World {
                 end.receiver.handle_report(path, &report, now);
                 if let Some(rtt) = end.sender.rtt(path) {
                     end.receiver.set_rtt(path, rtt);
+                    end.reorder.set_rtt(path, rtt);
                 }
             }
             Packet::Data { bytes, number, octets } => {
@@ -425,7 +426,8 @@ pub(crate) struct Stream {
     pub(crate) octets: usize,
     pub(crate) gap: Duration,
     pub(crate) urgency: Urgency,
-    /// When it ends, after the beginning.
+    /// When it begins and ends, after the beginning of all.
+    pub(crate) starts: Duration,
     pub(crate) ends: Duration,
     pub(crate) sent: u64,
     /// What came out at end 1: when, and its number, and how long it took.
@@ -438,6 +440,7 @@ impl Stream {
             octets,
             gap: Duration::from_nanos(octets as u64 * 8_000_000_000 / bits_per_second),
             urgency: Urgency::Bulk,
+            starts: Duration::ZERO,
             ends,
             sent: 0,
             received: Vec::new(),
@@ -472,6 +475,9 @@ impl Application for Stream {
     }
 
     fn tick(&mut self, now: Instant, out: &mut Vec<Frame>) -> Option<Instant> {
+        if now < at(SECOND + self.starts) {
+            return Some(at(SECOND + self.starts));
+        }
         if now >= at(SECOND + self.ends) {
             return None;
         }
