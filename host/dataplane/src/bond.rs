@@ -4,10 +4,10 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use homeward_model::Instant;
+use homeward_model::{BondingModes, Instant};
 use homeward_multipath::{
-    Event as PathEvent, MAX_PATHS, PathId, PathSettings, Receiver, ReceiverSettings, Reorder,
-    Route, Sender, Standing,
+    Course, Event as PathEvent, MAX_PATHS, Mode, PathId, PathSettings, Receiver, ReceiverSettings,
+    Reorder, Route, Sender, Standing,
 };
 
 use crate::config::{BondConfig, TunnelId};
@@ -25,11 +25,15 @@ pub(crate) struct Bond {
     pub(crate) slot: Slot,
     /// The paths by which the other end can be reached, as the sender was told last.
     open: AtomicU8,
-    /// When each was heard last: nanoseconds on the clock, 0 if never.
+    /// When each was heard last, if the sender does not know yet: nanoseconds on the clock, or 0.
     heard: [AtomicU64; MAX_PATHS],
     plans: Mutex<[Plan; MAX_PATHS]>,
     paths: usize,
     small: AtomicUsize,
+    /// What of the other end's ways is followed, if it is.
+    follows: Mutex<Option<BondingModes>>,
+    /// How the other end said last that it sends.
+    theirs: Mutex<Option<Course>>,
 }
 
 /// What a path is to be used for.
@@ -66,6 +70,8 @@ impl Bond {
             plans: Mutex::default(),
             paths,
             small: config.small.into(),
+            follows: Mutex::new(config.follows),
+            theirs: Mutex::default(),
         };
         bond.configure(config, now);
         Box::new(bond)
@@ -87,8 +93,15 @@ impl Bond {
                 sender.set_path(path, wanted, now);
             }
         }
-        sender.set_mode(config.mode);
-        sender.set_preferred(config.preferred);
+        *lock(&self.follows) = config.follows;
+        match (config.follows, *lock(&self.theirs)) {
+            (Some(allowed), Some(theirs)) => follow(&mut sender, theirs, allowed),
+            (allowed, _) => {
+                sender
+                    .set_mode(allowed.map_or(config.mode, |allowed| within(config.mode, allowed)));
+                sender.set_preferred(config.preferred);
+            }
+        }
         self.small.store(config.small, Ordering::Relaxed);
     }
 
@@ -111,12 +124,26 @@ impl Bond {
     pub(crate) fn sender(&self) -> MutexGuard<'_, Sender> {
         let mut sender = lock(&self.sender);
         for (path, heard) in PathId::ALL.into_iter().zip(&self.heard).take(self.paths) {
-            let at = heard.load(Ordering::Relaxed);
+            // Each is told once: it ends a silence, and not the next one.
+            let at = heard.swap(0, Ordering::Relaxed);
             if at != 0 {
                 sender.heard(path, Instant::from_nanos(at));
             }
         }
         sender
+    }
+
+    /// Takes how the other end says that it sends. What it strips is put into order here, and where
+    /// it is followed, this end does the same. The caller holds `arrivals` and `sender`.
+    pub(crate) fn take_course(&self, reorder: &mut Reorder, sender: &mut Sender, course: Course) {
+        if !sender.handle_course(course) {
+            return;
+        }
+        reorder.set_mode(course.mode);
+        *lock(&self.theirs) = Some(course);
+        if let Some(allowed) = *lock(&self.follows) {
+            follow(sender, course, allowed);
+        }
     }
 
     /// Tells the sender which paths there are, if that is news.
@@ -166,6 +193,22 @@ impl Bond {
             reorder,
             patience_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+/// Has a sender do as the other end does, as far as that is allowed.
+fn follow(sender: &mut Sender, course: Course, allowed: BondingModes) {
+    sender.set_mode(within(course.mode, allowed));
+    sender.set_preferred(course.preferred);
+}
+
+/// What comes nearest to a mode of what is allowed.
+fn within(mode: Mode, allowed: BondingModes) -> Mode {
+    match (mode, allowed.mirrored, allowed.striped) {
+        (Mode::Mirrored, true, _) | (Mode::Automatic, true, false) => Mode::Mirrored,
+        (Mode::Striped, _, true) | (Mode::Automatic, false, true) => Mode::Striped,
+        (Mode::Automatic, true, true) => Mode::Automatic,
+        _ => Mode::Single,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use homeward_l2tp::SessionConfig;
-use homeward_model::Mac;
+use homeward_model::{BondingModes, Mac};
 use homeward_multipath::{Mode, PathId, PathSettings, ReorderSettings, Settings};
 use homeward_port::Settings as PortSettings;
 use serde::Serialize;
@@ -155,6 +155,9 @@ pub struct BondConfig {
     pub mode: Mode,
     /// The path that [`Mode::Single`] prefers.
     pub preferred: PathId,
+    /// Whether this end does as the other one does, as far as that is in here: then `mode` and
+    /// `preferred` hold until the other end says otherwise.
+    pub follows: Option<BondingModes>,
     /// Octets up to which a frame is urgent in [`Mode::Automatic`].
     pub small: usize,
     /// The times and limits of what is sent. Those of a tunnel that is open stay.
@@ -171,6 +174,7 @@ impl BondConfig {
             paths: Vec::new(),
             mode: Mode::default(),
             preferred: PathId::default(),
+            follows: None,
             small: homeward_multipath::classify::SMALL,
             settings: Settings::default(),
             reorder: ReorderSettings::default(),

@@ -74,9 +74,31 @@ impl Download {
         port: u16,
         rate: Option<u64>,
     ) -> Result<Self> {
+        Self::governed(server, client, address, port, rate, None).await
+    }
+
+    /// [`paced`](Self::paced), the server's congestion control being that of this name, such as
+    /// `cubic`, and not the system's.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); or the kernel does not have it.
+    pub async fn governed(
+        server: &Namespace,
+        client: &Namespace,
+        address: Ipv4Addr,
+        port: u16,
+        rate: Option<u64>,
+        congestion: Option<&str>,
+    ) -> Result<Self> {
         let to = SocketAddrV4::new(address, port);
         let listener =
             server.enter(|| TcpListener::bind(to).with_context(|| format!("bind {to}")))?;
+        if let Some(name) = congestion {
+            // What is accepted has it, too.
+            socket2::SockRef::from(&listener)
+                .set_tcp_congestion(name.as_bytes())
+                .with_context(|| format!("no congestion control {name}"))?;
+        }
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
         std::thread::Builder::new().name("download-out".into()).spawn(move || {

@@ -1,4 +1,5 @@
-//! How long traffic is silent: a datagram every 10 ms from one namespace to another.
+//! How long traffic is silent: a datagram every 10 ms, or as often as is wanted, from one namespace
+//! to another.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,7 +34,7 @@ struct Arrival {
 /// What a stream suffered in a span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Outage {
-    /// The longest silence at the receiver, in milliseconds; 10 if all is well.
+    /// The longest silence at the receiver, in milliseconds; the stream's period if all is well.
     pub silence_ms: f64,
     /// Datagrams sent between the first and the last that arrived, and lost.
     pub lost: u64,
@@ -47,6 +48,20 @@ impl Flow {
     /// # Errors
     /// If `address` is not one of `to`'s, or the port is taken there.
     pub fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr, port: u16) -> Result<Self> {
+        Self::every(PERIOD, from, to, address, port)
+    }
+
+    /// The same, with a datagram every `period`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn every(
+        period: Duration,
+        from: &Namespace,
+        to: &Namespace,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> Result<Self> {
         let target = SocketAddrV4::new(address, port);
         let receiver =
             to.enter(|| UdpSocket::bind(target).with_context(|| format!("bind {target}")))?;
@@ -61,7 +76,7 @@ impl Flow {
                 let number = sent.fetch_add(1, Ordering::Relaxed);
                 // Without a route it is lost, as any other would be.
                 sender.send_to(&number.to_be_bytes(), target).ok();
-                due = due + PERIOD;
+                due = due + period;
                 match due - now() {
                     Duration::ZERO => due = now(),
                     early => pause(early),

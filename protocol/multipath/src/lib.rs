@@ -31,6 +31,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 pub mod classify;
+pub mod course;
 pub mod error;
 pub mod path;
 pub mod receiver;
@@ -43,6 +44,7 @@ pub mod status;
 pub mod testing;
 
 pub use classify::{Urgency, classify};
+pub use course::Course;
 pub use error::ReportError;
 pub use path::{MAX_PATHS, PathId, Route};
 pub use receiver::Receiver;

@@ -112,7 +112,7 @@ impl Receiver {
             arrived: micros(path.arrived),
             duplicates: path.duplicates,
         });
-        Some((id, Report { number: self.number, request: false, answer, received }))
+        Some((id, Report { number: self.number, request: false, answer, received, course: None }))
     }
 
     /// When to call [`Self::poll_report`]; `None` while there is nothing to report.

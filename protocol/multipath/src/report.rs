@@ -10,8 +10,8 @@
 //! |      'H'      |      'w'      |  Version = 1  |   Type = 3    |
 //! +---------------+---------------+---------------+---------------+
 //! |                            Number                             |
-//! +-+-+-+---------+-----------------------------------------------+
-//! |Q|A|V|(ignored)|                   Highest                     |
+//! +-+-+-+-+-------+-----------------------------------------------+
+//! |Q|A|V|C|(ign.) |                   Highest                     |
 //! +-+-+-+---------+-----------------------------------------------+
 //! |                            Packets                            |
 //! +---------------------------------------------------------------+
@@ -25,11 +25,14 @@
 //! |                          Duplicates                           |
 //! +---------------------------------------------------------------+
 //! |                           Answered                            |
-//! +---------------------------------------------------------------+
+//! +-------------------------------+---------------+---------------+
+//! |        Course version         |     Mode      |   Preferred   |
+//! +-------------------------------+---------------+---------------+
 //! ```
 //!
 //! All numbers are big-endian. **Q**: asks for a report at once. **A**: answers the report with the
-//! number in *Answered*. **V**: *Highest* to *Duplicates* count. A field whose flag is 0 is 0, and
+//! number in *Answered*. **V**: *Highest* to *Duplicates* count. **C**: the last word counts: how the sender of
+//! the report uses its paths ([`Course`]): mode 0 single, 1 mirrored, 2 striped, 3 automatic. A field whose flag is 0 is 0, and
 //! ignored. *Number*: each direction's own two counts, one of reports with V and one of those
 //! without; of each, only a later number than the last of that path is believed (RFC 1982), for
 //! messages of a VCCV channel can be replayed. *Highest*: the highest sequence number received on
@@ -46,10 +49,11 @@ use homeward_l2tp::Sequence;
 use homeward_l2tp::echo::{CHANNEL, MAGIC};
 use homeward_model::Instant;
 
+use crate::course::Course;
 use crate::error::ReportError;
 
 /// Octets of a report.
-pub const REPORT_LEN: usize = 44;
+pub const REPORT_LEN: usize = 48;
 
 /// The version spoken.
 pub const VERSION: u8 = 1;
@@ -60,6 +64,7 @@ pub const KIND: u8 = 3;
 const REQUEST: u8 = 0x80;
 const ANSWER: u8 = 0x40;
 const VALID: u8 = 0x20;
+const COURSE: u8 = 0x10;
 
 /// A report, or a probe that asks for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,6 +77,8 @@ pub struct Report {
     pub answer: Option<u32>,
     /// What was received on the path; `None` if nothing is said of it.
     pub received: Option<Received>,
+    /// How the reporter uses its paths; `None` if nothing is said of it.
+    pub course: Option<Course>,
 }
 
 /// What was received on a path.
@@ -121,7 +128,8 @@ impl Report {
         let (held, rest) = rest.split_first_chunk().ok_or(short)?;
         let (arrived, rest) = rest.split_first_chunk().ok_or(short)?;
         let (duplicates, rest) = rest.split_first_chunk().ok_or(short)?;
-        let (answered, _) = rest.split_first_chunk().ok_or(short)?;
+        let (answered, rest) = rest.split_first_chunk().ok_or(short)?;
+        let (course, _) = rest.split_first_chunk().ok_or(short)?;
         Ok(Self {
             number: u32::from_be_bytes(*number),
             request: flags & REQUEST != 0,
@@ -134,6 +142,7 @@ impl Report {
                 arrived: u32::from_be_bytes(*arrived),
                 duplicates: u32::from_be_bytes(*duplicates),
             }),
+            course: Some(*course).filter(|_| flags & COURSE != 0).and_then(Course::decode),
         })
     }
 
@@ -142,12 +151,13 @@ impl Report {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         let flags = flag(self.request, REQUEST)
             | flag(self.answer.is_some(), ANSWER)
-            | flag(self.received.is_some(), VALID);
+            | flag(self.received.is_some(), VALID)
+            | flag(self.course.is_some(), COURSE);
         let received = self.received.unwrap_or_default();
         let [_, a, b, c] = received.highest.get().to_be_bytes();
         let held = u32::try_from(received.held.as_micros()).unwrap_or(u32::MAX);
         let [h, w] = MAGIC;
-        let parts: [&[u8]; 10] = [
+        let parts: [&[u8]; 11] = [
             &CHANNEL,
             &[h, w, VERSION, KIND],
             &self.number.to_be_bytes(),
@@ -158,6 +168,7 @@ impl Report {
             &received.arrived.to_be_bytes(),
             &received.duplicates.to_be_bytes(),
             &self.answer.unwrap_or_default().to_be_bytes(),
+            &self.course.map_or([0; 4], |course| course.encode()),
         ];
         let mut message = [0; REPORT_LEN];
         for (room, octet) in message.iter_mut().zip(parts.into_iter().flatten()) {
@@ -182,6 +193,8 @@ pub(crate) const fn micros(at: Instant) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::PathId;
+    use crate::settings::Mode;
 
     fn full() -> Report {
         Report {
@@ -196,19 +209,24 @@ mod tests {
                 arrived: 0x7172_7374,
                 duplicates: 0x6162_6364,
             }),
+            course: Some(Course {
+                version: 0x8182,
+                mode: Mode::Striped,
+                preferred: PathId::ALL[1],
+            }),
         }
     }
 
     #[test]
     fn a_report_has_the_octets_that_the_module_documents() {
         let octets =
-            b"\x10\0\x7f\xf8Hw\x01\x03\x01\x02\x03\x04\xe0!\"#1234ABCDEFGHQRSTqrstabcd\x11\x12\x13\x14";
+            b"\x10\0\x7f\xf8Hw\x01\x03\x01\x02\x03\x04\xf0!\"#1234ABCDEFGHQRSTqrstabcd\x11\x12\x13\x14\x81\x82\x02\x01";
         assert_eq!(full().encode(), *octets);
         assert_eq!(Report::decode(octets), Ok(full()));
         let probe = Report { number: 7, request: true, ..Report::default() };
         let octets = probe.encode();
         assert_eq!(octets[..16], *b"\x10\0\x7f\xf8Hw\x01\x03\0\0\0\x07\x80\0\0\0");
-        assert_eq!(octets[16..], [0; 28]);
+        assert_eq!(octets[16..], [0; 32]);
         assert_eq!(Report::decode(&octets), Ok(probe));
     }
 

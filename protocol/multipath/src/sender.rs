@@ -22,6 +22,7 @@ use homeward_l2tp::Sequence;
 use homeward_model::Instant;
 
 use crate::classify::Urgency;
+use crate::course::Course;
 use crate::path::{MAX_PATHS, PathId, Route};
 use crate::report::Report;
 use crate::settings::{Mode, PathSettings, Settings, Standing};
@@ -60,8 +61,11 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Sender {
     settings: Settings,
-    mode: Mode,
-    preferred: PathId,
+    course: Course,
+    /// Of the last that the other end told.
+    theirs: Option<u16>,
+    /// The paths on which the other end is to be told of ours.
+    announce: Route,
     legs: [Option<Box<Leg>>; MAX_PATHS],
     /// When the copies of urgent packets are within their rate again.
     copied: Instant,
@@ -76,8 +80,9 @@ impl Sender {
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
-            mode: Mode::default(),
-            preferred: PathId::default(),
+            course: Course::default(),
+            theirs: None,
+            announce: Route::NONE,
             legs: Default::default(),
             copied: now,
             probe: 0,
@@ -102,14 +107,48 @@ impl Sender {
         }
     }
 
-    /// Says how the paths are used from now on.
+    /// Says how the paths are used from now on. The other end is told at once: probes are due on
+    /// all paths.
     pub fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
+        self.steer(Course { mode, ..self.course });
     }
 
-    /// Says which path [`Mode::Single`] prefers.
+    /// Says which path [`Mode::Single`] prefers. The other end is told at once.
     pub fn set_preferred(&mut self, path: PathId) {
-        self.preferred = path;
+        self.steer(Course { preferred: path, ..self.course });
+    }
+
+    fn steer(&mut self, wanted: Course) {
+        if wanted != self.course {
+            self.course = Course { version: self.course.version.wrapping_add(1), ..wanted };
+            self.announce = PathId::ALL.into_iter().collect();
+        }
+    }
+
+    /// The paths on which the other end can be told now how ours are used. A dead one is probed in
+    /// its own time.
+    fn to_tell(&self) -> Route {
+        let lives = |path: &PathId| {
+            let leg = self.leg(*path).filter(|leg| leg.standing != Standing::Barred);
+            self.announce.contains(*path) && leg.is_some_and(|leg| leg.life.is_alive())
+        };
+        PathId::ALL.into_iter().filter(lives).collect()
+    }
+
+    /// How the paths are used: for [`Report::course`] of all that is sent.
+    pub const fn course(&self) -> Course {
+        self.course
+    }
+
+    /// Takes how the other end uses its paths, out of a report that [`Self::handle_report`] believed.
+    /// Whether that is later than what it told before: then tell
+    /// [`Reorder::set_mode`](crate::Reorder::set_mode), and follow it or not.
+    pub fn handle_course(&mut self, course: Course) -> bool {
+        let later = course.is_later(self.theirs);
+        if later {
+            self.theirs = Some(course.version);
+        }
+        later
     }
 
     /// The way of a packet; empty if it is dropped, which is counted. Then, under the same lock, call
@@ -122,7 +161,7 @@ impl Sender {
         if candidates.is_empty() {
             return self.drop(DropReason::NoPath);
         }
-        let choice = match (self.mode, packet.urgency) {
+        let choice = match (self.course.mode, packet.urgency) {
             (Mode::Single, _) => self.single(candidates, now),
             (Mode::Mirrored, _) => self.open(candidates, now),
             (Mode::Automatic, Urgency::Urgent) => self.copy(candidates, octets, now),
@@ -171,13 +210,15 @@ impl Sender {
         }
     }
 
-    /// Takes a report that came by a path. One that is not later than the last is ignored.
-    pub fn handle_report(&mut self, path: PathId, report: &Report, now: Instant) {
-        if let Some(Some(leg)) = self.legs.get_mut(path.index())
-            && leg.handle_report(report, &self.settings, now)
-        {
+    /// Takes a report that came by a path. One that is not later than the last is ignored; whether
+    /// it was believed.
+    pub fn handle_report(&mut self, path: PathId, report: &Report, now: Instant) -> bool {
+        let Some(Some(leg)) = self.legs.get_mut(path.index()) else { return false };
+        let heard = leg.handle_report(report, &self.settings, now);
+        if heard == Some(true) {
             self.happened(Event::Alive(path));
         }
+        heard.is_some()
     }
 
     /// The next thing that happened.
@@ -188,12 +229,16 @@ impl Sender {
     /// A probe that is due, and the path to send it on; call it until there is none. It is noted as
     /// sent already.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(PathId, Report)> {
+        let tell = self.to_tell();
         let (path, leg) = PathId::ALL.into_iter().zip(&mut self.legs).find_map(|(path, leg)| {
-            let leg = leg.as_mut().filter(|leg| probe_due(leg, &self.settings) <= now)?;
+            let tell = tell.contains(path);
+            let leg = leg.as_mut().filter(|leg| tell || probe_due(leg, &self.settings) <= now)?;
             Some((path, leg))
         })?;
         self.probe = self.probe.wrapping_add(1);
-        Some((path, leg.probe(self.probe, &self.settings, now)))
+        self.announce = self.announce.without(path);
+        let probe = leg.probe(self.probe, &self.settings, now);
+        Some((path, Report { course: Some(self.course), ..probe }))
     }
 
     /// When to call [`Self::handle_timeout`] and [`Self::poll_transmit`].
@@ -201,6 +246,9 @@ impl Sender {
         let due = |leg: &Leg| {
             probe_due(leg, &self.settings).min(leg.life.dies(leg.patience, &self.settings))
         };
+        if !self.to_tell().is_empty() {
+            return Some(Instant::ORIGIN);
+        }
         self.legs.iter().flatten().map(|leg| due(leg)).min().filter(|due| *due < NEVER)
     }
 
@@ -224,8 +272,8 @@ impl Sender {
     pub fn status(&self, now: Instant) -> Status {
         let legs = PathId::ALL.into_iter().zip(&self.legs);
         Status {
-            mode: self.mode,
-            preferred: self.preferred,
+            mode: self.course.mode,
+            preferred: self.course.preferred,
             paths: legs.filter_map(|(path, leg)| Some(leg.as_ref()?.status(path, now))).collect(),
             counters: self.counters,
         }
@@ -325,8 +373,8 @@ impl Sender {
 
     #[inline]
     fn single(&self, candidates: Route, now: Instant) -> Result<Route, DropReason> {
-        let path = if candidates.contains(self.preferred) {
-            Some(self.preferred)
+        let path = if candidates.contains(self.course.preferred) {
+            Some(self.course.preferred)
         } else {
             let rtt = |path| self.rtt(path).unwrap_or(Duration::MAX);
             candidates.into_iter().min_by_key(|path| rtt(*path))

@@ -246,6 +246,7 @@ fn steps() -> impl Strategy<Value = Step> {
         });
     let report = (any::<u32>(), any::<bool>(), 0u32..50, any::<bool>(), received).prop_map(
         |(number, request, answer, answers, received)| Report {
+            course: None,
             number,
             request,
             answer: answers.then_some(answer),

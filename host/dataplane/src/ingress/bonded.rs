@@ -136,7 +136,11 @@ impl Ingress {
         {
             let mut arrivals = lock(&bond.arrivals);
             let mut sender = lock(&bond.sender);
-            sender.handle_report(path, report, now);
+            if sender.handle_report(path, report, now)
+                && let Some(course) = report.course
+            {
+                bond.take_course(&mut arrivals.reorder, &mut sender, course);
+            }
             arrivals.receiver.handle_report(path, report, now);
             if let Some(rtt) = sender.rtt(path) {
                 arrivals.receiver.set_rtt(path, rtt);
@@ -161,6 +165,9 @@ impl Ingress {
         sender.handle_timeout(now);
         for room in &mut said {
             *room = sender.poll_transmit(now).or_else(|| receiver.poll_report(now));
+            if let Some((_, report)) = room {
+                report.course = Some(sender.course());
+            }
         }
         take_events(tunnel.id, &mut sender, &mut self.events);
         for path in PathId::ALL.into_iter().take(tunnel.legs.len()) {

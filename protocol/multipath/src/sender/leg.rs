@@ -56,7 +56,7 @@ struct Probe {
 
 #[derive(Debug)]
 pub(super) struct Leg {
-    standing: Standing,
+    pub(super) standing: Standing,
     cap: Option<u64>,
     quota: Option<u64>,
     exhausted: bool,
@@ -282,7 +282,7 @@ impl Leg {
         }
         self.next_probe += 1;
         self.life.probed(settings, now);
-        Report { number, request: true, answer: None, received: None }
+        Report { number, request: true, ..Report::default() }
     }
 
     pub(super) fn die(&mut self, settings: &Settings, now: Instant) {
@@ -294,13 +294,18 @@ impl Leg {
     }
 
     /// Takes a report; says whether it revives the path.
-    pub(super) fn handle_report(&mut self, report: &Report, s: &Settings, now: Instant) -> bool {
+    pub(super) fn handle_report(
+        &mut self,
+        report: &Report,
+        s: &Settings,
+        now: Instant,
+    ) -> Option<bool> {
         let last = match report.received {
             Some(_) => &mut self.reported,
             None => &mut self.asked,
         };
         if !is_later(report.number, *last) {
-            return false;
+            return None;
         }
         *last = Some(report.number);
         let mut revived = self.life.heard(now);
@@ -320,7 +325,7 @@ impl Leg {
         if let (Some(probe), false) = (probe, progressed) {
             self.round_trip(now.since(probe.at), Duration::ZERO, probe.queued, s, now);
         }
-        revived
+        Some(revived)
     }
 
     /// Takes what the other end has received; says whether that is more than before.

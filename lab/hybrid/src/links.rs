@@ -1,4 +1,4 @@
-//! The device, its home, and the links between them.
+//! The device, its home, and the links between them, at the level of the data plane.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,21 +11,24 @@ use homeward_dataplane::{
     State, TunnelConfig, TunnelId, TunnelStatus,
 };
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
-use homeward_linux::Links;
-use homeward_model::Mac;
+use homeward_linux::Links as Interfaces;
+use homeward_model::{BondingModes, Mac};
 use homeward_multipath::{Mode, PathId};
 use homeward_net::dhcp::{self, Lease};
 use homeward_net::wait::wait_for;
 use homeward_net::{Cable, Impairment, Lab, Namespace, SitePlan, Town};
 use homeward_port::{Device as Guest, Settings as PortSettings};
 
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+/// How long anything may take.
+pub const SOON: Duration = Duration::from_secs(10);
 /// Of the device's virtual interface.
-pub(crate) const VIP: Mac = Mac::new([2, 0, 0, 0, 0xbb, 1]);
-pub(crate) const TUNNEL: TunnelId = TunnelId(1);
-/// The device's paths.
-pub(crate) const WIFI: PathId = PathId::ALL[0];
-pub(crate) const CELLULAR: PathId = PathId::ALL[1];
+pub const VIP: Mac = Mac::new([2, 0, 0, 0, 0xbb, 1]);
+/// The tunnel.
+pub const TUNNEL: TunnelId = TunnelId(1);
+/// The device's path by Wi-Fi.
+pub const WIFI: PathId = PathId::ALL[0];
+/// The other one.
+pub const CELLULAR: PathId = PathId::ALL[1];
 
 const PORT: u16 = 1701;
 const TAP: &str = "vip";
@@ -33,7 +36,7 @@ const TAP: &str = "vip";
 const ACCESSES: [(&str, u8, u8); 2] = [("wlan", 1, 11), ("wwan", 2, 12)];
 
 /// A Wi-Fi like link: 10 ms there and back, 2 ms of jitter.
-pub(crate) fn wifi(rate: u64) -> Impairment {
+pub fn wifi(rate: u64) -> Impairment {
     Impairment {
         delay: Duration::from_millis(5),
         jitter: Duration::from_millis(2),
@@ -44,7 +47,7 @@ pub(crate) fn wifi(rate: u64) -> Impairment {
 }
 
 /// A cellular like link: 60 ms there and back, 20 ms of jitter.
-pub(crate) fn cellular(rate: u64) -> Impairment {
+pub fn cellular(rate: u64) -> Impairment {
     Impairment {
         delay: Duration::from_millis(30),
         jitter: Duration::from_millis(20),
@@ -59,22 +62,32 @@ fn queue(rate: u64, millis: u64) -> usize {
     usize::try_from(rate * millis / 8000).unwrap_or(usize::MAX)
 }
 
-/// All of it.
-pub(crate) struct World {
-    pub(crate) town: Town,
-    pub(crate) device: Namespace,
+/// All of it. All goes when it is dropped.
+#[derive(Debug)]
+pub struct Links {
+    /// The home, and the Internet.
+    pub town: Town,
+    /// The device.
+    pub device: Namespace,
     /// To the device (forth) and from it (back).
-    pub(crate) wlan: Cable,
-    pub(crate) wwan: Cable,
-    pub(crate) away: End,
-    pub(crate) home: End,
+    pub wlan: Cable,
+    /// The same.
+    pub wwan: Cable,
+    /// The device's end.
+    pub away: End,
+    /// The home gateway's.
+    pub home: End,
     lab: Lab,
     encrypted: bool,
+    /// Of the device's accesses.
+    interfaces: [u32; 2],
 }
 
 /// A data plane.
-pub(crate) struct End {
-    pub(crate) plane: Arc<Dataplane>,
+#[derive(Debug)]
+pub struct End {
+    /// What carries the tunnel.
+    pub plane: Arc<Dataplane>,
     side: Side,
     place: Namespace,
 }
@@ -90,14 +103,20 @@ impl End {
     }
 
     /// The tunnel, as it is now.
-    pub(crate) fn status(&self) -> TunnelStatus {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn status(&self) -> Result<TunnelStatus> {
         let all = self.plane.status();
-        all.into_iter().find(|status| status.tunnel == TUNNEL).expect("the tunnel is open")
+        all.into_iter().find(|status| status.tunnel == TUNNEL).context("no tunnel")
     }
 
     /// Its paths, as they are now.
-    pub(crate) fn bond(&self) -> BondStatus {
-        self.status().bond.expect("it is a bond")
+    ///
+    /// # Errors
+    /// If there is no tunnel of several paths.
+    pub fn bond(&self) -> Result<BondStatus> {
+        self.status()?.bond.context("no bond")
     }
 
     fn open(&self, encrypted: bool, bond: BondConfig) -> Result<()> {
@@ -133,9 +152,12 @@ impl End {
     }
 }
 
-impl World {
-    /// Builds it, with both paths up, and unimpaired links.
-    pub(crate) async fn build(lab: &Lab, encrypted: bool, mode: Mode) -> Result<Self> {
+impl Links {
+    /// Builds it, with both paths up: a Wi-Fi like link of 100 Mbit/s, a cellular like one of 50.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or nothing comes in time.
+    pub async fn build(lab: &Lab, encrypted: bool, mode: Mode) -> Result<Self> {
         let town = Town::build(lab, SitePlan::default(), SitePlan::default(), 1).await?;
         let device = lab.namespace("device")?;
         let [wlan, wwan] = ACCESSES.map(|(name, net, _)| {
@@ -151,17 +173,10 @@ impl World {
         device.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
         let away = End::start(&device, 1, Side::Foreign)?;
         let home = End::start(&town.home.gateway, 2, Side::Home)?;
-        let mut links = device.enter(|| Ok(Links::open()?))?;
-        for (id, (name, _, key)) in (1..).zip(ACCESSES) {
-            let interface = device.enter(|| Ok(links.by_name(name)?))?.context("its link")?.index;
-            let to_home = PeerConfig {
-                public_key: home.plane.public_key(),
-                preshared_key: None,
-                inner_address: Ipv4Addr::new(10, 255, 0, 2),
-                endpoints: vec![(town.home.address(), PORT).into()],
-                access: Some(Access { interface, private_key: Key::new([key; 32]) }),
-            };
-            away.plane.set_peer(PeerId(id), to_home)?;
+        let mut links = device.enter(|| Ok(Interfaces::open()?))?;
+        let mut interfaces = [0; 2];
+        for ((id, (name, _, key)), room) in (1..).zip(ACCESSES).zip(&mut interfaces) {
+            *room = device.enter(|| Ok(links.by_name(name)?))?.context("its link")?.index;
             let to_device = PeerConfig {
                 public_key: Key::new([key; 32]).public_key(),
                 preshared_key: None,
@@ -171,22 +186,18 @@ impl World {
             };
             home.plane.set_peer(PeerId(id), to_device)?;
         }
-        let world = Self {
-            town,
-            device,
-            wlan: wlan?,
-            wwan: wwan?,
-            away,
-            home,
-            lab: lab.clone(),
-            encrypted,
-        };
+        let (wlan, wwan, lab) = (wlan?, wwan?, lab.clone());
+        wlan.set(wifi(100_000_000));
+        wwan.set(cellular(50_000_000));
+        let world = Self { town, device, wlan, wwan, away, home, lab, encrypted, interfaces };
+        world.hold(WIFI, true)?;
+        world.hold(CELLULAR, true)?;
         world.set(mode)?;
         world.town.home.gateway.ip(&format!("link set {TAP} master br0 up"))?;
         world.device.ip(&format!("link set {TAP} up"))?;
         for end in [&world.home, &world.away] {
             wait_for("both paths", SOON, async || {
-                let up = end.bond().legs.iter().all(|leg| leg.state == State::Up);
+                let up = end.bond()?.legs.iter().all(|leg| leg.state == State::Up);
                 Ok(up.then_some(()))
             })
             .await?;
@@ -194,19 +205,51 @@ impl World {
         Ok(world)
     }
 
-    /// Has both ends use the paths in this way, and prefer Wi-Fi.
-    pub(crate) fn set(&self, mode: Mode) -> Result<()> {
+    /// Has the device hold its tunnel by an access, or not: it is made, or nothing is sent there.
+    ///
+    /// # Errors
+    /// If the data plane refuses.
+    pub fn hold(&self, path: PathId, held: bool) -> Result<()> {
+        let at = usize::from(path.get());
+        let (&interface, (_, _, key)) =
+            self.interfaces.get(at).zip(ACCESSES.get(at)).context("an access")?;
+        let interface = if held { interface } else { 0 };
+        let to_home = PeerConfig {
+            public_key: self.home.plane.public_key(),
+            preshared_key: None,
+            inner_address: Ipv4Addr::new(10, 255, 0, 2),
+            endpoints: vec![(self.town.home.address(), PORT).into()],
+            access: Some(Access { interface, private_key: Key::new([*key; 32]) }),
+        };
+        Ok(self.away.plane.set_peer(PeerId(i64::from(path.get()) + 1), to_home)?)
+    }
+
+    /// Has the device use the paths in this way, and prefer Wi-Fi.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or nothing comes in time.
+    pub fn set(&self, mode: Mode) -> Result<()> {
         self.configure(BondConfig { mode, ..BondConfig::new(Vec::new()) })
     }
 
-    /// Has both ends use the paths so.
-    pub(crate) fn configure(&self, bond: BondConfig) -> Result<()> {
-        self.away.open(self.encrypted, bond.clone())?;
-        self.home.open(self.encrypted, bond)
+    /// Has the device use the paths so; home does as the device does.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or nothing comes in time.
+    pub fn configure(&self, bond: BondConfig) -> Result<()> {
+        let allowed = BondingModes { mirrored: true, striped: true };
+        let home = BondConfig { follows: Some(allowed), ..bond.clone() };
+        self.away.open(self.encrypted, bond)?;
+        // Nothing of it is told to home, which hears it from the device.
+        let home = BondConfig { mode: Mode::Single, preferred: WIFI, ..home };
+        self.home.open(self.encrypted, home)
     }
 
     /// The device's address, by DHCP from the home LAN.
-    pub(crate) async fn lease(&self) -> Result<Lease> {
+    ///
+    /// # Errors
+    /// If the kernel refuses, or nothing comes in time.
+    pub async fn lease(&self) -> Result<Lease> {
         let folder = self.lab.folder();
         dhcp::lease(folder, folder, "device", &self.device, TAP, SOON).await
     }

@@ -8,19 +8,20 @@ use homeward_multipath::Mode;
 use homeward_net::wait::{elapse, now};
 use homeward_net::{Download, Flow, Impairment, lab};
 
-use crate::world::{CELLULAR, WIFI, World, cellular, wifi};
+use homeward_hybrid::links::SOON;
+use homeward_hybrid::{CELLULAR, Links, WIFI, cellular, wifi};
 
 #[test]
 fn an_address_moves_between_two_links_and_nothing_is_lost_encrypted() {
-    lab(|lab| async move { moves(World::build(&lab, true, Mode::Single).await?).await });
+    lab(|lab| async move { moves(Links::build(&lab, true, Mode::Single).await?).await });
 }
 
 #[test]
 fn an_address_moves_between_two_links_and_nothing_is_lost_in_the_clear() {
-    lab(|lab| async move { moves(World::build(&lab, false, Mode::Single).await?).await });
+    lab(|lab| async move { moves(Links::build(&lab, false, Mode::Single).await?).await });
 }
 
-async fn moves(world: World) -> Result<()> {
+async fn moves(world: Links) -> Result<()> {
     let tv = world.town.home.host("tv").await?;
     let lease = world.lease().await?;
     world.wlan.set(wifi(100_000_000));
@@ -40,7 +41,7 @@ async fn moves(world: World) -> Result<()> {
             unreachable!("there are two")
         };
         let sent = |path| {
-            let known = world.away.bond().sends;
+            let known = world.away.bond().expect("a bond").sends;
             known.paths.iter().find(|known| known.path == path).map_or(0, |known| known.packets)
         };
         let before = sent(other);
@@ -60,9 +61,33 @@ async fn moves(world: World) -> Result<()> {
 }
 
 #[test]
+fn wifi_that_vanishes_without_a_word_is_noticed_and_cellular_takes_over() {
+    lab(|lab| async move {
+        let world = Links::build(&lab, true, Mode::Single).await?;
+        let tv = world.town.home.host("tv").await?;
+        let lease = world.lease().await?;
+        world.wlan.set(wifi(100_000_000));
+        world.wwan.set(cellular(50_000_000));
+        let down = Flow::start(&tv.namespace, &world.device, lease.address, 5000)?;
+        let up = Flow::start(&world.device, &tv.namespace, tv.lease.address, 5001)?;
+        elapse(Duration::from_millis(500)).await;
+        let begun = now();
+        world.wlan.set(Impairment { loss: 1.0, ..wifi(100_000_000) });
+        elapse(Duration::from_millis(1000)).await;
+        for (name, flow) in [("down", &down), ("up", &up)] {
+            let outage = flow.outage(begun, now());
+            println!("{name}: {outage:?}");
+            assert!(outage.silence_ms < 500.0, "{name}: {outage:?}");
+        }
+        world.device.ping(tv.lease.address, SOON).await?;
+        Ok(())
+    });
+}
+
+#[test]
 fn wifi_that_vanishes_without_a_word_costs_nothing_where_packets_are_mirrored() {
     lab(|lab| async move {
-        let world = World::build(&lab, true, Mode::Mirrored).await?;
+        let world = Links::build(&lab, true, Mode::Mirrored).await?;
         let tv = world.town.home.host("tv").await?;
         let lease = world.lease().await?;
         world.wlan.set(wifi(100_000_000));

@@ -1,5 +1,4 @@
-//! A device with two ways home, at the level of the data plane: two links as bad as they get, one
-//! address, and what its user notices of it.
+//! The hybrid lab: a device with two ways home, in namespaces.
 //!
 //! ```text
 //!     home LAN                                             the device
@@ -9,9 +8,13 @@
 //!                                       10.2.0.1 ══════════════════         ║      address of the
 //!                                                  wwan 10.2.0.2 ══ cable ══╝      home LAN
 //! ```
-// So that clippy knows the helpers below for tests too.
-#![cfg(test)]
+//!
+//! | module | does |
+//! |---|---|
+//! | [`links`] | both data planes, and the two links between them, as bad as they are told |
+//!
+//! Nothing is left of it.
 
-mod moving;
-mod spreading;
-mod world;
+pub mod links;
+
+pub use links::{CELLULAR, Links, VIP, WIFI, cellular, wifi};
