@@ -101,6 +101,7 @@ impl Population {
                 radius_secret: Secret::new(SECRET),
                 lookup: LookupForm::Homeward,
                 status: Status::Active,
+                device_of: None,
             })
         };
         let here = gateway(GATEWAY, Mac::new([2, 1, 0, 0, 0, 1]), Some("127.0.0.1"))?;

@@ -66,7 +66,8 @@ pub struct Account {
     pub status: Status,
 }
 
-/// A gateway (or third-party access point): it asks, and homes stand behind it.
+/// A gateway (or third-party access point): it asks, and homes stand behind it. Or a hybrid device,
+/// which is a gateway to itself and to nobody else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gateway {
     /// Its key in the datastore.
@@ -88,6 +89,9 @@ pub struct Gateway {
     pub lookup: LookupForm,
     /// Whether it is in force; a suspended gateway's requests are refused.
     pub status: Status,
+    /// It is no gateway for others but a hybrid device of that home network (R10); `mac` is then the
+    /// address of its virtual interface.
+    pub device_of: Option<NetworkId>,
 }
 
 /// How a RADIUS client puts a look-up into an Access-Request.

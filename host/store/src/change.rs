@@ -107,6 +107,9 @@ pub struct NewGateway {
     pub lookup: LookupForm,
     /// Whether it is in force.
     pub status: Status,
+    /// The home network, if it is no gateway for others but a hybrid device: then it has neither
+    /// address nor secret, and `mac` is its virtual interface's. It never changes.
+    pub device_of: Option<NetworkId>,
 }
 
 /// What to change in a gateway.
@@ -137,6 +140,8 @@ pub struct GatewayFilter {
     pub operator: Option<Name>,
     /// Those of this status.
     pub status: Option<Status>,
+    /// Those that are hybrid devices of this network.
+    pub device_of: Option<NetworkId>,
 }
 
 /// A network to create.
@@ -300,9 +305,18 @@ pub(crate) use set;
 
 impl NewGateway {
     pub(crate) fn facts(&self, id: GatewayId) -> GatewayFacts {
-        let Self { name, mac, place, operator, address, radius_secret: _, lookup, status } =
-            self.clone();
-        GatewayFacts { id, name, mac, place, operator, address, lookup, status }
+        let Self {
+            name,
+            mac,
+            place,
+            operator,
+            address,
+            radius_secret: _,
+            lookup,
+            status,
+            device_of,
+        } = self.clone();
+        GatewayFacts { id, name, mac, place, operator, address, lookup, status, device_of }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use homeward_model::{AccountId, Mac, Network, NetworkId, Security, ServiceTerms, Ssid};
+use homeward_model::{AccountId, Mac, Name, Network, NetworkId, Security, ServiceTerms, Ssid};
 use ipnet::IpNet;
 
 use crate::error::{Entity, Error, Invalid};
@@ -37,6 +37,14 @@ pub(crate) fn terms(terms: &ServiceTerms) -> Result<(), Invalid> {
 /// A gateway, whose address comes out in canonical form.
 pub(crate) fn gateway(gateway: &mut GatewayFacts, secret_len: usize) -> Result<(), Invalid> {
     individual(gateway.mac)?;
+    if gateway.device_of.is_some() {
+        let name = gateway.name.clone();
+        return match secret_len {
+            _ if gateway.address.is_some() => Err(Invalid::DeviceAddress(name)),
+            0 => Ok(()),
+            _ => Err(Invalid::DeviceSecret(name)),
+        };
+    }
     if let Some(given) = &gateway.address {
         gateway.address = Some(address(given)?);
     }
@@ -45,6 +53,26 @@ pub(crate) fn gateway(gateway: &mut GatewayFacts, secret_len: usize) -> Result<(
         0..=255 => Ok(()),
         len => Err(Invalid::RadiusSecretLength(len)),
     }
+}
+
+/// The home gateway of a network.
+pub(crate) fn home(gateway: &Name, device_of: Option<NetworkId>) -> Result<(), Invalid> {
+    match device_of {
+        Some(_) => Err(Invalid::HomeIsDevice(gateway.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Whether nothing hangs on a network any more.
+pub(crate) fn uninhabited(network: NetworkId, devices: u64, hybrid: u64) -> Result<(), Error> {
+    if devices > 0 {
+        let (entity, by) = (Entity::Network, Entity::Device);
+        return Err(Error::Referenced { entity, id: network.0, count: devices, by });
+    }
+    if hybrid > 0 {
+        return Err(Error::HybridDevices { network, count: hybrid });
+    }
+    Ok(())
 }
 
 /// A device's own values; [`key`] looks at its key.

@@ -123,6 +123,18 @@ pub enum Error {
         /// The identifier nobody has.
         id: i64,
     },
+    /// A network that is to be deleted is home to hybrid devices.
+    #[error(
+        "network {network} still is home to {count} hybrid device{}; delete those first (`homeward \
+         admin gateway list --device-of {network}` shows them), or all of it with --with-dependents",
+        if *count == 1 { "" } else { "s" }
+    )]
+    HybridDevices {
+        /// The network.
+        network: NetworkId,
+        /// How many.
+        count: u64,
+    },
     /// The name is taken.
     #[error("{entity} {name} exists already")]
     NameTaken {
@@ -322,6 +334,15 @@ pub enum Invalid {
     /// A gateway that asks without a secret.
     #[error("gateway {0} has an address and no RADIUS secret; give it one (RFC 2865 section 3)")]
     NoRadiusSecret(Name),
+    /// A hybrid device that would ask by RADIUS.
+    #[error("gateway {0} is a hybrid device and asks nothing: it has no RADIUS address")]
+    DeviceAddress(Name),
+    /// A hybrid device with a secret that nothing would be done with.
+    #[error("gateway {0} is a hybrid device and asks nothing: it has no RADIUS secret")]
+    DeviceSecret(Name),
+    /// A network that would be at home behind a hybrid device.
+    #[error("gateway {0} is a hybrid device and no home for a network: name one that has a LAN")]
+    HomeIsDevice(Name),
     /// A secret beyond what is stored.
     #[error("a RADIUS secret has at most 255 octets, not {0}")]
     RadiusSecretLength(usize),

@@ -125,6 +125,11 @@ impl State {
             .filter_map(|(_, id)| self.devices.get(id.0))
     }
 
+    /// The gateways that are hybrid devices of a network.
+    fn hybrid_of(&self, network: NetworkId) -> impl Iterator<Item = &Gateway> {
+        self.gateways.values().filter(move |gateway| gateway.device_of == Some(network))
+    }
+
     fn networks_of(&self, account: AccountId) -> Vec<NetworkId> {
         let mut ids: Vec<NetworkId> = self
             .account_ssids

@@ -164,13 +164,32 @@ pub struct GatewayFacts {
     pub lookup: LookupForm,
     /// Whether it is in force.
     pub status: Status,
+    /// The home network of a hybrid device, which is no gateway for others.
+    #[serde(default)]
+    pub device_of: Option<NetworkId>,
 }
 
 impl GatewayFacts {
+    /// Which device it is, of which network, if it is a hybrid device.
+    pub fn device(&self) -> Option<(NetworkId, Mac)> {
+        self.device_of.map(|network| (network, self.mac))
+    }
+
     /// The gateway that has these facts and that secret.
     pub fn with_secret(self, radius_secret: Secret) -> Gateway {
-        let Self { id, name, mac, place, operator, address, lookup, status } = self;
-        Gateway { id, name, mac, place, operator, address, radius_secret, lookup, status }
+        let Self { id, name, mac, place, operator, address, lookup, status, device_of } = self;
+        Gateway {
+            id,
+            name,
+            mac,
+            place,
+            operator,
+            address,
+            radius_secret,
+            lookup,
+            status,
+            device_of,
+        }
     }
 }
 
@@ -185,6 +204,7 @@ impl From<&Gateway> for GatewayFacts {
             address: gateway.address.clone(),
             lookup: gateway.lookup,
             status: gateway.status,
+            device_of: gateway.device_of,
         }
     }
 }

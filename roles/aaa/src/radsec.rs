@@ -2,8 +2,9 @@
 //! known by their certificates, wherever they ask from.
 //!
 //! A gateway that is enrolled shows the certificate of its control channel, which the core's own
-//! authority has signed; it is let in for as long as it would be let in there. Others show one that
-//! an authority of `client_ca` has signed, with a name that the configuration knows.
+//! authority has signed; it is let in for as long as it would be let in there. A hybrid device has
+//! such a certificate, too, and nothing to ask here: it is not let in. Others show one that an
+//! authority of `client_ca` has signed, with a name that the configuration knows.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -343,8 +344,10 @@ impl Door {
         let found = self.store.credential(serial.0).await;
         let mut good = self.good.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
-            Ok(Some((credential, _)))
-                if credential.gateway == gateway && credential.ended.is_none() =>
+            Ok(Some((credential, facts)))
+                if credential.gateway == gateway
+                    && credential.ended.is_none()
+                    && facts.device_of.is_none() =>
             {
                 good.insert(serial, gateway);
                 Some(gateway)

@@ -38,6 +38,7 @@ pub(crate) fn gateway(id: GatewayId, place: &str) -> Gateway {
         radius_secret: Secret::new("a secret of sixteen"),
         lookup: LookupForm::Homeward,
         status: Status::Active,
+        device_of: None,
     }
 }
 

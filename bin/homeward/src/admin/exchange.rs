@@ -5,6 +5,7 @@
 //! | [`sheet`] | a CSV file read whole, and what is wrong with it, by line and column |
 //! | [`out`] | the export |
 //! | [`records`] | the import of classes, accounts, gateways and networks |
+//! | [`hybrid`] | the import of gateways that are hybrid devices: after the networks they are of |
 //! | [`devices`] | the import of devices, in batches |
 //! | [`subscribers`] | the import of subscribers, in batches |
 //! | [`keys`] | the file for keys that an import makes |
@@ -26,6 +27,7 @@ use keys::KeysFile;
 use sheet::{Problems, Sheet};
 
 mod devices;
+mod hybrid;
 mod keys;
 mod out;
 mod records;
@@ -64,6 +66,7 @@ The first line names the columns, as `homeward admin export` writes them; their 
   gateway  name mac place operator, and address lookup status radius_secret
   network  account ssid security, and gateway status
   device   account ssid mac, and label status passphrase psk
+  hybrid   name account ssid mac place operator, and status: hybrid devices, which are gateways too
   subscriber  imsi account, and msisdn label status
 A column that is left out has its default, or with --update stays as it is. Every line is checked
 before anything is written.")]
@@ -91,6 +94,8 @@ enum What {
     Gateway,
     Network,
     Device,
+    /// Hybrid devices: gateways that refer to networks, which refer to gateways
+    Hybrid,
     Subscriber,
 }
 
@@ -102,6 +107,7 @@ impl What {
             Self::Gateway => "gateway",
             Self::Network => "network",
             Self::Device => "device",
+            Self::Hybrid => "hybrid",
             Self::Subscriber => "subscriber",
         }
     }
@@ -138,6 +144,7 @@ impl What {
             ],
             Self::Network => &["account", "ssid", "security", "gateway", "status"],
             Self::Device => &["account", "ssid", "mac", "label", "status", "passphrase", "psk"],
+            Self::Hybrid => &["name", "account", "ssid", "mac", "place", "operator", "status"],
             Self::Subscriber => &["imsi", "msisdn", "account", "label", "status"],
         }
     }
@@ -145,7 +152,7 @@ impl What {
     /// How many of the columns, the last ones, hold keys.
     const fn secret_columns(self) -> usize {
         match self {
-            Self::Class | Self::Account | Self::Network | Self::Subscriber => 0,
+            Self::Class | Self::Account | Self::Network | Self::Hybrid | Self::Subscriber => 0,
             Self::Gateway => 1,
             Self::Device => 2,
         }
@@ -159,6 +166,7 @@ impl What {
             Self::Gateway => &["name", "mac", "place", "operator"],
             Self::Network => &["account", "ssid", "security"],
             Self::Device => &["account", "ssid", "mac"],
+            Self::Hybrid => &["name", "account", "ssid", "mac", "place", "operator"],
             Self::Subscriber => &["imsi", "account"],
         }
     }
@@ -192,6 +200,7 @@ pub(super) async fn import(args: ImportArgs, cx: &mut Context<'_>) -> anyhow::Re
         What::Gateway => records::gateways(&mut import, cx).await?,
         What::Network => records::networks(&mut import, cx).await?,
         What::Device => devices::devices(&mut import, cx).await?,
+        What::Hybrid => hybrid::devices(&mut import, cx).await?,
         What::Subscriber => subscribers::subscribers(&mut import, cx).await?,
     }
     import.progress.end();

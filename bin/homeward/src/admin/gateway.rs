@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, SystemClock, private};
-use homeward_model::{Clock, Gateway, LookupForm, Mac, Name, Place, Secret, Status};
+use homeward_model::{Clock, Entropy, Gateway, LookupForm, Mac, Name, Place, Secret, Status};
 use homeward_store::{Entity, GatewayAccess, GatewayChange, GatewayFilter, NewGateway};
 use serde::Serialize;
 
-use super::names::GatewayView;
+use super::find::NetworkRef;
+use super::names::{GatewayView, Names};
 use super::{Context, all, cannot_delete, find, secret, something};
 use crate::output::{Table, fields};
 use channel::{ChannelView, WithChannel};
@@ -20,22 +21,31 @@ mod channel;
 #[command(after_long_help = "Examples:
   homeward admin gateway create gw-1 --mac 02:00:5e:10:00:01 --place gb/london/n7 \\
       --operator example --address 10.8.0.17
+  homeward admin gateway create phone-7 --device-of smith/smithnet --place gb/london/n7 \\
+      --operator example
   homeward admin gateway enrol gw-1
   homeward admin gateway list")]
 pub(super) enum Verb {
-    /// Create a gateway (a RADIUS client, and the home of networks)
+    /// Create a gateway (a RADIUS client, and the home of networks), or a hybrid device
     #[command(after_long_help = "Examples:
   homeward admin gateway create gw-1 --mac 02:00:5e:10:00:01 --place gb/london/n7 \\
       --operator example --address 10.8.0.17 --secret-out gw-1.secret
   homeward admin gateway create ap-9 --mac 02:00:5e:10:00:09 --place gb/leeds/ls1 \\
       --operator example --address 10.9.0.0/24 --lookup hostapd --secret-file ap-9.secret
+  homeward admin gateway create phone-7 --device-of smith/smithnet --place gb/london/n7 \\
+      --operator example
 
 Without --secret-file a RADIUS secret is made, and shown this once. The core answers the gateway
-within a second.")]
+within a second.
+
+With --device-of it is no gateway for others but a hybrid device of that home network: one with
+Wi-Fi and cellular that makes its own tunnel home. It asks nothing by RADIUS, so it has neither
+address nor secret; without --mac an address for its virtual interface is made, and shown.")]
     Create(Create),
     /// List gateways
-    #[command(after_long_help = "Example:
-  homeward admin gateway list --operator example --json")]
+    #[command(after_long_help = "Examples:
+  homeward admin gateway list --operator example --json
+  homeward admin gateway list --device-of smith/smithnet")]
     List(List),
     /// Show a gateway, without its secret
     #[command(after_long_help = "Example:
@@ -80,9 +90,16 @@ A running core drops its control channel within a second. Its look-ups are still
 pub(super) struct Create {
     /// Its name: the NAS-Identifier of its requests
     name: Name,
-    /// Its MAC address
-    #[arg(long)]
-    mac: Mac,
+    /// Its MAC address; of a hybrid device, its virtual interface's [default there: one is made]
+    #[arg(long, required_unless_present = "device_of")]
+    mac: Option<Mac>,
+    /// It is a hybrid device of this network: its id, or ACCOUNT/SSID
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        conflicts_with_all = ["address", "lookup", "secret_file", "secret_out"]
+    )]
+    device_of: Option<NetworkRef>,
     /// Where it stands: country/region and as much more as you like, in lower case
     #[arg(long)]
     place: Place,
@@ -111,6 +128,9 @@ pub(super) struct List {
     /// Those active or suspended
     #[arg(long)]
     status: Option<Status>,
+    /// Those that are hybrid devices of this network: its id, or ACCOUNT/SSID
+    #[arg(long, value_name = "NETWORK")]
+    device_of: Option<NetworkRef>,
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +187,11 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
     match verb {
         Verb::Create(new) => create(new, cx).await,
         Verb::List(list) => {
-            let filter = GatewayFilter { operator: list.operator, status: list.status };
+            let device_of = match &list.device_of {
+                Some(network) => Some(find::network(cx.store, network).await?.id),
+                None => None,
+            };
+            let filter = GatewayFilter { operator: list.operator, status: list.status, device_of };
             let gateways = all!(cx, gateways(filter));
             let views = with_channels(&gateways, cx).await?;
             cx.show(&views, || table(&views))
@@ -176,7 +200,8 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
             let gateway = find::gateway(cx.store, &name).await?;
             let access = cx.store.gateway_access(gateway.id).await?;
             let channel = ChannelView::new(&access, SystemClock.unix());
-            let view = WithChannel { gateway: GatewayView::from(&gateway), channel };
+            let gateway = Names::new(cx.store).gateway(&gateway).await?;
+            let view = WithChannel { gateway, channel };
             cx.show(&view, || {
                 let mut text = lines(&view.gateway);
                 text.extend(view.channel.lines());
@@ -200,22 +225,36 @@ pub(super) async fn run(verb: Verb, cx: &mut Context<'_>) -> anyhow::Result<()> 
 }
 
 async fn create(new: Create, cx: &mut Context<'_>) -> anyhow::Result<()> {
+    let device_of = match &new.device_of {
+        Some(network) => Some(find::network(cx.store, network).await?.id),
+        None => None,
+    };
     let (radius_secret, made) = match &new.secret_file {
         Some(path) => (secret::read_radius(path)?, None),
+        None if device_of.is_some() => (Secret::default(), None),
         None => make(cx),
     };
     let gateway = NewGateway {
         name: new.name,
-        mac: new.mac,
+        mac: new.mac.unwrap_or_else(|| local_mac(&mut cx.entropy)),
         place: new.place,
         operator: new.operator,
         address: new.address,
         radius_secret,
         lookup: new.lookup,
         status: Status::Active,
+        device_of,
     };
     let gateway = cx.store.create_gateway(&gateway).await?;
-    hand_out(cx, &gateway, "created", made.as_deref(), new.secret_out.as_deref())
+    hand_out(cx, &gateway, "created", made.as_deref(), new.secret_out.as_deref()).await
+}
+
+/// A random address out of those that nobody has assigned (IEEE 802-2014 8.4): an interface that is
+/// made by software has no other.
+fn local_mac(entropy: &mut impl Entropy) -> Mac {
+    let [first, rest @ ..] = entropy.octets::<6>();
+    let [a, b, c, d, e] = rest;
+    Mac::new([first & 0b1111_1100 | 0b10, a, b, c, d, e])
 }
 
 async fn change(set: Set, cx: &mut Context<'_>) -> anyhow::Result<()> {
@@ -239,7 +278,7 @@ async fn change(set: Set, cx: &mut Context<'_>) -> anyhow::Result<()> {
         status: None,
     })?;
     let gateway = cx.store.update_gateway(gateway.id, &change).await?;
-    hand_out(cx, &gateway, "changed", made.as_deref(), set.secret_out.as_deref())
+    hand_out(cx, &gateway, "changed", made.as_deref(), set.secret_out.as_deref()).await
 }
 
 fn make(cx: &mut Context<'_>) -> (Secret, Option<String>) {
@@ -249,7 +288,7 @@ fn make(cx: &mut Context<'_>) -> (Secret, Option<String>) {
 
 /// Shows what was done, and hands out the secret that was made: to a file, or to the terminal.
 /// The record stands by now, so a file that cannot be written must not lose the reader.
-fn hand_out(
+async fn hand_out(
     cx: &Context<'_>,
     gateway: &Gateway,
     word: &str,
@@ -265,12 +304,16 @@ fn hand_out(
             .exit(Exit::CannotCreate)?;
     }
     let shown = WithSecret {
-        gateway: GatewayView::from(gateway),
+        gateway: Names::new(cx.store).gateway(gateway).await?,
         radius_secret: made.filter(|_| file.is_none()),
         secret_file: file.filter(|_| made.is_some()),
     };
     cx.show(&shown, || {
         let mut text = format!("{word} gateway {name}\n");
+        if let Some(home) = &shown.gateway.device_of {
+            let mac = shown.gateway.mac.full();
+            text.push_str(&format!("a hybrid device of {home}, its interface's MAC is {mac}\n"));
+        }
         match (shown.radius_secret, shown.secret_file) {
             (Some(secret), _) => {
                 text.push_str(&format!("RADIUS secret, shown this once: {secret}\n"))
@@ -287,7 +330,7 @@ fn hand_out(
 async fn status(cx: &Context<'_>, name: &Name, status: Status, word: &str) -> anyhow::Result<()> {
     let gateway = find::gateway(cx.store, name).await?;
     let gateway = cx.store.update_gateway(gateway.id, &GatewayChange::status(status)).await?;
-    hand_out(cx, &gateway, word, None, None)
+    hand_out(cx, &gateway, word, None, None).await
 }
 
 /// Gateways, each with how it stands with the control channel.
@@ -297,11 +340,13 @@ async fn with_channels(gateways: &[Gateway], cx: &Context<'_>) -> anyhow::Result
     };
     let accesses = cx.store.gateway_accesses(first.id, last.id).await?;
     let (now, never) = (SystemClock.unix(), GatewayAccess::default());
-    let view = |gateway: &Gateway| {
+    let mut names = Names::new(cx.store);
+    let mut views = Vec::with_capacity(gateways.len());
+    for gateway in gateways {
         let channel = ChannelView::new(accesses.get(&gateway.id).unwrap_or(&never), now);
-        WithChannel { gateway: gateway.into(), channel }
-    };
-    Ok(gateways.iter().map(view).collect())
+        views.push(WithChannel { gateway: names.gateway(gateway).await?, channel });
+    }
+    Ok(views)
 }
 
 fn table(gateways: &[WithChannel]) -> String {
@@ -313,6 +358,7 @@ fn table(gateways: &[WithChannel]) -> String {
         "address",
         "lookup",
         "status",
+        "device of",
         "control channel",
     ]);
     for WithChannel { gateway, channel } in gateways {
@@ -324,6 +370,7 @@ fn table(gateways: &[WithChannel]) -> String {
             gateway.address.clone().unwrap_or_default(),
             gateway.lookup.to_string(),
             gateway.status.to_string(),
+            gateway.device_of.clone().unwrap_or_default(),
             channel.brief(),
         ]);
     }
@@ -336,7 +383,7 @@ pub(super) fn show(gateway: &GatewayView) -> String {
 }
 
 fn lines(gateway: &GatewayView) -> Vec<(&'static str, String)> {
-    vec![
+    let mut lines = vec![
         ("name", gateway.name.to_string()),
         ("id", gateway.id.to_string()),
         ("mac", gateway.mac.full().to_string()),
@@ -345,5 +392,7 @@ fn lines(gateway: &GatewayView) -> Vec<(&'static str, String)> {
         ("address", gateway.address.clone().unwrap_or_default()),
         ("lookup", gateway.lookup.to_string()),
         ("status", gateway.status.to_string()),
-    ]
+    ];
+    lines.extend(gateway.device_of.clone().map(|home| ("device of", home)));
+    lines
 }

@@ -31,6 +31,9 @@ pub(super) struct GatewayView {
     pub(super) address: Option<String>,
     pub(super) lookup: LookupForm,
     pub(super) status: Status,
+    /// Of a hybrid device, the network that it is at home in: `ACCOUNT/SSID`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) device_of: Option<String>,
 }
 
 /// A network.
@@ -72,8 +75,9 @@ impl DeviceView {
     }
 }
 
-impl From<&Gateway> for GatewayView {
-    fn from(gateway: &Gateway) -> Self {
+impl GatewayView {
+    /// `device_of` says whose hybrid device it is; a home gateway is none.
+    pub(super) fn new(gateway: &Gateway, device_of: Option<String>) -> Self {
         Self {
             id: gateway.id,
             name: gateway.name.clone(),
@@ -83,6 +87,7 @@ impl From<&Gateway> for GatewayView {
             address: gateway.address.clone(),
             lookup: gateway.lookup,
             status: gateway.status,
+            device_of,
         }
     }
 }
@@ -146,6 +151,29 @@ impl<'a> Names<'a> {
         })
     }
 
+    /// Account and SSID of a network.
+    pub(super) async fn network_of(&mut self, id: NetworkId) -> anyhow::Result<(Name, Ssid)> {
+        if let Some(known) = self.networks.get(&id) {
+            return Ok(known.clone());
+        }
+        let found = self.store.network(id).await?;
+        let found = found.ok_or(Error::NoSuch { entity: Entity::Network, id: id.0 })?;
+        let known = (self.owner(found.account).await?, found.ssid);
+        self.networks.insert(id, known.clone());
+        Ok(known)
+    }
+
+    pub(super) async fn gateway(&mut self, gateway: &Gateway) -> anyhow::Result<GatewayView> {
+        let device_of = match gateway.device_of {
+            Some(id) => {
+                let (account, ssid) = self.network_of(id).await?;
+                Some(format!("{account}/{}", spelling::show_ssid(&ssid)))
+            }
+            None => None,
+        };
+        Ok(GatewayView::new(gateway, device_of))
+    }
+
     pub(super) async fn network(&mut self, network: &Network) -> anyhow::Result<NetworkView> {
         let gateway = match network.gateway {
             Some(id) => Some(self.home(id).await?),
@@ -162,17 +190,7 @@ impl<'a> Names<'a> {
     }
 
     pub(super) async fn device(&mut self, device: &Device) -> anyhow::Result<DeviceView> {
-        let (account, ssid) = match self.networks.get(&device.network) {
-            Some(known) => known.clone(),
-            None => {
-                let id = device.network;
-                let found = self.store.network(id).await?;
-                let found = found.ok_or(Error::NoSuch { entity: Entity::Network, id: id.0 })?;
-                let known = (self.owner(found.account).await?, found.ssid);
-                self.networks.insert(id, known.clone());
-                known
-            }
-        };
+        let (account, ssid) = self.network_of(device.network).await?;
         Ok(DeviceView {
             id: device.id,
             network: device.network,

@@ -51,7 +51,7 @@ pub(super) enum Verb {
     Delete {
         #[command(flatten)]
         which: Which,
-        /// Delete its devices too
+        /// Delete its devices too, hybrid ones among them
         #[arg(long, alias = "cascade")]
         with_dependents: bool,
     },

@@ -120,7 +120,7 @@ async fn view(names: &mut Names<'_>, record: RoamingRecord) -> anyhow::Result<Re
         network: names.network(&record.network).await?,
         account: names.account(&record.account).await?,
         class: record.class,
-        home: record.home.as_ref().map(GatewayView::from),
+        home: record.home.as_ref().map(|home| GatewayView::new(home, None)),
     })
 }
 

@@ -134,6 +134,73 @@ fn the_life_of_a_gateway() {
 }
 
 #[test]
+fn the_life_of_a_hybrid_device() {
+    let bench = Bench::furnished();
+    let made = bench
+        .admin("gateway create phone-7 --device-of smith/smithnet --place gb/london --operator op --json")
+        .json();
+    let mac = made["mac"].as_str().unwrap().to_owned();
+    let first = u8::from_str_radix(&mac[..2], 16).unwrap();
+    assert_eq!(first & 3, 2, "{mac} is locally administered, and one station's");
+    assert_eq!((&made["device_of"], made.get("radius_secret")), (&json!("smith/smithnet"), None));
+    let other = "gateway create phone-8 --device-of 1 --place gb/london --operator op";
+    let said = bench.admin(other).ok();
+    assert!(said.contains("a hybrid device of smith/smithnet, its interface's MAC is "), "{said}");
+    assert!(!said.contains(&mac), "another's is another");
+    let shown = bench.admin("gateway show phone-7").ok();
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.trim_start_matches(name).trim().to_owned()
+    };
+    assert_eq!((line("device of"), line("mac")), ("smith/smithnet".to_owned(), mac.clone()));
+    let list = bench.admin("gateway list --device-of smith/smithnet").ok();
+    assert!(
+        list.contains("phone-7") && list.contains("phone-8") && !list.contains("gw-1"),
+        "{list}"
+    );
+
+    let enrolled = bench.admin("gateway enrol phone-7").ok();
+    assert!(enrolled.contains("hand it to the device"), "{enrolled}");
+    let states = |what: &str| bench.admin("gateway show phone-7 --json").json()[what].clone();
+    assert_eq!(states("channel")["state"], "token");
+    bench.admin("gateway revoke phone-7").ok();
+    assert_eq!(states("channel")["state"], "none");
+    bench.admin("gateway suspend phone-7").ok();
+    assert_eq!(states("status"), "suspended");
+    bench.admin("gateway set phone-7 --mac 02:00:00:00:07:07").ok();
+    assert_eq!(states("mac"), "02:00:00:00:07:07");
+    for (words, code, part) in [
+        ("gateway set phone-7 --address 10.8.0.1", 2, "it has no RADIUS address"),
+        ("gateway set phone-7 --new-secret", 2, "it has no RADIUS secret"),
+        ("network set smith/smithnet --gateway phone-7", 2, "no home for a network"),
+        ("network delete smith/smithnet", 1, "still is home to 2 hybrid devices"),
+    ] {
+        let error = bench.admin(words).fails(code);
+        assert!(error.contains(part), "{words}: {error}");
+    }
+    bench.admin("gateway delete phone-7").ok();
+    bench.admin("network delete smith/smithnet --with-dependents").ok();
+    bench.admin("gateway show phone-8").fails(66);
+}
+
+#[test]
+fn a_hybrid_device_is_given_nothing_that_only_a_gateway_has() {
+    let bench = Bench::furnished();
+    let create =
+        "gateway create phone-7 --device-of smith/smithnet --place gb/london --operator op";
+    for option in
+        ["--address 10.8.0.1", "--lookup homeward", "--secret-file %/s", "--secret-out %/s"]
+    {
+        let error = bench.admin(&format!("{create} {option}")).fails(2);
+        assert!(error.contains("cannot be used with"), "{error}");
+    }
+    let error = bench.admin(&create.replace("smithnet", "other")).fails(66);
+    assert!(error.contains("no network smith/other"), "{error}");
+    let error = bench.admin("gateway create gw-9 --place gb/london --operator op").fails(2);
+    assert!(error.contains("--mac"), "{error}");
+}
+
+#[test]
 fn a_made_secret_goes_to_a_private_file_where_one_is_named() {
     let bench = Bench::new();
     let made = bench

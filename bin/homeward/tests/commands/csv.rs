@@ -15,7 +15,8 @@ use serde_json::json;
 
 use crate::bench::{Bench, mode};
 
-const ENTITIES: [&str; 6] = ["class", "account", "gateway", "network", "device", "subscriber"];
+const ENTITIES: [&str; 7] =
+    ["class", "account", "gateway", "network", "device", "hybrid", "subscriber"];
 
 /// One of everything, with all that a CSV file might get wrong.
 fn full() -> Bench {
@@ -41,6 +42,9 @@ fn full() -> Bench {
         ))
         .ok();
     bench.admin("device suspend 2").ok();
+    bench.admin("gateway create phone --device-of jones/hex:ff00 --mac 02:00:00:00:02:01 --place fr/nice --operator other").ok();
+    bench.admin("gateway suspend phone").ok();
+    bench.admin("gateway create tablet --device-of smith/smithnet --mac 02:00:00:00:02:02 --place gb/london --operator op").ok();
     bench
         .admin(
             "subscriber add 999700123456789 --account smith --msisdn +447700900123 --label a,\"b\"",
@@ -146,7 +150,18 @@ fn every_field_of_every_record_survives_an_export_and_an_import() {
     every_field_varies!(before.accounts, Account { id, name, class, status });
     every_field_varies!(
         before.gateways,
-        Gateway { id, name, mac, place, operator, address, radius_secret, lookup, status }
+        Gateway {
+            id,
+            name,
+            mac,
+            place,
+            operator,
+            address,
+            radius_secret,
+            lookup,
+            status,
+            device_of
+        }
     );
     every_field_varies!(before.networks, Network { id, account, gateway, ssid, security, status });
     every_field_varies!(before.devices, Device { id, network, mac, key, label, status });
@@ -186,6 +201,11 @@ fn other() -> Bench {
         "device create --network jones/hex:ff00 --mac 02:00:00:00:00:01 --label other",
         "device create --network jones/a,\"b\" --mac 02:00:00:00:00:03 --label third",
         "device create --network smith/smithnet --mac 02:00:00:00:00:04 --label fourth",
+        "gateway create phone --device-of jones/hex:ff00 --mac 02:00:00:00:09:11 --place gb/hull \
+         --operator op",
+        "gateway create tablet --device-of smith/smithnet --mac 02:00:00:00:09:12 --place fr/brest \
+         --operator other",
+        "gateway suspend tablet",
         "subscriber add 999700123456789 --account jones",
         "subscriber suspend 999700123456789",
     ] {
@@ -210,12 +230,13 @@ fn every_field_of_every_record_that_is_there_is_what_an_update_says() {
 }
 
 /// The columns that a file cannot do without.
-const NEEDED: [(&str, &[&str]); 6] = [
+const NEEDED: [(&str, &[&str]); 7] = [
     ("class", &["name"]),
     ("account", &["name", "class"]),
     ("gateway", &["name", "mac", "place", "operator"]),
     ("network", &["account", "ssid", "security"]),
     ("device", &["account", "ssid", "mac"]),
+    ("hybrid", &["name", "account", "ssid", "mac", "place", "operator"]),
     ("subscriber", &["imsi", "account"]),
 ];
 
@@ -258,6 +279,35 @@ fn what_is_exported_imports_into_a_fresh_datastore_and_exports_the_same() {
             "{entity}: {tally}"
         );
     }
+}
+
+#[test]
+fn a_gateway_and_a_hybrid_device_do_not_become_each_other_nor_change_homes() {
+    let bench = full();
+    let header = "name,account,ssid,mac,place,operator\n";
+    for (text, part) in [
+        ("gw-1,smith,smithnet,02:00:00:00:01:01,gb/london,op\n", "gw-1 is a gateway, which does"),
+        (
+            "phone,smith,smithnet,02:00:00:00:02:01,fr/nice,op\n",
+            "phone is of another network, which",
+        ),
+        ("x,smith,othernet,02:00:00:00:02:09,fr/nice,op\n", "there is no network smith/othernet:"),
+        ("x,nobody,smithnet,02:00:00:00:02:09,fr/nice,op\n", "there is no account nobody:"),
+    ] {
+        let file = bench.file("hybrid.csv", &format!("{header}{text}"));
+        let error = bench.admin(&format!("import hybrid {file} --update")).fails(65);
+        assert!(error.contains(part), "{error}");
+    }
+    let file =
+        bench.file("gateways.csv", "name,mac,place,operator\nphone,02:00:00:00:02:01,fr/nice,op\n");
+    let error = bench.admin(&format!("import gateway {file} --update")).fails(65);
+    assert!(error.contains("name: phone is a hybrid device: `import hybrid`"), "{error}");
+    let names = |rows: serde_json::Value| -> Vec<String> {
+        let name = |row: &serde_json::Value| row["name"].as_str().unwrap().to_owned();
+        rows.as_array().unwrap().iter().map(name).collect()
+    };
+    assert_eq!(names(bench.admin("export gateway --json").json()), ["gw-1", "ap-9"]);
+    assert_eq!(names(bench.admin("export hybrid --json").json()), ["phone", "tablet"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use homeward_model::{Gateway, GatewayId, Mac, Name};
 
-use super::{MemoryStore, State};
+use super::{MemoryStore, State, Writer};
 use crate::change::{GatewayChange, GatewayFilter, NewGateway, Page};
 use crate::check;
 use crate::error::{Entity, Error, Result};
@@ -16,6 +16,9 @@ impl Gateways for MemoryStore {
         self.write(|w| {
             let mut facts = new.facts(GatewayId(w.state.gateways.last + 1));
             check::gateway(&mut facts, new.radius_secret.expose().len())?;
+            if let Some(network) = facts.device_of {
+                w.state.networks.need(Entity::Network, network.0)?;
+            }
             free(w.state, &facts)?;
             let gateway = facts.clone().with_secret(new.radius_secret.clone());
             let id = w.state.gateways.next();
@@ -64,6 +67,7 @@ impl Gateways for MemoryStore {
         Ok(self.read().gateways.page(page.after.map(|id| id.0), page.limit, |g| {
             filter.operator.as_ref().is_none_or(|o| *o == g.operator)
                 && filter.status.is_none_or(|s| s == g.status)
+                && filter.device_of.is_none_or(|n| Some(n) == g.device_of)
         }))
     }
 
@@ -75,13 +79,18 @@ impl Gateways for MemoryStore {
                 let (entity, by) = (Entity::Gateway, Entity::Network);
                 return Err(Error::Referenced { entity, id: id.0, count, by });
             }
-            let Some(gateway) = w.state.gateways.rows.remove(&id.0) else { return Ok(false) };
-            w.state.enrolment.forget(id);
-            w.state.moves.forget(id);
-            w.deleted(OutboxRecord::Gateway((&gateway).into()));
-            Ok(true)
+            Ok(remove(w, id))
         })
     }
+}
+
+/// Removes a gateway, with its credentials.
+pub(super) fn remove(w: &mut Writer<'_>, id: GatewayId) -> bool {
+    let Some(gateway) = w.state.gateways.rows.remove(&id.0) else { return false };
+    w.state.enrolment.forget(id);
+    w.state.moves.forget(id);
+    w.deleted(OutboxRecord::Gateway((&gateway).into()));
+    true
 }
 
 /// Name, then MAC address, then source address.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use homeward_model::{AccountId, Network, NetworkId, Ssid};
 
-use super::{MemoryStore, State, Writer, device};
+use super::{MemoryStore, State, Writer, device, gateway};
 use crate::change::{NetworkChange, NetworkFilter, NewNetwork, Page};
 use crate::check::{self, KeyCounts};
 use crate::error::{Entity, Error, Result};
@@ -73,21 +73,24 @@ impl Networks for MemoryStore {
 
     async fn delete_network(&self, id: NetworkId, dependents: Dependents) -> Result<bool> {
         self.write(|w| {
-            let count = w.state.devices_of(id).count() as u64;
-            if count > 0 && dependents == Dependents::Refuse {
-                let (entity, by) = (Entity::Network, Entity::Device);
-                return Err(Error::Referenced { entity, id: id.0, count, by });
+            if dependents == Dependents::Refuse {
+                let devices = w.state.devices_of(id).count() as u64;
+                check::uninhabited(id, devices, w.state.hybrid_of(id).count() as u64)?;
             }
             Ok(remove(w, id))
         })
     }
 }
 
-/// Removes a network and its devices.
+/// Removes a network, its devices, and those that are gateways to themselves.
 pub(super) fn remove(w: &mut Writer<'_>, id: NetworkId) -> bool {
     let devices: Vec<_> = w.state.devices_of(id).map(|d| d.id).collect();
     for id in devices {
         device::remove(w, id);
+    }
+    let hybrid: Vec<_> = w.state.hybrid_of(id).map(|g| g.id).collect();
+    for id in hybrid {
+        gateway::remove(w, id);
     }
     let Some(network) = w.state.networks.rows.remove(&id.0) else { return false };
     w.state.account_ssids.remove(&(network.account, network.ssid));
@@ -98,7 +101,8 @@ pub(super) fn remove(w: &mut Writer<'_>, id: NetworkId) -> bool {
 fn referred(state: &State, network: &Network) -> Result<()> {
     state.accounts.need(Entity::Account, network.account.0)?;
     if let Some(id) = network.gateway {
-        state.gateways.need(Entity::Gateway, id.0)?;
+        let home = state.gateways.need(Entity::Gateway, id.0)?;
+        check::home(&home.name, home.device_of)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Gateways.
 
 use async_trait::async_trait;
-use homeward_model::{Gateway, GatewayId, Mac, Name, Secret};
+use homeward_model::{Gateway, GatewayId, Mac, Name, NetworkId, Secret};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
@@ -20,11 +20,16 @@ impl Gateways for SqliteStore {
         let mut w = self.begin().await?;
         let mut facts = new.facts(GatewayId(w.next_id("gateway").await?));
         check::gateway(&mut facts, new.radius_secret.expose().len())?;
+        if let Some(NetworkId(id)) = facts.device_of
+            && w.count("SELECT count(*) FROM network WHERE id = ?", id).await? == 0
+        {
+            return Err(Error::no_such(Entity::Network, id));
+        }
         free(&mut w, &facts).await?;
         let secret = seal(&mut w, facts.id, &new.radius_secret).await?;
         sqlx::query(
             "INSERT INTO gateway (id, name, mac, place, operator, address, radius_secret, lookup, \
-             status) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             status, device_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(facts.id.0)
         .bind(facts.name.as_str())
@@ -35,6 +40,7 @@ impl Gateways for SqliteStore {
         .bind(secret)
         .bind(facts.lookup.to_string())
         .bind(facts.status.to_string())
+        .bind(facts.device_of.map(|id| id.0))
         .execute(w.connection())
         .await?;
         w.created(OutboxRecord::Gateway(facts.clone())).await?;
@@ -117,6 +123,9 @@ impl Gateways for SqliteStore {
         if let Some(status) = filter.status {
             query.push(" AND g.status = ").push_bind(status.to_string());
         }
+        if let Some(network) = filter.device_of {
+            query.push(" AND g.device_of = ").push_bind(network.0);
+        }
         query.push(" ORDER BY g.id LIMIT ").push_bind(page.limit);
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(|row| self.open_gateway(row)).collect()
@@ -124,17 +133,23 @@ impl Gateways for SqliteStore {
 
     async fn delete_gateway(&self, id: GatewayId) -> Result<bool> {
         let mut w = self.begin().await?;
-        let Some(gateway) = find(w.connection(), id).await? else { return Ok(false) };
         let count = w.count("SELECT count(*) FROM network WHERE gateway = ?", id.0).await?;
         if count > 0 {
             let (entity, by) = (Entity::Gateway, Entity::Network);
             return Err(Error::Referenced { entity, id: id.0, count, by });
         }
-        w.delete("DELETE FROM gateway WHERE id = ?", id.0).await?;
-        w.deleted(OutboxRecord::Gateway(gateway.facts)).await?;
+        let existed = remove(&mut w, id).await?;
         w.commit().await?;
-        Ok(true)
+        Ok(existed)
     }
+}
+
+/// Removes a gateway, with its credentials.
+pub(super) async fn remove(w: &mut Writer<'_>, id: GatewayId) -> Result<bool> {
+    let Some(gateway) = find(w.connection(), id).await? else { return Ok(false) };
+    w.delete("DELETE FROM gateway WHERE id = ?", id.0).await?;
+    w.deleted(OutboxRecord::Gateway(gateway.facts)).await?;
+    Ok(true)
 }
 
 impl SqliteStore {

@@ -1,12 +1,12 @@
 //! Networks.
 
 use async_trait::async_trait;
-use homeward_model::{AccountId, DeviceId, Network, NetworkId, Ssid};
+use homeward_model::{AccountId, DeviceId, GatewayId, Network, NetworkId, Ssid};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use super::row::{Columns, network_columns};
-use super::{SqliteStore, Writer, device};
+use super::{SqliteStore, Writer, device, gateway};
 use crate::change::{NetworkChange, NetworkFilter, NewNetwork, Page};
 use crate::check::{self, KeyCounts};
 use crate::error::{Entity, Error, Result};
@@ -103,10 +103,10 @@ impl Networks for SqliteStore {
 
     async fn delete_network(&self, id: NetworkId, dependents: Dependents) -> Result<bool> {
         let mut w = self.begin().await?;
-        let count = w.count("SELECT count(*) FROM device WHERE network = ?", id.0).await?;
-        if count > 0 && dependents == Dependents::Refuse {
-            let (entity, by) = (Entity::Network, Entity::Device);
-            return Err(Error::Referenced { entity, id: id.0, count, by });
+        if dependents == Dependents::Refuse {
+            const HYBRID: &str = "SELECT count(*) FROM gateway WHERE device_of = ?";
+            let devices = w.count("SELECT count(*) FROM device WHERE network = ?", id.0).await?;
+            check::uninhabited(id, devices, w.count(HYBRID, id.0).await?)?;
         }
         let existed = remove(&mut w, id).await?;
         w.commit().await?;
@@ -114,7 +114,7 @@ impl Networks for SqliteStore {
     }
 }
 
-/// Removes a network and its devices.
+/// Removes a network, its devices, and those that are gateways to themselves.
 pub(super) async fn remove(w: &mut Writer<'_>, id: NetworkId) -> Result<bool> {
     let Some(network) = find(w.connection(), id).await? else { return Ok(false) };
     let devices: Vec<i64> =
@@ -124,6 +124,14 @@ pub(super) async fn remove(w: &mut Writer<'_>, id: NetworkId) -> Result<bool> {
             .await?;
     for device in devices {
         device::remove(w, DeviceId(device)).await?;
+    }
+    let hybrid: Vec<i64> =
+        sqlx::query_scalar("SELECT id FROM gateway WHERE device_of = ? ORDER BY id")
+            .bind(id.0)
+            .fetch_all(w.connection())
+            .await?;
+    for gateway in hybrid {
+        gateway::remove(w, GatewayId(gateway)).await?;
     }
     w.delete("DELETE FROM network WHERE id = ?", id.0).await?;
     w.deleted(OutboxRecord::Network(network)).await?;
@@ -148,10 +156,10 @@ async fn fits(w: &mut Writer<'_>, new: &Network) -> Result<()> {
     if w.count("SELECT count(*) FROM account WHERE id = ?", new.account.0).await? == 0 {
         return Err(Error::no_such(Entity::Account, new.account.0));
     }
-    if let Some(id) = new.gateway
-        && w.count("SELECT count(*) FROM gateway WHERE id = ?", id.0).await? == 0
-    {
-        return Err(Error::no_such(Entity::Gateway, id.0));
+    if let Some(id) = new.gateway {
+        let home = gateway::find(w.connection(), id).await?;
+        let home = home.ok_or(Error::no_such(Entity::Gateway, id.0))?.facts;
+        check::home(&home.name, home.device_of)?;
     }
     let taken: Option<i64> =
         sqlx::query_scalar("SELECT id FROM network WHERE account = ? AND ssid = ? AND id <> ?")

@@ -207,13 +207,13 @@ mod tests {
     use std::borrow::Cow;
     use std::os::unix::fs::PermissionsExt;
 
-    use homeward_model::{Coverage, ServiceTerms, UnixTime};
+    use homeward_model::{Coverage, GatewayId, ServiceTerms, UnixTime};
     use sqlx::migrate::Migration;
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sqlite::testing;
-    use crate::{Classes, NewClass, Outbox, Seq};
+    use crate::sqlite::{gateway, testing};
+    use crate::{Classes, NewClass, Outbox, OutboxRecord, Seq};
     use homeward_seal::testing::XorshiftEntropy;
 
     /// A datastore as the schema's version `version` has it, with some SQL run on it.
@@ -245,6 +245,23 @@ mod tests {
         let class = store.class_named(&"gold".parse().unwrap()).await.unwrap().unwrap();
         assert_eq!((class.id.0, class.terms.vlan, class.retention), (7, None, None));
         assert_eq!(class.terms.idle_timeout.map(|seconds| seconds.0), Some(300));
+    }
+
+    #[tokio::test]
+    async fn a_gateway_of_an_older_schema_is_no_hybrid_device() {
+        const GATEWAY: &str = "INSERT INTO gateway VALUES (7, 'gw-7', x'020000000007', 'gb/london', \
+             'north', NULL, x'00', 'homeward', 'active')";
+        const TOLD: &str = "INSERT INTO outbox VALUES (1, 'gateway', 7, 'create', '{\"id\":7,\
+             \"name\":\"gw-7\",\"mac\":\"02:00:00:00:00:07\",\"place\":\"gb/london\",\
+             \"operator\":\"north\",\"address\":null,\"lookup\":\"homeward\",\
+             \"status\":\"active\"}', 5)";
+        let directory = older(7, &[GATEWAY, TOLD]).await;
+        let store = testing::open(directory.path(), 1).await;
+        let found = gateway::find(&mut store.readers.acquire().await.unwrap(), GatewayId(7)).await;
+        assert_eq!(found.unwrap().unwrap().facts.device(), None);
+        let told = store.outbox_after(Seq::ZERO, 9).await.unwrap();
+        let OutboxRecord::Gateway(facts) = &told[0].record else { panic!("{told:?}") };
+        assert_eq!((facts.id, facts.device()), (GatewayId(7), None));
     }
 
     #[tokio::test]

@@ -155,6 +155,7 @@ mod tests {
             radius_secret: Secret::new("of the gateway"),
             lookup: LookupForm::Homeward,
             status: Status::Active,
+            device_of: None,
         };
         let gateway = Some(store.create_gateway(&new).await.unwrap().id);
         let (ssid, security) = ("home".parse().unwrap(), Security::Wpa2Psk);

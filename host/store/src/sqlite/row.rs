@@ -35,7 +35,7 @@ macro_rules! account_columns {
 /// The columns that [`Columns::gateway`] takes, of the table as `g`.
 macro_rules! gateway_columns {
     () => {
-        "g.id, g.name, g.mac, g.place, g.operator, g.address, g.radius_secret, g.lookup, g.status"
+        "g.id, g.name, g.mac, g.place, g.operator, g.address, g.radius_secret, g.lookup, g.status, g.device_of"
     };
 }
 /// The columns that [`Columns::network`] takes, of the table as `n`.
@@ -198,7 +198,10 @@ impl<'r> Columns<'r> {
         let (name, mac, place, operator) = (self.text()?, self.mac()?, self.text()?, self.text()?);
         let (address, secret) = (self.next()?, self.next()?);
         let (lookup, status) = (self.text()?, self.text()?);
-        let facts = GatewayFacts { id, name, mac, place, operator, address, lookup, status };
+        let device_of: Option<i64> = self.next()?;
+        let device_of = device_of.map(NetworkId);
+        let facts =
+            GatewayFacts { id, name, mac, place, operator, address, lookup, status, device_of };
         Ok(SealedGateway { facts, secret })
     }
 

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 
 use crate::world::{
     NOON, World, bearer, imsi, mac, msisdn, nai, name, new_account, new_class, new_device,
-    new_gateway, new_issue, new_login, new_network, new_subscriber, nt_hash, passphrase, policy,
-    raw_psk, ssid,
+    new_gateway, new_hybrid, new_issue, new_login, new_network, new_subscriber, nt_hash,
+    passphrase, policy, raw_psk, ssid,
 };
 
 /// An operation over few names, addresses and identifiers, so that they meet.
@@ -30,6 +30,7 @@ enum Op {
     ChangeAccount(i64, Option<u8>, Option<i64>, Option<bool>),
     DeleteAccount(i64, bool),
     CreateGateway(u8, u8, Option<u8>),
+    CreateHybrid(u8, u8, i64, Option<u8>),
     ChangeGateway(i64, Option<u8>, Option<Option<u8>>, Option<u8>),
     DeleteGateway(i64),
     CreateNetwork(i64, Option<i64>, u8, u8),
@@ -73,6 +74,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (id.clone(), any::<bool>()).prop_map(|(i, c)| Op::DeleteAccount(i, c)),
         1 => (few.clone(), few.clone(), of(few.clone()))
             .prop_map(|(n, m, a)| Op::CreateGateway(n, m, a)),
+        1 => (few.clone(), few.clone(), id.clone(), of(few.clone()))
+            .prop_map(|(n, m, w, a)| Op::CreateHybrid(n, m, w, a)),
         1 => (id.clone(), of(few.clone()), of(of(few.clone())), of(few.clone()))
             .prop_map(|(i, m, a, s)| Op::ChangeGateway(i, m, a, s)),
         1 => id.clone().prop_map(Op::DeleteGateway),
@@ -119,6 +122,8 @@ fn furniture() -> Vec<Op> {
         Op::CreateClass(0),
         Op::CreateAccount(0, 1),
         Op::CreateAccount(1, 1),
+        Op::CreateNetwork(1, None, 0, 0),
+        Op::CreateHybrid(2, 2, 1, None),
         Op::CreateSubscribers(subscribers.to_vec()),
         Op::Issue((0..3).map(|n| (1, n, n, n, n == 0)).collect()),
     ]
@@ -202,6 +207,10 @@ async fn run(store: &dyn Store, at: u8, op: &Op) -> String {
         Op::CreateGateway(n, m, a) => {
             let new = NewGateway { address: address(a), ..new_gateway(&letter(n), m) };
             told(store.create_gateway(&new).await)
+        }
+        Op::CreateHybrid(n, m, w, a) => {
+            let new = new_hybrid(&letter(n), m, NetworkId(w));
+            told(store.create_gateway(&NewGateway { address: address(a), ..new }).await)
         }
         Op::ChangeGateway(id, m, a, s) => {
             let change = GatewayChange {

@@ -132,7 +132,7 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(
         refusal(&place, &place.database()).await,
         format!(
-            "{} has schema 9999, this version knows up to 7; use a newer homeward",
+            "{} has schema 9999, this version knows up to 8; use a newer homeward",
             place.database().display()
         )
     );
@@ -217,6 +217,7 @@ async fn the_schema_itself_refuses_what_would_break_a_promise() {
         "INSERT INTO account SELECT NULL, name, class, status FROM account",
         "UPDATE account SET class = 99",
         "UPDATE account SET status = 'asleep'",
+        "UPDATE gateway SET device_of = 99",
         "UPDATE network SET ssid = x''",
         "UPDATE network SET security = 'wep'",
         "INSERT INTO network SELECT NULL, account, gateway, ssid, security, status FROM network",

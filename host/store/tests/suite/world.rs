@@ -122,6 +122,17 @@ pub(crate) fn new_gateway(text: &str, last: u8) -> NewGateway {
         radius_secret: Secret::new(format!("secret of {text}")),
         lookup: LookupForm::Homeward,
         status: Status::Active,
+        device_of: None,
+    }
+}
+
+/// A hybrid device of that network.
+pub(crate) fn new_hybrid(text: &str, last: u8, network: NetworkId) -> NewGateway {
+    NewGateway {
+        address: None,
+        radius_secret: Secret::default(),
+        device_of: Some(network),
+        ..new_gateway(text, last)
     }
 }
 

@@ -206,6 +206,7 @@ async fn furnish(store: &MemoryStore) {
             radius_secret: Secret::default(),
             lookup: LookupForm::Homeward,
             status: Status::Active,
+            device_of: None,
         };
         assert_eq!(store.create_gateway(&new).await.unwrap().id, id);
     }

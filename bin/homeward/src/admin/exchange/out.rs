@@ -49,7 +49,23 @@ pub(super) async fn export(args: ExportArgs, cx: &mut Context<'_>) -> anyhow::Re
             sink.write(&[name, class, view.status.to_string()])?;
         }),
         What::Gateway => each!(cx, gateways(GatewayFilter::default()), gateway => {
-            sink.write(&of_gateway(&gateway))?;
+            if gateway.device_of.is_none() {
+                sink.write(&of_gateway(&gateway))?;
+            }
+        }),
+        What::Hybrid => each!(cx, gateways(GatewayFilter::default()), gateway => {
+            if let Some(home) = gateway.device_of {
+                let (account, ssid) = names.network_of(home).await?;
+                sink.write(&[
+                    gateway.name.to_string(),
+                    account.to_string(),
+                    spelling::spell_ssid(&ssid),
+                    gateway.mac.full().to_string(),
+                    gateway.place.to_string(),
+                    gateway.operator.to_string(),
+                    gateway.status.to_string(),
+                ])?;
+            }
         }),
         What::Network => each!(cx, networks(NetworkFilter::default()), network => {
             let view = names.network(&network).await?;

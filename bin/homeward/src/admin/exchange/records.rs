@@ -36,7 +36,7 @@ impl<K: Ord> Seen<K> {
 }
 
 /// A change if it changes anything, and may.
-fn update<N, I, C: Default + PartialEq>(id: I, change: C) -> Step<N, (I, C)> {
+pub(super) fn update<N, I, C: Default + PartialEq>(id: I, change: C) -> Step<N, (I, C)> {
     if change == C::default() { Step::Same } else { Step::Update((id, change)) }
 }
 
@@ -63,6 +63,7 @@ macro_rules! write_all {
         return Ok(());
     };
 }
+pub(super) use write_all;
 
 pub(super) async fn classes(import: &mut Import<'_>, cx: &Context<'_>) -> anyhow::Result<()> {
     let mut plan = Vec::new();
@@ -188,9 +189,14 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
         };
         names.once(name.clone(), row, &mut r, "name");
         macs.once(mac, row, &mut r, "mac");
+        let old = cx.store.gateway_named(&name).await?;
+        if old.as_ref().is_some_and(|old| old.device_of.is_some()) {
+            r.problem("name", format!("{name} is a hybrid device: `import hybrid` changes those"));
+            continue;
+        }
         plan.push((
             row.line,
-            match cx.store.gateway_named(&name).await? {
+            match old {
                 None => {
                     let address = address.flatten();
                     let radius_secret = match given {
@@ -220,6 +226,7 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
                         radius_secret,
                         lookup,
                         status,
+                        device_of: None,
                     })
                 }
                 Some(old) => {

@@ -157,6 +157,15 @@ pub(in crate::admin) async fn enrol(enrol: Enrol, cx: &mut Context<'_>) -> anyho
             .exit(Exit::CannotCreate)?;
     }
     let file = enrol.token_out.as_deref();
+    let (device, option) = (
+        gateway.device_of.is_some(),
+        if file.is_some() { "--token-file FILE" } else { "--token TOKEN" },
+    );
+    // A hybrid device is no gateway to run: its own agent takes the token.
+    let next = match device {
+        true => "hand it to the device, which enrols with it at port 4719 of the core".to_owned(),
+        false => format!("on the gateway: homeward gateway enrol --core HOST:4719 {option}"),
+    };
     let shown = Shown {
         gateway: name,
         token: Some(text.as_str()).filter(|_| file.is_none()),
@@ -166,14 +175,12 @@ pub(in crate::admin) async fn enrol(enrol: Enrol, cx: &mut Context<'_>) -> anyho
     };
     cx.show(&shown, || match file {
         Some(path) => format!(
-            "enrolment token of gateway {name} written to {}; it is good once, until {expires}\n\
-             on the gateway: homeward gateway enrol --core HOST:4719 --token-file FILE\n",
+            "enrolment token of gateway {name} written to {}; it is good once, until {expires}\n{next}\n",
             path.display()
         ),
         None => format!(
             "enrolment token of gateway {name}, shown this once; it is good once, until {expires}:\n\
-             {}\n\
-             on the gateway: homeward gateway enrol --core HOST:4719 --token TOKEN\n",
+             {}\n{next}\n",
             text.as_str()
         ),
     })
