@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use homeward_model::{
-    Bandwidth, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ pub fn common_version(theirs: &RangeInclusive<u32>) -> Option<u32> {
 
 /// A message from a gateway to the controller.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a Hello is rare, and the queues hold few")]
 pub enum FromGateway {
     /// The first message of a channel, and only that.
     Hello(Hello),
@@ -47,7 +48,7 @@ pub enum FromGateway {
     /// What became of a [`Prepare`].
     Prepared(Prepared),
     /// Where its data plane may be reached, all of it.
-    Endpoints(Vec<SocketAddr>),
+    Endpoints(Endpoints),
     /// The answer to a [`ToGateway::Ping`].
     Pong(u64),
     /// Stations that are there and that log-ins let in.
@@ -85,6 +86,24 @@ pub struct Hello {
     pub inner_address: Option<Ipv4Addr>,
     /// Whether log-ins at its access points ask the core through it.
     pub carries_logins: bool,
+    /// Of a hybrid device, its further WireGuard public keys: one for each access but the first,
+    /// whose key is `public_key`. No two alike, and at most
+    /// [`limits::LEGS`](crate::codec::limits::LEGS).
+    pub path_keys: Vec<PublicKey>,
+    /// How many further legs each of its tunnels may have; 0 from one that knows of none.
+    pub legs_max: u32,
+    /// Where its data plane may be reached from its own LAN: hybrid devices are told, after the
+    /// other endpoints.
+    pub lan_endpoints: Vec<SocketAddr>,
+}
+
+/// Where a gateway's data plane may be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Endpoints {
+    /// As in [`Hello`].
+    pub endpoints: Vec<SocketAddr>,
+    /// As in [`Hello`].
+    pub lan_endpoints: Vec<SocketAddr>,
 }
 
 /// A tunnel as one side has it.
@@ -106,6 +125,22 @@ pub struct HeldTunnel {
     pub encryption: Encryption,
     /// The pair's key, as it was told.
     pub preshared_key: PresharedKey,
+    /// Its further legs.
+    pub legs: Vec<Leg>,
+}
+
+/// A further leg of a tunnel to a hybrid device, which has several accesses: a session of its own,
+/// inside a WireGuard session of its own. All legs of a tunnel, the first included, share one space
+/// of sequence numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leg {
+    /// The other end's key for this leg: at the home's end the device's for that access, at the
+    /// device's end the home gateway's own, which is the same for all.
+    pub public_key: PublicKey,
+    /// What this side receives with.
+    pub local: Half,
+    /// What this side sends with.
+    pub remote: Half,
 }
 
 /// One direction of a tunnel: what its receiver accepts (RFC 3931 4.1).
@@ -334,6 +369,9 @@ pub struct OpenTunnel {
     pub terms: Terms,
     /// For the foreign side: the routers of the home LAN, once the home side has told them.
     pub routers: Vec<Router>,
+    /// The further legs, in the order of the hybrid device's `path_keys`; the first is `peer`'s key
+    /// with `local` and `remote`. None of any other tunnel.
+    pub legs: Vec<Leg>,
 }
 
 impl OpenTunnel {
@@ -348,6 +386,7 @@ impl OpenTunnel {
             remote: self.remote.clone(),
             encryption: self.encryption,
             preshared_key: self.peer.preshared_key.clone(),
+            legs: self.legs.clone(),
         }
     }
 }
@@ -377,6 +416,10 @@ pub struct Terms {
     /// The most that each device may send and receive. A rate of 0 is written as 1 bit/s: on the
     /// wire 0 is unlimited.
     pub bandwidth: Bandwidth,
+    /// Which combinations of two legs are allowed.
+    pub bonding: BondingModes,
+    /// The signal below which a device is to be handed on; `None` leaves it to the gateway.
+    pub handoff_threshold: Option<Rssi>,
 }
 
 /// Takes a tunnel down.
@@ -421,6 +464,8 @@ pub enum DeniedReason {
     AtHome,
     /// The class of service has the traffic leave at the foreign gateway.
     LocalBreakout,
+    /// Who asks is a hybrid device of another network.
+    NotYours,
     /// A reason this version does not know.
     Other,
 }

@@ -28,9 +28,11 @@ macro_rules! redacted {
 
 redacted!(EnrolRequest { signing_request } token);
 redacted!(HeldLogin { mac } name);
-redacted!(HeldTunnel { tunnel, network, side, peer, local_session, remote_session, encrypted }
+redacted!(HeldTunnel { tunnel, network, side, peer, local_session, remote_session, encrypted, legs }
     local_cookie, remote_cookie, preshared_key);
+redacted!(Leg { public_key, local_session, remote_session } local_cookie, remote_cookie);
 redacted!(Peer { gateway, name, public_key, inner_address, endpoints } preshared_key);
 redacted!(OpenTunnel {
-    tunnel, network, side, peer, encrypted, local_session, remote_session, macs, terms, routers
+    tunnel, network, side, peer, encrypted, local_session, remote_session, macs, terms, routers,
+    legs
 } local_cookie, remote_cookie);

@@ -154,6 +154,6 @@ words! {
         UnknownNetwork => "unknown-network", NoHomeGateway => "no-home-gateway",
         HomeGatewayAway => "home-gateway-away", Suspended => "suspended", Limit => "limit",
         NoHomeLan => "no-home-lan", AtHome => "at-home", LocalBreakout => "local-breakout",
-        Other => "other",
+        NotYours => "not-yours",        Other => "other",
     }
 }

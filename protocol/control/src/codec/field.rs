@@ -8,7 +8,7 @@ use homeward_model::{GatewayId, Mac, Nai, Name, NetworkId, Rssi, Ssid};
 
 use super::limits;
 use crate::{
-    Cookie, DecodeError, Half, PresharedKey, PublicKey, Router, SessionId, Side, TunnelId, pb,
+    Cookie, DecodeError, Half, Leg, PresharedKey, PublicKey, Router, SessionId, Side, TunnelId, pb,
 };
 
 type Field = &'static str;
@@ -141,6 +141,38 @@ pub(super) fn half(
 
 pub(super) fn public_key(octets: &[u8], field: Field) -> Result<PublicKey, DecodeError> {
     array(octets, field, "the 32 of an X25519 key").map(PublicKey)
+}
+
+/// The legs of a tunnel beside its first, which is given: each end has a session for each.
+pub(super) fn legs(
+    legs: &[pb::Leg],
+    (local, remote): (&Half, &Half),
+    field: Field,
+) -> Result<Vec<Leg>, DecodeError> {
+    let legs = list(legs, limits::LEGS, field, |leg| {
+        let fields = ("leg.local_session", "leg.local_cookie");
+        let local = half(leg.local_session, &leg.local_cookie, fields)?;
+        let fields = ("leg.remote_session", "leg.remote_cookie");
+        let remote = half(leg.remote_session, &leg.remote_cookie, fields)?;
+        Ok(Leg { public_key: public_key(&leg.public_key, "leg.public_key")?, local, remote })
+    })?;
+    let all = |first: &Half, of: fn(&Leg) -> &Half| -> Vec<SessionId> {
+        legs.iter().map(of).chain([first]).map(|half| half.session).collect()
+    };
+    distinct(&all(local, |leg| &leg.local), field, |session| *session)?;
+    distinct(&all(remote, |leg| &leg.remote), field, |session| *session)?;
+    Ok(legs)
+}
+
+pub(super) fn write_legs(legs: &[Leg]) -> Vec<pb::Leg> {
+    let write = |leg: &Leg| pb::Leg {
+        public_key: leg.public_key.0.to_vec(),
+        local_session: leg.local.session.get(),
+        remote_session: leg.remote.session.get(),
+        local_cookie: leg.local.cookie.expose().to_vec(),
+        remote_cookie: leg.remote.cookie.expose().to_vec(),
+    };
+    legs.iter().map(write).collect()
 }
 
 pub(super) fn preshared_key(octets: &[u8], field: Field) -> Result<PresharedKey, DecodeError> {

@@ -5,15 +5,15 @@ use std::time::Duration;
 use homeward_model::Encryption;
 
 use super::field::{
-    address_octets, clipped, distinct, endpoints, gateway, half, ipv4, list, mac, mac_octets, macs,
-    milliseconds, nai, network, preshared_key, public_key, routers, side, side_number, signal,
-    ssid, text, tunnel, value, write_endpoints, write_routers,
+    address_octets, clipped, distinct, endpoints, gateway, half, ipv4, legs, list, mac, mac_octets,
+    macs, milliseconds, nai, network, preshared_key, public_key, routers, side, side_number,
+    signal, ssid, text, tunnel, value, write_endpoints, write_legs, write_routers,
 };
 use super::limits;
 use crate::pb::from_gateway::Body;
 use crate::{
-    DecodeError, DeviceUpdate, FromGateway, HeldLogin, HeldTunnel, Hello, Load, Neighbour, Prepare,
-    Prepared, TunnelReport, TunnelState, Want, pb,
+    DecodeError, DeviceUpdate, Endpoints, FromGateway, HeldLogin, HeldTunnel, Hello, Load,
+    Neighbour, Prepare, Prepared, TunnelReport, TunnelState, Want, pb,
 };
 
 pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
@@ -26,11 +26,14 @@ pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
         Body::Unwant(m) => FromGateway::Unwant(network(m.network, "unwant.network")?),
         Body::Tunnel(m) => return Ok(report(m)?.map(FromGateway::Tunnel)),
         Body::Prepared(m) => FromGateway::Prepared(prepared(m)?),
-        Body::Endpoints(m) => FromGateway::Endpoints(endpoints(
-            &m.endpoints,
-            limits::ENDPOINTS,
-            "endpoints.endpoints",
-        )?),
+        Body::Endpoints(m) => FromGateway::Endpoints(Endpoints {
+            endpoints: endpoints(&m.endpoints, limits::ENDPOINTS, "endpoints.endpoints")?,
+            lan_endpoints: endpoints(
+                &m.lan_endpoints,
+                limits::LAN_ENDPOINTS,
+                "endpoints.lan_endpoints",
+            )?,
+        }),
         Body::Pong(m) => FromGateway::Pong(m.number),
         Body::Logins(m) => FromGateway::Logins(logins(&m)?),
     }))
@@ -46,9 +49,10 @@ pub(super) fn write(message: &FromGateway) -> Body {
         FromGateway::Unwant(m) => Body::Unwant(pb::Unwant { network: m.0 }),
         FromGateway::Tunnel(m) => Body::Tunnel(write_report(m)),
         FromGateway::Prepared(m) => Body::Prepared(write_prepared(m)),
-        FromGateway::Endpoints(m) => {
-            Body::Endpoints(pb::Endpoints { endpoints: write_endpoints(m) })
-        }
+        FromGateway::Endpoints(m) => Body::Endpoints(pb::Endpoints {
+            endpoints: write_endpoints(&m.endpoints),
+            lan_endpoints: write_endpoints(&m.lan_endpoints),
+        }),
         FromGateway::Pong(number) => Body::Pong(pb::Pong { number: *number }),
         FromGateway::Logins(m) => Body::Logins(write_logins(m)),
     }
@@ -61,6 +65,16 @@ fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {
     }
     let tunnels = list(&m.tunnels, limits::TUNNELS, "hello.tunnels", held)?;
     distinct(&tunnels, "hello.tunnels", |t| t.tunnel)?;
+    let (count, limit) = (tunnels.iter().map(|t| t.legs.len()).sum(), limits::HELD_LEGS);
+    if count > limit {
+        return Err(DecodeError::TooMany { field: "hello.tunnels.legs", count, limit });
+    }
+    let first_key = public_key(&m.public_key, "hello.public_key")?;
+    let path_keys = list(&m.path_keys, limits::LEGS, "hello.path_keys", |octets| {
+        public_key(octets, "hello.path_keys")
+    })?;
+    let keys: Vec<_> = path_keys.iter().chain([&first_key]).collect();
+    distinct(&keys, "hello.path_keys", |key| **key)?;
     let devices = list(&m.devices, limits::DEVICES, "hello.devices", device)?;
     distinct(&devices, "hello.devices", |d| (d.network, d.mac))?;
     let wants = list(&m.wants, limits::WANTS, "hello.wants", want)?;
@@ -71,7 +85,7 @@ fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {
         versions: m.version_min..=m.version_max,
         boot: m.boot,
         software: text(m.software, "hello.software")?,
-        public_key: public_key(&m.public_key, "hello.public_key")?,
+        public_key: first_key,
         endpoints: endpoints(&m.endpoints, limits::ENDPOINTS, "hello.endpoints")?,
         home: m.home,
         prepared_max: m.prepared_max,
@@ -85,6 +99,9 @@ fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {
             octets => Some(ipv4(octets, "hello.inner_address")?),
         },
         carries_logins: m.carries_logins,
+        path_keys,
+        legs_max: m.legs_max,
+        lan_endpoints: endpoints(&m.lan_endpoints, limits::LAN_ENDPOINTS, "hello.lan_endpoints")?,
     })
 }
 
@@ -105,25 +122,31 @@ fn write_hello(m: &Hello) -> pb::Hello {
         prepared: m.prepared.iter().map(write_prepare).collect(),
         inner_address: m.inner_address.map(|a| address_octets(a.into())).unwrap_or_default(),
         carries_logins: m.carries_logins,
+        path_keys: m.path_keys.iter().map(|key| key.0.to_vec()).collect(),
+        legs_max: m.legs_max,
+        lan_endpoints: write_endpoints(&m.lan_endpoints),
     }
 }
 
 fn held(m: &pb::HeldTunnel) -> Result<HeldTunnel, DecodeError> {
+    let local = half(
+        m.local_session,
+        &m.local_cookie,
+        ("hello.tunnels.local_session", "hello.tunnels.local_cookie"),
+    )?;
+    let remote = half(
+        m.remote_session,
+        &m.remote_cookie,
+        ("hello.tunnels.remote_session", "hello.tunnels.remote_cookie"),
+    )?;
     Ok(HeldTunnel {
         tunnel: tunnel(m.tunnel, "hello.tunnels.tunnel")?,
         network: network(m.network, "hello.tunnels.network")?,
         side: side(m.side, "hello.tunnels.side")?,
         peer: gateway(m.peer, "hello.tunnels.peer")?,
-        local: half(
-            m.local_session,
-            &m.local_cookie,
-            ("hello.tunnels.local_session", "hello.tunnels.local_cookie"),
-        )?,
-        remote: half(
-            m.remote_session,
-            &m.remote_cookie,
-            ("hello.tunnels.remote_session", "hello.tunnels.remote_cookie"),
-        )?,
+        legs: legs(&m.legs, (&local, &remote), "hello.tunnels.legs")?,
+        local,
+        remote,
         encryption: if m.encrypted { Encryption::Required } else { Encryption::Off },
         preshared_key: preshared_key(&m.preshared_key, "hello.tunnels.preshared_key")?,
     })
@@ -141,6 +164,7 @@ fn write_held(m: &HeldTunnel) -> pb::HeldTunnel {
         remote_cookie: m.remote.cookie.expose().to_vec(),
         encrypted: m.encryption == Encryption::Required,
         preshared_key: m.preshared_key.expose().to_vec(),
+        legs: write_legs(&m.legs),
     }
 }
 

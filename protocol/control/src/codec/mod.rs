@@ -19,8 +19,15 @@ pub mod limits {
     pub const TEXT: usize = 256;
     /// Endpoints of a gateway that it names itself.
     pub const ENDPOINTS: usize = 15;
-    /// Endpoints of a peer: those, and the one that the controller sees.
-    pub const PEER_ENDPOINTS: usize = 16;
+    /// Endpoints of a gateway in its own LAN.
+    pub const LAN_ENDPOINTS: usize = 4;
+    /// Endpoints of a peer: those, and the one that the controller sees. Only hybrid devices are
+    /// told more than 16.
+    pub const PEER_ENDPOINTS: usize = 20;
+    /// Legs of a tunnel to a hybrid device beside the first.
+    pub const LEGS: usize = 3;
+    /// Those of all tunnels of a gateway.
+    pub const HELD_LEGS: usize = 8192;
     /// BSSIDs of a gateway.
     pub const BSSIDS: usize = 64;
     /// Beacons in a report.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use homeward_model::{Bandwidth, Encryption, Priority};
+use homeward_model::{Bandwidth, BondingModes, Encryption, Priority};
 
 use super::field::{
-    address, address_octets, clipped, endpoints, gateway, half, ipv4, mac, mac_octets, macs, name,
-    network, preshared_key, public_key, routers, short_milliseconds, side, side_number, text,
-    tunnel, tunnels, value, write_endpoints, write_routers,
+    address, address_octets, clipped, endpoints, gateway, half, ipv4, legs, mac, mac_octets, macs,
+    name, network, preshared_key, public_key, routers, short_milliseconds, side, side_number,
+    signal, text, tunnel, tunnels, value, write_endpoints, write_legs, write_routers,
 };
 use super::from_gateway::{prepare, write_prepare};
 use super::limits;
@@ -125,7 +125,7 @@ const GOODBYES: [(GoodbyeReason, pb::GoodbyeReason); 6] = [
     (GoodbyeReason::Protocol, pb::GoodbyeReason::Protocol),
 ];
 
-const DENIALS: [(DeniedReason, pb::DeniedReason); 9] = [
+const DENIALS: [(DeniedReason, pb::DeniedReason); 10] = [
     (DeniedReason::Other, pb::DeniedReason::Unspecified),
     (DeniedReason::UnknownNetwork, pb::DeniedReason::UnknownNetwork),
     (DeniedReason::NoHomeGateway, pb::DeniedReason::NoHomeGateway),
@@ -135,6 +135,7 @@ const DENIALS: [(DeniedReason, pb::DeniedReason); 9] = [
     (DeniedReason::NoHomeLan, pb::DeniedReason::NoHomeLan),
     (DeniedReason::AtHome, pb::DeniedReason::AtHome),
     (DeniedReason::LocalBreakout, pb::DeniedReason::LocalBreakout),
+    (DeniedReason::NotYours, pb::DeniedReason::NotYours),
 ];
 
 fn goodbye(m: pb::Goodbye) -> Result<Goodbye, DecodeError> {
@@ -172,18 +173,19 @@ fn write_denied(m: &Denied) -> pb::Denied {
 
 fn open(m: pb::OpenTunnel) -> Result<OpenTunnel, DecodeError> {
     let missing = |field| DecodeError::Missing { field };
+    let local =
+        half(m.local_session, &m.local_cookie, ("open.local_session", "open.local_cookie"))?;
+    let remote =
+        half(m.remote_session, &m.remote_cookie, ("open.remote_session", "open.remote_cookie"))?;
     Ok(OpenTunnel {
         tunnel: tunnel(m.tunnel, "open.tunnel")?,
         network: network(m.network, "open.network")?,
         side: side(m.side, "open.side")?,
         peer: peer(m.peer.ok_or(missing("open.peer"))?)?,
         encryption: if m.encrypted { Encryption::Required } else { Encryption::Off },
-        local: half(m.local_session, &m.local_cookie, ("open.local_session", "open.local_cookie"))?,
-        remote: half(
-            m.remote_session,
-            &m.remote_cookie,
-            ("open.remote_session", "open.remote_cookie"),
-        )?,
+        legs: legs(&m.legs, (&local, &remote), "open.legs")?,
+        local,
+        remote,
         macs: macs(&m.macs, limits::MACS, "open.macs")?,
         terms: terms(m.terms.ok_or(missing("open.terms"))?)?,
         routers: routers(&m.routers, "open.routers")?,
@@ -211,6 +213,7 @@ fn write_open(m: &OpenTunnel) -> pb::OpenTunnel {
         macs: m.macs.iter().copied().map(mac_octets).collect(),
         terms: Some(write_terms(&m.terms)),
         routers: write_routers(&m.routers),
+        legs: write_legs(&m.legs),
     }
 }
 
@@ -232,6 +235,11 @@ fn terms(m: pb::Terms) -> Result<Terms, DecodeError> {
     Ok(Terms {
         priority: priority.ok_or(value(m.priority, "open.terms.priority", expected))?,
         bandwidth: Bandwidth { up: rate(m.bandwidth_up), down: rate(m.bandwidth_down) },
+        bonding: BondingModes { mirrored: m.bonding_mirrored, striped: m.bonding_striped },
+        handoff_threshold: match m.handoff_threshold {
+            Some(dbm) => Some(signal(dbm, "open.terms.handoff_threshold")?),
+            None => None,
+        },
     })
 }
 
@@ -241,5 +249,8 @@ fn write_terms(m: &Terms) -> pb::Terms {
         priority: u8::from(m.priority).into(),
         bandwidth_up: rate(m.bandwidth.up),
         bandwidth_down: rate(m.bandwidth.down),
+        bonding_mirrored: m.bonding.mirrored,
+        bonding_striped: m.bonding.striped,
+        handoff_threshold: m.handoff_threshold.map(|signal| i32::from(signal.0)),
     }
 }

@@ -33,6 +33,9 @@ pub struct GatewayFacts {
     pub observed: IpAddr,
     /// Whether it is in force; one that is not is sent away.
     pub active: bool,
+    /// Its home network and its MAC address there, if it is no gateway for others but a hybrid
+    /// device (R10): then it may have the tunnel of that network, for itself, and nothing else.
+    pub device_of: Option<(NetworkId, Mac)>,
 }
 
 /// What the datastore says of a network.

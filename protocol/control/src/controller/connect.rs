@@ -23,13 +23,17 @@ impl Controller {
         now: Instant,
         entropy: &mut impl Entropy,
     ) {
-        let gateway = facts.id;
+        let (gateway, device_of) = (facts.id, facts.device_of);
         if let Err(goodbye) = self.admit(&facts, &hello, now) {
             self.counters.turned_away += 1;
             self.events.push_back(Event::TurnedAway { gateway, reason: goodbye.reason });
             self.actions.push_back(Action::Disconnect { channel, goodbye });
             return;
         }
+        let hello = match device_of {
+            Some((home, _)) => self.narrow(gateway, home, hello),
+            None => hello,
+        };
         let replaced = "the gateway opened another channel";
         self.disconnect(gateway, Lost::Replaced, GoodbyeReason::Replaced, replaced, now);
 
@@ -54,6 +58,10 @@ impl Controller {
         record.carries_logins = hello.carries_logins;
         record.observed = facts.observed;
         record.endpoints = hello.endpoints;
+        record.lan_endpoints = hello.lan_endpoints;
+        record.device_of = device_of;
+        record.path_keys = hello.path_keys;
+        record.legs_max = usize::try_from(hello.legs_max).unwrap_or(usize::MAX);
         self.channels.insert(channel, gateway);
         self.timers.clear(Timer::Keep(gateway));
         self.timers.set(Timer::Ping(gateway), now + self.settings.ping_interval);
@@ -178,6 +186,10 @@ impl Controller {
             carries_logins: false,
             observed: facts.observed,
             endpoints: Vec::new(),
+            lan_endpoints: Vec::new(),
+            device_of: facts.device_of,
+            path_keys: Vec::new(),
+            legs_max: 0,
             inner,
             bssids: Vec::new(),
             wants: BTreeMap::new(),

@@ -101,7 +101,8 @@ pub enum Closed {
     Unwanted,
     /// The network is suspended or gone.
     Revoked,
-    /// The network has another home, other encryption, or another anchor.
+    /// The network has another home, other encryption, or another anchor, or the hybrid device
+    /// another number of accesses.
     Changed,
     /// One of its gateways rebooted and has nothing of it.
     Rebooted,
@@ -141,6 +142,8 @@ pub enum Ignored {
     Bssid,
     /// A tunnel that is not the gateway's.
     Tunnel,
+    /// What only a gateway says, from a hybrid device.
+    HybridDevice,
 }
 
 words! {
@@ -158,6 +161,6 @@ words! {
     }
     Ignored {
         Devices => "devices", DeviceMemory => "device-memory", Networks => "networks",
-        Bssid => "bssid", Tunnel => "tunnel",
+        Bssid => "bssid", Tunnel => "tunnel", HybridDevice => "hybrid-device",
     }
 }

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use homeward_model::{Encryption, GatewayId, Instant, NetworkId};
 
-use super::records::{End, Lone, Tunnel, pair};
+use super::records::{End, Lone, Tunnel, pair, sessions};
 use super::timers::Timer;
 use super::{Closed, Controller, Event};
-use crate::{CloseTunnel, HeldTunnel, PresharedKey, Side, ToGateway, TunnelId};
+use crate::{CloseTunnel, Half, HeldTunnel, Leg, PresharedKey, Side, ToGateway, TunnelId};
 
 impl Controller {
     /// The tunnels that a gateway holds.
@@ -80,12 +80,12 @@ impl Controller {
         self.events.push_back(Event::HalfDropped { tunnel, gateway });
     }
 
-    /// Takes a tunnel over that both ends hold alike.
+    /// Takes a tunnel over that both ends hold alike, if it has that many further legs.
     pub(super) fn adopt(
         &mut self,
         network: NetworkId,
         (home, foreign): (GatewayId, GatewayId),
-        encryption: Encryption,
+        (encryption, legs): (Encryption, usize),
         now: Instant,
     ) -> Option<TunnelId> {
         let of_home = &self.gateways.get(&home)?.halves;
@@ -96,17 +96,19 @@ impl Controller {
             half.network == network
                 && half.side == Side::Foreign
                 && half.encryption == encryption
+                && half.legs.len() == legs
                 && key.is_none_or(|key| *key == half.preshared_key)
                 && of_home.get(id).is_some_and(|other| fit((home, &other.half), (foreign, half)))
         };
         let id = *of_foreign.iter().find(good)?.0;
         let told = self.forget_half(home, id)?.report;
         let Lone { half, report } = self.forget_half(foreign, id)?;
+        let of = |end: fn(&Leg) -> &Half| half.legs.iter().map(end).cloned().collect();
         let tunnel = Tunnel {
             network,
             encryption,
-            home: End::new(home, half.remote.clone()),
-            foreign: End::new(foreign, half.local.clone()),
+            home: End::new(home, half.remote.clone(), of(|leg| &leg.remote)),
+            foreign: End::new(foreign, half.local.clone(), of(|leg| &leg.local)),
             routers: Vec::new(),
             since: now,
         };
@@ -151,7 +153,7 @@ impl Controller {
         let Some(record) = self.gateways.get(&gateway) else { return };
         // A tunnel that is known is told again as it is to be.
         let known = self.tunnels.contains_key(&id);
-        let clash = record.sessions.contains(&half.local.session);
+        let clash = sessions(&half).any(|session| record.sessions.contains(&session));
         let full = record.halves.len() + record.tunnels.len() >= self.settings.tunnels_per_gateway;
         if known || clash || full || half.peer == gateway || !self.need(network, gateway, now) {
             return;
@@ -160,7 +162,7 @@ impl Controller {
         let lone = Lone { half, report: None };
         let foreign = lone.foreign(gateway);
         if let Some(record) = self.gateways.get_mut(&gateway) {
-            record.sessions.insert(lone.half.local.session);
+            record.sessions.extend(sessions(&lone.half));
             record.halves.insert(id, lone);
         }
         if let Some(record) = self.networks.get_mut(&network) {
@@ -172,7 +174,9 @@ impl Controller {
     fn forget_half(&mut self, gateway: GatewayId, id: TunnelId) -> Option<Lone> {
         let record = self.gateways.get_mut(&gateway)?;
         let lone = record.halves.remove(&id)?;
-        record.sessions.remove(&lone.half.local.session);
+        for session in sessions(&lone.half) {
+            record.sessions.remove(&session);
+        }
         if let Some(record) = self.networks.get_mut(&lone.half.network) {
             record.halves.remove(&(gateway, id));
         }
@@ -206,6 +210,8 @@ impl Controller {
             && held.local == local.half
             && held.remote == remote.half
             && held.encryption == tunnel.encryption
+            && held.legs.iter().map(|leg| &leg.local).eq(&local.legs)
+            && held.legs.iter().map(|leg| &leg.remote).eq(&remote.legs)
     }
 }
 
@@ -223,4 +229,9 @@ fn fit(
         && of_home.preshared_key == of_foreign.preshared_key
         && of_home.local == of_foreign.remote
         && of_home.remote == of_foreign.local
+        && of_home.legs.len() == of_foreign.legs.len()
+        && of_home.legs.iter().zip(&of_foreign.legs).all(|(home, foreign)| {
+            // The keys of both ends are told anew in any case, as that of the first leg is.
+            home.local == foreign.remote && home.remote == foreign.local
+        })
 }

@@ -12,6 +12,7 @@
 //! | `networks` | what the store says of networks, and revocation |
 //! | `tunnels` | which tunnels there are to be, compared with those there are |
 //! | `halves` | what gateways hold and this process does not know of: adopted or dropped |
+//! | `hybrid` | devices that are gateways to themselves: what they may say, and their legs |
 //! | `devices` | where devices are, arrival and eviction |
 //! | `prepare`, `graph` | where they will be next, and preparation |
 //! | `records`, `pool`, `timers`, `bucket` | what they are made of |
@@ -23,6 +24,7 @@ mod devices;
 mod event;
 mod graph;
 mod halves;
+mod hybrid;
 mod networks;
 mod pool;
 mod prepare;
@@ -36,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use homeward_model::{Entropy, GatewayId, Instant, Mac, NetworkId};
 
-use crate::{FromGateway, GoodbyeReason, ToGateway, TunnelId};
+use crate::{Endpoints, FromGateway, GoodbyeReason, ToGateway, TunnelId};
 use devices::Devices;
 use graph::Graph;
 use pool::Pool;
@@ -136,6 +138,7 @@ impl Controller {
             return self.settle(now, entropy);
         }
         match message {
+            message if self.is_beyond(gateway, &message) => self.ignore_device(gateway),
             FromGateway::Hello(_) => {
                 let message = "the gateway said Hello twice";
                 self.disconnect(gateway, Lost::Protocol, GoodbyeReason::Protocol, message, now);
@@ -151,9 +154,9 @@ impl Controller {
             FromGateway::Unwant(network) => self.unwant(gateway, network),
             FromGateway::Tunnel(report) => self.report(gateway, report),
             FromGateway::Prepared(prepared) => self.prepared(gateway, prepared, now),
-            FromGateway::Endpoints(endpoints) => {
+            FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints }) => {
                 if let Some(record) = self.gateways.get_mut(&gateway) {
-                    record.endpoints = endpoints;
+                    (record.endpoints, record.lan_endpoints) = (endpoints, lan_endpoints);
                 }
                 self.mark_networks_of(gateway);
             }

@@ -290,7 +290,9 @@ impl Controller {
     /// Has looked at what a gateway says it holds: what was found without a channel did not reach
     /// it, and what was sent over one that broke may not have.
     pub(super) fn review(&mut self, gateway: GatewayId) {
-        let Some(record) = self.gateways.get(&gateway) else { return };
+        // A hybrid device holds nobody's key, and a log-in or grant is not what it is there by.
+        let record = self.gateways.get(&gateway).filter(|record| record.device_of.is_none());
+        let Some(record) = record else { return };
         let held = record
             .wants
             .iter()

@@ -41,6 +41,13 @@ pub(super) struct Gateway {
     pub(super) observed: IpAddr,
     /// As it names them.
     pub(super) endpoints: Vec<SocketAddr>,
+    pub(super) lan_endpoints: Vec<SocketAddr>,
+    /// Its home network and its MAC address, if it is a hybrid device.
+    pub(super) device_of: Option<(NetworkId, Mac)>,
+    /// Its keys for legs beside the first, if it is a hybrid device.
+    pub(super) path_keys: Vec<PublicKey>,
+    /// How many such legs a tunnel to it may have.
+    pub(super) legs_max: usize,
     pub(super) inner: Ipv4Addr,
     pub(super) bssids: Vec<Mac>,
     pub(super) wants: BTreeMap<NetworkId, Wanted>,
@@ -66,6 +73,11 @@ pub(super) struct Gateway {
 pub(super) struct Lone {
     pub(super) half: HeldTunnel,
     pub(super) report: Option<TunnelReport>,
+}
+
+/// The sessions with which whoever holds a tunnel receives.
+pub(super) fn sessions(held: &HeldTunnel) -> impl Iterator<Item = SessionId> {
+    [&held.local].into_iter().chain(held.legs.iter().map(|leg| &leg.local)).map(|half| half.session)
 }
 
 impl Lone {
@@ -102,9 +114,18 @@ impl Gateway {
     /// Where others may reach its data plane: where the channel comes from first, for that is
     /// what its NAT, if there is one, shows of it.
     pub(super) fn reachable(&self) -> Vec<SocketAddr> {
+        self.usable_of(&[])
+    }
+
+    /// The same for a hybrid device, which may be in its home's own LAN.
+    pub(super) fn reachable_by_device(&self) -> Vec<SocketAddr> {
+        self.usable_of(&self.lan_endpoints)
+    }
+
+    fn usable_of(&self, last: &[SocketAddr]) -> Vec<SocketAddr> {
         let seen = self.endpoints.first().map(|e| SocketAddr::new(self.observed, e.port()));
         let mut all: Vec<SocketAddr> = Vec::new();
-        for endpoint in seen.into_iter().chain(self.endpoints.iter().copied()) {
+        for endpoint in seen.iter().chain(&self.endpoints).chain(last) {
             let endpoint = SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port());
             if usable(endpoint.ip()) && !all.contains(&endpoint) {
                 all.push(endpoint);
@@ -225,6 +246,8 @@ pub(super) struct End {
     pub(super) gateway: GatewayId,
     /// What it receives with.
     pub(super) half: Half,
+    /// The same of each further leg.
+    pub(super) legs: Vec<Half>,
     /// The digest of what it was last told, over the channel it has.
     pub(super) told: Option<u64>,
     pub(super) state: Option<TunnelState>,
@@ -233,8 +256,14 @@ pub(super) struct End {
 }
 
 impl End {
-    pub(super) fn new(gateway: GatewayId, half: Half) -> Self {
-        Self { gateway, half, told: None, state: None, reason: String::new(), path_mtu: None }
+    pub(super) fn new(gateway: GatewayId, half: Half, legs: Vec<Half>) -> Self {
+        let reason = String::new();
+        Self { gateway, half, legs, told: None, state: None, reason, path_mtu: None }
+    }
+
+    /// All that it receives with.
+    pub(super) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        [&self.half].into_iter().chain(&self.legs).map(|half| half.session)
     }
 }
 

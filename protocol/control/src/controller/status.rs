@@ -76,6 +76,9 @@ pub struct GatewayStatus {
     pub inner_address: Ipv4Addr,
     /// Whether it has a LAN where tunnels can end.
     pub home: bool,
+    /// The home network of a hybrid device.
+    #[serde(default)]
+    pub device_of: Option<NetworkId>,
     /// How many tunnels it has.
     pub tunnels: usize,
     /// How many devices are connected to it.
@@ -107,6 +110,9 @@ pub struct TunnelStatus {
     pub home: EndStatus,
     /// The foreign side.
     pub foreign: EndStatus,
+    /// How many legs it has beside the first.
+    #[serde(default)]
+    pub further_legs: usize,
     /// How long this process has known it.
     pub since_ms: u64,
 }
@@ -232,6 +238,7 @@ impl Controller {
             endpoints: record.reachable(),
             inner_address: record.inner,
             home: record.home,
+            device_of: record.device_of.map(|(network, _)| network),
             tunnels: record.tunnels.len(),
             devices: record.devices.len(),
             prepared: record.prepared.len(),
@@ -251,6 +258,7 @@ fn tunnel_status(tunnel: TunnelId, record: &Tunnel, now: Instant) -> TunnelStatu
         encryption: record.encryption,
         home: end_status(&record.home),
         foreign: end_status(&record.foreign),
+        further_legs: record.home.legs.len(),
         since_ms: milliseconds(now.since(record.since)),
     }
 }

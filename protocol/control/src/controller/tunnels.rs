@@ -9,7 +9,7 @@ use super::records::{DeviceKey, End, Facts, Gateway, Network, Pair, Tunnel, Want
 use super::{Closed, Controller, Event, Ignored};
 use crate::codec::limits;
 use crate::{
-    Arrived, CloseTunnel, Cookie, Denied, DeniedReason, Half, OpenTunnel, Peer, PresharedKey,
+    Arrived, CloseTunnel, Cookie, Denied, DeniedReason, Half, Leg, OpenTunnel, Peer, PresharedKey,
     SessionId, Side, ToGateway, TunnelId, TunnelReport, Want,
 };
 
@@ -27,11 +27,17 @@ impl Controller {
         let network = want.network;
         let most = self.settings.wants_per_gateway;
         let Some(record) = self.gateways.get(&gateway) else { return };
+        let device_of = record.device_of;
+        if device_of.is_some_and(|(own, _)| own != network) {
+            return self.say_denied(gateway, network, DeniedReason::NotYours);
+        }
         let room = record.wants.contains_key(&network) || record.wants.len() < most;
         if !room || !self.need(network, gateway, now) {
             return self.say_denied(gateway, network, DeniedReason::Limit);
         }
-        let wanted = Wanted { macs: want.macs.into_iter().collect(), denied: None };
+        // Whom a hybrid device has its tunnel for is not its to say.
+        let macs = if device_of.is_some() { Vec::new() } else { want.macs };
+        let wanted = Wanted { macs: macs.into_iter().collect(), denied: None };
         if let Some(record) = self.gateways.get_mut(&gateway) {
             record.wants.insert(network, wanted);
         }
@@ -114,8 +120,11 @@ impl Controller {
             }
             return;
         }
+        let legs = self.further_legs(home, foreign);
         if let Some(id) = existing {
-            let same = |t: &Tunnel| t.home.gateway == home && t.encryption == encryption;
+            let same = |t: &Tunnel| {
+                t.home.gateway == home && t.encryption == encryption && t.home.legs.len() == legs
+            };
             if self.tunnels.get(&id).is_some_and(same) {
                 // What either still holds besides is older.
                 self.drop_halves(network, foreign);
@@ -123,7 +132,7 @@ impl Controller {
             }
             self.close(id, Closed::Changed, now);
         }
-        if let Some(id) = self.adopt(network, (home, foreign), encryption, now) {
+        if let Some(id) = self.adopt(network, (home, foreign), (encryption, legs), now) {
             return self.opened(id);
         }
         let home_record = self.gateways.get(&home);
@@ -138,7 +147,7 @@ impl Controller {
         if self.gateways.get(&home).is_some_and(|g| !g.home) {
             return self.deny(foreign, network, DeniedReason::NoHomeLan);
         }
-        match self.create(network, (home, foreign), encryption, now, entropy) {
+        match self.create(network, (home, foreign), (encryption, legs), now, entropy) {
             Some(id) => self.opened(id),
             None => self.deny(foreign, network, DeniedReason::Limit),
         }
@@ -149,7 +158,7 @@ impl Controller {
         &mut self,
         network: NetworkId,
         (home, foreign): (GatewayId, GatewayId),
-        encryption: Encryption,
+        (encryption, legs): (Encryption, usize),
         now: Instant,
         entropy: &mut dyn Entropy,
     ) -> Option<TunnelId> {
@@ -165,8 +174,8 @@ impl Controller {
             }
         };
         let key = self.pair_key(home, foreign).unwrap_or_else(|| PresharedKey::random(entropy));
-        let home = End::new(home, self.fresh_half(home, entropy)?);
-        let foreign = End::new(foreign, self.fresh_half(foreign, entropy)?);
+        let home = self.fresh_end(home, legs, entropy)?;
+        let foreign = self.fresh_end(foreign, legs, entropy)?;
         let tunnel = Tunnel { network, encryption, home, foreign, routers: Vec::new(), since: now };
         let event = Event::TunnelOpened {
             tunnel: id,
@@ -188,7 +197,7 @@ impl Controller {
         for end in [&tunnel.home, &tunnel.foreign] {
             if let Some(record) = self.gateways.get_mut(&end.gateway) {
                 record.tunnels.insert(id);
-                record.sessions.insert(end.half.session);
+                record.sessions.extend(end.sessions());
             }
         }
         if let Some(record) = self.networks.get_mut(&tunnel.network) {
@@ -204,7 +213,9 @@ impl Controller {
         for end in [&tunnel.home, &tunnel.foreign] {
             if let Some(record) = self.gateways.get_mut(&end.gateway) {
                 record.tunnels.remove(&id);
-                record.sessions.remove(&end.half.session);
+                for session in end.sessions() {
+                    record.sessions.remove(&session);
+                }
             }
             let reason = why.to_string();
             self.send(end.gateway, ToGateway::Close(CloseTunnel { tunnel: id, reason }));
@@ -329,6 +340,14 @@ impl Controller {
         let record = self.networks.get(&tunnel.network)?;
         let facts = record.known()?;
         let key = self.pairs.get(&pair(local.gateway, remote.gateway))?.key.clone();
+        let halves = local.legs.iter().cloned().zip(remote.legs.iter().cloned());
+        let legs = halves.enumerate().map(|(at, (local, remote))| {
+            let public_key = match side {
+                Side::Home => *peer.path_keys.get(at)?,
+                Side::Foreign => peer.public_key,
+            };
+            Some(Leg { public_key, local, remote })
+        });
         Some(OpenTunnel {
             tunnel: id,
             network: tunnel.network,
@@ -339,7 +358,10 @@ impl Controller {
                 public_key: peer.public_key,
                 preshared_key: key,
                 inner_address: peer.inner,
-                endpoints: peer.reachable(),
+                endpoints: match self.is_device(local.gateway) {
+                    true => peer.reachable_by_device(),
+                    false => peer.reachable(),
+                },
             },
             encryption: tunnel.encryption,
             local: local.half.clone(),
@@ -350,13 +372,18 @@ impl Controller {
                 Side::Home => Vec::new(),
                 Side::Foreign => tunnel.routers.clone(),
             },
+            legs: legs.map_while(std::convert::identity).collect(),
         })
     }
 
     /// The devices that may send through a tunnel: those of the network that the foreign side
-    /// serves, or is to hold prepared.
+    /// serves, or is to hold prepared; or the one that it is.
     fn macs(&self, record: &Network, network: NetworkId, foreign: GatewayId) -> Vec<Mac> {
         let Some(gateway) = self.gateways.get(&foreign) else { return Vec::new() };
+        if let Some((own, mac)) = gateway.device_of {
+            // It is there by its own credential, not as a device that some gateway serves.
+            return if own == network { vec![mac] } else { Vec::new() };
+        }
         let wanted = gateway.wants.get(&network).into_iter().flat_map(|w| w.macs.iter().copied());
         let there = gateway.devices_of(network).filter(|mac| {
             self.devices.get((network, *mac)).is_some_and(|d| d.is_roaming_at(foreign))
@@ -387,17 +414,22 @@ impl Controller {
         self.events.push_back(Event::Denied { gateway, network, reason });
     }
 
-    fn fresh_half(&self, gateway: GatewayId, entropy: &mut dyn Entropy) -> Option<Half> {
-        let record = self.gateways.get(&gateway)?;
-        loop {
+    /// One end of a new tunnel; no session is twice among all that the gateway has.
+    fn fresh_end(&self, id: GatewayId, legs: usize, entropy: &mut dyn Entropy) -> Option<End> {
+        let record = self.gateways.get(&id)?;
+        let mut halves: Vec<Half> = Vec::with_capacity(1 + legs);
+        while halves.len() < 1 + legs {
             let mut octets = [0; 4];
             entropy.fill(&mut octets);
             if let Some(session) = SessionId::new(u32::from_le_bytes(octets))
                 && !record.sessions.contains(&session)
+                && halves.iter().all(|half| half.session != session)
             {
-                return Some(Half { session, cookie: Cookie::random(entropy) });
+                halves.push(Half { session, cookie: Cookie::random(entropy) });
             }
         }
+        let mut halves = halves.into_iter();
+        Some(End::new(id, halves.next()?, halves.collect()))
     }
 }
 
@@ -438,6 +470,7 @@ fn explain(reason: DeniedReason) -> &'static str {
         DeniedReason::NoHomeLan => "the home gateway offers no LAN for the tunnel to end on",
         DeniedReason::AtHome => "this gateway is the network's home",
         DeniedReason::LocalBreakout => "the class of service has the traffic leave here",
+        DeniedReason::NotYours => "a hybrid device has its home network's tunnel and no other",
         DeniedReason::Other => "",
     }
 }

@@ -182,6 +182,9 @@ impl Link {
             prepared: prepared.map(|held| held.prepare).collect(),
             inner_address: self.inner_address,
             carries_logins: identity.carries_logins,
+            path_keys: identity.path_keys.iter().copied().take(limits::LEGS).collect(),
+            legs_max: identity.legs_max,
+            lan_endpoints: self.lan_endpoints.clone(),
         }
     }
 }

@@ -96,17 +96,30 @@ impl Link {
                 (wanted.denied, wanted.retry) = (None, None);
             }
         }
-        if !self.tunnels.contains_key(&id) && self.tunnels.len() >= limits::TUNNELS {
+        if let Some(reason) = self.no_room(&tunnel) {
             return self.say(FromGateway::Tunnel(TunnelReport {
                 tunnel: id,
                 state: TunnelState::Failed,
-                reason: format!("the gateway has {} tunnels already", limits::TUNNELS),
+                reason,
                 routers: Vec::new(),
                 path_mtu: None,
             }));
         }
         self.tunnels.insert(id, tunnel.clone());
         self.events.push_back(Event::Open(tunnel));
+    }
+
+    /// Why there is no room for a tunnel: a Hello must be able to name all that there are.
+    fn no_room(&self, new: &OpenTunnel) -> Option<String> {
+        if self.tunnels.contains_key(&new.tunnel) {
+            return None;
+        }
+        if self.tunnels.len() >= limits::TUNNELS {
+            return Some(format!("the gateway has {} tunnels already", limits::TUNNELS));
+        }
+        let legs: usize = self.tunnels.values().map(|tunnel| tunnel.legs.len()).sum();
+        (legs + new.legs.len() > limits::HELD_LEGS)
+            .then(|| format!("the gateway's tunnels have {legs} further legs already"))
     }
 
     fn denied(&mut self, denied: Denied, now: Instant) {

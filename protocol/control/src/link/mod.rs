@@ -25,8 +25,8 @@ use homeward_model::{Instant, Mac, NetworkId, Rssi};
 
 use crate::codec::limits;
 use crate::{
-    DeniedReason, DeviceUpdate, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour, OpenTunnel,
-    Prepare, Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
+    DeniedReason, DeviceUpdate, Endpoints, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour,
+    OpenTunnel, Prepare, Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
 };
 
 pub use event::{Action, Event};
@@ -56,6 +56,7 @@ pub struct Link {
     welcome: Option<Welcome>,
 
     endpoints: Vec<SocketAddr>,
+    lan_endpoints: Vec<SocketAddr>,
     wants: BTreeMap<NetworkId, Wanted>,
     devices: BTreeMap<(NetworkId, Mac), Connected>,
     sequence: u64,
@@ -128,6 +129,7 @@ impl Link {
             last_goodbye: None,
             welcome: None,
             endpoints: Vec::new(),
+            lan_endpoints: Vec::new(),
             wants: BTreeMap::new(),
             devices: BTreeMap::new(),
             sequence: 0,
@@ -253,7 +255,17 @@ impl Link {
         }
         self.endpoints = endpoints;
         self.endpoints.truncate(limits::ENDPOINTS);
-        self.say(FromGateway::Endpoints(self.endpoints.clone()));
+        self.say_endpoints();
+    }
+
+    /// Where the data plane may be reached from the gateway's own LAN, all of it: hybrid devices at
+    /// home there are told.
+    pub fn set_lan_endpoints(&mut self, mut endpoints: Vec<SocketAddr>) {
+        endpoints.truncate(limits::LAN_ENDPOINTS);
+        if self.lan_endpoints != endpoints {
+            self.lan_endpoints = endpoints;
+            self.say_endpoints();
+        }
     }
 
     /// How busy the gateway is.
@@ -313,6 +325,11 @@ impl Link {
         if matches!(self.state, State::Greeting { .. } | State::Open) {
             self.transmits.push_back(message);
         }
+    }
+
+    fn say_endpoints(&mut self) {
+        let (endpoints, lan_endpoints) = (self.endpoints.clone(), self.lan_endpoints.clone());
+        self.say(FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints }));
     }
 
     fn foreign_tunnel(&self, network: NetworkId) -> Option<TunnelId> {

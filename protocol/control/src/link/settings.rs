@@ -70,6 +70,11 @@ pub struct Identity {
     pub bssids: Vec<Mac>,
     /// Whether log-ins at its access points ask the core through it.
     pub carries_logins: bool,
+    /// Of a hybrid device, the further WireGuard public keys of its data plane: one for each access
+    /// but the first. No two alike; [`limits::LEGS`](crate::codec::limits::LEGS) of them are told.
+    pub path_keys: Vec<PublicKey>,
+    /// How many further legs its data plane can give a tunnel of a hybrid device.
+    pub legs_max: u32,
 }
 
 /// A device connected here, or is no longer connected.

@@ -79,6 +79,9 @@ pub struct TunnelStatus {
     pub encryption: Encryption,
     /// How many devices may send through it.
     pub devices: usize,
+    /// How many legs it has beside the first.
+    #[serde(default)]
+    pub further_legs: usize,
     /// How it is, once the data plane has said.
     pub state: Option<TunnelState>,
     /// For how long.
@@ -154,6 +157,7 @@ impl Link {
             peer: open.peer.name.to_string(),
             encryption: open.encryption,
             devices: open.macs.len(),
+            further_legs: open.legs.len(),
             state: report.map(|r| r.state),
             state_ms: said.map(|(_, since)| milliseconds(now.since(*since))),
             repair: report.and_then(|r| self.repair(r.state)),

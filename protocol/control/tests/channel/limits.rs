@@ -35,6 +35,9 @@ fn hello() -> Hello {
         prepared: vec![],
         inner_address: None,
         carries_logins: false,
+        path_keys: vec![],
+        legs_max: 0,
+        lan_endpoints: vec![],
     }
 }
 
@@ -59,6 +62,7 @@ fn held(id: u64, network: i64, side: Side, key: u8) -> HeldTunnel {
         remote,
         encryption: Encryption::Required,
         preshared_key: PresharedKey::new([key; 32]),
+        legs: vec![],
     }
 }
 
@@ -79,6 +83,7 @@ impl Bare {
             name: format!("gw-{gateway}").parse().unwrap(),
             observed: [192, 0, 2, 1].into(),
             active: true,
+            device_of: None,
         };
         let channel = ChannelId(gateway as u64);
         self.controller.handle_connected(channel, facts, hello, self.now, &mut self.entropy);
@@ -163,6 +168,7 @@ fn nothing_is_sent_over_a_channel_that_is_no_more() {
             name: "gw-1".parse().unwrap(),
             observed: [192, 0, 2, 1].into(),
             active: true,
+            device_of: None,
         },
     );
     bare.controller.handle_connected(ChannelId(9), facts, hello(), now, &mut bare.entropy);

@@ -35,6 +35,8 @@ fn link() -> Link {
         prepared_max: 2,
         bssids: vec![],
         carries_logins: true,
+        path_keys: vec![],
+        legs_max: 0,
     };
     let mut link = Link::new(identity, LinkSettings::default(), start());
     assert_eq!(link.poll_action(), Some(Action::Connect), "at once");
@@ -394,6 +396,7 @@ fn open(tunnel: u64) -> OpenTunnel {
         macs: vec![],
         terms: Terms::default(),
         routers: vec![],
+        legs: vec![],
     }
 }
 

@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod agent;
+mod hybrid;
 mod limits;
 mod link;
 mod preparation;

@@ -306,6 +306,8 @@ fn nobody_draws_preparations_to_itself_with_anothers_bssid() {
         prepared_max: 4,
         bssids: vec![crate::world::bssid(3)],
         carries_logins: false,
+        path_keys: vec![],
+        legs_max: 0,
     };
     world.add(4);
     world.node(4).link.set_identity(identity);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use homeward_control::controller::{Closed, Event};
 use homeward_control::{DeniedReason, OpenTunnel, PublicKey, Side, Terms, TunnelState};
-use homeward_model::{Anchor, Bandwidth, Encryption, GatewayId, Priority};
+use homeward_model::{Anchor, Bandwidth, BondingModes, Encryption, GatewayId, Priority, Rssi};
 
 use crate::world::{World, mac, network, secs};
 
@@ -132,6 +132,8 @@ fn terms_reach_both_ends_when_the_class_of_service_changes() {
     let terms = Terms {
         priority: Priority::try_from(5).unwrap(),
         bandwidth: Bandwidth { up: Some(1000), down: None },
+        bonding: BondingModes { mirrored: true, striped: false },
+        handoff_threshold: Some(Rssi(-70)),
     };
     world.change(1, |facts| facts.terms = terms);
     world.run(secs(1));
@@ -225,6 +227,8 @@ fn a_home_without_a_lan_is_no_home_for_tunnels() {
         prepared_max: 0,
         bssids: vec![],
         carries_logins: false,
+        path_keys: vec![],
+        legs_max: 0,
     };
     world.node(1).link.set_identity(identity.clone());
     world.run(secs(1));

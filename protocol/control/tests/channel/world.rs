@@ -37,6 +37,8 @@ pub(crate) struct World {
     /// What somebody else says may not go on anywhere.
     pub(crate) ended: BTreeSet<(NetworkId, Mac)>,
     pub(crate) ended_logins: BTreeSet<Nai>,
+    /// The gateways whose devices were to be reviewed.
+    pub(crate) reviewed: BTreeSet<GatewayId>,
     /// The networks that the controller has asked about and has not forgotten.
     pub(crate) needed: BTreeSet<NetworkId>,
     channels: u64,
@@ -51,6 +53,13 @@ pub(crate) struct Node {
     /// Whether its network is there.
     pub(crate) online: bool,
     pub(crate) observed: IpAddr,
+    /// Its home and its MAC address, if it is a hybrid device.
+    pub(crate) device_of: Option<(NetworkId, Mac)>,
+    /// How many accesses it has beside the first, if it is one.
+    pub(crate) paths: u8,
+    /// How many further legs its data plane knows of.
+    pub(crate) legs_max: u32,
+    boot: u64,
     /// Whether it hangs.
     frozen: bool,
     wire: Option<Wire>,
@@ -76,6 +85,39 @@ pub(crate) fn mac(number: u8) -> Mac {
 
 pub(crate) fn bssid(gateway: i64) -> Mac {
     Mac::new([2, 0xb5, 0, 0, 0, gateway as u8])
+}
+
+impl Node {
+    pub(crate) fn identity(&self, number: i64) -> Identity {
+        identity(number, self.boot, self.device_of, self.paths, self.legs_max)
+    }
+}
+
+/// What a gateway or device says of itself.
+fn identity(
+    number: i64,
+    boot: u64,
+    device_of: Option<(NetworkId, Mac)>,
+    paths: u8,
+    legs_max: u32,
+) -> Identity {
+    let gateway = device_of.is_none();
+    Identity {
+        boot,
+        software: "homeward test".to_owned(),
+        public_key: PublicKey([number as u8; 32]),
+        home: gateway,
+        prepared_max: if gateway { 4 } else { 0 },
+        bssids: if gateway { vec![bssid(number)] } else { vec![] },
+        carries_logins: number == 1,
+        path_keys: (1..=paths).map(|path| path_key(number, path)).collect(),
+        legs_max: if gateway { legs_max } else { 0 },
+    }
+}
+
+/// The key of one of a device's accesses beside the first.
+pub(crate) fn path_key(gateway: i64, path: u8) -> PublicKey {
+    PublicKey([gateway as u8 ^ path << 4; 32])
 }
 
 pub(crate) fn network(number: i64) -> NetworkId {
@@ -124,6 +166,7 @@ impl World {
             events: Vec::new(),
             ended: BTreeSet::new(),
             ended_logins: BTreeSet::new(),
+            reviewed: BTreeSet::new(),
             channels: 0,
             boots: 0,
         };
@@ -144,34 +187,69 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, number: i64) {
-        let observed = IpAddr::V4(Ipv4Addr::new(203, 0, 113, number as u8));
+        self.add_node(number, None, 0);
+    }
+
+    /// A hybrid device that is at home in a network, with so many accesses beside the first.
+    pub(crate) fn add_device(&mut self, number: i64, home: i64, device: u8, paths: u8) {
+        self.add_node(number, Some((network(home), mac(device))), paths);
+    }
+
+    fn add_node(&mut self, number: i64, device_of: Option<(NetworkId, Mac)>, paths: u8) {
         let node = Node {
-            link: self.boot(number),
+            link: Link::new(
+                identity(number, 0, device_of, 0, 0),
+                LinkSettings::default(),
+                self.now,
+            ),
             agent: Agent::new(),
             active: true,
             online: true,
-            observed,
+            observed: IpAddr::V4(Ipv4Addr::new(203, 0, 113, number as u8)),
+            device_of,
+            paths,
+            legs_max: 3,
+            boot: 0,
             frozen: false,
             wire: None,
         };
         self.gateways.insert(number, node);
+        self.start(number);
     }
 
-    fn boot(&mut self, number: i64) -> Link {
+    /// Its process starts anew.
+    fn start(&mut self, number: i64) {
         self.boots += 1;
-        let identity = Identity {
-            boot: self.boots,
-            software: "homeward test".to_owned(),
-            public_key: PublicKey([number as u8; 32]),
-            home: true,
-            prepared_max: 4,
-            bssids: vec![bssid(number)],
-            carries_logins: number == 1,
-        };
-        let mut link = Link::new(identity, LinkSettings::default(), self.now);
+        let (boot, now) = (self.boots, self.now);
+        let node = self.node(number);
+        node.boot = boot;
+        node.link = Link::new(node.identity(number), LinkSettings::default(), now);
+        node.agent = Agent::new();
         let own = Ipv4Addr::new(192, 168, number as u8, 1);
-        link.set_endpoints(vec![SocketAddr::new(own.into(), 4500)]);
-        link
+        node.link.set_endpoints(vec![SocketAddr::new(own.into(), 4500)]);
+        // As its owner has set it: it makes its tunnel whenever it runs.
+        if let Some((home, _)) = node.device_of {
+            node.link.want(home, BTreeSet::new());
+        }
+    }
+
+    /// A device has other accesses than before, and says so with its next Hello.
+    pub(crate) fn set_paths(&mut self, number: i64, paths: u8) {
+        self.node(number).paths = paths;
+        self.say_anew(number);
+    }
+
+    /// A gateway's data plane knows of more legs than before, or of fewer.
+    pub(crate) fn set_legs_max(&mut self, number: i64, legs_max: u32) {
+        self.node(number).legs_max = legs_max;
+        self.say_anew(number);
+    }
+
+    fn say_anew(&mut self, number: i64) {
+        let node = self.node(number);
+        let identity = node.identity(number);
+        node.link.set_identity(identity);
+        self.break_wire(number);
     }
 
     pub(crate) fn node(&mut self, number: i64) -> &mut Node {
@@ -284,10 +362,7 @@ impl World {
         {
             self.controller.handle_lost(wire.channel, now, &mut self.entropy);
         }
-        let link = self.boot(number);
-        let node = self.node(number);
-        node.link = link;
-        node.agent = Agent::new();
+        self.start(number);
         self.pump();
     }
 
@@ -359,6 +434,7 @@ impl World {
                         name: format!("gw-{number}").parse().unwrap(),
                         observed: node.observed,
                         active: node.active,
+                        device_of: node.device_of,
                     };
                     self.controller.handle_connected(channel, facts, hello, now, &mut self.entropy);
                 }
@@ -426,6 +502,7 @@ impl World {
                     assert!(self.needed.remove(&network), "{network} was not needed");
                 }
                 Action::Review { gateway, devices } => {
+                    self.reviewed.insert(gateway);
                     let ended = devices.into_iter().filter(|key| self.ended.contains(key));
                     ended.for_each(|key| self.controller.handle_grant_ended(gateway, key));
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use homeward_control::*;
 use homeward_model::{
-    Bandwidth, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -73,6 +73,23 @@ fn half() -> impl Strategy<Value = Half> {
     })
 }
 
+fn legs() -> impl Strategy<Value = Vec<Leg>> {
+    let leg = (any::<[u8; 32]>(), half(), half()).prop_map(|(key, local, remote)| Leg {
+        public_key: PublicKey(key),
+        local,
+        remote,
+    });
+    vec(leg, 0..=3)
+}
+
+/// Those of the legs whose sessions are not twice at an end.
+fn beside(local: &Half, remote: &Half, legs: Vec<Leg>) -> Vec<Leg> {
+    let (mut locals, mut remotes) =
+        (BTreeSet::from([local.session]), BTreeSet::from([remote.session]));
+    let fresh = |leg: &Leg| locals.insert(leg.local.session) && remotes.insert(leg.remote.session);
+    legs.into_iter().filter(fresh).collect()
+}
+
 fn key() -> impl Strategy<Value = PresharedKey> {
     any::<[u8; 32]>().prop_map(PresharedKey::new)
 }
@@ -106,16 +123,20 @@ fn prepare() -> impl Strategy<Value = Prepare> {
 }
 
 fn held() -> impl Strategy<Value = HeldTunnel> {
-    (tunnel(), network(), side(), gateway(), half(), half(), encryption(), key()).prop_map(
-        |(tunnel, network, side, peer, local, remote, encryption, preshared_key)| HeldTunnel {
-            tunnel,
-            network,
-            side,
-            peer,
-            local,
-            remote,
-            encryption,
-            preshared_key,
+    let ends = (half(), half(), legs());
+    (tunnel(), network(), side(), gateway(), ends, encryption(), key()).prop_map(
+        |(tunnel, network, side, peer, (local, remote, legs), encryption, preshared_key)| {
+            HeldTunnel {
+                tunnel,
+                network,
+                side,
+                peer,
+                legs: beside(&local, &remote, legs),
+                local,
+                remote,
+                encryption,
+                preshared_key,
+            }
         },
     )
 }
@@ -133,7 +154,8 @@ fn distinct<T: Clone + std::fmt::Debug, K: Ord>(
 
 fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<u32>(), any::<u32>(), any::<u64>(), text(), any::<[u8; 32]>());
-    let what = (endpoints(15), any::<bool>(), any::<u32>(), macs());
+    let paths = (btree_set(any::<[u8; 32]>(), 0..=3), any::<u32>(), endpoints(4));
+    let what = (endpoints(15), any::<bool>(), any::<u32>(), macs(), paths);
     let holds = (
         distinct(held(), |t| t.tunnel),
         distinct(device(), |d| (d.network, d.mac)),
@@ -156,6 +178,9 @@ fn hello() -> impl Strategy<Value = Hello> {
         prepared: holds.3,
         inner_address: holds.4,
         carries_logins: who.0 % 2 == 0,
+        path_keys: what.4.0.into_iter().filter(|key| *key != who.4).map(PublicKey).collect(),
+        legs_max: what.4.1,
+        lan_endpoints: what.4.2,
     })
 }
 
@@ -227,7 +252,9 @@ pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
         1 => network().prop_map(FromGateway::Unwant),
         2 => report().prop_map(FromGateway::Tunnel),
         1 => prepared().prop_map(FromGateway::Prepared),
-        1 => endpoints(15).prop_map(FromGateway::Endpoints),
+        1 => (endpoints(15), endpoints(4)).prop_map(|(endpoints, lan_endpoints)| {
+            FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints })
+        }),
         1 => any::<u64>().prop_map(FromGateway::Pong),
         1 => distinct(login(), |l| (l.mac, l.name.clone())).prop_map(FromGateway::Logins),
     ]
@@ -260,7 +287,7 @@ fn goodbye() -> impl Strategy<Value = Goodbye> {
 }
 
 fn peer() -> impl Strategy<Value = Peer> {
-    (gateway(), name(), any::<[u8; 32]>(), key(), ipv4(), endpoints(16)).prop_map(
+    (gateway(), name(), any::<[u8; 32]>(), key(), ipv4(), endpoints(20)).prop_map(
         |(gateway, name, public_key, preshared_key, inner_address, endpoints)| Peer {
             gateway,
             name,
@@ -274,17 +301,33 @@ fn peer() -> impl Strategy<Value = Peer> {
 
 fn terms() -> impl Strategy<Value = Terms> {
     let rate = || proptest::option::of(1..=u32::MAX);
-    (0u8..=7, rate(), rate()).prop_map(|(rank, up, down)| Terms {
-        priority: Priority::try_from(rank).unwrap(),
-        bandwidth: Bandwidth { up, down },
-    })
+    let bonding =
+        any::<(bool, bool)>().prop_map(|(mirrored, striped)| BondingModes { mirrored, striped });
+    let threshold = proptest::option::of(any::<i8>().prop_map(Rssi));
+    (0u8..=7, rate(), rate(), bonding, threshold).prop_map(
+        |(rank, up, down, bonding, handoff_threshold)| Terms {
+            priority: Priority::try_from(rank).unwrap(),
+            bandwidth: Bandwidth { up, down },
+            bonding,
+            handoff_threshold,
+        },
+    )
 }
 
 fn open() -> impl Strategy<Value = OpenTunnel> {
     let what = (tunnel(), network(), side(), encryption());
-    (what, peer(), half(), half(), macs(), terms(), routers()).prop_map(
-        |((tunnel, network, side, encryption), peer, local, remote, macs, terms, routers)| {
+    let ends = (half(), half(), legs());
+    (what, peer(), ends, macs(), terms(), routers()).prop_map(
+        |(
+            (tunnel, network, side, encryption),
+            peer,
+            (local, remote, legs),
+            macs,
+            terms,
+            routers,
+        )| {
             OpenTunnel {
+                legs: beside(&local, &remote, legs),
                 tunnel,
                 network,
                 side,
@@ -310,6 +353,7 @@ fn denied() -> impl Strategy<Value = Denied> {
         Just(DeniedReason::NoHomeLan),
         Just(DeniedReason::AtHome),
         Just(DeniedReason::LocalBreakout),
+        Just(DeniedReason::NotYours),
         Just(DeniedReason::Other)
     ];
     let retry = (1..=u32::MAX).prop_map(|ms| Duration::from_millis(ms.into()));

@@ -65,6 +65,9 @@ fn hello() -> Hello {
         prepared: vec![Prepare { mac, ssid: "Home".parse().unwrap(), network: NetworkId(1) }],
         inner_address: Some(Ipv4Addr::new(100, 64, 0, 1)),
         carries_logins: true,
+        path_keys: vec![PublicKey([8; 32]), PublicKey([7; 32])],
+        legs_max: 3,
+        lan_endpoints: vec![endpoint(2)],
     }
 }
 
@@ -86,7 +89,12 @@ fn held(number: u64) -> HeldTunnel {
         remote: half(u32::MAX),
         encryption: Encryption::Required,
         preshared_key: PresharedKey::new([4; 32]),
+        legs: vec![],
     }
+}
+
+fn leg(number: u32) -> Leg {
+    Leg { public_key: PublicKey([6; 32]), local: half(number), remote: half(number) }
 }
 
 fn mac(number: u32) -> Mac {
@@ -114,7 +122,12 @@ fn the_largest_hello_within_the_limits_fits_a_message() {
         boot: u64::MAX,
         endpoints: (1..=limits::ENDPOINTS as u16).map(endpoint).collect(),
         bssids: (0..limits::BSSIDS as u32).map(mac).collect(),
-        tunnels: (1..=limits::TUNNELS as u64).map(|n| held(u64::MAX - n)).collect(),
+        tunnels: (1..=limits::TUNNELS as u64)
+            .map(|n| HeldTunnel { legs: vec![leg(u32::MAX - 1)], ..held(u64::MAX - n) })
+            .collect(),
+        path_keys: (1..=limits::LEGS as u8).map(|n| PublicKey([n; 32])).collect(),
+        legs_max: u32::MAX,
+        lan_endpoints: (1..=limits::LAN_ENDPOINTS as u16).map(endpoint).collect(),
         devices: (0..limits::DEVICES as u32).map(device).collect(),
         wants: (0..limits::WANTS as i64)
             .map(|n| Want { network: NetworkId(i64::MAX - n), macs: macs.clone() })
@@ -253,8 +266,61 @@ fn an_error_names_the_field_and_what_is_wrong_with_it() {
             refused(|h| h.inner_address = vec![1; 16]),
             "hello.inner_address has 16 octets, not the 4 of an IPv4 address",
         ),
+        (
+            refused(|h| h.path_keys[1].clear()),
+            "hello.path_keys has 0 octets, not the 32 of an X25519 key",
+        ),
+        (
+            refused(|h| h.path_keys[1] = h.public_key.clone()),
+            "hello.path_keys names the same thing twice",
+        ),
+        (
+            refused(|h| h.path_keys = vec![vec![1; 32]; 4]),
+            "hello.path_keys has 4 entries, more than 3",
+        ),
+        (
+            refused(|h| h.lan_endpoints = vec![h.endpoints[0].clone(); 5]),
+            "hello.lan_endpoints has 5 entries, more than 4",
+        ),
+        (
+            refused(|h| h.tunnels[0].legs = vec![wire_leg(1); 4]),
+            "hello.tunnels.legs has 4 entries, more than 3",
+        ),
+        (
+            refused(|h| h.tunnels[0].legs = vec![wire_leg(1), wire_leg(1)]),
+            "hello.tunnels.legs names the same thing twice",
+        ),
+        (
+            // Of the first leg, too, a session is not to be twice.
+            refused(|h| h.tunnels[0].legs = vec![wire_leg(u32::MAX)]),
+            "hello.tunnels.legs names the same thing twice",
+        ),
+        (
+            refused(|h| {
+                let legs = |n: u32| (1..=3).map(|leg| wire_leg(3 * n + leg)).collect();
+                h.tunnels = (0..2731)
+                    .map(|n| pb::HeldTunnel {
+                        tunnel: u64::from(n) + 1,
+                        legs: legs(n),
+                        ..h.tunnels[0].clone()
+                    })
+                    .collect();
+            }),
+            "hello.tunnels.legs has 8193 entries, more than 8192",
+        ),
     ] {
         assert_eq!(refusal, said);
+    }
+}
+
+fn wire_leg(number: u32) -> pb::Leg {
+    let cookie = vec![1; 8];
+    pb::Leg {
+        public_key: vec![6; 32],
+        local_session: number,
+        remote_session: number,
+        local_cookie: cookie.clone(),
+        remote_cookie: cookie,
     }
 }
 
@@ -309,7 +375,7 @@ fn a_message_that_is_too_long_is_not_even_parsed() {
 }
 
 #[test]
-fn an_open_without_its_peer_or_terms_is_refused() {
+fn an_open_without_its_peer_or_terms_or_with_a_leg_that_is_none_is_refused() {
     for (change, said) in [
         ((|o| o.peer = None) as fn(&mut pb::OpenTunnel), "open.peer is missing"),
         (|o| o.terms = None, "open.terms is missing"),
@@ -325,6 +391,20 @@ fn an_open_without_its_peer_or_terms_is_refused() {
             |o| o.peer.as_mut().unwrap().preshared_key.clear(),
             "open.peer.preshared_key has 0 octets, not the 32 of a pre-shared key",
         ),
+        (
+            |o| o.terms.as_mut().unwrap().handoff_threshold = Some(128),
+            "open.terms.handoff_threshold is 128: a signal is -128 to 127 dBm",
+        ),
+        (|o| o.legs[0].local_session = 0, "leg.local_session is missing"),
+        (
+            |o| o.legs[0].remote_cookie.clear(),
+            "leg.remote_cookie has 0 octets, not the 8 of a cookie",
+        ),
+        (
+            |o| o.legs[0].public_key.clear(),
+            "leg.public_key has 0 octets, not the 32 of an X25519 key",
+        ),
+        (|o| o.legs[0].remote_session = 2, "open.legs names the same thing twice"),
     ] {
         let mut wire = ToGateway::Open(open()).to_pb();
         match &mut wire.body {
@@ -354,17 +434,42 @@ fn open() -> OpenTunnel {
         macs: vec![mac(1)],
         terms: Terms::default(),
         routers: vec![],
+        legs: vec![Leg {
+            public_key: PublicKey([0xac; 32]),
+            local: Half { session: SessionId::new(3).unwrap(), cookie: Cookie::new([0x5c; 8]) },
+            remote: Half { session: SessionId::new(4).unwrap(), cookie: Cookie::new([0x5c; 8]) },
+        }],
     }
 }
 
 #[test]
 fn a_rate_of_nothing_does_not_become_unlimited() {
     let bandwidth = Bandwidth { up: Some(0), down: None };
-    let terms = Terms { priority: Priority::default(), bandwidth };
+    let terms = Terms { priority: Priority::default(), bandwidth, ..Terms::default() };
     let octets = ToGateway::Open(OpenTunnel { terms, ..open() }).encode();
     let read = ToGateway::decode(&octets);
     let Ok(Some(ToGateway::Open(read))) = read else { panic!("{read:?}") };
     assert_eq!(read.terms.bandwidth, Bandwidth { up: Some(1), down: None });
+}
+
+#[test]
+fn a_threshold_of_zero_is_not_none_and_an_older_controllers_terms_allow_no_bonding() {
+    let terms = Terms { handoff_threshold: Some(Rssi(0)), ..Terms::default() };
+    let octets = ToGateway::Open(OpenTunnel { terms, ..open() }).encode();
+    let Ok(Some(ToGateway::Open(read))) = ToGateway::decode(&octets) else { panic!("no open") };
+    assert_eq!(read.terms, terms);
+    // As they were before there were legs: priority and rates.
+    let mut wire = ToGateway::Open(open()).to_pb();
+    match &mut wire.body {
+        Some(pb::to_gateway::Body::Open(open)) => {
+            open.terms = Some(pb::Terms { priority: 1, ..pb::Terms::default() });
+            open.legs.clear();
+        }
+        _ => unreachable!(),
+    }
+    let Ok(Some(ToGateway::Open(read))) = ToGateway::from_pb(wire) else { panic!("no open") };
+    assert_eq!((read.terms.bonding, read.terms.handoff_threshold), Default::default());
+    assert!(read.legs.is_empty());
 }
 
 #[test]
