@@ -18,11 +18,13 @@
 //! | `radio` | first probe → connected, over the air in the VM | the scripted floor |
 //! | `roam` | how long a phone is silent when it roams to a prepared gateway, over the air in the VM | a roam between two access points on one bridge |
 //! | `tunnel` | the data plane between two namespaces: TCP, CPU, round trip, small frames, idle cost | fastd, wireguard-go, VXLAN over it, kernel VXLAN |
+//! | `bond` | a device with two ways home: how long it is silent when Wi-Fi vanishes, a download striped over both, CPU | wireguard-go and MOBIKE told at once, MPTCP |
 //!
 //! Run by `make bench`, which builds the release binaries first.
 
 mod accounting;
 mod asker;
+mod bond;
 mod call;
 mod eap;
 mod eap_load;
@@ -53,7 +55,7 @@ use anyhow::{Result, bail};
 
 type Bench = fn() -> Result<()>;
 
-const BENCHES: [(&str, Bench); 15] = [
+const BENCHES: [(&str, Bench); 16] = [
     ("lookup", lookup::measure),
     ("probe", probe::measure),
     ("pap", pap::measure),
@@ -69,6 +71,7 @@ const BENCHES: [(&str, Bench); 15] = [
     ("radio", radio::measure),
     ("roam", roam::measure),
     ("tunnel", tunnel::measure),
+    ("bond", bond::measure),
 ];
 
 fn main() -> ExitCode {

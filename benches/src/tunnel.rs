@@ -22,6 +22,7 @@ use homeward_model::Clock;
 use homeward_net::Lab;
 
 use crate::figures::{Figure, median, say};
+pub(crate) use systems::wireguard_go;
 use systems::{Cable, System, Systems};
 
 pub(crate) use idle::inside as idle_inside;

@@ -324,7 +324,7 @@ fn fastd_key() -> Result<(String, String)> {
 }
 
 /// The newest wireguard-go there is here, and its version.
-fn wireguard_go() -> Result<(String, String)> {
+pub(crate) fn wireguard_go() -> Result<(String, String)> {
     let fetched = PathBuf::from("target/tools/bin/wireguard-go").canonicalize();
     if let Ok(program) = fetched {
         let version = fs::read_to_string(program.with_extension("version"))?;

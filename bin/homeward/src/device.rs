@@ -23,6 +23,7 @@ const ASKED: Asked =
   homeward device status                        modem, credentials, Wi-Fi
   homeward device why                           why am I not on Wi-Fi?
   homeward device off                           stay on cellular, over restarts too
+  homeward device bond mirrored                 use both ways home at once
   homeward device key sip.example digest        the key that the last hand-off brought
 
 SIGTERM stops it, and new connections go where the system's own routes say; SIGHUP reloads.")]
@@ -69,6 +70,21 @@ Kept over restarts.")]
     Metered {
         /// Whether they may
         may: May,
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Use both ways home at once, or one at a time
+    #[command(after_long_help = "Examples:
+  homeward device bond mirrored                 everything by Wi-Fi and by cellular: nothing is lost
+  homeward device bond striped                  the throughput of both
+  homeward device bond auto                     calls and the like by both, downloads striped
+  homeward device bond off                      one at a time
+
+From now on, until the daemon starts anew: [home] bond is what it starts with. What the class of
+service does not allow is refused, and a class that is changed meanwhile takes effect at once.")]
+    Bond {
+        /// How
+        how: How,
         #[command(flatten)]
         ask: Ask,
     },
@@ -142,6 +158,30 @@ enum May {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum How {
+    /// One way at a time
+    Off,
+    /// Every packet by both
+    Mirrored,
+    /// Each packet by the way by which it arrives first
+    Striped,
+    /// What is small and urgent by both, the rest striped
+    Auto,
+}
+
+impl How {
+    /// As the daemon calls it.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Mirrored => "mirrored",
+            Self::Striped => "striped",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
     /// From now on
     Open,
@@ -162,6 +202,10 @@ pub(crate) fn run(args: DeviceArgs, log: &LogArgs) -> anyhow::Result<()> {
         DeviceCommand::On(ask) => switch(ask, config, "offload", true),
         DeviceCommand::Off(ask) => switch(ask, config, "offload", false),
         DeviceCommand::Metered { may, ask } => switch(ask, config, "metered", may == May::Yes),
+        DeviceCommand::Bond { how, ask } => {
+            let request = Request::new("bond").with("how", how.word());
+            ask.show(&ASKED, config, request, status::bond)
+        }
         DeviceCommand::Flow { what, server, flow, ask } => {
             let request = Request::new("flow").with("server", server.as_str());
             let request = request.with("flow", flow).with("open", what == What::Open);

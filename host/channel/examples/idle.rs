@@ -47,7 +47,7 @@ impl Gatekeeper for Anybody {
 
 fn subject(gateway: GatewayId) -> Result<Subject, Denial> {
     let name = "gw".parse().map_err(|e| Denial::Failed(Box::new(e)))?;
-    Ok(Subject { gateway, name })
+    Ok(Subject { gateway, name, device_of: None })
 }
 
 fn main() -> Result<()> {

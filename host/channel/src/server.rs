@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homeward_control::pb;
 use homeward_daemon::SystemClock;
-use homeward_model::{Clock, GatewayId, Name, UnixTime};
+use homeward_model::{Clock, GatewayId, Mac, Name, NetworkId, UnixTime};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +59,8 @@ pub struct Subject {
     pub gateway: GatewayId,
     /// Its name in the datastore.
     pub name: Name,
+    /// The network whose hybrid device it is, and its MAC address there, if it is none for others.
+    pub device_of: Option<(NetworkId, Mac)>,
 }
 
 /// A certificate about to be signed.
@@ -96,6 +98,8 @@ pub enum Event {
         gateway: GatewayId,
         /// Its name in the datastore.
         name: Name,
+        /// As in [`Subject::device_of`].
+        device_of: Option<(NetworkId, Mac)>,
         /// The certificate.
         serial: Serial,
         /// Where it comes from.

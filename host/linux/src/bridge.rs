@@ -344,6 +344,21 @@ pub fn silence_ipv6(name: &str) -> Result<()> {
     write(&[(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1", false)])
 }
 
+/// Has an interface answer ARP requests for its own addresses only, and ask with its own only
+/// (`arp_ignore` 1, `arp_announce` 2): for two interfaces in one LAN, of which the kernel would have
+/// each answer for the other.
+///
+/// # Errors
+///
+/// There is no such interface, or /proc/sys/net may not be written.
+pub fn answer_for_itself(name: &str) -> Result<()> {
+    present(name)?;
+    write(&[
+        (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "1", true),
+        (format!("/proc/sys/net/ipv4/conf/{name}/arp_announce"), "2", true),
+    ])
+}
+
 /// Writes settings: path, value, and whether it is an error if there is no such setting. One that
 /// is as it should be already is fine even where it may not be written.
 fn write(settings: &[(String, &'static str, bool)]) -> Result<()> {

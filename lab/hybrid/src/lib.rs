@@ -12,9 +12,12 @@
 //! | module | does |
 //! |---|---|
 //! | [`links`] | both data planes, and the two links between them, as bad as they are told |
+//! | [`street`] | the same with Homeward's own: core, home gateway, device |
 //!
 //! Nothing is left of it.
 
 pub mod links;
+pub mod street;
 
 pub use links::{CELLULAR, Links, VIP, WIFI, cellular, wifi};
+pub use street::Street;

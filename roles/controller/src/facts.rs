@@ -51,7 +51,12 @@ pub async fn read(store: &dyn Store, id: NetworkId) -> Result<Option<Known>> {
         ssid: network.ssid,
         home: network.gateway,
         encryption: terms.encryption,
-        terms: Terms { priority: terms.priority, bandwidth: terms.bandwidth },
+        terms: Terms {
+            priority: terms.priority,
+            bandwidth: terms.bandwidth,
+            bonding: terms.bonding,
+            handoff_threshold: terms.handoff_threshold,
+        },
         devices,
         active: network.status == Status::Active && account.status == Status::Active,
         anchor: terms.anchor,

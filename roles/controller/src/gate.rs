@@ -81,7 +81,8 @@ fn new(issue: &Issue) -> NewCredential {
 }
 
 fn subject(facts: GatewayFacts) -> Subject {
-    Subject { gateway: facts.id, name: facts.name }
+    let device_of = facts.device_of.map(|network| (network, facts.mac));
+    Subject { gateway: facts.id, name: facts.name, device_of }
 }
 
 const fn ended(end: CredentialEnd) -> Refusal {

@@ -58,6 +58,7 @@ pub enum Found {
 struct Channel {
     gateway: GatewayId,
     name: Name,
+    device_of: Option<(NetworkId, Mac)>,
     serial: Serial,
     peer: SocketAddr,
     handle: Handle,
@@ -203,10 +204,10 @@ impl Hub {
     /// A gateway did something.
     pub fn handle_channel(&mut self, event: ChannelEvent) {
         match event {
-            ChannelEvent::Opened { connection, gateway, name, serial, peer, handle } => {
+            ChannelEvent::Opened { connection, gateway, name, device_of, serial, peer, handle } => {
                 let patience = SystemClock.now() + self.patience;
-                let channel =
-                    Channel { gateway, name, serial, peer, handle, patience: Some(patience) };
+                let patience = Some(patience);
+                let channel = Channel { gateway, name, device_of, serial, peer, handle, patience };
                 self.opened(connection, channel);
             }
             ChannelEvent::Message { connection, message } => self.message(connection, message),
@@ -360,6 +361,7 @@ impl Hub {
                     name: channel.name.clone(),
                     observed: channel.peer.ip().to_canonical(),
                     active: true,
+                    device_of: channel.device_of,
                 };
                 self.machine.handle_connected(id, facts, hello, now, &mut self.entropy);
             }

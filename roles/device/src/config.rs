@@ -15,11 +15,13 @@ use serde::Deserialize;
 use crate::dial::Target;
 
 mod handoff;
+mod home;
 mod limits;
 mod sms;
 mod tunnel;
 
 pub use handoff::{Handoff, Network, Server};
+pub use home::{Bond, Hold, Home, Metered};
 pub use limits::Limits;
 pub use sms::Sms;
 pub use tunnel::Tunnel;
@@ -53,6 +55,9 @@ pub struct Config {
     /// Hand-off keys, where the operator has them.
     #[serde(default)]
     pub handoff: Option<Handoff>,
+    /// The device's own tunnel to its home gateway, where the operator has that.
+    #[serde(default)]
+    pub home: Option<Home>,
     /// The status socket.
     #[serde(default)]
     pub control: Control,
@@ -295,6 +300,7 @@ impl Config {
         }
         self.limits.check()?;
         self.handoff.as_ref().map_or(Ok(()), Handoff::check)?;
+        self.home.as_ref().map_or(Ok(()), Home::check)?;
         if let Some(program) = self.notify.command.first()
             && !Path::new(program).is_absolute()
         {

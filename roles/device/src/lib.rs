@@ -11,6 +11,7 @@
 //! | [`probe`] | looks whether the Internet is reached, over Wi-Fi and nothing else |
 //! | [`dial`] | connections that leave by one interface |
 //! | [`handoff`] | a session for each server: hops, proofs, keys for traffic |
+//! | [`home`] | the device's own tunnel home, by Wi-Fi and cellular |
 //! | [`hands`] | has the supplicant do what the machine wants, and says what it does |
 //! | `span` | where the next scan is to be |
 //! | `addresses` | by which addresses traffic can leave by Wi-Fi |
@@ -28,6 +29,7 @@ pub mod doctor;
 mod figures;
 pub mod handoff;
 pub mod hands;
+pub mod home;
 mod hook;
 mod journal;
 pub mod portal;

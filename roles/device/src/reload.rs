@@ -32,6 +32,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         limits,
         notify: _,
         handoff,
+        home,
         control,
         metrics,
         log,
@@ -65,6 +66,7 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("state.key_file", differ(&old.state.key_file, key_file));
     compare("limits", differ(&old.limits, limits));
     compare("handoff", differ(&old.handoff, handoff));
+    compare("home", differ(&old.home, home));
     compare("control", differ(&old.control, control));
     compare("metrics", differ(&old.metrics, metrics));
     compare("log", differ(&old.log, log));

@@ -1,11 +1,12 @@
 //! The loop around the offload machine.
 
+mod answers;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use homeward_daemon::config::ConfigError;
 use homeward_daemon::metrics::Endpoint;
 use homeward_daemon::{
     Control, ControlError, Exit, ExitContext, Metrics, Reload, Request, Shutdown, SystemClock,
@@ -16,27 +17,27 @@ use homeward_model::{Clock, Instant, Secret};
 use homeward_modem::{Fixed, Managed, Modem, News, Number, Sender};
 use homeward_offload::manager::{
     Action, Answer, Connectivity, Failure, Manager, MessageId, ModemFacts, Registration, RequestId,
-    SupplicantEvent, Switches, VerifyId, WallClock,
+    SupplicantEvent, VerifyId, WallClock,
 };
 use homeward_supplicant::By;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::addresses::{Found, Watcher};
 use crate::config::{self, Config};
 use crate::dial::{Line, Target};
 use crate::figures::Figures;
-use crate::handoff::{Handoff, asked};
+use crate::handoff::Handoff;
 use crate::hands::{Hands, Order, PATIENCE, Report};
+use crate::home::{Access, Home};
 use crate::hook::Hook;
 use crate::portal::Portal;
 use crate::vault::Vault;
-use crate::{journal, probe, reload};
+use crate::{journal, probe};
 
 /// The commands of the status socket.
-const COMMANDS: [&str; 8] =
-    ["status", "why", "switch", "metrics", "reload", "enrol", "flow", "key"];
+const COMMANDS: [&str; 9] =
+    ["status", "why", "switch", "metrics", "reload", "enrol", "flow", "key", "bond"];
 /// How often the machine is told what the clock on the wall shows.
 const CLOCK: Duration = Duration::from_secs(60);
 
@@ -94,6 +95,9 @@ pub async fn run(
         None => None,
     };
 
+    let (home_tx, mut home_notices) = mpsc::unbounded_channel();
+    let home = config.home.as_ref().map(|home| Home::start(home, home_tx)).transpose()?;
+
     let control = Control::bind(&config.control.socket, Default::default())?;
     let (ask_tx, mut asks) = mpsc::channel::<Ask>(16);
     let serve_control = control.serve(
@@ -140,6 +144,8 @@ pub async fn run(
         steering,
         sender: modem.sender(),
         handoff,
+        home,
+        home_told: None,
         orders,
         look,
         back: back_tx,
@@ -178,6 +184,10 @@ pub async fn run(
                 this.figures.handed_off(&notice);
                 this.hook.tell(&notice);
             }
+            Some(notice) = home_notices.recv() => {
+                tracing::info!(?notice, "home");
+                this.hook.tell(&notice);
+            }
             _reloading = reload.requested() => {
                 // What is wrong was said in the log.
                 let _ = this.reload();
@@ -205,6 +215,9 @@ pub async fn run(
     }
     if let Some(handoff) = this.handoff.take() {
         handoff.stop().await;
+    }
+    if let Some(home) = this.home.take() {
+        home.stop().await;
     }
     tasks.shutdown().await;
     Ok(())
@@ -250,6 +263,9 @@ struct Device {
     figures: Figures,
     sender: Sender,
     handoff: Option<Handoff>,
+    home: Option<Home>,
+    /// What the tunnel home was told last.
+    home_told: Option<(Option<String>, Option<String>, Access)>,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
     back: mpsc::UnboundedSender<Back>,
@@ -416,13 +432,27 @@ impl Device {
     }
 
     /// Tells of how things stand now.
-    fn settle(&self) {
+    fn settle(&mut self) {
         let status = self.machine.status();
         self.figures.take(&status);
+        self.go_home();
         let Some(handoff) = &self.handoff else { return };
         match status.session.filter(|_| status.on_wifi) {
             Some(session) => handoff.go(Some(&session.ssid), Some(self.wifi_line())),
             None => handoff.go(None, self.cellular.clone()),
+        }
+    }
+
+    /// Tells the tunnel home by what it can go, if that is news.
+    fn go_home(&mut self) {
+        let Some(home) = &self.home else { return };
+        let wifi = Some(&self.config.wlan.interface).filter(|_| !self.wifi.addresses.is_empty());
+        let cellular = self.cellular.as_ref().map(|line| line.interface.clone());
+        let preferred = if self.on_wifi { Access::Wifi } else { Access::Cellular };
+        let told = (wifi.cloned(), cellular, preferred);
+        if self.home_told.as_ref() != Some(&told) {
+            home.go(told.0.clone(), told.1.clone(), told.2);
+            self.home_told = Some(told);
         }
     }
 
@@ -448,130 +478,6 @@ impl Device {
             tracing::error!(error, "connections cannot be sent where they should go");
         }
     }
-
-    /// Answers who asks; they may have gone.
-    fn asked(&mut self, request: &Request, answer: oneshot::Sender<Result<Value, ControlError>>) {
-        match asked::asked(self.handoff.as_ref(), request) {
-            Some(Ok(answering)) => {
-                tokio::spawn(async move { answer.send(answering.await) });
-            }
-            Some(Err(error)) => drop(answer.send(Err(error))),
-            None => drop(answer.send(self.answer(request))),
-        }
-    }
-
-    fn answer(&mut self, request: &Request) -> Result<Value, ControlError> {
-        match request.command.as_str() {
-            "status" => self.status().map_err(ControlError::failed),
-            "why" => serde_json::to_value(self.machine.why()).map_err(ControlError::failed),
-            "reload" => {
-                let reloaded = self.reload().map_err(ControlError::failed)?;
-                serde_json::to_value(reloaded).map_err(ControlError::failed)
-            }
-            "enrol" => {
-                let keys = asked::anew(self.handoff.as_ref())?;
-                self.machine.handle_keys(keys, SystemClock.now());
-                Ok(json!({ "asks": true }))
-            }
-            "metrics" => Ok(Value::String(self.metrics.text())),
-            "switch" => {
-                let wanted: Wanted = request.parse()?;
-                let before = self.machine.switches();
-                let switches = Switches {
-                    offload: wanted.offload.unwrap_or(before.offload),
-                    metered: wanted.metered.unwrap_or(before.metered),
-                };
-                self.vault.keep_switches(switches).map_err(ControlError::failed)?;
-                self.machine.handle_setting(switches, SystemClock.now());
-                serde_json::to_value(switches).map_err(ControlError::failed)
-            }
-            other => Err(ControlError::unknown(other, &COMMANDS)),
-        }
-    }
-
-    /// Takes what may change while a network is used. What takes effect with a restart only is
-    /// said, and what could not be done.
-    ///
-    /// # Errors
-    ///
-    /// The file is wrong; all is as it was.
-    fn reload(&mut self) -> Result<Reloaded, ConfigError> {
-        let new = Config::load(&self.path).inspect_err(|error| {
-            tracing::error!(%error, "configuration not reloaded; the old one stays in force");
-        })?;
-        let restart = reload::needs_restart(&self.config, &new);
-        let mut next = reload::applicable(&self.config, &new);
-        let mut failed = Vec::new();
-        let date = self.portal.date();
-        match Portal::new(&next.portal, Some(date)) {
-            Ok(portal) => self.portal = portal,
-            Err(error) => {
-                failed.push(format!("{error:#}"));
-                next.portal = self.config.portal.clone();
-            }
-        }
-        match check(&next.check) {
-            Ok(check) => self.check = check,
-            Err(error) => {
-                failed.push(format!("{error:#}"));
-                next.check = self.config.check.clone();
-            }
-        }
-        if next.notify.command != self.config.notify.command {
-            self.hook = Hook::start(next.notify.command.clone());
-        }
-        self.config = next;
-        for error in &failed {
-            tracing::error!(error, "a setting could not take effect");
-        }
-        if !restart.is_empty() {
-            let keys = restart.join(", ");
-            tracing::warn!(keys, "these settings have changed and take effect with a restart only");
-        }
-        tracing::info!("configuration reloaded");
-        Ok(Reloaded { restart, failed })
-    }
-
-    fn status(&self) -> serde_json::Result<Value> {
-        let uptime = SystemClock.now().since(self.started).as_millis();
-        let cellular = self.cellular.as_ref();
-        Ok(json!({
-            "role": "device",
-            "version": env!("CARGO_PKG_VERSION"),
-            "uptime_ms": u64::try_from(uptime).unwrap_or(u64::MAX),
-            "portal": self.config.portal.url,
-            "portal_number": self.config.portal.sms.number,
-            "wifi": {
-                "interface": self.config.wlan.interface,
-                "by": self.by,
-                "addresses": self.wifi.addresses,
-            },
-            "cellular": cellular.map(|line| {
-                json!({ "interface": line.interface, "addresses": line.addresses })
-            }),
-            "steers": self.steering.is_some(),
-            "handoff": self.handoff.as_ref().map(Handoff::status),
-            "handoff_keys": self.handoff.as_ref().map(Handoff::keys_status),
-            "machine": serde_json::to_value(self.machine.status())?,
-        }))
-    }
-}
-
-/// What became of a reload, besides what took effect.
-#[derive(Debug, Serialize)]
-struct Reloaded {
-    /// The keys that differ from what is in force, and take effect with a restart only.
-    restart: Vec<&'static str>,
-    /// What could not be done, and why.
-    failed: Vec<String>,
-}
-
-/// What a user switches; what is not said stays.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wanted {
-    offload: Option<bool>,
-    metered: Option<bool>,
 }
 
 /// How far local time is ahead of UTC, in minutes.

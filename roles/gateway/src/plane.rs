@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
 use homeward_control::{Half, OpenTunnel, Router, Side, TunnelId};
-use homeward_dataplane::{Dataplane, Key, PeerConfig, PeerId, TunnelConfig};
+use homeward_dataplane::{BondConfig, Dataplane, Key, LegConfig, PeerConfig, PeerId, TunnelConfig};
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
 use homeward_linux::bridge::silence_ipv6;
 use homeward_model::{Encryption, NetworkId};
@@ -54,7 +54,8 @@ pub enum Report {
 /// What a tunnel holds on this machine.
 #[derive(Debug)]
 struct Held {
-    peer: PeerId,
+    /// The other end, as it is known by each path.
+    peers: Vec<PeerId>,
     /// Its number among the interfaces.
     number: u16,
     /// Where its interface is a port of a segment.
@@ -119,17 +120,22 @@ impl Plane {
     }
 
     fn open(&mut self, open: &OpenTunnel) -> anyhow::Result<()> {
-        let peer = PeerId(open.peer.gateway.0);
-        self.dataplane.set_peer(
-            peer,
-            PeerConfig {
-                public_key: open.peer.public_key.0,
-                preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
-                inner_address: open.peer.inner_address,
-                endpoints: open.peer.endpoints.clone(),
-                access: None,
-            },
-        )?;
+        let keys =
+            std::iter::once(open.peer.public_key).chain(open.legs.iter().map(|l| l.public_key));
+        let peers: Vec<PeerId> =
+            (0..).map(|leg| peer_id(open, leg)).take(1 + open.legs.len()).collect();
+        for (&peer, public_key) in peers.iter().zip(keys) {
+            self.dataplane.set_peer(
+                peer,
+                PeerConfig {
+                    public_key: public_key.0,
+                    preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
+                    inner_address: open.peer.inner_address,
+                    endpoints: open.peer.endpoints.clone(),
+                    access: None,
+                },
+            )?;
+        }
         let id = open.tunnel;
         let known = self.tunnels.contains_key(&id);
         let number = match self.tunnels.get(&id) {
@@ -137,9 +143,9 @@ impl Plane {
             None => self.free_number()?,
         };
         let config = TunnelConfig {
-            peer,
+            peer: peer_id(open, 0),
             encrypted: open.encryption == Encryption::Required,
-            session: session(open)?,
+            session: session(&open.local, &open.remote)?,
             tap: format!("{TAP_PREFIX}{number}"),
             mac: None,
             mtu: MTU,
@@ -148,7 +154,7 @@ impl Plane {
                 Side::Home => homeward_dataplane::Side::Home,
                 Side::Foreign => homeward_dataplane::Side::Foreign,
             },
-            bond: None,
+            bond: bond(open)?,
         };
         let tap = self.dataplane.open(plane_id(id), config)?;
         if known {
@@ -158,7 +164,7 @@ impl Plane {
         let joined = silent.and_then(|()| self.join(open, &tap.name));
         match joined {
             Ok(network) => {
-                self.tunnels.insert(id, Held { peer, number, network });
+                self.tunnels.insert(id, Held { peers, number, network });
                 Ok(())
             }
             Err(error) => {
@@ -209,8 +215,10 @@ impl Plane {
         if let Some(network) = held.network {
             self.segments.leave(network, User::Tunnel(tunnel));
         }
-        if !self.tunnels.values().any(|other| other.peer == held.peer) {
-            self.dataplane.remove_peer(held.peer);
+        for peer in held.peers {
+            if !self.tunnels.values().any(|other| other.peers.contains(&peer)) {
+                self.dataplane.remove_peer(peer);
+            }
         }
     }
 
@@ -233,15 +241,35 @@ impl Plane {
     }
 }
 
+/// How the data plane calls the other end by a path: by its number, and those of a device with
+/// several accesses apart from all gateways.
+const fn peer_id(open: &OpenTunnel, leg: i64) -> PeerId {
+    PeerId(open.peer.gateway.0 | leg << 56)
+}
+
+/// The paths of a tunnel besides its own. Only a device has several, and how they are used is its to
+/// say, as far as its class of service allows it.
+fn bond(open: &OpenTunnel) -> anyhow::Result<Option<BondConfig>> {
+    if open.legs.is_empty() {
+        return Ok(None);
+    }
+    let legs = (1..).zip(&open.legs).map(|(number, leg)| {
+        let session = session(&leg.local, &leg.remote)?;
+        anyhow::Ok(LegConfig { peer: peer_id(open, number), session })
+    });
+    let legs = legs.collect::<Result<_, _>>()?;
+    Ok(Some(BondConfig { follows: Some(open.terms.bonding), ..BondConfig::new(legs) }))
+}
+
 /// The session, in L2TP's words.
-fn session(open: &OpenTunnel) -> anyhow::Result<SessionConfig> {
+fn session(local: &Half, remote: &Half) -> anyhow::Result<SessionConfig> {
     let id = |half: &Half| SessionId::new(half.session.get()).context("session 0 is none");
     let cookie = |half: &Half| Cookie::eight(*half.cookie.expose());
     Ok(SessionConfig {
-        local_session: id(&open.local)?,
-        remote_session: id(&open.remote)?,
-        local_cookie: cookie(&open.local),
-        remote_cookie: cookie(&open.remote),
+        local_session: id(local)?,
+        remote_session: id(remote)?,
+        local_cookie: cookie(local),
+        remote_cookie: cookie(remote),
         sublayer: Sublayer::default(),
         // The data plane's to say: it depends on the encryption.
         encapsulation: Encapsulation::Udp,
@@ -285,6 +313,7 @@ mod tests {
             macs: vec![Mac::new([2, 0, 0x5e, 0, 0, 1])],
             terms: Terms::default(),
             routers: vec![],
+            legs: vec![],
         }
     }
 

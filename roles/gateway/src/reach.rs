@@ -20,6 +20,9 @@ use crate::plane::{self, Plane};
 use crate::segments::Segments;
 use crate::tunnels::{Tuning, Tunnels};
 
+/// How many paths besides its own a tunnel of a device may have here.
+const LEGS_MAX: u32 = 3;
+
 /// Handles to what runs.
 pub(crate) struct Reach {
     dataplane: Arc<Dataplane>,
@@ -69,6 +72,8 @@ impl Reach {
             bssids: Vec::new(),
             // Without a secret that its owner knows, nobody but our own VAPs asks through it.
             carries_logins: config.proxy.secret.is_some(),
+            path_keys: Vec::new(),
+            legs_max: LEGS_MAX,
         };
         let Tuning { settings, endpoints, .. } = tuning;
         let tunnels = Tunnels::new(identity, settings, endpoints, SystemClock.now());

@@ -208,6 +208,8 @@ fn greeting(carries_logins: bool) -> Agent {
         prepared_max: 4,
         bssids: Vec::new(),
         carries_logins,
+        path_keys: Vec::new(),
+        legs_max: 3,
     };
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
@@ -318,7 +320,7 @@ fn where_others_are_to_send_changes_while_tunnels_are_up() {
     agent.retune(tuning(4500), at(1000));
     let all = outputs(&mut agent);
     let [Output::Say(FromGateway::Endpoints(told))] = &all[..] else { panic!("{all:?}") };
-    assert_eq!(told[..], tuning(4500).endpoints);
+    assert_eq!(told.endpoints, tuning(4500).endpoints);
     agent.retune(tuning(4500), at(1001));
     assert!(outputs(&mut agent).is_empty(), "no news");
 }

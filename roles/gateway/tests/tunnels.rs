@@ -67,6 +67,8 @@ fn synced() -> Tunnels {
         prepared_max: 4,
         bssids: Vec::new(),
         carries_logins: true,
+        path_keys: Vec::new(),
+        legs_max: 3,
     };
     let endpoints = vec!["[::]:1701".parse().unwrap()];
     let mut tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
@@ -92,6 +94,7 @@ fn open(side: Side, routers: Vec<Router>) -> OpenTunnel {
     let half =
         |n: u32| Half { session: SessionId::new(n).unwrap(), cookie: Cookie::new([n as u8; 8]) };
     OpenTunnel {
+        legs: Vec::new(),
         tunnel: TunnelId(9),
         network: ELM,
         side,

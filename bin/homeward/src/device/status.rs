@@ -25,6 +25,7 @@ pub(super) fn show(status: &Value) -> String {
         ("Wi-Fi", wifi(status)),
         ("Heard", heard(machine)),
         ("Hand-offs", handoffs(status)),
+        ("Home", home(status)),
         ("Counters", counters(&[("", &machine["counters"])])),
     ] {
         shown.push_str(&format!("\n{title}\n{part}"));
@@ -51,6 +52,52 @@ pub(super) fn why(why: &Value) -> String {
 /// What is said to who asks for other hand-off keys.
 pub(super) fn enrolling() -> String {
     "the portal is asked for other hand-off keys, once it can be\n".to_owned()
+}
+
+/// How both ways home are used now.
+pub(super) fn bond(answer: &Value) -> String {
+    fields(&[("wanted", words(&answer["wanted"])), ("used", words(&answer["used"]))])
+}
+
+/// The tunnel home, and its paths.
+fn home(status: &Value) -> String {
+    let (wanted, tunnel) = (&status["home"]["wanted"], &status["home"]["tunnel"]);
+    if wanted.is_null() {
+        return "not configured\n".to_owned();
+    }
+    let channel = &wanted["channel"];
+    let mut shown = fields(&[
+        ("interface", text(&wanted["interface"])),
+        ("tunnel", wanted["state"].as_str().map_or("none yet".to_owned(), str::to_owned)),
+        ("control channel", words(&channel["state"])),
+        ("bond", format!("{}, used {}", words(&wanted["bond"]), words(&wanted["mode"]))),
+        ("by", words(&wanted["preferred"])),
+    ]);
+    let bond = &tunnel["bond"];
+    let mut table =
+        Table::new(["path", "answers", "endpoint", "rtt", "loss", "goodput", "sent", "quota left"]);
+    for (at, leg) in list(&bond["legs"]).iter().enumerate() {
+        let path = list(&bond["paths"]).iter().find(|path| path["path"] == at).cloned();
+        let path = path.unwrap_or_default();
+        let millis =
+            |us: &Value| us.as_f64().map_or(String::new(), |us| format!("{:.1} ms", us / 1e3));
+        table.row([
+            if at == 0 { "wifi" } else { "cellular" }.to_owned(),
+            yes(&path["alive"]),
+            text(&leg["endpoint"]),
+            millis(&path["rtt_us"]),
+            path["loss_ppm"].as_f64().map_or(String::new(), |ppm| format!("{:.1} %", ppm / 1e4)),
+            path["goodput"]
+                .as_f64()
+                .map_or(String::new(), |rate| format!("{:.1} Mbit/s", rate / 1e6)),
+            text(&path["octets"]),
+            text(&path["quota"]),
+        ]);
+    }
+    if !list(&bond["legs"]).is_empty() {
+        shown.push_str(&table.to_string());
+    }
+    shown
 }
 
 /// What became of a flow.

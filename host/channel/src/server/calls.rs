@@ -214,6 +214,7 @@ impl Control for Calls {
             connection,
             gateway: subject.gateway,
             name: subject.name,
+            device_of: subject.device_of,
             serial: presented.serial,
             peer: self.peer,
             handle,

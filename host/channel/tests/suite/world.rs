@@ -61,7 +61,11 @@ impl Desk {
     fn subject(book: &Book, gateway: GatewayId) -> Result<Subject, Denial> {
         match book.refused.get(&gateway) {
             Some(refusal) => Err(Denial::Refused(*refusal)),
-            None => Ok(Subject { gateway, name: format!("gw-{gateway}").parse().unwrap() }),
+            None => Ok(Subject {
+                gateway,
+                name: format!("gw-{gateway}").parse().unwrap(),
+                device_of: None,
+            }),
         }
     }
 

@@ -174,7 +174,7 @@ struct OpenDoor;
 #[async_trait]
 impl Gatekeeper for OpenDoor {
     async fn admit(&self, presented: &Presented) -> Result<Subject, Denial> {
-        Ok(Subject { gateway: presented.gateway, name: "gw-2".parse().unwrap() })
+        Ok(Subject { gateway: presented.gateway, name: "gw-2".parse().unwrap(), device_of: None })
     }
 
     async fn redeem(&self, _: TokenHash, _: &Issue) -> Result<Subject, Denial> {

@@ -315,6 +315,9 @@ impl Agent {
 
 pub(crate) fn hello(gateway: GatewayId) -> Hello {
     Hello {
+        lan_endpoints: Vec::new(),
+        legs_max: 0,
+        path_keys: Vec::new(),
         versions: VERSIONS,
         boot: u64::try_from(gateway.0).unwrap(),
         software: "a test".to_owned(),

@@ -121,7 +121,7 @@ impl Gatekeeper for OpenDoor {
     }
 
     async fn redeem(&self, _: TokenHash, _: &Issue) -> Result<Subject, Denial> {
-        Ok(Subject { gateway: GatewayId(7), name: "gw-17".parse().unwrap() })
+        Ok(Subject { gateway: GatewayId(7), name: "gw-17".parse().unwrap(), device_of: None })
     }
 
     async fn renew(&self, _: &Presented, _: &Issue) -> Result<Subject, Denial> {

@@ -1,0 +1,475 @@
+//! What the device's tunnel home is to be, without I/O: what the controller says of it, which
+//! accesses there are, which one traffic is to go by, and how the user wants both used.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use homeward_channel::keeper::News;
+use homeward_control::link::{self, Action, Identity, Link};
+use homeward_control::{
+    FromGateway, LinkSettings, OpenTunnel, TunnelId, TunnelReport, TunnelState,
+};
+use homeward_dataplane::{Event as PlaneEvent, PathTurn};
+use homeward_model::{BondingModes, Entropy, Instant};
+use homeward_multipath::{Mode, PathId, PathSettings};
+use serde::Serialize;
+
+use crate::config::{Bond, Hold};
+
+/// After how long what could not be set up is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The device's accesses, in the order of the tunnel's legs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// The station.
+    Wifi,
+    /// The bearer.
+    Cellular,
+}
+
+impl Access {
+    pub(crate) const ALL: [Self; 2] = [Self::Wifi, Self::Cellular];
+
+    pub(crate) const fn path(self) -> PathId {
+        match self {
+            Self::Wifi => PathId::ALL[0],
+            Self::Cellular => PathId::ALL[1],
+        }
+    }
+
+    fn of(path: PathId) -> Option<Self> {
+        Self::ALL.into_iter().find(|access| access.path() == path)
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Wifi => Self::Cellular,
+            Self::Cellular => Self::Wifi,
+        }
+    }
+}
+
+/// An interface that can be sent by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) name: String,
+    pub(crate) index: u32,
+}
+
+/// Which accesses there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Ways {
+    pub(crate) wifi: Option<Way>,
+    pub(crate) cellular: Option<Way>,
+}
+
+impl Ways {
+    fn of(&self, access: Access) -> Option<&Way> {
+        match access {
+            Access::Wifi => self.wifi.as_ref(),
+            Access::Cellular => self.cellular.as_ref(),
+        }
+    }
+}
+
+/// What the tunnel is to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    pub(crate) open: OpenTunnel,
+    /// The number of the interface of each access; 0 for one that is not used.
+    pub(crate) interfaces: [u32; 2],
+    pub(crate) mode: Mode,
+    pub(crate) preferred: Access,
+    pub(crate) paths: Vec<PathSettings>,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Output {
+    /// Open or close the channel.
+    Channel(Action),
+    /// Have the channel leave by this interface.
+    By(Option<String>),
+    /// Say something on it.
+    Say(FromGateway),
+    /// Our address inside the tunnel is this.
+    Address(Ipv4Addr),
+    /// Set the tunnel up, or change it.
+    Open(Box<Plan>),
+    /// Take it down.
+    Close(TunnelId),
+    /// Something that people may want to know.
+    Tell(Notice),
+}
+
+/// What happened to the tunnel home.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "notice")]
+pub enum Notice {
+    /// The home gateway answers: what has the home LAN's address can be used.
+    #[serde(rename = "home-up")]
+    Up {
+        /// What has that address.
+        interface: String,
+    },
+    /// It answers by no access.
+    #[serde(rename = "home-down")]
+    Down {
+        /// The same.
+        interface: String,
+    },
+    /// An access came to work, or no longer does.
+    #[serde(rename = "home-access")]
+    Access {
+        /// Which.
+        access: Access,
+        /// Whether it does.
+        works: bool,
+    },
+    /// The quota of an access is used up.
+    #[serde(rename = "home-quota")]
+    Quota {
+        /// Which.
+        access: Access,
+    },
+    /// The class of service no longer allows how both accesses are used.
+    #[serde(rename = "home-bond")]
+    Bond {
+        /// What the user wants.
+        wanted: Bond,
+        /// How they are used.
+        used: Mode,
+    },
+}
+
+/// How the tunnel stands.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Status {
+    pub(crate) interface: String,
+    pub(crate) state: Option<TunnelState>,
+    pub(crate) bond: Bond,
+    pub(crate) mode: Mode,
+    pub(crate) preferred: Access,
+    pub(crate) allowed: Option<BondingModes>,
+    pub(crate) channel: link::Status,
+}
+
+/// What the configuration says.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) interface: String,
+    pub(crate) bond: Bond,
+    pub(crate) hold: Hold,
+    pub(crate) cellular: PathSettings,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct Homing {
+    settings: Settings,
+    link: Link,
+    ways: Ways,
+    preferred: Access,
+    tunnel: Option<OpenTunnel>,
+    report: Option<TunnelReport>,
+    /// Whether Wi-Fi is known not to answer: then cellular is needed, whatever is preferred.
+    wifi_dead: bool,
+    given: Option<Plan>,
+    /// When what could not be set up is tried again.
+    retry: Option<Instant>,
+    by: Option<String>,
+    told: Option<(Bond, Mode)>,
+    outputs: VecDeque<Output>,
+}
+
+impl Homing {
+    pub(crate) fn new(settings: Settings, identity: Identity, now: Instant) -> Self {
+        Self {
+            settings,
+            link: Link::new(identity, LinkSettings::default(), now),
+            ways: Ways::default(),
+            preferred: Access::Cellular,
+            tunnel: None,
+            report: None,
+            wifi_dead: false,
+            given: None,
+            retry: None,
+            by: None,
+            told: None,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Which accesses there are, and which one traffic is to go by.
+    pub(crate) fn ways(&mut self, ways: Ways, preferred: Access, now: Instant) {
+        if ways.wifi != self.ways.wifi {
+            self.wifi_dead = false;
+        }
+        (self.ways, self.preferred) = (ways, preferred);
+        self.settle(now);
+    }
+
+    /// How the user wants both accesses used.
+    ///
+    /// # Errors
+    ///
+    /// The class of service does not allow it.
+    pub(crate) fn bond(&mut self, bond: Bond, now: Instant) -> Result<Mode, String> {
+        if let Some(tunnel) = &self.tunnel
+            && bond != Bond::Off
+            && mode(bond, tunnel.terms.bonding) == Mode::Single
+        {
+            let allowed = tunnel.terms.bonding;
+            let what = match (allowed.mirrored, allowed.striped) {
+                (false, false) => "neither mirrored nor striped",
+                (true, false) => "mirrored only",
+                _ => "striped only",
+            };
+            return Err(format!("the class of service allows {what}: ask your operator for more"));
+        }
+        self.settings.bond = bond;
+        self.told = None;
+        self.settle(now);
+        Ok(self.mode())
+    }
+
+    pub(crate) fn channel(&mut self, news: News, now: Instant, entropy: &mut impl Entropy) {
+        match news {
+            News::Up => self.link.handle_connected(now),
+            News::Message(message) => self.link.handle_message(*message, now, entropy),
+            News::Lost(reason) => self.link.handle_lost(&reason, now, entropy),
+        }
+        self.settle(now);
+    }
+
+    /// What became of [`Output::Open`].
+    pub(crate) fn opened(&mut self, tunnel: TunnelId, result: Result<(), String>, now: Instant) {
+        match result {
+            Ok(()) => self.report(tunnel, now, |report| {
+                if report.state == TunnelState::Failed {
+                    report.state = TunnelState::Ready;
+                    report.reason.clear();
+                }
+            }),
+            Err(reason) => {
+                // It is tried again when something changes, or in a while.
+                self.retry = Some(now + RETRY);
+                self.report(tunnel, now, |report| {
+                    report.state = TunnelState::Failed;
+                    report.reason = reason;
+                });
+            }
+        }
+        self.settle(now);
+    }
+
+    pub(crate) fn plane(&mut self, event: PlaneEvent, now: Instant) {
+        let interface = || self.settings.interface.clone();
+        match event {
+            PlaneEvent::Up { tunnel } => {
+                let notice = Notice::Up { interface: interface() };
+                let news = self.state() != Some(TunnelState::Up);
+                self.report(TunnelId(tunnel.0), now, |report| {
+                    report.state = TunnelState::Up;
+                    report.reason.clear();
+                });
+                if news {
+                    self.outputs.push_back(Output::Tell(notice));
+                }
+            }
+            PlaneEvent::Unreachable { tunnel } => {
+                let notice = Notice::Down { interface: interface() };
+                self.report(TunnelId(tunnel.0), now, |report| {
+                    report.state = TunnelState::Unreachable;
+                    report.reason = "the home gateway answers by no access".to_owned();
+                });
+                self.outputs.push_back(Output::Tell(notice));
+            }
+            PlaneEvent::PathMtu { tunnel, mtu } => {
+                self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
+            }
+            PlaneEvent::Path { path, turn, .. } => {
+                let Some(access) = Access::of(path) else { return };
+                let notice = match turn {
+                    PathTurn::Exhausted => Notice::Quota { access },
+                    _ => Notice::Access { access, works: turn == PathTurn::Alive },
+                };
+                if access == Access::Wifi {
+                    self.wifi_dead = turn == PathTurn::Dead;
+                }
+                self.outputs.push_back(Output::Tell(notice));
+            }
+            PlaneEvent::Gone { tunnel } => {
+                self.retry = Some(now + RETRY);
+                self.report(TunnelId(tunnel.0), now, |report| {
+                    report.state = TunnelState::Failed;
+                    report.reason = "its interface was deleted".to_owned();
+                });
+            }
+            PlaneEvent::Moved { .. } => {}
+        }
+        self.settle(now);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, entropy: &mut impl Entropy) {
+        self.link.handle_timeout(now, entropy);
+        if self.retry.take_if(|at| *at <= now).is_some() {
+            self.given = None;
+        }
+        self.settle(now);
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.link.poll_timeout().into_iter().chain(self.retry).min()
+    }
+
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub(crate) fn status(&self, now: Instant) -> Status {
+        Status {
+            interface: self.settings.interface.clone(),
+            state: self.state(),
+            bond: self.settings.bond,
+            mode: self.mode(),
+            preferred: self.preferred,
+            allowed: self.tunnel.as_ref().map(|tunnel| tunnel.terms.bonding),
+            channel: self.link.status(now),
+        }
+    }
+
+    fn state(&self) -> Option<TunnelState> {
+        self.report.as_ref().map(|report| report.state)
+    }
+
+    fn mode(&self) -> Mode {
+        let allowed = self.tunnel.as_ref().map(|tunnel| tunnel.terms.bonding);
+        mode(self.settings.bond, allowed.unwrap_or_default())
+    }
+
+    fn report(&mut self, id: TunnelId, now: Instant, change: impl FnOnce(&mut TunnelReport)) {
+        let Some(report) = self.report.as_mut().filter(|report| report.tunnel == id) else {
+            return;
+        };
+        change(report);
+        self.link.report(report.clone(), now);
+    }
+
+    /// Takes what the link says, and makes of everything what is to be.
+    fn settle(&mut self, now: Instant) {
+        while let Some(event) = self.link.poll_event() {
+            self.told(event, now);
+        }
+        self.route_channel();
+        while let Some(action) = self.link.poll_action() {
+            self.outputs.push_back(Output::Channel(action));
+        }
+        while let Some(message) = self.link.poll_transmit() {
+            self.outputs.push_back(Output::Say(message));
+        }
+        let plan = self.plan();
+        if plan.is_some() && plan != self.given {
+            self.outputs.extend(plan.clone().map(|plan| Output::Open(Box::new(plan))));
+            (self.given, self.retry) = (plan, None);
+        }
+        let (wanted, used) = (self.settings.bond, self.mode());
+        let now_so = (wanted, used);
+        if self.tunnel.is_some() && self.told != Some(now_so) {
+            let lessened = wanted != Bond::Off && used == Mode::Single;
+            if self.told.is_some() || lessened {
+                self.outputs.push_back(Output::Tell(Notice::Bond { wanted, used }));
+            }
+            self.told = Some(now_so);
+        }
+    }
+
+    fn told(&mut self, event: link::Event, now: Instant) {
+        match event {
+            link::Event::Connected { inner_address, .. } => {
+                self.outputs.push_back(Output::Address(inner_address));
+            }
+            link::Event::Open(open) => {
+                if let Some(old) = self.tunnel.as_ref().filter(|old| old.tunnel != open.tunnel) {
+                    // One interface has room for one tunnel.
+                    self.outputs.push_back(Output::Close(old.tunnel));
+                    (self.given, self.report) = (None, None);
+                }
+                let fresh = || TunnelReport {
+                    tunnel: open.tunnel,
+                    state: TunnelState::Ready,
+                    reason: String::new(),
+                    routers: Vec::new(),
+                    path_mtu: None,
+                };
+                let report = self.report.get_or_insert_with(fresh).clone();
+                self.link.report(report, now);
+                self.tunnel = Some(open);
+            }
+            link::Event::Close { tunnel, reason, .. }
+                if self.tunnel.as_ref().is_some_and(|known| known.tunnel == tunnel) =>
+            {
+                tracing::info!(reason, "the tunnel home is taken down");
+                (self.tunnel, self.given, self.report) = (None, None, None);
+                self.outputs.push_back(Output::Close(tunnel));
+                let interface = self.settings.interface.clone();
+                self.outputs.push_back(Output::Tell(Notice::Down { interface }));
+            }
+            link::Event::Lost { reason, .. } => {
+                tracing::warn!(reason, "no control channel; the tunnel home goes on as it is");
+            }
+            link::Event::Denied { message, .. } => {
+                tracing::warn!(message, "there is no tunnel home");
+            }
+            _ => {}
+        }
+    }
+
+    /// The channel leaves by the access that traffic goes by, or by the other one.
+    fn route_channel(&mut self) {
+        let first = if self.wifi_dead { Access::Cellular } else { self.preferred };
+        let way = self.ways.of(first).or_else(|| self.ways.of(first.other()));
+        let by = way.map(|way| way.name.clone());
+        if by != self.by {
+            self.by.clone_from(&by);
+            self.outputs.push_back(Output::By(by));
+        }
+    }
+
+    fn plan(&self) -> Option<Plan> {
+        let open = self.tunnel.clone()?;
+        let mode = mode(self.settings.bond, open.terms.bonding);
+        let needed = self.settings.hold == Hold::Always
+            || mode != Mode::Single
+            || self.preferred == Access::Cellular
+            || self.wifi_dead
+            || self.ways.wifi.is_none();
+        let index = |access: Access| match access {
+            Access::Cellular if !needed => 0,
+            _ => self.ways.of(access).map_or(0, |way| way.index),
+        };
+        Some(Plan {
+            open,
+            interfaces: Access::ALL.map(index),
+            mode,
+            preferred: self.preferred,
+            paths: vec![PathSettings::default(), self.settings.cellular],
+        })
+    }
+}
+
+/// What comes nearest to what is wanted of what is allowed.
+fn mode(bond: Bond, allowed: BondingModes) -> Mode {
+    match (bond, allowed.mirrored, allowed.striped) {
+        (Bond::Mirrored, true, _) | (Bond::Auto, true, false) => Mode::Mirrored,
+        (Bond::Striped, _, true) | (Bond::Auto, false, true) => Mode::Striped,
+        (Bond::Auto, true, true) => Mode::Automatic,
+        _ => Mode::Single,
+    }
+}
+
+#[cfg(test)]
+mod tests;
