@@ -21,6 +21,19 @@
 //!  frame ◄─ Reorder ◄─ Inbound ◄─ Receiver::received ◄──╜   poll_report: reports ─► the path
 //! ```
 //!
+//! What a data plane does besides:
+//!
+//! - Every message of a VCCV channel goes to [`Report::decode`] (what is none may be an echo message),
+//!   and every report to both [`Sender::handle_report`] and [`Receiver::handle_report`]. Then
+//!   [`Sender::rtt`] goes to [`Receiver::set_rtt`] and [`Reorder::set_rtt`].
+//! - [`Event`]s go to [`Reorder::set_live`], and so does, at first, which paths the other end may use; its
+//!   mode goes to [`Reorder::set_mode`].
+//! - A packet that the window refuses as a duplicate is noted by all four: [`Sender::heard`],
+//!   [`Receiver::received`], [`Receiver::duplicate`] and [`Reorder::duplicate`]. One that it refuses as
+//!   stale is noted by none.
+//! - Where another session takes a path's place, [`Sender::remove_path`] and [`Receiver::remove_path`]
+//!   come first.
+//!
 //! [`Report`]s travel in VCCV messages of the path's session, beside the echo messages of
 //! `homeward_l2tp`; see [`report`]. [`classify()`] says what is small and urgent.
 //!

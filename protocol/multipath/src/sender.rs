@@ -187,8 +187,8 @@ impl Sender {
         }
     }
 
-    /// Notes octets that a path carried besides, such as reports and probes: they only count for its
-    /// quota.
+    /// Notes octets that a path carried besides, such as reports and probes, or what came by it if that
+    /// is paid for as well: they only count for its quota.
     pub fn spent(&mut self, path: PathId, octets: usize, now: Instant) {
         let _ = now;
         if let Some(Some(leg)) = self.legs.get_mut(path.index()) {

@@ -215,6 +215,18 @@ fn a_path_that_has_delivered_nothing_is_expected_as_late_as_its_round_trips_say(
     assert_eq!(order.taken(), [2]);
 }
 
+/// Its last number would count as ahead by now.
+#[test]
+fn a_path_that_lives_is_waited_for_when_the_number_space_has_gone_around_meanwhile() {
+    let mut order = Order::two_paths(ReorderSettings::default());
+    order.machine.set_live(B, true, order.now());
+    order.wait(501);
+    for step in 1..4 {
+        order.come(A, step << 22);
+    }
+    assert_eq!(order.come(A, (3 << 22) + 2), Verdict::Held);
+}
+
 #[test]
 fn a_path_that_was_silent_for_long_has_to_be_told_to_live() {
     let mut order = Order::two_paths(ReorderSettings::default());

@@ -155,6 +155,25 @@ fn the_preferred_path_is_used_and_another_while_there_is_none() {
 }
 
 #[test]
+fn four_paths_are_mirrored_and_the_quickest_one_is_used_while_the_preferred_one_is_dead() {
+    let mut sender = sender(Mode::Mirrored);
+    for path in PathId::ALL {
+        sender.set_path(path, PathSettings::default(), at(0));
+        let rtt = [40, 30, 20, 50][usize::from(path.get())];
+        sender.sent(path, Sequence::new(1), 1000, at(0));
+        sender.handle_report(path, &report(1, 1, 1), at(rtt));
+    }
+    assert_eq!(route(&mut sender, 1000, at(50)).len(), 4);
+    sender.set_mode(Mode::Single);
+    for number in 2..20 {
+        sender.sent(A, Sequence::new(number), 1000, at(50));
+    }
+    assert_eq!(route(&mut sender, 1000, at(50)), Route::only(A));
+    assert_eq!(route(&mut sender, 1000, at(1000)), Route::only(PathId::ALL[2]));
+    assert_eq!(sender.poll_event(), Some(Event::Dead(A)));
+}
+
+#[test]
 fn what_is_known_beforehand_changes_without_what_was_measured() {
     let mut sender = sender(Mode::Single);
     sender.sent(A, Sequence::new(1), 1000, at(0));
