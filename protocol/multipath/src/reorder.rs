@@ -199,7 +199,7 @@ impl Reorder {
         let waited =
             self.slot(self.until).map_or(0, |slot| micros(self.now).wrapping_sub(slot.reached));
         let reached = self.now.as_nanos().saturating_sub(u64::from(waited) * 1000);
-        Some(Instant::from_nanos(reached) + self.patience() + Duration::from_micros(1))
+        Some(Instant::from_nanos(reached) + self.patience())
     }
 
     /// Tells how the other end uses its paths: where it does not stripe nothing is held. Call

@@ -36,7 +36,7 @@ pub fn settings(first: u8) -> ReorderSettings {
 /// |---|---|---|
 /// | 0 to 2 | a frame comes | its number from the next to come, signed |
 /// | 3 | a fragment comes | the same |
-/// | 4 | time passes | in milliseconds |
+/// | 4 | time passes | in milliseconds, about |
 /// | 5 | a duplicate comes | how far behind the next to come |
 /// | 6 | the path lives, or is dead, if bit 5 is set | none |
 /// | 7 | the mode changes, or, if bit 5 is set, a frame comes from far ahead | mode; in 2^16 numbers |
@@ -56,7 +56,7 @@ pub fn fuzz_reorder(data: &[u8]) {
         match what & 7 {
             0..=2 => watch.frame(path, near),
             3 => watch.fragment(path, near),
-            4 => watch.pass_time(Duration::from_millis(u64::from(*value))),
+            4 => watch.pass_time(Duration::from_nanos(u64::from(*value) * 1_000_337)),
             5 => watch.duplicate(path, i32::from(*value)),
             _ if what & 0x20 != 0 => watch.frame(path, i32::from(value & 0x7f) << 16),
             _ => watch.mode(*value),
@@ -88,7 +88,7 @@ impl Watch {
         let mut reorder = Reorder::new(settings);
         reorder.set_mode(Mode::Striped);
         let next = Sequence::new(0xff_fff0);
-        let now = Instant::from_nanos(u64::from(u32::MAX - 30_000) * 1000);
+        let now = Instant::from_nanos(u64::from(u32::MAX - 30_000) * 1000 + 999);
         let (seen, held) = (BTreeSet::new(), BTreeMap::new());
         Self { settings, reorder, now, next, seen, held, out: None }
     }
