@@ -384,32 +384,38 @@ impl Sender {
 
     /// The path by which a packet arrives first, of those that have no long queue; or else, of those
     /// that may carry more than they have shown so far, the one that will show soonest; or else of those
-    /// that may still queue more.
+    /// that may still queue more. None by which it arrives too late to be put into order.
     #[inline]
     fn stripe(&self, candidates: Route, octets: u64, now: Instant) -> Result<Route, DropReason> {
-        let mut best = None;
         let mut reason = DropReason::Rate;
-        for path in candidates {
-            let Some(leg) = self.leg(path) else { continue };
+        let mut found = [None; MAX_PATHS];
+        let mut first = Duration::MAX;
+        for (path, found) in PathId::ALL.into_iter().zip(&mut found) {
+            let Some(leg) = self.leg(path).filter(|_| candidates.contains(path)) else { continue };
             if leg.is_capped(&self.settings, now) {
                 continue;
             }
             reason = DropReason::Queue;
             let queue = leg.queue(now);
-            let (class, after) = if leg.is_tried(now) {
+            if queue > self.settings.queue_limit && leg.is_known() {
+                continue;
+            }
+            // While it is not known what a path carries, its queue is not known either.
+            let tried = leg.is_tried(now);
+            let arrival = leg.arrival(if tried { Duration::ZERO } else { queue }, octets);
+            first = first.min(arrival);
+            let (class, after) = if tried {
                 (1, leg.rtt().unwrap_or(Duration::MAX))
             } else if queue <= self.settings.queue {
-                (0, leg.arrival(queue, octets))
-            } else if queue <= self.settings.queue_limit || !leg.is_known() {
-                (2, leg.arrival(queue, octets))
+                (0, arrival)
             } else {
-                continue;
+                (2, arrival)
             };
-            if best.is_none_or(|(best, _)| (class, after) < best) {
-                best = Some(((class, after), path));
-            }
+            *found = Some((class, after, arrival, path));
         }
-        best.map(|(_, path)| Route::only(path)).ok_or(reason)
+        let latest = first.saturating_add(self.settings.spread);
+        let in_time = found.into_iter().flatten().filter(|(_, _, arrival, _)| *arrival <= latest);
+        in_time.min().map(|(.., path)| Route::only(path)).ok_or(reason)
     }
 
     /// Mirrors a packet if its copies are within their rate.

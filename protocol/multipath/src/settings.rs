@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use homeward_model::BondingModes;
 use serde::{Deserialize, Serialize};
 
 use crate::classify::SMALL;
@@ -22,6 +23,16 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether a class of service allows it: [`Mode::Automatic`] both mirrors and stripes.
+    pub const fn is_allowed(self, modes: BondingModes) -> bool {
+        match self {
+            Self::Single => true,
+            Self::Mirrored => modes.mirrored,
+            Self::Striped => modes.striped,
+            Self::Automatic => modes.mirrored && modes.striped,
+        }
+    }
+
     /// Whether packets may come out of order for having gone by different paths, so that
     /// the other end has something to put into order.
     pub const fn stripes(self) -> bool {
@@ -90,6 +101,10 @@ pub struct Settings {
     pub queue: Duration,
     /// If packets would queue for longer on every path, they are dropped instead. 400 ms unless set.
     pub queue_limit: Duration,
+    /// A packet does not go by a path by which it arrives so much later than by another one that bears
+    /// it: the other end would not wait for it, so keep it below its
+    /// [`wait`](field@ReorderSettings::wait). 150 ms unless set.
+    pub spread: Duration,
     /// Copies of urgent packets in [`Mode::Automatic`], in bits per second; what is beyond it is
     /// sent once. 256,000 unless set.
     pub mirror_rate: u64,
@@ -136,6 +151,7 @@ impl Default for Settings {
         Self {
             queue: Duration::from_millis(100),
             queue_limit: Duration::from_millis(400),
+            spread: Duration::from_millis(150),
             mirror_rate: 256_000,
             mirror_burst: 16_384,
             silence: Duration::from_millis(30),
@@ -192,5 +208,22 @@ impl Default for ReorderSettings {
             path_reorder: 0,
             idle: Duration::from_millis(500),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_allowed_if_the_class_of_service_has_what_it_does() {
+        let allowed = |mirrored, striped| {
+            [Mode::Single, Mode::Mirrored, Mode::Striped, Mode::Automatic]
+                .map(|mode| mode.is_allowed(BondingModes { mirrored, striped }))
+        };
+        assert_eq!(allowed(false, false), [true, false, false, false]);
+        assert_eq!(allowed(true, false), [true, true, false, false]);
+        assert_eq!(allowed(false, true), [true, false, true, false]);
+        assert_eq!(allowed(true, true), [true; 4]);
     }
 }

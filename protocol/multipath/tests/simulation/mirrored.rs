@@ -78,6 +78,9 @@ fn no_copies_go_where_they_would_queue_for_long() {
     links.iter_mut().for_each(|link| link.queue = 10 * SECOND);
     let mut world = World::new(Mode::Mirrored, links, 8);
     let mut stream = Stream::new(10_000_000, 1000, 10 * SECOND);
+    world.run(&mut stream, 5 * SECOND);
+    let queue = world.ends[0].sender.status(world.now).paths[1].queue_us;
+    assert!((80_000..120_000).contains(&queue), "{queue} us");
     world.run(&mut stream, 15 * SECOND);
     let [a, b] = sent(&world);
     assert_eq!((a as u64, stream.received.len() as u64), (stream.sent, stream.sent));

@@ -79,6 +79,21 @@ fn what_is_more_than_both_carry_is_dropped_before_it_queues_for_long() {
 }
 
 #[test]
+fn what_is_more_than_the_one_path_carries_is_dropped_as_well() {
+    for (mode, most) in [(Mode::Single, 430), (Mode::Mirrored, 480)] {
+        let mut links = links();
+        links.iter_mut().for_each(|link| link.queue = 10 * SECOND);
+        let mut world = World::new(mode, links, 4);
+        let mut stream = Stream::new(60_000_000, OCTETS, 6 * SECOND);
+        world.run(&mut stream, 8 * SECOND);
+        let worst = stream.between(SECOND, 8 * SECOND).iter().map(|(.., took)| *took).max();
+        assert!(worst.unwrap() < most * MS, "{worst:?} in {mode:?}");
+        assert!(rate(&stream, 2, 6) >= 0.95 * 50e6);
+        assert!(world.ends[0].sender.counters().queue > 0);
+    }
+}
+
+#[test]
 fn a_tcp_gets_the_sum_of_both_rates() {
     for seed in 0..2 {
         let mut world = World::new(Mode::Striped, links(), seed);
@@ -194,4 +209,19 @@ fn a_path_is_not_given_at_once_what_it_may_not_carry() {
     let worst = stream.received.iter().map(|(.., took)| *took).max().unwrap();
     eprintln!("a slow path: {worst:?} at most, {} out of order", stream.out_of_order());
     assert!(worst < 300 * MS, "{worst:?}");
+}
+
+#[test]
+fn no_packet_goes_where_it_comes_too_late_to_be_put_into_order() {
+    let mut links = [Link::new(50, 10 * MS), Link::new(20, 400 * MS)];
+    links[0].queue = 350 * MS;
+    let mut world = World::new(Mode::Striped, links, 10);
+    let mut stream = Stream::new(60_000_000, OCTETS, 10 * SECOND);
+    stream.starts = SECOND;
+    world.run(&mut stream, 11 * SECOND);
+    let late = stream.out_of_order();
+    eprintln!("beside a path of 400 ms: {:.1} Mbit/s, {late} late", rate(&stream, 4, 10) / 1e6);
+    assert!(rate(&stream, 4, 10) >= 0.95 * 60e6);
+    // Some come late before it is known what the paths carry.
+    assert!(late * 100 < stream.received.len() as u64, "{late}");
 }
