@@ -128,7 +128,7 @@ pub struct Settings {
     /// How long a round-trip time counts as the shortest, if there is a better one to be had: while
     /// packets queue there is none. 10 s unless set.
     pub rtt_window: Duration,
-    /// How long a rate counts as the highest while the path is full. 250 ms unless set.
+    /// How long a rate counts as the highest while the path is full. 60 ms unless set.
     pub rate_window: Duration,
     /// What a path is taken to carry at least until it has been seen to be full, in bits per
     /// second: only to choose between paths. 10,000,000 unless set.
@@ -137,7 +137,7 @@ pub struct Settings {
     /// unless set.
     pub burst: Duration,
     /// How many sequence numbers back what was sent is remembered, rounded up to a power of two of
-    /// at most 2^22; 24 octets each, on each path. 32,768 unless set.
+    /// at most 2^22; 20 octets each, on each path. 32,768 unless set.
     pub log: usize,
     /// When the other end reports.
     pub report: ReportTimes,
@@ -161,7 +161,7 @@ impl Default for Settings {
             probe_max: Duration::from_secs(5),
             idle_probe: Some(Duration::from_secs(1)),
             rtt_window: Duration::from_secs(10),
-            rate_window: Duration::from_millis(250),
+            rate_window: Duration::from_millis(60),
             first_rate: 10_000_000,
             burst: Duration::from_millis(100),
             log: 1 << 15,

@@ -99,19 +99,62 @@ fn loss_is_what_was_sent_before_the_highest_number_and_did_not_arrive() {
     assert_eq!(status(&sender, A, at(20)).lost, 20, "the last 20 may still come");
     sender.handle_report(A, &report(2, 99, 79), at(25));
     assert_eq!(status(&sender, A, at(25)).lost, 21);
-    // The other end began to count anew.
+    // The other end counts anew: 50 of the next hundred, 90 of those after.
     for number in 100..200 {
         sender.sent(A, Sequence::new(number), 1000, at(30));
     }
     sender.handle_report(A, &report(3, 199, 50), at(50));
+    assert_eq!(status(&sender, A, at(50)).lost, 71);
     for number in 200..300 {
         sender.sent(A, Sequence::new(number), 1000, at(60));
     }
     sender.handle_report(A, &report(4, 299, 140), at(80));
-    let before = status(&sender, A, at(80)).lost;
-    sender.sent(A, Sequence::new(300), 1000, at(90));
-    sender.handle_report(A, &report(5, 300, 141), at(110));
-    assert_eq!(status(&sender, A, at(110)).lost, before, "it is counted on");
+    assert_eq!(status(&sender, A, at(80)).lost, 81);
+}
+
+/// So that its share moves before it is known to be dead.
+#[test]
+fn what_should_have_been_reported_counts_as_a_queue() {
+    let mut sender = sender(Mode::Striped);
+    sender.sent(A, Sequence::new(1), 1000, at(0));
+    sender.handle_report(A, &report(1, 1, 1), at(20));
+    for ms in 30u32..150 {
+        sender.sent(A, Sequence::new(ms), 1000, at(ms.into()));
+        let queue = status(&sender, A, at(ms.into())).queue_us;
+        assert!(ms > 80 || queue < 1000, "{queue} us after {ms} ms: it may still be reported");
+    }
+    let queue = status(&sender, A, at(150)).queue_us;
+    assert!((20_000..40_000).contains(&queue), "{queue} us of what was sent in 120 ms");
+    assert!(sender.is_alive(A));
+}
+
+#[test]
+fn a_clock_that_runs_fast_does_not_look_like_a_queue_that_grows() {
+    let mut sender = sender(Mode::Single);
+    for number in 0u32..100 {
+        let ms = u64::from(number) * 10;
+        sender.sent(A, Sequence::new(number), 1000, at(ms));
+        let mut report = report(number + 1, number, number + 1);
+        report.received.as_mut().unwrap().arrived = number * 11_000;
+        sender.handle_report(A, &report, at(ms + 20));
+    }
+    let status = status(&sender, A, at(1010));
+    assert!(!status.full, "each packet takes 20 ms there and back");
+}
+
+#[test]
+fn a_path_that_lives_again_has_no_queue_from_before() {
+    let mut sender = sender(Mode::Striped);
+    sender.sent(A, Sequence::new(1), 1000, at(0));
+    sender.handle_report(A, &report(1, 1, 1), at(20));
+    for number in 10..210 {
+        sender.sent(A, Sequence::new(number), 1500, at(100));
+    }
+    sender.handle_timeout(at(230));
+    assert_eq!(sender.poll_event(), Some(Event::Dead(A)));
+    sender.heard(A, at(231));
+    assert_eq!(sender.poll_event(), Some(Event::Alive(A)));
+    assert_eq!(status(&sender, A, at(231)).queue_us, 0);
 }
 
 #[test]
@@ -131,6 +174,26 @@ fn an_answered_probe_measures_an_idle_path() {
     assert_eq!(sender.poll_timeout(), Some(at(1000)), "and the next is a second later");
     assert_eq!(sender.poll_transmit(at(999)), None);
     assert!(sender.poll_transmit(at(1000)).is_some());
+}
+
+#[test]
+fn a_path_is_not_dead_for_want_of_one_answer() {
+    let mut sender = sender(Mode::Single);
+    sender.sent(A, Sequence::new(1), 1000, at(0));
+    sender.handle_report(A, &report(1, 1, 1), at(20));
+    sender.sent(A, Sequence::new(2), 1000, at(100));
+    sender.handle_timeout(at(1000));
+    assert_eq!(sender.poll_event(), None);
+    // Overdue after 20 ms, four times 10 and 5; an eighth of that from one probe to the next.
+    let mut probes = Vec::new();
+    for ms in 100..400 {
+        while let Some((path, _)) = sender.poll_transmit(at(ms)) {
+            probes.extend((path == A).then_some(ms));
+        }
+        sender.handle_timeout(at(ms));
+    }
+    assert_eq!(probes[..4], [100, 165, 174, 183], "the first one as on any new path");
+    assert_eq!(sender.poll_event(), Some(Event::Dead(A)));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A path as its sender knows it.
 //!
 //! **Rate.** Reports say what arrived, and when; over a round trip that is a rate. The highest one
-//! of late is what the path carries at least. Whether it carries no more is seen where more is on its
-//! way all the time than would be at that rate: then the path is full.
+//! of late is what the path carries at least. Whether it carries no more is seen where packets have
+//! queued all the while: then the path is full.
 //!
 //! **Queue.** Each packet takes its time at that rate, and waits for those before it. That count is
 //! put right with each report, which says how long a packet queued on the way there, so that what was
@@ -24,11 +24,8 @@ use crate::status::PathStatus;
 /// The one-way delay that a path is taken to have before it was measured.
 const UNKNOWN_DELAY: Duration = Duration::from_millis(100);
 
-/// The least time that a rate is taken over.
-const RATE_SPAN: Duration = Duration::from_millis(10);
-
-/// What may be on its way beyond what a path holds before it counts as full, in octets.
-const BURST: u64 = 3000;
+/// The least time that a rate is taken over, and the longest: between the two it is a round trip.
+const RATE_SPAN: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(100)];
 
 /// What is sent on a path that nothing is known of before it has shown more, in octets: ten
 /// packets, as a TCP begins (RFC 6928).
@@ -61,7 +58,6 @@ pub(super) struct Leg {
     quota: Option<u64>,
     exhausted: bool,
     log: Log,
-    calm: u32,
     pub(super) life: Life,
     rtt: RoundTrip,
     outward: Outward,
@@ -119,7 +115,6 @@ impl Leg {
             quota: None,
             exhausted: false,
             log: Log::new(settings.log),
-            calm: 0,
             life: Life::new(now),
             patience: Patience::new(&rtt, settings),
             pipe: Duration::MAX,
@@ -229,7 +224,6 @@ impl Leg {
     #[inline]
     pub(super) fn sent(&mut self, number: Sequence, octets: usize, s: &Settings, now: Instant) {
         let load = self.load(now);
-        self.calm = load.calm;
         self.log.note(number, octets, load, now);
         let octets = octets as u64;
         self.busy = self.busy.max(now) + time(octets, self.carries);
@@ -244,14 +238,9 @@ impl Leg {
     /// How busy it is.
     #[inline]
     fn load(&self, now: Instant) -> Load {
-        let in_flight = self.in_flight();
         let queue = self.queue(now);
-        let full = self.rate.get().is_some_and(|rate| {
-            in_flight > BURST && time(in_flight - BURST, rate) > self.pipe.saturating_mul(5) / 4
-        });
         Load {
             queued: self.is_queued(queue),
-            calm: self.calm.wrapping_add((!full).into()),
             expected: low(whole_micros(queue)).wrapping_add(self.corrected),
         }
     }
@@ -337,8 +326,9 @@ impl Leg {
         now: Instant,
     ) -> bool {
         let before = self.arrived;
+        // Fewer than before: the other end counts anew.
         let more = received.packets.wrapping_sub(before.map_or(0, |before| before.packets));
-        let began_anew = before.is_some() && more > u32::MAX / 2;
+        let more = if more > u32::MAX / 2 { received.packets } else { more };
         let sent = self.log.get(received.highest, now);
         let new = sent.filter(|_| before.is_none_or(|before| before.highest != received.highest));
         let queued = new.and_then(|sent| self.way(received, &sent, settings, now));
@@ -347,14 +337,12 @@ impl Leg {
             .max(probe.map(|probe| (probe.octets, probe.packets)))
             .unwrap_or_default();
         let total = match before {
-            Some(before) if !began_anew => before.total + u64::from(more),
-            _ => u64::from(received.packets).min(decided.1),
+            Some(before) => before.total.saturating_add(more.into()),
+            None => u64::from(more).min(decided.1),
         };
         if decided > (0, 0) {
             let newly = decided.1.saturating_sub(self.decided.1);
-            let lost = decided.1.saturating_sub(total);
-            let more = if began_anew { newly } else { more.into() };
-            self.loss.note(newly, more, lost);
+            self.loss.note(newly, more.into(), decided.1.saturating_sub(total));
             self.decided = self.decided.max(decided);
         }
         self.arrived = Some(Arrived {
@@ -373,7 +361,7 @@ impl Leg {
         if let (Some(sent), Some(queued)) = (new, queued) {
             self.correct_queue(&sent, queued, now);
         }
-        more > 0 && !began_anew
+        more > 0
     }
 
     /// Measures the way of a packet there and back; says how long it queued on the way there.
@@ -407,12 +395,12 @@ impl Leg {
             arrived: sooner(now, received.held),
             sent: sent.at,
             octets: received.octets,
-            calm: sent.load.calm,
             queued,
         };
-        let span = self.rtt.least().unwrap_or_default().max(RATE_SPAN);
-        if let Some((rate, seen)) = self.progress.note(mark, span, s.queue / 2) {
-            self.rate.sample(rate, seen, s.rate_window, now);
+        let [shortest, longest] = RATE_SPAN;
+        let span = self.rtt.least().unwrap_or_default().clamp(shortest, longest);
+        if let Some((rate, full)) = self.progress.note(mark, span, s.queue / 2) {
+            self.rate.sample(rate, full, s.rate_window, now);
             self.set_carries(s);
         }
     }

@@ -21,16 +21,12 @@ pub(super) struct Sent {
 pub(super) struct Load {
     /// The packet had to queue: its round-trip time is not the shortest.
     pub(super) queued: bool,
-    /// How many packets of the path, modulo 2^32, found it not to be full: no more was on its way than
-    /// it holds by what is known of its rate. From one packet to another of the same count, all that
-    /// the path carries is what arrives.
-    pub(super) calm: u32,
     /// How long it would queue as was thought then, and by how much that had been put right until
     /// then: microseconds, modulo 2^32.
     pub(super) expected: u32,
 }
 
-/// Twenty-four octets a number; what is more in a [`Sent`] is within 2^32 of the latest.
+/// Twenty octets a number; what is more in a [`Sent`] is within 2^32 of the latest.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     /// The number and flags.
@@ -38,7 +34,6 @@ struct Entry {
     at: u32,
     packets: u32,
     octets: u32,
-    calm: u32,
     expected: u32,
 }
 
@@ -80,7 +75,6 @@ impl Log {
             at: low(now.as_nanos() / 1000),
             packets: low(self.packets),
             octets: low(self.octets),
-            calm: load.calm,
             expected: load.expected,
         };
         let mask = self.entries.len() - 1;
@@ -102,11 +96,7 @@ impl Log {
             at: Instant::from_nanos(now.saturating_sub(ago) * 1000),
             packets: before(self.packets, entry.packets),
             octets: before(self.octets, entry.octets),
-            load: Load {
-                queued: entry.number & QUEUED != 0,
-                calm: entry.calm,
-                expected: entry.expected,
-            },
+            load: Load { queued: entry.number & QUEUED != 0, expected: entry.expected },
         })
     }
 }
@@ -134,7 +124,7 @@ mod tests {
     fn a_number_is_found_until_another_takes_its_place() {
         let mut log = Log::new(100);
         assert_eq!(log.get(Sequence::new(0), at(0)), None, "before anything was sent");
-        let load = Load { queued: true, calm: 3, expected: 4 };
+        let load = Load { queued: true, expected: 4 };
         log.note(Sequence::new(5), 100, load, at(70));
         log.note(Sequence::new(7), 200, Load::default(), at(90));
         let sent = Sent { at: at(70), packets: 1, octets: 100, load };

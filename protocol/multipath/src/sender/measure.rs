@@ -101,20 +101,9 @@ impl Outward {
     }
 }
 
-/// How a path was while packets arrived at a rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// It may carry more.
-    Calm,
-    /// It carries no more: more was on its way all the while than it holds.
-    Full,
-    /// The same, and a packet has queued all the while, so that a rate from before is out of date.
-    Jammed,
-}
-
-/// How much a path carries: the highest rate of late at which packets arrived. A rate that was not all
-/// that the path carries only counts if it is higher than what was known, so that the estimate
-/// never shrinks to what happens to be sent.
+/// How much a path carries: the highest rate of late at which packets arrived. If the path was not full
+/// it only counts if it is higher than what was known, so that the estimate never shrinks to
+/// what happens to be sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rate {
     /// The highest of this half of the window, and of the half before.
@@ -125,16 +114,10 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    pub(super) fn sample(&mut self, rate: u64, seen: Seen, window: Duration, now: Instant) {
+    pub(super) fn sample(&mut self, rate: u64, full: bool, window: Duration, now: Instant) {
         let [current, before] = self.halves;
-        let half = match seen {
-            Seen::Calm if rate < current.max(before) => return,
-            Seen::Calm => Duration::MAX,
-            Seen::Full => window / 2,
-            Seen::Jammed => window / 8,
-        };
-        self.full |= seen != Seen::Calm;
-        if now.since(self.since) > half {
+        self.full |= full;
+        if full && now.since(self.since) > window / 2 {
             (self.halves, self.since) = ([rate, current], now);
         } else {
             self.halves = [current.max(rate), before];
@@ -171,8 +154,6 @@ pub(super) struct Mark {
     pub(super) sent: Instant,
     /// Octets that had arrived.
     pub(super) octets: u64,
-    /// How often the path was not full until then: [`Load::calm`](super::log::Load).
-    pub(super) calm: u32,
     /// How long it queued.
     pub(super) queued: Duration,
 }
@@ -182,15 +163,15 @@ impl Progress {
         self.next = 0;
     }
 
-    /// Notes a mark, and says at which rate packets have arrived over the `span` before it, and how
-    /// the path was meanwhile; `None` if that is too short a time to say. `jam` is how long a packet
-    /// has to queue at least for the path to be jammed.
+    /// Notes a mark, and says at which rate packets have arrived over the `span` before it, and whether
+    /// the path was full, so that it carries no more; `None` if that is too short a time to say. It was
+    /// if a packet has queued all the while, and for `least` at least, lest jitter be taken for it.
     pub(super) fn note(
         &mut self,
         mark: Mark,
         span: Duration,
-        jam: Duration,
-    ) -> Option<(u64, Seen)> {
+        least: Duration,
+    ) -> Option<(u64, bool)> {
         let count = self.marks.len();
         let known = self.next.min(count);
         let mut found = None;
@@ -205,15 +186,11 @@ impl Progress {
             }
             // What a pause makes of the rate is not what the path carries.
             let steady = gap <= taken * 3 / 4;
-            let seen = match (mark.queued >= taken.max(jam), mark.calm == base.calm) {
-                (true, _) if steady => Seen::Jammed,
-                (_, true) if steady => Seen::Full,
-                _ => Seen::Calm,
-            };
+            let full = steady && mark.queued >= taken.max(least);
             // At most as quick as it was sent: what came in a heap had been held up.
             let taken = taken.max(mark.sent.since(base.sent));
             let octets = mark.octets.saturating_sub(base.octets);
-            found = Some((rate(octets, taken), seen));
+            found = Some((rate(octets, taken), full));
             if back > 1 {
                 break;
             }
@@ -344,20 +321,18 @@ mod tests {
     fn a_rate_grows_at_once_and_shrinks_only_for_a_full_path() {
         let mut rate = Rate::default();
         assert_eq!(rate.get(), None);
-        for (sample, seen, ms, known) in [
-            (10, Seen::Calm, 0, 10),
-            (30, Seen::Calm, 10, 30),
-            (5, Seen::Calm, 5000, 30),  // too little was sent
-            (20, Seen::Full, 5010, 30), // the window of 30 is over with the next half
-            (20, Seen::Full, 5400, 30),
-            (20, Seen::Full, 5511, 20),
-            (20, Seen::Full, 6012, 20),
-            (7, Seen::Jammed, 6100, 20),
-            (7, Seen::Jammed, 6200, 20),
-            (7, Seen::Jammed, 6326, 7),
+        for (sample, full, ms, known) in [
+            (10, false, 0, 10),
+            (30, false, 10, 30),
+            (5, false, 5000, 30), // too little was sent
+            (20, true, 5010, 30), // the window of 30 is over with the next half
+            (20, true, 5400, 30),
+            (20, true, 5511, 20),
+            (5, false, 9000, 20),
+            (20, false, 9001, 20),
         ] {
             assert_eq!(rate.is_known(), ms > 5010, "at {ms} ms");
-            rate.sample(sample, seen, 1000 * MS, at(ms));
+            rate.sample(sample, full, 1000 * MS, at(ms));
             assert_eq!(rate.get(), Some(known), "{sample} at {ms} ms");
         }
     }
@@ -365,31 +340,24 @@ mod tests {
     #[test]
     fn a_rate_is_taken_over_the_span_and_not_quicker_than_it_was_sent() {
         let mut progress = Progress::default();
-        let mark = |arrived, sent, octets, calm| Mark {
+        let mark = |arrived, sent, octets, queued| Mark {
             arrived: at(arrived),
             sent: at(sent),
             octets,
-            calm,
-            queued: Duration::ZERO,
+            queued: queued * MS,
         };
         let mut note = |mark| progress.note(mark, 10 * MS, 15 * MS);
-        assert_eq!(note(mark(10, 0, 1000, 7)), None);
-        assert_eq!(note(mark(15, 5, 2000, 7)), None, "too short");
-        assert_eq!(note(mark(20, 10, 2000, 7)), Some((800_000, Seen::Full)));
-        let held_up = note(mark(26, 25, 4000, 8));
-        assert_eq!(held_up, Some((800_000, Seen::Calm)), "2000 octets in 20 ms, not in 11");
+        assert_eq!(note(mark(10, 0, 1000, 50)), None);
+        assert_eq!(note(mark(15, 5, 2000, 50)), None, "too short");
+        assert_eq!(note(mark(20, 10, 2000, 15)), Some((800_000, true)));
+        assert_eq!(note(mark(26, 25, 4000, 1)), Some((800_000, false)), "not 2000 in 11 ms");
         for n in 0..100 {
-            note(mark(100 + n, 100 + n, 5000 + n * 125, 9));
+            note(mark(100 + n, 100 + n, 5000 + n * 125, 0));
         }
-        let later = mark(200, 200, 5000 + 100 * 125, 10);
-        assert_eq!(note(later), Some((1_000_000, Seen::Calm)));
-        let later = mark(201, 201, 5000 + 101 * 125, 11);
-        assert_eq!(note(Mark { queued: 14 * MS, ..later }), Some((1_000_000, Seen::Calm)));
-        let later = mark(202, 202, 5000 + 102 * 125, 12);
-        assert_eq!(note(Mark { queued: 15 * MS, ..later }), Some((1_000_000, Seen::Jammed)));
-        let pause = mark(300, 202, 5000 + 103 * 125, 12);
-        let rate = note(Mark { queued: 99 * MS, ..pause }).unwrap();
-        assert_eq!(rate, (20_202, Seen::Calm), "250 octets in 99 ms, of which 98 were a pause");
+        assert_eq!(note(mark(200, 200, 5000 + 100 * 125, 14)), Some((1_000_000, false)), "jitter");
+        assert_eq!(note(mark(201, 201, 5000 + 101 * 125, 15)), Some((1_000_000, true)));
+        let pause = note(mark(300, 202, 5000 + 103 * 125, 99)).unwrap();
+        assert_eq!(pause, (30_000, false), "375 octets in 100 ms, of which 99 were a pause");
     }
 
     #[test]

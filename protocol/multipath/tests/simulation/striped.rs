@@ -173,7 +173,7 @@ fn a_pause_of_a_path_is_not_taken_for_what_it_carries() {
         let rate = world.ends[0].sender.status(world.now).paths[0].rate.unwrap();
         (least, most) = (least.min(rate), most.max(rate));
     }
-    assert!(least > 40_000_000 && most < 55_000_000, "from {least} to {most} bit/s");
+    assert!(least > 35_000_000 && most < 55_000_000, "from {least} to {most} bit/s");
     world.run(&mut stream, 6 * SECOND);
     assert_eq!(stream.received.len() as u64, stream.sent);
 }
