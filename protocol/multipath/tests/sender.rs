@@ -270,6 +270,23 @@ fn what_was_lost_at_the_end_does_not_queue_for_ever() {
 }
 
 #[test]
+fn what_a_slow_path_lost_does_not_queue_for_long_either() {
+    let mut sender = sender(Mode::Single);
+    for number in 0..1000 {
+        sender.sent(A, Sequence::new(number), 1000, at(0));
+    }
+    for number in 0..20 {
+        let now = at(20 + u64::from(number) * 10); // 800 kbit/s
+        let mut report = report(number + 1, number, number + 1);
+        report.received.as_mut().unwrap().arrived = number * 10_000;
+        sender.handle_report(A, &report, now);
+    }
+    let status = |ms| status(&sender, A, at(ms));
+    assert_eq!((status(210).rate, status(210).full), (Some(800_000), true));
+    assert_eq!((status(210).queue_us, status(2001).queue_us), (1_790_000, 0));
+}
+
+#[test]
 fn octets_besides_count_for_the_quota() {
     let mut sender = sender(Mode::Single);
     let quota = PathSettings { quota: Some(1000), ..PathSettings::default() };

@@ -196,7 +196,7 @@ impl Leg {
         if self.rate.is_known() || self.in_flight() <= FIRST {
             return false;
         }
-        let all = time(self.in_flight(), self.carries).min(LONGEST_QUEUE);
+        let all = self.backlog();
         if now >= self.last_sent + all + self.pipe.saturating_add(self.variation) {
             return false; // What is not reported by now is lost.
         }
@@ -208,7 +208,7 @@ impl Leg {
     /// How long a packet waits for those before it.
     #[inline]
     pub(super) fn queue(&self, now: Instant) -> Duration {
-        let all = time(self.in_flight(), self.carries).min(LONGEST_QUEUE);
+        let all = self.backlog();
         // What should have been reported by now, and was not, queues.
         let overdue = now + all.saturating_sub(self.pipe.saturating_add(self.variation));
         let soonest = overdue.max(self.queued_until + all);
@@ -254,6 +254,12 @@ impl Leg {
     #[inline]
     fn in_flight(&self) -> u64 {
         self.log.octets().saturating_sub(self.decided.0)
+    }
+
+    /// How long what is on its way takes.
+    #[inline]
+    fn backlog(&self) -> Duration {
+        time(self.in_flight(), self.carries).min(LONGEST_QUEUE)
     }
 
     /// A probe, with this number.
