@@ -224,7 +224,7 @@ impl Projection {
     /// is at home behind it.
     pub fn put_gateway(&mut self, gateway: Gateway) {
         self.remove_gateway(gateway.id);
-        if gateway.device_of.is_some() && false {
+        if gateway.device_of.is_some() {
             return;
         }
         let secrets = SharedSecret::new(&gateway.radius_secret)
