@@ -228,3 +228,106 @@ pub(crate) fn take_events(tunnel: TunnelId, sender: &mut Sender, events: &mut Ve
         events.push(Event::Path { tunnel, path, turn });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use homeward_multipath::Course;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_nanos(1_000_000_000);
+
+    fn bond(config: BondConfig) -> Box<Bond> {
+        let session = crate::stranger::session_of(true);
+        let leg = crate::config::LegConfig { peer: crate::config::PeerId(2), session };
+        Bond::new(&BondConfig { legs: vec![leg], ..config }, NOW)
+    }
+
+    /// A report's word of how the other end sends.
+    fn told(bond: &Bond, course: Course) {
+        let mut arrivals = lock(&bond.arrivals);
+        let mut sender = lock(&bond.sender);
+        bond.take_course(&mut arrivals.reorder, &mut sender, course);
+    }
+
+    #[test]
+    fn the_other_end_is_followed_as_far_as_the_class_of_service_allows() {
+        let plain = BondConfig::new(Vec::new());
+        for (mirrored, striped, wanted, used) in [
+            (true, true, Mode::Automatic, Mode::Automatic),
+            (true, false, Mode::Automatic, Mode::Mirrored),
+            (false, true, Mode::Automatic, Mode::Striped),
+            (false, true, Mode::Mirrored, Mode::Single),
+            (true, false, Mode::Striped, Mode::Single),
+            (false, false, Mode::Automatic, Mode::Single),
+        ] {
+            let follows = Some(BondingModes { mirrored, striped });
+            let bond = bond(BondConfig { follows, ..plain.clone() });
+            told(&bond, Course { version: 1, mode: wanted, preferred: PathId::ALL[1] });
+            let course = lock(&bond.sender).course();
+            assert_eq!((course.mode, course.preferred), (used, PathId::ALL[1]), "{wanted:?}");
+            // A class that is changed meanwhile takes effect on what was told before.
+            let none = Some(BondingModes { mirrored: false, striped: false });
+            bond.configure(&BondConfig { follows: none, ..plain.clone() }, NOW);
+            assert_eq!(lock(&bond.sender).course().mode, Mode::Single);
+            bond.configure(&BondConfig { follows, ..plain.clone() }, NOW);
+            assert_eq!(lock(&bond.sender).course().mode, used);
+        }
+    }
+
+    #[test]
+    fn an_end_that_leads_is_not_led_and_an_older_word_changes_nothing() {
+        let leads = bond(BondConfig { mode: Mode::Striped, ..BondConfig::new(Vec::new()) });
+        let course = |version, mode| Course { version, mode, preferred: PathId::ALL[1] };
+        told(&leads, course(1, Mode::Mirrored));
+        assert_eq!(lock(&leads.sender).course().mode, Mode::Striped);
+        let both = Some(BondingModes { mirrored: true, striped: true });
+        let led = bond(BondConfig { follows: both, ..BondConfig::new(Vec::new()) });
+        told(&led, course(2, Mode::Striped));
+        told(&led, course(1, Mode::Mirrored));
+        assert_eq!(lock(&led.sender).course().mode, Mode::Striped);
+    }
+
+    #[test]
+    fn what_was_heard_ends_a_silence_once() {
+        let bond = bond(BondConfig::new(Vec::new()));
+        let [path, ..] = PathId::ALL;
+        bond.note_open(Route::only(path), NOW);
+        bond.heard(path, NOW);
+        let number = homeward_l2tp::Sequence::default();
+        let mut sent = 0;
+        // Sent in vain, with the sender looked at each time: at last the path is dead.
+        for millis in 1..5000 {
+            let now = NOW + Duration::from_millis(millis);
+            let mut sender = bond.sender();
+            sender.sent(path, number.plus(sent), 100, now);
+            sent += 1;
+            sender.handle_timeout(now);
+        }
+        assert!(!lock(&bond.sender).is_alive(path));
+    }
+
+    #[test]
+    fn what_is_left_of_a_quota_outlasts_a_path_that_closes_and_the_same_settings_told_again() {
+        let quota = PathSettings { quota: Some(1000), ..PathSettings::default() };
+        let config = BondConfig { paths: vec![quota], ..BondConfig::new(Vec::new()) };
+        let bond = bond(config.clone());
+        let [path, ..] = PathId::ALL;
+        bond.note_open(Route::only(path), NOW);
+        lock(&bond.sender).sent(path, homeward_l2tp::Sequence::default(), 400, NOW);
+        let left = || {
+            let status = lock(&bond.sender).status(NOW);
+            status.paths.iter().find(|known| known.path == path).and_then(|known| known.quota)
+        };
+        assert_eq!(left(), Some(600));
+        bond.note_open(Route::NONE, NOW);
+        bond.configure(&config, NOW);
+        bond.note_open(Route::only(path), NOW);
+        assert_eq!(left(), Some(600));
+        let more = PathSettings { quota: Some(5000), ..quota };
+        bond.configure(&BondConfig { paths: vec![more], ..config }, NOW);
+        assert_eq!(left(), Some(5000), "another quota is a new one");
+    }
+}

@@ -54,15 +54,7 @@ impl Stranger {
 
         let from = SocketAddr::from(([192, 0, 2, 77], 1701));
         let arrival = Arrival { from, to: None };
-        let id = |number| SessionId::new(number).unwrap();
-        let session = SessionConfig {
-            local_session: id(1),
-            remote_session: id(2),
-            local_cookie: Cookie::eight([1; 8]),
-            remote_cookie: Cookie::eight([2; 8]),
-            sublayer: Sublayer::Numbered,
-            encapsulation: encapsulation(sealed),
-        };
+        let session = session_of(sealed);
         assert_eq!(sealed, session.encapsulation == Encapsulation::Ip);
         let mut events = Vec::new();
         let link = peer.link(sealed);
@@ -70,6 +62,19 @@ impl Stranger {
         link.route().add_carrier(TunnelId(1), &session, &settings, &[], AT, &mut events);
         link.received(arrival, came, sealed, AT, &mut events);
         Self { peer, arrival }
+    }
+}
+
+/// A session, inside WireGuard or in the clear.
+pub(crate) fn session_of(sealed: bool) -> SessionConfig {
+    let id = |number| SessionId::new(number).unwrap();
+    SessionConfig {
+        local_session: id(1),
+        remote_session: id(2),
+        local_cookie: Cookie::eight([1; 8]),
+        remote_cookie: Cookie::eight([2; 8]),
+        sublayer: Sublayer::Numbered,
+        encapsulation: encapsulation(sealed),
     }
 }
 
