@@ -53,6 +53,9 @@ fn client(directory: &Path, core: &str) -> Client {
 async fn greet(client: &Client) -> Channel {
     let mut channel = client.connect().await.unwrap();
     let hello = Hello {
+        path_keys: Vec::new(),
+        legs_max: 0,
+        lan_endpoints: Vec::new(),
         versions: VERSIONS,
         boot: 1,
         software: "a test".to_owned(),

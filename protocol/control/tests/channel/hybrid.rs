@@ -14,6 +14,32 @@ use homeward_model::{BondingModes, Encryption, GatewayId, Instant, Mac, Rssi};
 
 use crate::world::{World, bssid, facts, mac, network, path_key, secs};
 
+impl World {
+    /// A hybrid device that is at home in a network, with so many accesses beside the first.
+    pub(crate) fn add_device(&mut self, number: i64, home: i64, device: u8, paths: u8) {
+        self.add_node(number, Some((network(home), mac(device))), paths);
+    }
+
+    /// A device has other accesses than before, and says so with its next Hello.
+    pub(crate) fn set_paths(&mut self, number: i64, paths: u8) {
+        self.node(number).paths = paths;
+        self.say_anew(number);
+    }
+
+    /// A gateway's data plane knows of more legs than before, or of fewer.
+    pub(crate) fn set_legs_max(&mut self, number: i64, legs_max: u32) {
+        self.node(number).legs_max = legs_max;
+        self.say_anew(number);
+    }
+
+    fn say_anew(&mut self, number: i64) {
+        let node = self.node(number);
+        let identity = node.identity(number);
+        node.link.set_identity(identity);
+        self.break_wire(number);
+    }
+}
+
 /// The number of the hybrid device, and of its MAC address.
 const PHONE: i64 = 9;
 const ITS_MAC: u8 = 99;

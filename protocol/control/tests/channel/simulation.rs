@@ -13,6 +13,30 @@ use proptest::prelude::*;
 
 use crate::world::{World, mac, ms, network, secs};
 
+impl World {
+    /// The wire breaks, and the controller does not notice.
+    pub(crate) fn break_unnoticed_above(&mut self, number: i64) {
+        let now = self.now;
+        let node = self.gateways.get_mut(&number).unwrap();
+        if node.wire.take().is_some() {
+            node.link.handle_lost("the wire broke", now, &mut self.entropy);
+        }
+        self.pump();
+    }
+
+    /// The wire breaks, and the gateway does not notice.
+    pub(crate) fn break_unnoticed_below(&mut self, number: i64) {
+        let now = self.now;
+        let node = self.gateways.get_mut(&number).unwrap();
+        if let Some(wire) = node.wire.as_mut().filter(|wire| wire.greeted) {
+            wire.down.clear();
+            wire.up.clear();
+            self.controller.handle_lost(wire.channel, now, &mut self.entropy);
+        }
+        self.pump();
+    }
+}
+
 const GATEWAYS: i64 = 4;
 
 #[derive(Debug, Clone)]

@@ -62,18 +62,18 @@ pub(crate) struct Node {
     boot: u64,
     /// Whether it hangs.
     frozen: bool,
-    wire: Option<Wire>,
+    pub(crate) wire: Option<Wire>,
 }
 
-struct Wire {
-    channel: ChannelId,
+pub(crate) struct Wire {
+    pub(crate) channel: ChannelId,
     /// Whether the controller has had the Hello.
-    greeted: bool,
-    up: VecDeque<(Instant, Vec<u8>)>,
-    down: VecDeque<(Instant, Down)>,
+    pub(crate) greeted: bool,
+    pub(crate) up: VecDeque<(Instant, Vec<u8>)>,
+    pub(crate) down: VecDeque<(Instant, Down)>,
 }
 
-enum Down {
+pub(crate) enum Down {
     Connected,
     Message(Vec<u8>),
     Lost,
@@ -190,12 +190,7 @@ impl World {
         self.add_node(number, None, 0);
     }
 
-    /// A hybrid device that is at home in a network, with so many accesses beside the first.
-    pub(crate) fn add_device(&mut self, number: i64, home: i64, device: u8, paths: u8) {
-        self.add_node(number, Some((network(home), mac(device))), paths);
-    }
-
-    fn add_node(&mut self, number: i64, device_of: Option<(NetworkId, Mac)>, paths: u8) {
+    pub(crate) fn add_node(&mut self, number: i64, device_of: Option<(NetworkId, Mac)>, paths: u8) {
         let node = Node {
             link: Link::new(
                 identity(number, 0, device_of, 0, 0),
@@ -231,25 +226,6 @@ impl World {
         if let Some((home, _)) = node.device_of {
             node.link.want(home, BTreeSet::new());
         }
-    }
-
-    /// A device has other accesses than before, and says so with its next Hello.
-    pub(crate) fn set_paths(&mut self, number: i64, paths: u8) {
-        self.node(number).paths = paths;
-        self.say_anew(number);
-    }
-
-    /// A gateway's data plane knows of more legs than before, or of fewer.
-    pub(crate) fn set_legs_max(&mut self, number: i64, legs_max: u32) {
-        self.node(number).legs_max = legs_max;
-        self.say_anew(number);
-    }
-
-    fn say_anew(&mut self, number: i64) {
-        let node = self.node(number);
-        let identity = node.identity(number);
-        node.link.set_identity(identity);
-        self.break_wire(number);
     }
 
     pub(crate) fn node(&mut self, number: i64) -> &mut Node {
@@ -599,28 +575,6 @@ impl World {
     pub(crate) fn reboot_unnoticed(&mut self, number: i64) {
         self.node(number).wire = None;
         self.reboot(number);
-    }
-
-    /// The wire breaks, and the controller does not notice.
-    pub(crate) fn break_unnoticed_above(&mut self, number: i64) {
-        let now = self.now;
-        let node = self.gateways.get_mut(&number).unwrap();
-        if node.wire.take().is_some() {
-            node.link.handle_lost("the wire broke", now, &mut self.entropy);
-        }
-        self.pump();
-    }
-
-    /// The wire breaks, and the gateway does not notice.
-    pub(crate) fn break_unnoticed_below(&mut self, number: i64) {
-        let now = self.now;
-        let node = self.gateways.get_mut(&number).unwrap();
-        if let Some(wire) = node.wire.as_mut().filter(|wire| wire.greeted) {
-            wire.down.clear();
-            wire.up.clear();
-            self.controller.handle_lost(wire.channel, now, &mut self.entropy);
-        }
-        self.pump();
     }
 
     /// A gateway hangs: its wire stays, and it says nothing any more.
