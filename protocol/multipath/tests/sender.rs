@@ -197,6 +197,48 @@ fn a_path_is_not_dead_for_want_of_one_answer() {
 }
 
 #[test]
+fn a_path_of_the_shortest_way_is_given_some_time_nevertheless() {
+    let mut sender = sender(Mode::Single);
+    for number in 0..50u32 {
+        let ms = u64::from(number) * 10;
+        sender.sent(A, Sequence::new(number), 1000, at(ms));
+        sender.handle_report(A, &report(number + 1, number, number + 1), at(ms + 1));
+    }
+    for number in 50..60 {
+        sender.sent(A, Sequence::new(number), 1000, at(1000));
+    }
+    sender.handle_timeout(at(1029));
+    assert_eq!(sender.poll_event(), None);
+    sender.handle_timeout(at(1030));
+    assert_eq!(sender.poll_event(), Some(Event::Dead(A)));
+}
+
+/// The other end's packets come, and say nothing of this end's.
+#[test]
+fn a_path_that_only_brings_is_dead_after_a_while_and_lives_again_once_something_is_answered() {
+    let mut sender = sender(Mode::Single);
+    sender.sent(A, Sequence::new(0), 1000, at(0));
+    sender.handle_report(A, &report(1, 0, 1), at(20));
+    let mut dead = None;
+    for ms in 100..1000u32 {
+        let now = at(ms.into());
+        sender.sent(A, Sequence::new(ms), 1000, now);
+        sender.heard(A, now);
+        sender.handle_timeout(now);
+        while sender.poll_transmit(now).is_some() {}
+        if let Some(event) = sender.poll_event() {
+            assert_eq!(event, Event::Dead(A), "and nothing that is heard revives it");
+            assert_eq!(dead.replace(ms), None);
+        }
+    }
+    // Four times what silence is borne: two times 20 ms and four times 10, and 5.
+    assert_eq!(dead, Some(100 + 4 * 125));
+    assert!(!sender.is_alive(A));
+    sender.handle_report(A, &report(2, 999, 2), at(1000));
+    assert_eq!(sender.poll_event(), Some(Event::Alive(A)));
+}
+
+#[test]
 fn without_a_path_packets_are_dropped_and_counted() {
     let mut sender = Sender::new(Settings::default(), at(0));
     assert_eq!(route(&mut sender, 1000, at(0)), Route::NONE);
