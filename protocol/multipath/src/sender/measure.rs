@@ -329,7 +329,7 @@ mod tests {
             (20, true, 5400, 30),
             (20, true, 5511, 20),
             (5, false, 9000, 20),
-            (20, false, 9001, 20),
+            (5, false, 9600, 20),
         ] {
             assert_eq!(rate.is_known(), ms > 5010, "at {ms} ms");
             rate.sample(sample, full, 1000 * MS, at(ms));
@@ -356,7 +356,7 @@ mod tests {
         }
         assert_eq!(note(mark(200, 200, 5000 + 100 * 125, 14)), Some((1_000_000, false)), "jitter");
         assert_eq!(note(mark(201, 201, 5000 + 101 * 125, 15)), Some((1_000_000, true)));
-        let pause = note(mark(300, 202, 5000 + 103 * 125, 99)).unwrap();
+        let pause = note(mark(300, 202, 5000 + 103 * 125, 100)).unwrap();
         assert_eq!(pause, (30_000, false), "375 octets in 100 ms, of which 99 were a pause");
     }
 
