@@ -225,3 +225,16 @@ fn no_packet_goes_where_it_comes_too_late_to_be_put_into_order() {
     // Some come late before it is known what the paths carry.
     assert!(late * 100 < stream.received.len() as u64, "{late}");
 }
+
+#[test]
+fn a_long_path_is_known_to_be_full_before_its_queue_is_as_long() {
+    let mut long = Link::new(20, 300 * MS);
+    long.queue = 10 * SECOND;
+    let mut world = World::new(Mode::Single, [long, long], 12);
+    let mut stream = Stream::new(30_000_000, OCTETS, 6 * SECOND);
+    world.run(&mut stream, 8 * SECOND);
+    let worst = stream.received.iter().map(|(.., took)| *took).max().unwrap();
+    eprintln!("a long path: {worst:?} at most");
+    assert!(worst < 900 * MS, "{worst:?}");
+    assert!(rate(&stream, 2, 6) >= 0.95 * 20e6);
+}
