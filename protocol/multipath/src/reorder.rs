@@ -147,6 +147,7 @@ impl Reorder {
         self.note(path, number);
         if number.ahead_of(self.until) < 0 || self.beyond.is_some() {
             self.counters.late += 1;
+            self.decide(self.end);
             return Verdict::Pass;
         }
         if number.ahead_of(self.next) >= self.span() {

@@ -124,6 +124,24 @@ fn a_number_is_given_up_as_soon_as_each_path_has_delivered_a_higher_one() {
 }
 
 #[test]
+fn what_comes_late_shows_how_far_its_path_is_as_well() {
+    let mut order = Order::two_paths(ReorderSettings { path_reorder: 1, ..Default::default() });
+    for (path, number) in [(A, 12), (B, 14), (A, 15)] {
+        order.come(path, number);
+    }
+    order.wait(10);
+    assert_eq!(order.taken(), [12, 14, 15], "10, 11 and 13 are given up");
+    for (path, number) in [(A, 17), (A, 18), (B, 20)] {
+        assert_eq!(order.come(path, number), Verdict::Held);
+    }
+    order.wait(9);
+    assert_eq!(order.taken(), []);
+    order.ms += 200;
+    assert_eq!(order.come(B, 13), Verdict::Pass);
+    assert_eq!(order.taken(), [13, 17, 18, 20], "it is time for these, too");
+}
+
+#[test]
 fn paths_that_do_not_keep_the_order_are_given_some_packets_more() {
     let mut order = Order::two_paths(ReorderSettings { path_reorder: 2, ..Default::default() });
     for (path, number) in [(A, 11), (B, 12), (A, 13), (B, 14), (A, 15)] {
