@@ -144,6 +144,7 @@ impl Ingress {
             arrivals.receiver.handle_report(path, report, now);
             if let Some(rtt) = sender.rtt(path) {
                 arrivals.receiver.set_rtt(path, rtt);
+                arrivals.reorder.set_rtt(path, rtt);
             }
         }
         self.look_after_bond(table, came.place, tunnel, bond, now);
@@ -170,7 +171,8 @@ impl Ingress {
             }
         }
         take_events(tunnel.id, &mut sender, &mut self.events);
-        for path in PathId::ALL.into_iter().take(tunnel.legs.len()) {
+        // Also those that there are not: nothing is to be waited for by them.
+        for path in PathId::ALL {
             reorder.set_live(path, sender.is_alive(path), now);
         }
         let due = sender.poll_timeout();
