@@ -40,7 +40,7 @@ pub enum News {
 enum Next {
     Order(Order),
     Opened(Result<Channel, Error>),
-    Came(pb::ToGateway),
+    Came(Box<pb::ToGateway>),
     Ended(End),
 }
 
@@ -98,7 +98,7 @@ pub async fn keep(
                     Err(error) => News::Lost(chain(&error)),
                 }
             }
-            Next::Came(message) => match ToGateway::from_pb(message) {
+            Next::Came(message) => match ToGateway::from_pb(*message) {
                 Ok(Some(message)) => News::Message(Box::new(message)),
                 Ok(None) => continue,
                 Err(error) => {
@@ -127,7 +127,7 @@ async fn open(client: &Client, config: &ChannelConfig) -> Result<Channel, Error>
 async fn listen(channel: &mut Option<Channel>) -> Next {
     match channel {
         Some(channel) => match channel.from_core.recv().await {
-            Some(message) => Next::Came(message),
+            Some(message) => Next::Came(Box::new(message)),
             None => Next::Ended(channel.ended().await),
         },
         None => std::future::pending().await,

@@ -297,13 +297,11 @@ mod tests {
         bond.note_open(Route::only(path), NOW);
         bond.heard(path, NOW);
         let number = homeward_l2tp::Sequence::default();
-        let mut sent = 0;
         // Sent in vain, with the sender looked at each time: at last the path is dead.
         for millis in 1..5000 {
-            let now = NOW + Duration::from_millis(millis);
+            let now = NOW + Duration::from_millis(millis.into());
             let mut sender = bond.sender();
-            sender.sent(path, number.plus(sent), 100, now);
-            sent += 1;
+            sender.sent(path, number.plus(millis), 100, now);
             sender.handle_timeout(now);
         }
         assert!(!lock(&bond.sender).is_alive(path));

@@ -282,9 +282,7 @@ impl Task {
             match output {
                 Output::Channel(action) => drop(self.channel.send(keeper::Order::Do(action))),
                 Output::By(interface) => drop(self.channel.send(keeper::Order::By(interface))),
-                Output::Say(message) => {
-                    drop(self.channel.send(keeper::Order::Say(Box::new(message))));
-                }
+                Output::Say(message) => drop(self.channel.send(keeper::Order::Say(message))),
                 Output::Address(address) => self.plane.dataplane.set_inner_address(address),
                 Output::Open(plan) => drop(self.work.send(Work::Open(plan))),
                 Output::Close(tunnel) => drop(self.work.send(Work::Close(tunnel))),

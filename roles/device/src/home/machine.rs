@@ -94,7 +94,7 @@ pub(crate) enum Output {
     /// Have the channel leave by this interface.
     By(Option<String>),
     /// Say something on it.
-    Say(FromGateway),
+    Say(Box<FromGateway>),
     /// Our address inside the tunnel is this.
     Address(Ipv4Addr),
     /// Set the tunnel up, or change it.
@@ -369,7 +369,7 @@ impl Homing {
             self.outputs.push_back(Output::Channel(action));
         }
         while let Some(message) = self.link.poll_transmit() {
-            self.outputs.push_back(Output::Say(message));
+            self.outputs.push_back(Output::Say(Box::new(message)));
         }
         let plan = self.plan();
         if plan.is_some() && plan != self.given {
