@@ -45,6 +45,17 @@ struct Carried {
     known: BTreeMap<Mac, Option<(Position, u16)>>,
 }
 
+/// Where the device is in the map's coverage.
+#[derive(Debug, Clone, Copy)]
+struct Spot {
+    /// How far inside, in metres; negative: how far outside.
+    within: f64,
+    /// How far that is off (deviation).
+    off: f64,
+    /// How many gateways reach here.
+    gateways: usize,
+}
+
 /// An opinion of the place, and how far it is trusted: 0 to 1.
 #[derive(Debug)]
 pub(crate) struct Placed {
@@ -188,8 +199,7 @@ impl Place {
         let accuracy = f64::from(fix.accuracy_m) + speed * age.as_secs_f64() / 2.0;
 
         let within = deepest(&near);
-        let reached: Vec<_> = near.iter().filter(|disc| disc.way.length() <= disc.range).collect();
-        let gateways = reached.len();
+        let gateways = near.iter().filter(|disc| disc.way.length() <= disc.range).count();
         let range = near.iter().map(|disc| disc.range).fold(0.0, f64::max);
         let off = accuracy.hypot(settings.range_error * range).max(1.0);
         let inside = likely(within / off);
@@ -203,7 +213,6 @@ impl Place {
             let chance = |end: Option<f64>| end.map_or(0.02, |end| likely((ahead - end) / off));
             let [on, left, right] = ends.map(chance);
             opinion.soon = opinion.soon.max((2.0 * on + left + right) / 4.0);
-            // The nearest of them, so that nobody is late.
             let [end, ..] = ends;
             opinion.lead = end.and_then(|end| span(end / speed));
             stays = opinion.lead;
@@ -224,25 +233,20 @@ impl Place {
             let within_m = tenth(within);
             opinion.entering.push(Reason::Inside { within_m, accuracy_m, gateways });
         }
-        let trust = self.trust(&mut opinion, within, off, air, now, terms, settings, gateways);
+        let spot = Spot { within, off, gateways };
+        let trust = self.trust(&mut opinion, spot, air, now, terms, settings);
         Some(Placed { opinion, trust, stays })
     }
 
-    /// How far an opinion is believed, by what is heard.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "it is a part of `opinion`, cut off for its length"
-    )]
+    /// How far an opinion of a spot is believed, by what is heard.
     fn trust(
         &mut self,
         opinion: &mut Opinion,
-        within: f64,
-        off: f64,
+        Spot { within, off, gateways }: Spot,
         air: &Air,
         now: Instant,
         terms: &Terms,
         settings: &Settings,
-        gateways: usize,
     ) -> f64 {
         let silent = air.silent(now, settings);
         self.silent = match silent {

@@ -5,12 +5,19 @@
 //! but how sure it is; and that is what a Kalman filter keeps. On generated walks (`--example walks -- --filters
 //! --walks 500 --seed 100001`), in dB, root of the mean square:
 //!
-//! FILTERS
+//! | | now | in 5 s |
+//! |---|---|---|
+//! | this filter | 2.8 | 5.0 |
+//! | a second's smoothing, taken to stay | 2.8 | 4.9 |
+//! | alpha 0.4, beta 0.05 | 3.4 | 6.1 |
+//! | Theil-Sen over 10 s | 3.2 | 7.1 |
+//! | Theil-Sen over 20 s | 3.6 | 6.6 |
 //!
 //! A second's smoothing is as near to the truth. It does not say how near, nor how near it still is after a
 //! scan was missed: the machine on top of it could not tell "strong" from "strong, six seconds ago". Slopes
 //! by medians or by alpha and beta make a prediction worse than none: over 5 s most of what a signal
-//! does is shadows, which come back. The filter knows that, and believes about half of a slope.
+//! does is shadows, which come back. The filter knows that, and believes about half of a slope. Of
+//! its own deviation it is right: the truth is within it three times of four.
 
 use std::time::Duration;
 
