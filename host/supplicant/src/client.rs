@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use homeward_ctrl::{Command, Control, ControlError, files};
-use homeward_model::{Mac, Rssi};
+use homeward_model::{Mac, Rssi, Ssid};
 use zeroize::Zeroizing;
 
 use crate::network::{Authority, MARK, Network};
@@ -21,6 +21,9 @@ pub struct Settings {
     pub run_dir: PathBuf,
     /// How long to wait for an answer.
     pub patience: Duration,
+    /// A network of somebody else's that stays usable whatever network of ours is used: the home
+    /// network.
+    pub keep: Option<Ssid>,
 }
 
 impl Default for Settings {
@@ -29,6 +32,7 @@ impl Default for Settings {
             socket: "/run/wpa_supplicant/wlan0".into(),
             run_dir: "/run/homeward/supplicant".into(),
             patience: Duration::from_secs(5),
+            keep: None,
         }
     }
 }
@@ -41,6 +45,7 @@ pub struct Supplicant {
     control: Control,
     run_dir: PathBuf,
     patience: Duration,
+    keep: Option<Ssid>,
 }
 
 type Result<T, E = SupplicantError> = std::result::Result<T, E>;
@@ -55,6 +60,7 @@ impl Supplicant {
             control: Control::interface(&settings.socket, &settings.run_dir)?,
             run_dir: settings.run_dir.clone(),
             patience: settings.patience,
+            keep: settings.keep,
         })
     }
 
@@ -251,12 +257,22 @@ impl Supplicant {
         self.order("DISABLE_NETWORK", id).await
     }
 
-    /// Goes to a network now. **All others are disabled**, those that are not ours, too.
+    /// Goes to a network now. **All others are disabled**, those that are not ours, too, but for
+    /// [`keep`](Settings::keep).
     ///
     /// # Errors
     /// It does not answer, or there is no such network.
     pub async fn select(&self, id: NetworkId) -> Result<()> {
-        self.order("SELECT_NETWORK", id).await
+        let mut kept = match self.keep {
+            Some(_) => self.networks().await?,
+            None => Vec::new(),
+        };
+        kept.retain(|one| one.ssid == self.keep && one.enabled && one.id != id);
+        self.order("SELECT_NETWORK", id).await?;
+        for network in kept {
+            self.enable(network.id).await?;
+        }
+        Ok(())
     }
 
     /// Keeps away from these access points from now on, and from no others: those that it had
@@ -282,6 +298,22 @@ impl Supplicant {
         let path = self.ca_file(id);
         files::remove(&path).map_err(|source| SupplicantError::File { path, source })?;
         Ok(was)
+    }
+
+    /// Leaves the network that it is on, which is one of `ours`, and joins none of them before
+    /// [`select`](Self::select).
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn leave(&self, ours: impl IntoIterator<Item = NetworkId>) -> Result<()> {
+        self.disconnect().await?;
+        for id in ours {
+            self.disable(id).await?;
+        }
+        match self.keep {
+            Some(_) => self.reconnect().await,
+            None => Ok(()),
+        }
     }
 
     /// Leaves the network that it is on, and joins none before [`reconnect`](Self::reconnect) or

@@ -197,19 +197,14 @@ impl Station {
         }
     }
 
-    /// Leaves, and joins none of these networks, which are ours, before it is told to.
+    /// Leaves the one of these networks, which are ours, that it is on, and joins none of them before
+    /// it is told to.
     ///
     /// # Errors
     /// Who runs it does not answer.
     pub async fn leave(&self, ours: impl IntoIterator<Item = NetworkId>) -> Result<()> {
         match self {
-            Self::Own(supplicant) => {
-                supplicant.disconnect().await?;
-                for id in ours {
-                    supplicant.disable(id).await?;
-                }
-                Ok(())
-            }
+            Self::Own(supplicant) => supplicant.leave(ours).await,
             Self::Managed(managed) => managed.leave().await,
         }
     }

@@ -333,6 +333,7 @@ fn agent(
         core: vec![format!("{CORE}:4719")],
         directory: folder.join("phone"),
         token_file: Some(token.to_owned()),
+        ssid: None,
         interface: VIRTUAL.to_owned(),
         listen: vec![SocketAddr::from(([0, 0, 0, 0], 1701))],
         dscp: 0,

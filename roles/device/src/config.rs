@@ -8,7 +8,7 @@ use homeward_daemon::config::{self, ConfigError, Invalid};
 use homeward_daemon::log::LogConfig;
 use homeward_daemon::process::MetricsConfig;
 use homeward_daemon::{Period, control};
-use homeward_model::{Imei, Imsi};
+use homeward_model::{Imei, Imsi, Ssid};
 use homeward_supplicant::{Choice, InterfaceName, Place, Settings, manager};
 use serde::Deserialize;
 
@@ -129,17 +129,17 @@ impl Default for Wlan {
 }
 
 impl Wlan {
-    /// Where the station is to be found.
+    /// Where the station is to be found, which `home` is left to.
     ///
     /// # Errors
     ///
     /// The interface's name is none.
-    pub(crate) fn place(&self, patience: Duration) -> anyhow::Result<Place> {
+    pub(crate) fn place(&self, home: Option<Ssid>, patience: Duration) -> anyhow::Result<Place> {
         let interface: InterfaceName = self.interface.parse()?;
         let socket = self.supplicant.join(&self.interface);
         Ok(Place {
             choice: self.by,
-            control: Settings { socket, run_dir: self.run_directory.clone(), patience },
+            control: Settings { socket, run_dir: self.run_directory.clone(), patience, keep: home },
             manager: manager::Settings {
                 bus: self.bus.clone(),
                 interface,

@@ -85,7 +85,7 @@ fn wlan(config: &Config, found: &mut Findings) {
 /// Who runs the station, and whether it answers.
 async fn station(config: &Config, found: &mut Findings) {
     let (interface, socket) = (&config.wlan.interface, config.wlan.supplicant.display());
-    let place = match config.wlan.place(PATIENCE) {
+    let place = match config.wlan.place(None, PATIENCE) {
         Ok(place) => place,
         Err(error) => return found.fail(format!("wlan.interface: {error:#}"), "correct it"),
     };

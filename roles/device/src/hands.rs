@@ -55,6 +55,8 @@ pub(crate) enum Report {
     Heard(Vec<Heard>),
     /// How strong the access point is that it is on.
     Signal(Rssi),
+    /// Whether it is on the home network, which is somebody else's to join.
+    AtHome(bool),
     /// Who runs the station; nobody does.
     By(Option<By>),
 }
@@ -78,6 +80,8 @@ struct Session {
     /// Whether somebody else has NetworkManager use the station.
     lent: bool,
     on: bool,
+    /// Whether what it is on is the home network.
+    home: bool,
     bssid: Option<Mac>,
     span: Span,
     next_scan: Option<Instant>,
@@ -86,9 +90,14 @@ struct Session {
 }
 
 impl Hands {
-    /// Hands for the station of one interface.
+    /// Hands for the station of one interface, which leave the home network alone.
     pub(crate) const fn new(place: Place, ca: PathBuf, out: mpsc::UnboundedSender<Report>) -> Self {
         Self { place, ca, out, scan: None, measure: SIGNAL }
+    }
+
+    /// The home network.
+    const fn home(&self) -> Option<Ssid> {
+        self.place.control.keep
     }
 
     /// Works until shutdown, and then takes our networks away.
@@ -107,6 +116,7 @@ impl Hands {
                         tracing::warn!(error, "the supplicant is gone");
                     }
                     self.report(Report::By(None));
+                    self.report(Report::AtHome(false));
                     self.tell(SupplicantEvent::Lost);
                 }
                 Err(error) if !said => {
@@ -155,7 +165,11 @@ impl Hands {
         self.report(Report::By(Some(station.by())));
         self.tell(SupplicantEvent::Ready { mac });
         self.tell(SupplicantEvent::Radio(radio));
-        let lent = is_lent(&station, &status);
+        let lent = self.is_lent(&station, &status);
+        let home = lent && status.state == State::Completed && self.is_home(&status);
+        if home {
+            self.report(Report::AtHome(true));
+        }
         if lent {
             self.tell(SupplicantEvent::Lent(true));
         } else if status.state == State::Completed
@@ -171,7 +185,8 @@ impl Hands {
             networks: BTreeMap::new(),
             radio,
             lent,
-            on: false,
+            on: home,
+            home,
             bssid: status.bssid,
             span: Span::default(),
             next_scan: self.scan.map(|_| now),
@@ -221,6 +236,26 @@ impl Hands {
             && Managed::open(&self.place.manager).await.is_ok()
     }
 
+    /// Whether somebody else has the station on a network. What others have wpa_supplicant join is
+    /// left, as there is nobody who would say so of a person's choice, unless it is the home network;
+    /// NetworkManager's users make it.
+    fn is_lent(&self, station: &Station, status: &Status) -> bool {
+        let others = status.id.is_some() && !status.ours;
+        others && (station.by() == By::NetworkManager || self.is_home(status))
+    }
+
+    fn is_home(&self, status: &Status) -> bool {
+        self.home().is_some() && status.ssid == self.home()
+    }
+
+    fn go_home(&self, home: bool, session: &mut Session) {
+        if home != session.home {
+            session.home = home;
+            tracing::info!(home, "whether the station is on the home network");
+            self.report(Report::AtHome(home));
+        }
+    }
+
     fn lend(&self, lent: bool, session: &mut Session) {
         if lent != session.lent {
             session.lent = lent;
@@ -244,7 +279,7 @@ impl Hands {
                 session.radio = radio;
                 self.tell(SupplicantEvent::Radio(radio));
             }
-            self.lend(is_lent(&session.station, &status), session);
+            self.lend(self.is_lent(&session.station, &status), session);
         }
         if session.on && session.next_signal <= now {
             session.next_signal = now + self.measure;
@@ -271,22 +306,28 @@ impl Hands {
     ) -> Result<(), SupplicantError> {
         match event {
             Event::Connected { bssid, .. } => {
-                if session.station.by() == By::NetworkManager {
+                if session.station.by() == By::NetworkManager || self.home().is_some() {
                     let status = session.station.status().await?;
-                    self.lend(is_lent(&session.station, &status), session);
-                    if session.lent {
+                    self.lend(self.is_lent(&session.station, &status), session);
+                    self.go_home(session.lent && self.is_home(&status), session);
+                    if session.lent && !session.home {
                         return Ok(());
                     }
                 }
                 session.bssid = bssid.or(session.bssid);
                 session.on = true;
                 session.next_signal = SystemClock.now();
-                if let Some(bssid) = session.bssid {
+                if let Some(bssid) = session.bssid.filter(|_| !session.home) {
                     self.tell(SupplicantEvent::Connected { bssid });
                 }
             }
             Event::Disconnected { .. } => {
                 session.on = false;
+                if session.home {
+                    self.go_home(false, session);
+                    let status = session.station.status().await?;
+                    self.lend(self.is_lent(&session.station, &status), session);
+                }
                 self.tell(SupplicantEvent::Disconnected);
             }
             Event::Rejected { bssid, .. } => {
@@ -309,9 +350,12 @@ impl Hands {
             }
             Event::ScanResults => {
                 let heard = session.station.heard().await?;
+                let home = self.home();
                 let fresh: Vec<_> = heard.into_iter().filter(|bss| bss.age <= MAX_AGE).collect();
                 let ours = fresh.iter().filter(|bss| {
-                    bss.ssid.is_some_and(|ssid| session.networks.contains_key(&ssid))
+                    bss.ssid.is_some_and(|ssid| {
+                        home == Some(ssid) || session.networks.contains_key(&ssid)
+                    })
                 });
                 session.span.heard(ours.map(|bss| bss.frequency));
                 let fresh = fresh.into_iter();
@@ -377,8 +421,11 @@ impl Hands {
     }
 
     async fn leave(&self, session: &mut Session) -> Result<(), SupplicantError> {
-        session.station.leave(session.networks.values().copied()).await?;
-        if !session.on {
+        let away = !session.home;
+        if away {
+            session.station.leave(session.networks.values().copied()).await?;
+        }
+        if !session.on || !away {
             // It has nothing to say of what it was not on.
             self.tell(SupplicantEvent::Disconnected);
         }
@@ -413,10 +460,4 @@ impl Hands {
         }
         Ok(())
     }
-}
-
-/// Whether somebody else has the station on a network. What others have wpa_supplicant join is
-/// left, as there is nobody who would say so of a person's choice; NetworkManager's users make it.
-fn is_lent(station: &Station, status: &Status) -> bool {
-    station.by() == By::NetworkManager && status.id.is_some() && !status.ours
 }

@@ -78,7 +78,8 @@ pub async fn run(
 
     let (report_tx, mut reports) = mpsc::unbounded_channel();
     let (orders, order_rx) = mpsc::unbounded_channel();
-    let place = config.wlan.place(PATIENCE).exit(Exit::Config)?;
+    let home_ssid = config.home.as_ref().and_then(|home| home.ssid);
+    let place = config.wlan.place(home_ssid, PATIENCE).exit(Exit::Config)?;
     place.prepare().exit(Exit::System)?;
     let hands = Hands::new(place, config.wlan.ca.clone(), report_tx);
     let watcher = Watcher::open(config.wlan.interface.clone()).exit(Exit::System)?;
@@ -153,6 +154,7 @@ pub async fn run(
         modem_interface: None,
         wifi: Found::default(),
         on_wifi: false,
+        at_home: false,
         by: None,
         started: now,
     };
@@ -276,6 +278,8 @@ struct Device {
     /// By what traffic can leave by Wi-Fi.
     wifi: Found,
     on_wifi: bool,
+    /// Whether the station is on the home network, which the machine has nothing to do with.
+    at_home: bool,
     /// Who runs the station, while somebody does.
     by: Option<By>,
     started: Instant,
@@ -321,6 +325,10 @@ impl Device {
             Report::Heard(heard) => self.machine.handle_scan(&heard, now),
             Report::By(by) => self.by = by,
             Report::Signal(signal) => self.machine.handle_signal(signal, now),
+            Report::AtHome(at_home) => {
+                self.at_home = at_home;
+                self.steer();
+            }
             Report::Event(event) => {
                 let connected = matches!(event, SupplicantEvent::Connected { .. });
                 tracing::debug!(event = event.name(), "supplicant");
@@ -336,7 +344,8 @@ impl Device {
         let moved = found != self.wifi;
         self.wifi = found;
         self.machine.handle_address(!self.wifi.addresses.is_empty(), SystemClock.now());
-        if moved {
+        // The tunnel's own interface may have got a default route, or lost it.
+        if moved || self.home.is_some() {
             self.steer();
         }
     }
@@ -448,12 +457,17 @@ impl Device {
         let Some(home) = &self.home else { return };
         let wifi = Some(&self.config.wlan.interface).filter(|_| !self.wifi.addresses.is_empty());
         let cellular = self.cellular.as_ref().map(|line| line.interface.clone());
-        let preferred = if self.on_wifi { Access::Wifi } else { Access::Cellular };
+        let preferred = if self.by_wifi() { Access::Wifi } else { Access::Cellular };
         let told = (wifi.cloned(), cellular, preferred);
         if self.home_told.as_ref() != Some(&told) {
             home.go(told.0.clone(), told.1.clone(), told.2);
             self.home_told = Some(told);
         }
+    }
+
+    /// Whether Wi-Fi is what traffic is to go by.
+    const fn by_wifi(&self) -> bool {
+        self.on_wifi || self.at_home
     }
 
     fn order(&self, order: Order) {
@@ -470,10 +484,11 @@ impl Device {
 
     /// Has new connections go where the machine wants them.
     fn steer(&mut self) {
+        let by_wifi = self.by_wifi();
         let Some(steering) = &mut self.steering else { return };
         let wifi = self.config.wlan.interface.as_str();
         let cellular = self.modem_interface.as_deref();
-        if let Err(error) = steering.steer(wifi, cellular, self.on_wifi) {
+        if let Err(error) = steering.steer(wifi, cellular, by_wifi) {
             let error = format!("{:#}", anyhow::Error::from(error));
             tracing::error!(error, "connections cannot be sent where they should go");
         }

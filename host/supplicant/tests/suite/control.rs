@@ -48,7 +48,8 @@ impl Wire {
 
     fn client(&self) -> Result<Supplicant> {
         let run_dir = self.switch.dir.path().join("run");
-        Ok(Supplicant::new(&Settings { socket: self.socket(), run_dir, patience: LIMIT })?)
+        let (socket, patience) = (self.socket(), LIMIT);
+        Ok(Supplicant::new(&Settings { socket, run_dir, patience, keep: None })?)
     }
 
     fn network(&self) -> Network {

@@ -54,6 +54,7 @@ impl Wire {
                 socket: at("wpa/sta"),
                 run_dir: at("run"),
                 patience: Duration::from_secs(2),
+                keep: None,
             },
             manager: manager::Settings {
                 bus: Some(self.bus.address()),

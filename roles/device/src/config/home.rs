@@ -7,6 +7,7 @@ use std::time::Duration;
 use homeward_channel::ChannelConfig;
 use homeward_daemon::config::Invalid;
 use homeward_daemon::{Period, Rate, Size};
+use homeward_model::Ssid;
 use homeward_multipath::{PathSettings, Standing};
 use homeward_supplicant::InterfaceName;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub struct Home {
     /// A file with an enrolment token, for a device that has no credential yet.
     #[serde(default)]
     pub token_file: Option<PathBuf>,
+    /// The name of the home network, as the supplicant has it: while the station is on it, at home
+    /// or at a foreign gateway, the tunnel goes by Wi-Fi.
+    #[serde(default)]
+    pub ssid: Option<Ssid>,
     /// The interface that has the address of the home LAN, whatever way leads there.
     #[serde(default = "interface")]
     pub interface: String,
