@@ -341,6 +341,7 @@ fn agent(
         bond: config::Bond::Off,
         hold: config::Hold::Always,
         cellular,
+        coverage: config::Coverage::default(),
     };
     thread("device", namespace, async move || {
         let (notices, mut told) = mpsc::unbounded_channel();

@@ -153,6 +153,21 @@ impl Predictor {
         self.judge(now);
     }
 
+    /// Where the machine stands.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// What the class of service decides.
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Whether no detector has anything to go by: then nothing is foreseen, and nothing decided.
+    pub fn is_blind(&mut self, now: Instant) -> bool {
+        self.view(now).is_none()
+    }
+
     /// The next decision that was not fetched yet.
     pub fn poll_decision(&mut self) -> Option<Decision> {
         self.decisions.pop_front()
@@ -173,7 +188,7 @@ impl Predictor {
         self.judge(now);
     }
 
-    /// Where the machine stands.
+    /// The whole of the machine.
     pub fn status(&mut self, now: Instant) -> Status {
         let view = self.view(now);
         let by = &self.settings.tracking;

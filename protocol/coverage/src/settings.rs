@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeward_model::{Rssi, ServiceTerms};
+use homeward_model::Rssi;
 use serde::{Deserialize, Serialize};
 
 use crate::number::in_ms;
@@ -28,10 +28,10 @@ impl Default for Terms {
 }
 
 impl Terms {
-    /// Those of a class of service: its threshold for hand-offs, or -72 dBm.
-    pub fn of(service: &ServiceTerms) -> Self {
-        let default = Self::default();
-        Self { threshold: service.handoff_threshold.unwrap_or(default.threshold), ..default }
+    /// The same with the threshold of a class of service, if it has one.
+    #[must_use]
+    pub fn with(self, threshold: Option<Rssi>) -> Self {
+        Self { threshold: threshold.unwrap_or(self.threshold), ..self }
     }
 }
 
@@ -283,9 +283,9 @@ mod tests {
 
     #[test]
     fn the_threshold_is_the_class_of_services_or_72_dbm_below() {
-        let gold = ServiceTerms { handoff_threshold: Some(Rssi(-65)), ..ServiceTerms::default() };
-        assert_eq!(Terms::of(&gold).threshold, Rssi(-65));
-        assert_eq!(Terms::of(&ServiceTerms::default()), Terms::default());
+        let own = Terms::default();
+        assert_eq!(own.with(Some(Rssi(-65))), Terms { threshold: Rssi(-65), ..own });
+        assert_eq!(own.with(None), own);
         assert_eq!(Terms::default().threshold, Rssi(-72));
     }
 

@@ -53,8 +53,8 @@ pub(crate) enum Report {
     Event(SupplicantEvent),
     /// What a scan found.
     Heard(Vec<Heard>),
-    /// How strong the access point is that it is on.
-    Signal(Rssi),
+    /// How strong the access point is that it is on, and which it is.
+    Signal(Option<Mac>, Rssi),
     /// Whether it is on the home network, which is somebody else's to join.
     AtHome(bool),
     /// Who runs the station; nobody does.
@@ -284,7 +284,7 @@ impl Hands {
         if session.on && session.next_signal <= now {
             session.next_signal = now + self.measure;
             if let Some(signal) = session.station.signal().await? {
-                self.report(Report::Signal(signal.mean.unwrap_or(signal.last)));
+                self.report(Report::Signal(session.bssid, signal.mean.unwrap_or(signal.last)));
             }
         }
         if session.next_scan.is_some_and(|at| at <= now) {
@@ -368,7 +368,7 @@ impl Hands {
                 self.report(Report::Heard(heard));
             }
             Event::SignalChanged { signal: Some(signal), .. } if session.on => {
-                self.report(Report::Signal(signal));
+                self.report(Report::Signal(session.bssid, signal));
             }
             _ => {}
         }

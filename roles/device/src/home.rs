@@ -17,6 +17,7 @@ use homeward_control::link::Identity;
 use homeward_daemon::control::Kind;
 use homeward_daemon::{ControlError, Exit, ExitContext, Request, SystemClock, SystemEntropy};
 use homeward_dataplane::{Config, Dataplane, Event, Key};
+use homeward_gpsd::{Gpsd, watch};
 use homeward_linux::{Links, bridge};
 use homeward_model::{Clock, Entropy};
 use homeward_multipath::Mode;
@@ -24,10 +25,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+mod coverage;
 mod machine;
 mod plane;
 
-pub use machine::{Access, Notice};
+use coverage::Coverage;
+pub use machine::{Access, Found, Notice};
 use machine::{Homing, Output, Plan, Settings, Way, Ways};
 use plane::Plane;
 
@@ -43,6 +46,7 @@ pub struct Home {
 /// What the task is told.
 enum Input {
     Ways { wifi: Option<String>, cellular: Option<String>, preferred: Access },
+    Found(Found),
     Bond(Bond, oneshot::Sender<Result<Mode, String>>),
     Status(oneshot::Sender<Value>),
     Channel(keeper::News),
@@ -96,6 +100,7 @@ impl Home {
                 hold: config.hold,
                 cellular: config.cellular.path(),
             },
+            Coverage::new(&config.coverage),
             identity,
             SystemClock.now(),
         );
@@ -104,6 +109,13 @@ impl Home {
         let keeping = tokio::spawn(keeper::keep(config.channel(), orders, move |one| {
             drop(news.send(Input::Channel(one)));
         }));
+        let positions = config.coverage.gpsd.as_deref().map(|gpsd| {
+            let inputs = inputs.clone();
+            tokio::spawn(watch(Gpsd::at(gpsd), move |fix| {
+                // Nobody listens any more: the device is ending.
+                drop(inputs.send(Input::Found(Found::Fix(fix))));
+            }))
+        });
         let plane = Arc::new(Plane { dataplane, keys, interface: config.interface.clone() });
         let (work, waiting) = mpsc::unbounded_channel();
         tokio::spawn(carry_out(Arc::clone(&plane), waiting, inputs.clone()));
@@ -111,13 +123,22 @@ impl Home {
         let task = tokio::spawn(async move {
             task.run(received).await;
             keeping.abort();
+            if let Some(positions) = positions {
+                positions.abort();
+            }
         });
         Ok(Self { inputs, task })
     }
 
-    /// Says by which interfaces traffic can leave, and by which access it is to.
+    /// Says by which interfaces traffic can leave, and by which access it is to as far as nothing is
+    /// foreseen.
     pub fn go(&self, wifi: Option<String>, cellular: Option<String>, preferred: Access) {
         self.tell(Input::Ways { wifi, cellular, preferred });
+    }
+
+    /// Says what there is to go by for coverage.
+    pub fn found(&self, found: Found) {
+        self.tell(Input::Found(found));
     }
 
     /// How both accesses are to be used; gives how they are.
@@ -263,6 +284,7 @@ impl Task {
                 let ways = Ways { wifi: way(wifi), cellular: way(cellular) };
                 self.machine.ways(ways, preferred, now);
             }
+            Input::Found(found) => self.machine.found(found, now),
             // Whoever asked may have gone.
             Input::Bond(bond, answer) => drop(answer.send(self.machine.bond(bond, now))),
             Input::Status(answer) => {

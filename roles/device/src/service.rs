@@ -1,7 +1,9 @@
 //! The loop around the offload machine.
 
 mod answers;
+mod homing;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +15,11 @@ use homeward_daemon::{
     SystemEntropy, notify,
 };
 use homeward_linux::Steering;
-use homeward_model::{Clock, Instant, Secret};
+use homeward_model::{Clock, Instant, Secret, Ssid};
 use homeward_modem::{Fixed, Managed, Modem, News, Number, Sender};
 use homeward_offload::manager::{
     Action, Answer, Connectivity, Failure, Manager, MessageId, ModemFacts, Registration, RequestId,
-    SupplicantEvent, VerifyId, WallClock,
+    Scanning, SupplicantEvent, VerifyId, WallClock,
 };
 use homeward_supplicant::By;
 use serde_json::Value;
@@ -147,6 +149,9 @@ pub async fn run(
         handoff,
         home,
         home_told: None,
+        networks: BTreeSet::new(),
+        wanted: None,
+        scanning: None,
         orders,
         look,
         back: back_tx,
@@ -268,6 +273,11 @@ struct Device {
     home: Option<Home>,
     /// What the tunnel home was told last.
     home_told: Option<(Option<String>, Option<String>, Access)>,
+    /// The operator's networks.
+    networks: BTreeSet<Ssid>,
+    /// How the machine wants to scan, and how is scanned.
+    wanted: Option<Scanning>,
+    scanning: Option<Scanning>,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
     back: mpsc::UnboundedSender<Back>,
@@ -322,9 +332,15 @@ impl Device {
     fn report(&mut self, report: Report) {
         let now = SystemClock.now();
         match report {
-            Report::Heard(heard) => self.machine.handle_scan(&heard, now),
+            Report::Heard(heard) => {
+                self.heard(&heard);
+                self.machine.handle_scan(&heard, now);
+            }
             Report::By(by) => self.by = by,
-            Report::Signal(signal) => self.machine.handle_signal(signal, now),
+            Report::Signal(bssid, signal) => {
+                self.signal(bssid, signal);
+                self.machine.handle_signal(signal, now);
+            }
             Report::AtHome(at_home) => {
                 self.at_home = at_home;
                 self.steer();
@@ -384,10 +400,13 @@ impl Device {
                     });
                 }
                 Action::Message { id, to, text } => self.message(id, to, text),
-                Action::Program { id, networks } => self.order(Order::Program(id, networks)),
+                Action::Program { id, networks } => {
+                    self.networks = networks.iter().map(|network| network.ssid).collect();
+                    self.order(Order::Program(id, networks));
+                }
                 Action::Join { ssid, bssid, avoid } => self.order(Order::Join(ssid, bssid, avoid)),
                 Action::Leave => self.order(Order::Leave),
-                Action::Scan(scanning) => self.order(Order::Scan(scanning)),
+                Action::Scan(scanning) => self.wanted = scanning,
                 Action::Measure(interval) => self.order(Order::Measure(interval)),
                 Action::PreferWifi { .. } => {
                     self.on_wifi = true;
@@ -445,29 +464,12 @@ impl Device {
         let status = self.machine.status();
         self.figures.take(&status);
         self.go_home();
+        self.scan();
         let Some(handoff) = &self.handoff else { return };
         match status.session.filter(|_| status.on_wifi) {
             Some(session) => handoff.go(Some(&session.ssid), Some(self.wifi_line())),
             None => handoff.go(None, self.cellular.clone()),
         }
-    }
-
-    /// Tells the tunnel home by what it can go, if that is news.
-    fn go_home(&mut self) {
-        let Some(home) = &self.home else { return };
-        let wifi = Some(&self.config.wlan.interface).filter(|_| !self.wifi.addresses.is_empty());
-        let cellular = self.cellular.as_ref().map(|line| line.interface.clone());
-        let preferred = if self.by_wifi() { Access::Wifi } else { Access::Cellular };
-        let told = (wifi.cloned(), cellular, preferred);
-        if self.home_told.as_ref() != Some(&told) {
-            home.go(told.0.clone(), told.1.clone(), told.2);
-            self.home_told = Some(told);
-        }
-    }
-
-    /// Whether Wi-Fi is what traffic is to go by.
-    const fn by_wifi(&self) -> bool {
-        self.on_wifi || self.at_home
     }
 
     fn order(&self, order: Order) {

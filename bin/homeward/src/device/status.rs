@@ -97,6 +97,46 @@ fn home(status: &Value) -> String {
     if !list(&bond["legs"]).is_empty() {
         shown.push_str(&table.to_string());
     }
+    shown.push_str(&coverage(&wanted["coverage"]));
+    shown
+}
+
+/// How far coverage goes, and what was decided of late.
+fn coverage(coverage: &Value) -> String {
+    if coverage.is_null() {
+        return String::new();
+    }
+    let edge = match coverage["edge"].as_f64() {
+        None => "not known: nothing of the home network is heard".to_owned(),
+        Some(edge) => {
+            let lead = coverage["lead_ms"].as_u64();
+            let lead = lead.map_or(String::new(), |ms| format!(", in {:.1} s", ms as f64 / 1e3));
+            format!("near with {:.0} %{lead}", edge * 100.0)
+        }
+    };
+    let map = &coverage["map"];
+    let map = match map["gateways"].as_u64() {
+        None => "none".to_owned(),
+        Some(gateways) => format!("{gateways} gateways, good for {}", since(&map["left_ms"])),
+    };
+    let fix = &coverage["fix"];
+    let fix = match fix["accuracy_m"].as_u64() {
+        None => "not known".to_owned(),
+        Some(metres) => format!("± {metres} m, {} ago", since(&fix["age_ms"])),
+    };
+    let mut shown = fields(&[
+        ("coverage", words(&coverage["state"])),
+        ("its edge", edge),
+        ("map", map),
+        ("position", fix),
+    ]);
+    for decision in list(&coverage["decisions"]) {
+        let (advice, ago) = (words(&decision["advice"]), since(&decision["ago_ms"]));
+        shown.push_str(&format!("{ago} ago: {advice}\n"));
+        for reason in list(&decision["reasons"]) {
+            shown.push_str(&format!("  - {}\n", text(reason)));
+        }
+    }
     shown
 }
 
@@ -415,6 +455,44 @@ mod tests {
             assert!(shown.contains(line), "{line}: {shown}");
         }
         assert!(!shown.contains("waiting"), "{shown}");
+    }
+
+    #[test]
+    fn what_is_foreseen_of_coverage_is_shown_with_its_reasons() {
+        let mut status = status();
+        let mut coverage = json!({
+            "state": "prepared", "edge": 0.62, "lead_ms": 8_450,
+            "map": {"gateways": 12, "left_ms": 86_400_000},
+            "fix": {"age_ms": 2_000, "accuracy_m": 7},
+            "decisions": [{
+                "advice": "prepare", "ago_ms": 3_000, "confidence": 0.6, "lead_ms": 8_450,
+                "reasons": ["02:00:5e:**:**:** is weak", "the map ends in 40 m"],
+            }],
+        });
+        status["home"] = json!({
+            "wanted": {
+                "interface": "home0", "state": "up", "bond": "off", "mode": "single",
+                "preferred": "wifi", "channel": {"state": "open"}, "coverage": coverage,
+            },
+            "tunnel": null,
+        });
+        let shown = home(&status);
+        for line in [
+            "coverage         prepared\n",
+            "its edge  near with 62 %, in 8.4 s\n",
+            "map       12 gateways, good for 1d\n",
+            "position  ± 7 m, 2s ago\n",
+            "3s ago: prepare\n  - 02:00:5e:**:**:** is weak\n  - the map ends in 40 m\n",
+        ] {
+            let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(squeezed(&shown).contains(&squeezed(line)), "{line}: {shown}");
+        }
+        coverage =
+            json!({"state": "covered", "edge": null, "map": null, "fix": null, "decisions": []});
+        status["home"]["wanted"]["coverage"] = coverage;
+        assert!(home(&status).contains("nothing of the home network is heard"));
+        status["home"]["wanted"]["coverage"] = Value::Null;
+        assert!(!home(&status).contains("its edge"), "it is switched off");
     }
 
     #[test]

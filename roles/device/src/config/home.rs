@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use homeward_channel::ChannelConfig;
+use homeward_coverage::{Settings, Terms};
 use homeward_daemon::config::Invalid;
 use homeward_daemon::{Period, Rate, Size};
-use homeward_model::Ssid;
+use homeward_model::{Rssi, Ssid};
 use homeward_multipath::{PathSettings, Standing};
 use homeward_supplicant::InterfaceName;
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,76 @@ pub struct Home {
     /// What cellular may be used for.
     #[serde(default)]
     pub cellular: Metered,
+    /// Leaving coverage and entering it, foreseen.
+    #[serde(default)]
+    pub coverage: Coverage,
+}
+
+/// Leaving Wi-Fi coverage and entering it, foreseen by all signals in range and by the position.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Coverage {
+    /// Whether the tunnel goes by what is foreseen; false: by cellular when Wi-Fi has gone.
+    pub enabled: bool,
+    /// How often is listened for the home network.
+    pub scan: Period,
+    /// The signal below which Wi-Fi is left, in dBm, where the class of service names none.
+    pub threshold: i8,
+    /// How far above that a gateway must be to be gone back to, in dB.
+    pub hysteresis: u8,
+    /// How long it must have been above.
+    pub dwell: Period,
+    /// How far ahead is looked: the time that a tunnel by cellular takes, and as much again.
+    pub ahead: Period,
+    /// Where gpsd says where the device is, `HOST:PORT`; none: it is not known.
+    pub gpsd: Option<String>,
+}
+
+impl Default for Coverage {
+    fn default() -> Self {
+        let (terms, settings) = (Terms::default(), Settings::default());
+        Self {
+            enabled: true,
+            scan: Period(Duration::from_secs(10)),
+            threshold: terms.threshold.0,
+            hysteresis: terms.hysteresis_db,
+            dwell: Period(terms.dwell),
+            ahead: Period(settings.ahead),
+            gpsd: None,
+        }
+    }
+}
+
+impl Coverage {
+    /// What is decided by where the class of service decides nothing.
+    pub(crate) const fn terms(&self) -> Terms {
+        Terms {
+            threshold: Rssi(self.threshold),
+            hysteresis_db: self.hysteresis,
+            dwell: self.dwell.0,
+        }
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let scans = Duration::from_secs(1)..=Duration::from_secs(20);
+        if !scans.contains(&self.scan.0) {
+            return Err(Invalid::new("home.coverage.scan", "give 1s to 20s"));
+        }
+        if !(-95..=-30).contains(&self.threshold) {
+            return Err(Invalid::new("home.coverage.threshold", "is in dBm: give -95 to -30"));
+        }
+        if !(3..=30).contains(&self.hysteresis) {
+            return Err(Invalid::new("home.coverage.hysteresis", "is in dB: give 3 to 30"));
+        }
+        if self.dwell.0 > Duration::from_secs(60) {
+            return Err(Invalid::new("home.coverage.dwell", "give 60s at most"));
+        }
+        let aheads = Duration::from_secs(1)..=Duration::from_secs(60);
+        if !aheads.contains(&self.ahead.0) {
+            return Err(Invalid::new("home.coverage.ahead", "give 1s to 60s"));
+        }
+        Ok(())
+    }
 }
 
 /// How both ways home are used, as far as the class of service allows it.
@@ -74,6 +145,8 @@ pub enum Hold {
     /// Always: it is there before it is needed.
     #[default]
     Always,
+    /// While coverage may end soon, or is not known: see [`Coverage`].
+    Predicted,
     /// While traffic goes by cellular only: a move begins with making it.
     Needed,
 }
@@ -120,7 +193,11 @@ impl Home {
         if self.keepalive.0 < Duration::from_secs(1) {
             return Err(Invalid::new("home.keepalive", "give at least 1s"));
         }
-        Ok(())
+        if self.hold == Hold::Predicted && !self.coverage.enabled {
+            let what = "is \"predicted\", but home.coverage.enabled is false: nothing is foreseen";
+            return Err(Invalid::new("home.hold", what));
+        }
+        self.coverage.check()
     }
 }
 

@@ -10,11 +10,13 @@ use homeward_control::link::{self, Action, Identity, Link};
 use homeward_control::{
     FromGateway, LinkSettings, OpenTunnel, TunnelId, TunnelReport, TunnelState,
 };
+use homeward_coverage::{Advice, Fix, Heard};
 use homeward_dataplane::{Event as PlaneEvent, PathTurn};
-use homeward_model::{BondingModes, Entropy, Instant};
+use homeward_model::{BondingModes, Entropy, Instant, Mac, Rssi};
 use homeward_multipath::{Mode, PathId, PathSettings};
 use serde::Serialize;
 
+use super::coverage::{Coverage, Foreseen};
 use crate::config::{Bond, Hold};
 
 /// After how long what could not be set up is tried again.
@@ -105,8 +107,19 @@ pub(crate) enum Output {
     Tell(Notice),
 }
 
+/// What there is to go by for coverage.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// All that a scan heard.
+    Heard(Vec<Heard>),
+    /// The access point that the station is on.
+    Signal(Mac, Rssi),
+    /// Where the device is.
+    Fix(Fix),
+}
+
 /// What happened to the tunnel home.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "notice")]
 pub enum Notice {
     /// The home gateway answers: what has the home LAN's address can be used.
@@ -143,6 +156,18 @@ pub enum Notice {
         /// How they are used.
         used: Mode,
     },
+    /// Coverage is about to end, ends, begins or lasts.
+    #[serde(rename = "home-coverage")]
+    Coverage {
+        /// What the tunnel does.
+        advice: Advice,
+        /// How likely it is right, 0 to 1.
+        confidence: f64,
+        /// How long until the edge, where that is foreseen.
+        lead_ms: Option<u64>,
+        /// What speaks for it, in sentences.
+        why: String,
+    },
 }
 
 /// How the tunnel stands.
@@ -155,6 +180,7 @@ pub(crate) struct Status {
     pub(crate) preferred: Access,
     pub(crate) allowed: Option<BondingModes>,
     pub(crate) channel: link::Status,
+    pub(crate) coverage: Option<Foreseen>,
 }
 
 /// What the configuration says.
@@ -172,7 +198,7 @@ pub(crate) struct Homing {
     settings: Settings,
     link: Link,
     ways: Ways,
-    preferred: Access,
+    pub(super) coverage: Coverage,
     tunnel: Option<OpenTunnel>,
     report: Option<TunnelReport>,
     /// Whether Wi-Fi is known not to answer: then cellular is needed, whatever is preferred.
@@ -186,12 +212,17 @@ pub(crate) struct Homing {
 }
 
 impl Homing {
-    pub(crate) fn new(settings: Settings, identity: Identity, now: Instant) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        coverage: Coverage,
+        identity: Identity,
+        now: Instant,
+    ) -> Self {
         Self {
             settings,
             link: Link::new(identity, LinkSettings::default(), now),
             ways: Ways::default(),
-            preferred: Access::Cellular,
+            coverage,
             tunnel: None,
             report: None,
             wifi_dead: false,
@@ -203,12 +234,24 @@ impl Homing {
         }
     }
 
-    /// Which accesses there are, and which one traffic is to go by.
+    /// Which accesses there are, and which one traffic is to go by as far as nothing is foreseen.
     pub(crate) fn ways(&mut self, ways: Ways, preferred: Access, now: Instant) {
         if ways.wifi != self.ways.wifi {
             self.wifi_dead = false;
         }
-        (self.ways, self.preferred) = (ways, preferred);
+        self.coverage.usable(preferred == Access::Wifi && ways.wifi.is_some(), now);
+        self.ways = ways;
+        self.settle(now);
+    }
+
+    /// What the station hears, or where the device is.
+    pub(crate) fn found(&mut self, found: Found, now: Instant) {
+        let coverage = &mut self.coverage;
+        match found {
+            Found::Heard(heard) => coverage.heard(&heard, now),
+            Found::Signal(bssid, rssi) => coverage.signal(bssid, rssi, now),
+            Found::Fix(fix) => coverage.fix(fix, now),
+        }
         self.settle(now);
     }
 
@@ -316,6 +359,7 @@ impl Homing {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant, entropy: &mut impl Entropy) {
         self.link.handle_timeout(now, entropy);
+        self.coverage.handle_timeout(now);
         if self.retry.take_if(|at| *at <= now).is_some() {
             self.given = None;
         }
@@ -323,22 +367,24 @@ impl Homing {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.link.poll_timeout().into_iter().chain(self.retry).min()
+        let all = [self.link.poll_timeout(), self.coverage.poll_timeout(), self.retry];
+        all.into_iter().flatten().min()
     }
 
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    pub(crate) fn status(&self, now: Instant) -> Status {
+    pub(crate) fn status(&mut self, now: Instant) -> Status {
         Status {
             interface: self.settings.interface.clone(),
             state: self.state(),
             bond: self.settings.bond,
             mode: self.mode(),
-            preferred: self.preferred,
+            preferred: self.preferred(),
             allowed: self.tunnel.as_ref().map(|tunnel| tunnel.terms.bonding),
             channel: self.link.status(now),
+            coverage: self.coverage.status(now),
         }
     }
 
@@ -371,7 +417,9 @@ impl Homing {
         while let Some(message) = self.link.poll_transmit() {
             self.outputs.push_back(Output::Say(Box::new(message)));
         }
-        let plan = self.plan();
+        let notices = std::iter::from_fn(|| self.coverage.poll_notice());
+        self.outputs.extend(notices.map(Output::Tell));
+        let plan = self.plan(now);
         if plan.is_some() && plan != self.given {
             self.outputs.extend(plan.clone().map(|plan| Output::Open(Box::new(plan))));
             (self.given, self.retry) = (plan, None);
@@ -407,6 +455,7 @@ impl Homing {
                 };
                 let report = self.report.get_or_insert_with(fresh).clone();
                 self.link.report(report, now);
+                self.coverage.threshold(open.terms.handoff_threshold, now);
                 self.tunnel = Some(open);
             }
             link::Event::Close { tunnel, reason, .. }
@@ -430,7 +479,7 @@ impl Homing {
 
     /// The channel leaves by the access that traffic goes by, or by the other one.
     fn route_channel(&mut self) {
-        let first = if self.wifi_dead { Access::Cellular } else { self.preferred };
+        let first = if self.wifi_dead { Access::Cellular } else { self.preferred() };
         let way = self.ways.of(first).or_else(|| self.ways.of(first.other()));
         let by = way.map(|way| way.name.clone());
         if by != self.by {
@@ -439,12 +488,27 @@ impl Homing {
         }
     }
 
-    fn plan(&self) -> Option<Plan> {
+    /// The access that traffic is to go by.
+    fn preferred(&self) -> Access {
+        match self.coverage.by_wifi() || (self.ways.cellular.is_none() && self.ways.wifi.is_some())
+        {
+            true => Access::Wifi,
+            false => Access::Cellular,
+        }
+    }
+
+    fn plan(&mut self, now: Instant) -> Option<Plan> {
         let open = self.tunnel.clone()?;
         let mode = mode(self.settings.bond, open.terms.bonding);
-        let needed = self.settings.hold == Hold::Always
+        let preferred = self.preferred();
+        let held = match self.settings.hold {
+            Hold::Always => true,
+            Hold::Predicted => !self.coverage.is_safe(now),
+            Hold::Needed => false,
+        };
+        let needed = held
             || mode != Mode::Single
-            || self.preferred == Access::Cellular
+            || preferred == Access::Cellular
             || self.wifi_dead
             || self.ways.wifi.is_none();
         let index = |access: Access| match access {
@@ -455,7 +519,7 @@ impl Homing {
             open,
             interfaces: Access::ALL.map(index),
             mode,
-            preferred: self.preferred,
+            preferred,
             paths: vec![PathSettings::default(), self.settings.cellular],
         })
     }

@@ -6,6 +6,7 @@ use homeward_dataplane::TunnelId as PlaneTunnel;
 use homeward_model::{Encryption, GatewayId, Mac, NetworkId};
 
 use super::*;
+use crate::config;
 
 /// Entropy that is none.
 struct Fixed;
@@ -38,7 +39,7 @@ fn homing(bond: Bond, hold: Hold) -> Homing {
         bssids: Vec::new(),
         carries_logins: false,
     };
-    Homing::new(settings, identity, NOW)
+    Homing::new(settings, Coverage::new(&config::Coverage::default()), identity, NOW)
 }
 
 fn half(number: u32) -> Half {
@@ -223,3 +224,5 @@ fn what_could_not_be_set_up_is_tried_again_in_a_while() {
     homing.opened(TunnelId(5), Ok(()), NOW + RETRY);
     assert_eq!(homing.state(), Some(TunnelState::Ready));
 }
+
+mod coverage;

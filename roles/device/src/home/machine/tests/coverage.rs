@@ -1,0 +1,199 @@
+//! What is foreseen of coverage, and what the tunnel makes of it.
+
+use homeward_coverage::Position;
+
+use super::*;
+
+const ELM: Mac = Mac::new([2, 0, 0x5e, 0x10, 0, 1]);
+const OAK: Mac = Mac::new([2, 0, 0x5e, 0x10, 0, 2]);
+
+/// A device on a walk: what it hears each second, and where its tunnel goes.
+struct Walk {
+    homing: Homing,
+    now: Instant,
+    plan: Plan,
+    /// How often the preferred access changed.
+    moves: usize,
+    advice: Vec<Advice>,
+}
+
+impl Walk {
+    fn begin(hold: Hold, threshold: Option<Rssi>) -> Self {
+        let mut homing = at_home(Bond::Off, hold, NONE);
+        if let ToGateway::Open(mut open) = open(5, NONE) {
+            open.terms.handoff_threshold = threshold;
+            said(&mut homing, ToGateway::Open(open));
+        }
+        let plan = plan(&mut homing).unwrap();
+        Self { homing, now: NOW, plan, moves: 0, advice: Vec::new() }
+    }
+
+    fn take(&mut self) {
+        for output in outputs(&mut self.homing) {
+            match output {
+                Output::Open(plan) => {
+                    self.moves += usize::from(plan.preferred != self.plan.preferred);
+                    self.plan = *plan;
+                }
+                Output::Tell(Notice::Coverage { advice, why, .. }) => {
+                    assert!(!why.is_empty(), "{advice:?}");
+                    self.advice.push(advice);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets a second pass, with its timeouts.
+    fn second(&mut self) {
+        let until = self.now + Duration::from_secs(1);
+        while let Some(due) = self.homing.poll_timeout().filter(|due| *due <= until) {
+            self.homing.handle_timeout(due.max(self.now), &mut Fixed);
+            self.now = self.now.max(due);
+            self.take();
+        }
+        self.now = until;
+    }
+
+    /// Hears these, and is on the first of them.
+    fn hears(&mut self, all: &[(Mac, i8)]) {
+        self.second();
+        let heard = |&(bssid, rssi)| Heard { bssid, known: true, rssi: Rssi(rssi) };
+        self.homing.found(Found::Heard(all.iter().map(heard).collect()), self.now);
+        if let Some((bssid, rssi)) = all.first() {
+            self.homing.found(Found::Signal(*bssid, Rssi(*rssi)), self.now);
+        }
+        self.take();
+    }
+
+    fn hears_for(&mut self, seconds: usize, all: &[(Mac, i8)]) {
+        (0..seconds).for_each(|_| self.hears(all));
+    }
+
+    fn wifi(&mut self, there: bool) {
+        let wifi = there.then(|| Way { name: "wlan0".to_owned(), index: 4 });
+        let ways = Ways { wifi, cellular: self.homing.ways.cellular.clone() };
+        let preferred = if there { Access::Wifi } else { Access::Cellular };
+        self.homing.ways(ways, preferred, self.now);
+        self.take();
+    }
+
+    fn held(&self) -> bool {
+        self.plan.interfaces[1] != 0
+    }
+}
+
+#[test]
+fn cellular_is_held_when_the_edge_is_near_and_let_go_when_it_is_not() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    assert!(walk.held(), "what is not known may end at once");
+    walk.hears_for(20, &[(ELM, -50), (OAK, -55)]);
+    assert!(!walk.held() && walk.moves == 0, "{:?}", walk.plan);
+    for level in 50..70 {
+        walk.hears_for(1, &[(ELM, -level), (OAK, -level - 5)]);
+    }
+    assert!(walk.held() && walk.moves == 0, "it is there before it is needed");
+    assert_eq!(walk.advice, [Advice::Prepare]);
+    walk.hears_for(60, &[(ELM, -50), (OAK, -55)]);
+    assert!(!walk.held() && walk.moves == 0);
+    assert_eq!(walk.advice, [Advice::Prepare, Advice::Stay]);
+}
+
+#[test]
+fn traffic_leaves_wifi_that_ends_before_it_has_ended_and_comes_back_to_it() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    walk.hears_for(20, &[(ELM, -50)]);
+    for level in 50..80 {
+        walk.hears_for(1, &[(ELM, -level)]);
+    }
+    assert_eq!(walk.plan.preferred, Access::Cellular);
+    assert_eq!(walk.plan.interfaces, [4, 5], "Wi-Fi is held as long as it is there");
+    for level in (50..80).rev() {
+        walk.hears_for(1, &[(ELM, -level)]);
+    }
+    walk.hears_for(20, &[(ELM, -50)]);
+    assert_eq!((walk.plan.preferred, walk.moves), (Access::Wifi, 2));
+}
+
+#[test]
+fn the_class_of_service_says_how_weak_wifi_may_be() {
+    let (loose, strict) = (Some(Rssi(-85)), Some(Rssi(-60)));
+    for (threshold, preferred) in [(loose, Access::Wifi), (strict, Access::Cellular)] {
+        let mut walk = Walk::begin(Hold::Always, threshold);
+        walk.hears_for(60, &[(ELM, -72)]);
+        assert_eq!(walk.plan.preferred, preferred, "{threshold:?}");
+    }
+}
+
+#[test]
+fn wifi_that_nobody_hears_of_is_used_as_whoever_runs_it_says() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    (0..30).for_each(|_| walk.second());
+    assert_eq!((walk.plan.preferred, walk.plan.interfaces), (Access::Wifi, [4, 5]));
+    for there in [false, true, false, true] {
+        walk.wifi(there);
+        (0..2).for_each(|_| walk.second());
+        assert_eq!(walk.plan.preferred == Access::Wifi, there);
+    }
+}
+
+#[test]
+fn a_roam_is_no_end_of_coverage_and_wifi_that_has_gone_is_not_gone_back_to_at_once() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    walk.hears_for(20, &[(ELM, -50)]);
+    walk.wifi(false);
+    walk.wifi(true);
+    assert_eq!(walk.plan.preferred, Access::Wifi, "it was away for a moment");
+    walk.wifi(false);
+    walk.hears_for(3, &[(ELM, -50)]);
+    walk.wifi(true);
+    assert_eq!(walk.plan.preferred, Access::Cellular);
+    walk.hears_for(20, &[(ELM, -50)]);
+    assert_eq!(walk.plan.preferred, Access::Wifi);
+}
+
+#[test]
+fn what_is_foreseen_is_not_followed_where_it_is_switched_off() {
+    let mut walk = Walk::begin(Hold::Always, None);
+    let off = config::Coverage { enabled: false, ..config::Coverage::default() };
+    walk.homing.coverage = Coverage::new(&off);
+    walk.wifi(true);
+    walk.hears_for(60, &[(ELM, -85)]);
+    assert_eq!((walk.plan.preferred, walk.advice.len()), (Access::Wifi, 0));
+    assert!(walk.homing.status(walk.now).coverage.is_none());
+}
+
+#[test]
+fn a_gateway_that_flaps_and_a_position_that_lies_make_no_to_and_fro() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    let place = |degrees: f64| Position::new(51.5 + degrees, -0.1).unwrap();
+    for second in 0..600u32 {
+        // For ten seconds it is strong, for ten it is not there at all.
+        let there = second / 10 % 2 == 0;
+        walk.hears(if there { &[(ELM, -50)] } else { &[] });
+        let at = place(f64::from(second % 7) * 0.01);
+        let fix = Fix {
+            taken: walk.now,
+            position: at,
+            accuracy_m: 1,
+            speed_cm_s: Some(150),
+            course_cdeg: Some(0),
+        };
+        walk.homing.found(Found::Fix(fix), walk.now);
+        walk.take();
+    }
+    assert!((2..=12).contains(&walk.moves), "{} moves in ten minutes", walk.moves);
+}
+
+#[test]
+fn the_status_says_why_without_a_whole_bssid_in_its_sentences() {
+    let mut walk = Walk::begin(Hold::Always, None);
+    walk.hears_for(20, &[(ELM, -50)]);
+    walk.hears_for(20, &[(ELM, -90)]);
+    let status = serde_json::to_value(walk.homing.status(walk.now).coverage).unwrap();
+    assert_eq!(status["state"], "away");
+    let latest = &status["decisions"][0];
+    assert_eq!(latest["advice"], "leave");
+    let why = latest["reasons"][0].as_str().unwrap();
+    assert!(why.contains("02:00:5e:**:**:**"), "{why}");
+}
