@@ -102,6 +102,7 @@ impl Population {
                 lookup: LookupForm::Homeward,
                 status: Status::Active,
                 device_of: None,
+                site: None,
             })
         };
         let here = gateway(GATEWAY, Mac::new([2, 1, 0, 0, 0, 1]), Some("127.0.0.1"))?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`address`] | [`Mac`], [`Ssid`], [`Rssi`] |
 //! | [`secret`] | [`Secret`], [`Passphrase`], [`Psk`], [`DeviceKey`] |
+//! | [`site`] | [`Site`]: where a gateway is heard |
 //! | [`service`] | [`ClassOfService`] and what it is made of |
 //! | [`record`] | [`Account`], [`Gateway`], [`Network`], [`Device`], and the [`RoamingRecord`] that joins them |
 //! | [`login`] | [`Login`], its [`Nai`], its [`Verifier`] and its [`Uses`] |
@@ -26,6 +27,7 @@ pub mod name;
 pub mod record;
 pub mod secret;
 pub mod service;
+pub mod site;
 pub mod time;
 pub mod wlan;
 
@@ -43,6 +45,7 @@ pub use service::{
     Anchor, Bandwidth, BondingModes, ClassOfService, Coverage, Days, Encryption, Priority, Quota,
     QuotaPeriod, Seconds, ServiceTerms, Vlan,
 };
+pub use site::{Site, SiteError};
 pub use time::{Clock, Entropy, Instant, UnixTime};
 pub use wlan::{
     CredentialTerms, EapMethod, OffloadPolicy, PolicyError, PolicyScope, TimeOfDay, Weekday,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::service::words;
-use crate::{ClassOfService, DeviceKey, Mac, Name, Place, Secret, Ssid};
+use crate::{ClassOfService, DeviceKey, Mac, Name, Place, Secret, Site, Ssid};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),+) => { $(
@@ -92,6 +92,8 @@ pub struct Gateway {
     /// It is no gateway for others but a hybrid device of that home network (R10); `mac` is then the
     /// address of its virtual interface.
     pub device_of: Option<NetworkId>,
+    /// Where it is heard, where hybrid devices may know (R11); `None`: it is on no map.
+    pub site: Option<Site>,
 }
 
 /// How a RADIUS client puts a look-up into an Access-Request.

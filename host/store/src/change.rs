@@ -4,7 +4,7 @@
 use homeward_model::{
     Account, AccountId, ClassId, ClassOfService, Coverage, Days, DeviceId, DeviceKey, GatewayId,
     LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Security, ServiceTerms,
-    Ssid, Status, UnixTime, Uses, Verifier,
+    Site, Ssid, Status, UnixTime, Uses, Verifier,
 };
 
 use crate::outbox::{DeviceFacts, GatewayFacts, KeyKind, LoginFacts, VerifierKind};
@@ -110,6 +110,8 @@ pub struct NewGateway {
     /// The home network, if it is no gateway for others but a hybrid device: then it has neither
     /// address nor secret, and `mac` is its virtual interface's. It never changes.
     pub device_of: Option<NetworkId>,
+    /// Where it is heard; a hybrid device is nowhere.
+    pub site: Option<Site>,
 }
 
 /// What to change in a gateway.
@@ -131,6 +133,8 @@ pub struct GatewayChange {
     pub lookup: Option<LookupForm>,
     /// Whether it is in force.
     pub status: Option<Status>,
+    /// Where it is heard; `Some(None)` takes it off the map.
+    pub site: Option<Option<Site>>,
 }
 
 /// Which gateways to list.
@@ -315,8 +319,9 @@ impl NewGateway {
             lookup,
             status,
             device_of,
+            site,
         } = self.clone();
-        GatewayFacts { id, name, mac, place, operator, address, lookup, status, device_of }
+        GatewayFacts { id, name, mac, place, operator, address, lookup, status, device_of, site }
     }
 }
 
@@ -363,7 +368,7 @@ impl AccountChange {
 impl GatewayChange {
     /// All but the secret.
     pub(crate) fn apply(&self, gateway: &mut GatewayFacts) {
-        set!(gateway, self: name, mac, place, operator, address, lookup, status);
+        set!(gateway, self: name, mac, place, operator, address, lookup, status, site);
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn gateway(gateway: &mut GatewayFacts, secret_len: usize) -> Result<(
         let name = gateway.name.clone();
         return match secret_len {
             _ if gateway.address.is_some() => Err(Invalid::DeviceAddress(name)),
+            _ if gateway.site.is_some() => Err(Invalid::DeviceSite(name)),
             0 => Ok(()),
             _ => Err(Invalid::DeviceSecret(name)),
         };

@@ -340,6 +340,9 @@ pub enum Invalid {
     /// A hybrid device with a secret that nothing would be done with.
     #[error("gateway {0} is a hybrid device and asks nothing: it has no RADIUS secret")]
     DeviceSecret(Name),
+    /// A hybrid device that would stand on the map of gateways.
+    #[error("gateway {0} is a hybrid device and serves nobody else: it has no site")]
+    DeviceSite(Name),
     /// A network that would be at home behind a hybrid device.
     #[error("gateway {0} is a hybrid device and no home for a network: name one that has a LAN")]
     HomeIsDevice(Name),

@@ -8,8 +8,8 @@ use std::fmt;
 
 use homeward_model::{
     Account, AccountId, ClassOfService, Device, DeviceId, DeviceKey, Gateway, GatewayId, Login,
-    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Status, Subscriber,
-    UnixTime, Uses, Verifier,
+    LoginId, LookupForm, Mac, Nai, Name, Network, NetworkId, Place, Secret, Site, Status,
+    Subscriber, UnixTime, Uses, Verifier,
 };
 use serde::{Deserialize, Serialize};
 
@@ -167,6 +167,9 @@ pub struct GatewayFacts {
     /// The home network of a hybrid device, which is no gateway for others.
     #[serde(default)]
     pub device_of: Option<NetworkId>,
+    /// Where it is heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<Site>,
 }
 
 impl GatewayFacts {
@@ -177,7 +180,8 @@ impl GatewayFacts {
 
     /// The gateway that has these facts and that secret.
     pub fn with_secret(self, radius_secret: Secret) -> Gateway {
-        let Self { id, name, mac, place, operator, address, lookup, status, device_of } = self;
+        let Self { id, name, mac, place, operator, address, lookup, status, device_of, site } =
+            self;
         Gateway {
             id,
             name,
@@ -189,6 +193,7 @@ impl GatewayFacts {
             lookup,
             status,
             device_of,
+            site,
         }
     }
 }
@@ -205,6 +210,7 @@ impl From<&Gateway> for GatewayFacts {
             lookup: gateway.lookup,
             status: gateway.status,
             device_of: gateway.device_of,
+            site: gateway.site,
         }
     }
 }

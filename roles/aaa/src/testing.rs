@@ -39,6 +39,7 @@ pub(crate) fn gateway(id: GatewayId, place: &str) -> Gateway {
         lookup: LookupForm::Homeward,
         status: Status::Active,
         device_of: None,
+        site: None,
     }
 }
 

@@ -63,7 +63,7 @@ The first line names the columns, as `homeward admin export` writes them; their 
   class    name, and if you like coverage priority bandwidth_up bandwidth_down quota encryption
            anchor bonding handoff_threshold session_timeout idle_timeout vlan retention
   account  name class, and status
-  gateway  name mac place operator, and address lookup status radius_secret
+  gateway  name mac place operator, and address lookup status site radius_secret
   network  account ssid security, and gateway status
   device   account ssid mac, and label status passphrase psk
   hybrid   name account ssid mac place operator, and status: hybrid devices, which are gateways too
@@ -140,6 +140,7 @@ impl What {
                 "address",
                 "lookup",
                 "status",
+                "site",
                 "radius_secret",
             ],
             Self::Network => &["account", "ssid", "security", "gateway", "status"],

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use homeward_daemon::{Exit, ExitContext, SystemClock, private};
-use homeward_model::{Clock, Entropy, Gateway, LookupForm, Mac, Name, Place, Secret, Status};
+use homeward_model::{Clock, Entropy, Gateway, LookupForm, Mac, Name, Place, Secret, Site, Status};
 use homeward_store::{Entity, GatewayAccess, GatewayChange, GatewayFilter, NewGateway};
 use serde::Serialize;
 
 use super::find::NetworkRef;
 use super::names::{GatewayView, Names};
+use super::spelling::OrNone;
 use super::{Context, all, cannot_delete, find, secret, something};
 use crate::output::{Table, fields};
 use channel::{ChannelView, WithChannel};
@@ -55,6 +56,7 @@ address nor secret; without --mac an address for its virtual interface is made, 
     #[command(after_long_help = "Examples:
   homeward admin gateway set gw-1 --place gb/london/se1
   homeward admin gateway set gw-1 --address none
+  homeward admin gateway set gw-1 --site 51.5007,-0.1246,60
   homeward admin gateway set gw-1 --new-secret --secret-out gw-1.secret")]
     Set(Set),
     /// Print a token with which a gateway enrols for the control channel, once
@@ -112,6 +114,14 @@ pub(super) struct Create {
     /// How it puts its question: homeward, or hostapd for stock hostapd
     #[arg(long, default_value = "homeward")]
     lookup: LookupForm,
+    /// Where it is heard, for the map that hybrid devices go by: latitude, longitude, metres
+    #[arg(
+        long,
+        value_name = "LAT,LON,METRES",
+        conflicts_with = "device_of",
+        allow_hyphen_values = true
+    )]
+    site: Option<Site>,
     /// A file with its RADIUS secret, for your eyes only [default: a new one is made]
     #[arg(long, value_name = "FILE", conflicts_with = "secret_out")]
     secret_file: Option<PathBuf>,
@@ -161,6 +171,9 @@ pub(super) struct Set {
     /// How it puts its question: homeward or hostapd
     #[arg(long)]
     lookup: Option<LookupForm>,
+    /// Where it is heard: latitude, longitude, metres; none takes it off the map
+    #[arg(long, value_name = "LAT,LON,METRES", allow_hyphen_values = true)]
+    site: Option<OrNone<Site>>,
     /// Make a new RADIUS secret, and show it this once
     #[arg(long)]
     new_secret: bool,
@@ -244,6 +257,7 @@ async fn create(new: Create, cx: &mut Context<'_>) -> anyhow::Result<()> {
         lookup: new.lookup,
         status: Status::Active,
         device_of,
+        site: new.site,
     };
     let gateway = cx.store.create_gateway(&gateway).await?;
     hand_out(cx, &gateway, "created", made.as_deref(), new.secret_out.as_deref()).await
@@ -276,6 +290,7 @@ async fn change(set: Set, cx: &mut Context<'_>) -> anyhow::Result<()> {
         radius_secret,
         lookup: set.lookup,
         status: None,
+        site: set.site.map(|OrNone(site)| site),
     })?;
     let gateway = cx.store.update_gateway(gateway.id, &change).await?;
     hand_out(cx, &gateway, "changed", made.as_deref(), set.secret_out.as_deref()).await
@@ -394,5 +409,6 @@ fn lines(gateway: &GatewayView) -> Vec<(&'static str, String)> {
         ("status", gateway.status.to_string()),
     ];
     lines.extend(gateway.device_of.clone().map(|home| ("device of", home)));
+    lines.extend(gateway.site.map(|site| ("site", site.to_string())));
     lines
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use homeward_model::{
     Account, AccountId, ClassId, Device, Gateway, GatewayId, LookupForm, Mac, Name, Network,
-    NetworkId, Place, Security, Ssid, Status,
+    NetworkId, Place, Security, Site, Ssid, Status,
 };
 use homeward_store::{Entity, Error, KeyKind, Store};
 use serde::Serialize;
@@ -34,6 +34,9 @@ pub(super) struct GatewayView {
     /// Of a hybrid device, the network that it is at home in: `ACCOUNT/SSID`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) device_of: Option<String>,
+    /// Where it is heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) site: Option<Site>,
 }
 
 /// A network.
@@ -88,6 +91,7 @@ impl GatewayView {
             lookup: gateway.lookup,
             status: gateway.status,
             device_of,
+            site: gateway.site,
         }
     }
 }

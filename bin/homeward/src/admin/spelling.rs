@@ -6,7 +6,8 @@ use std::time::Duration;
 use homeward_daemon::Period;
 use homeward_model::address::{MacError, decode_hex};
 use homeward_model::{
-    BondingModes, Days, Mac, Msisdn, Quota, QuotaPeriod, Rssi, Seconds, Secret, Ssid, Vlan,
+    BondingModes, Days, Mac, Msisdn, Quota, QuotaPeriod, Rssi, Seconds, Secret, Site, SiteError,
+    Ssid, Vlan,
 };
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -37,6 +38,16 @@ pub(super) trait Spelled: Sized {
 /// Shows a value or, where there is none, nothing: an empty cell.
 pub(super) fn cell<T: Spelled>(value: Option<&T>) -> String {
     value.map(T::show).unwrap_or_default()
+}
+
+impl Spelled for Site {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: SiteError| error.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
 }
 
 /// A bit rate, in bit/s.

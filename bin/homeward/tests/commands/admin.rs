@@ -127,6 +127,12 @@ fn the_life_of_a_gateway() {
         (&changed["address"], &changed["lookup"], &changed["place"], changed.get("radius_secret")),
         (&json!(null), &json!("hostapd"), &json!("fr/paris"), None)
     );
+    let site = |set: &str| bench.admin(&format!("gateway set gw-1 --site {set} --json")).json();
+    assert_eq!(site("-33.8568,151.2153,60")["site"], "-33.8568,151.2153,60");
+    assert!(bench.admin("gateway show gw-1").ok().contains("-33.8568,151.2153,60"));
+    assert_eq!(site("none").get("site"), None);
+    let said = bench.admin("gateway set gw-1 --site 91,0,60").fails(2);
+    assert!(said.contains("51.5007,-0.1246,60"), "{said}");
     assert_eq!(bench.admin("gateway suspend gw-1 --json").json()["status"], "suspended");
     assert_eq!(bench.admin("gateway resume gw-1").ok(), "resumed gateway gw-1\n");
     bench.admin("gateway delete gw-1").ok();

@@ -25,7 +25,7 @@ fn full() -> Bench {
     bench.admin("account create jones,ltd --class all").fails(2);
     bench.admin("account create jones --class all").ok();
     bench.admin("account suspend jones").ok();
-    bench.admin("gateway create ap-9 --mac 02:00:00:00:01:09 --place fr/paris --operator other --address 2001:db8::/32 --lookup hostapd").ok();
+    bench.admin("gateway create ap-9 --mac 02:00:00:00:01:09 --place fr/paris --operator other --address 2001:db8::/32 --lookup hostapd --site -48.85,2.35,80").ok();
     bench.admin("gateway suspend ap-9").ok();
     bench.admin("network create --account jones --ssid hex:ff00 --security wpa3-sae").ok();
     bench
@@ -160,7 +160,8 @@ fn every_field_of_every_record_survives_an_export_and_an_import() {
             radius_secret,
             lookup,
             status,
-            device_of
+            device_of,
+            site
         }
     );
     every_field_varies!(before.networks, Network { id, account, gateway, ssid, security, status });

@@ -29,7 +29,7 @@ impl Gateways for SqliteStore {
         let secret = seal(&mut w, facts.id, &new.radius_secret).await?;
         sqlx::query(
             "INSERT INTO gateway (id, name, mac, place, operator, address, radius_secret, lookup, \
-             status, device_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             status, device_of, site) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(facts.id.0)
         .bind(facts.name.as_str())
@@ -41,6 +41,7 @@ impl Gateways for SqliteStore {
         .bind(facts.lookup.to_string())
         .bind(facts.status.to_string())
         .bind(facts.device_of.map(|id| id.0))
+        .bind(facts.site.map(|site| site.to_string()))
         .execute(w.connection())
         .await?;
         w.created(OutboxRecord::Gateway(facts.clone())).await?;
@@ -69,7 +70,7 @@ impl Gateways for SqliteStore {
         }
         sqlx::query(
             "UPDATE gateway SET name = ?, mac = ?, place = ?, operator = ?, address = ?, \
-             radius_secret = ?, lookup = ?, status = ? WHERE id = ?",
+             radius_secret = ?, lookup = ?, status = ?, site = ? WHERE id = ?",
         )
         .bind(facts.name.as_str())
         .bind(facts.mac.octets().to_vec())
@@ -79,6 +80,7 @@ impl Gateways for SqliteStore {
         .bind(sealed)
         .bind(facts.lookup.to_string())
         .bind(facts.status.to_string())
+        .bind(facts.site.map(|site| site.to_string()))
         .bind(id.0)
         .execute(w.connection())
         .await?;

@@ -156,6 +156,7 @@ mod tests {
             lookup: LookupForm::Homeward,
             status: Status::Active,
             device_of: None,
+            site: None,
         };
         let gateway = Some(store.create_gateway(&new).await.unwrap().id);
         let (ssid, security) = ("home".parse().unwrap(), Security::Wpa2Psk);

@@ -35,7 +35,7 @@ macro_rules! account_columns {
 /// The columns that [`Columns::gateway`] takes, of the table as `g`.
 macro_rules! gateway_columns {
     () => {
-        "g.id, g.name, g.mac, g.place, g.operator, g.address, g.radius_secret, g.lookup, g.status, g.device_of"
+        "g.id, g.name, g.mac, g.place, g.operator, g.address, g.radius_secret, g.lookup, g.status, g.device_of, g.site"
     };
 }
 /// The columns that [`Columns::network`] takes, of the table as `n`.
@@ -200,8 +200,20 @@ impl<'r> Columns<'r> {
         let (lookup, status) = (self.text()?, self.text()?);
         let device_of: Option<i64> = self.next()?;
         let device_of = device_of.map(NetworkId);
-        let facts =
-            GatewayFacts { id, name, mac, place, operator, address, lookup, status, device_of };
+        let site: Option<&str> = self.next()?;
+        let site = site.map(str::parse).transpose().map_err(|error| self.corrupt(error))?;
+        let facts = GatewayFacts {
+            id,
+            name,
+            mac,
+            place,
+            operator,
+            address,
+            lookup,
+            status,
+            device_of,
+            site,
+        };
         Ok(SealedGateway { facts, secret })
     }
 

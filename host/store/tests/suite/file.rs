@@ -132,7 +132,7 @@ async fn a_newer_schema_is_refused() {
     assert_eq!(
         refusal(&place, &place.database()).await,
         format!(
-            "{} has schema 9999, this version knows up to 8; use a newer homeward",
+            "{} has schema 9999, this version knows up to 9; use a newer homeward",
             place.database().display()
         )
     );

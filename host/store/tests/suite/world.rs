@@ -123,6 +123,7 @@ pub(crate) fn new_gateway(text: &str, last: u8) -> NewGateway {
         lookup: LookupForm::Homeward,
         status: Status::Active,
         device_of: None,
+        site: None,
     }
 }
 

@@ -39,6 +39,7 @@ impl World {
                 lookup: LookupForm::Homeward,
                 status: Status::Active,
                 device_of: None,
+                site: None,
             };
             assert_eq!(store.create_gateway(&new).await.unwrap().id, id);
         }
@@ -98,6 +99,7 @@ impl World {
             lookup: LookupForm::Homeward,
             status,
             device_of: Some(NetworkId(1)),
+            site: None,
         };
         assert_eq!(self.store.create_gateway(&new).await.unwrap().id, FAR);
     }

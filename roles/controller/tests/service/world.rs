@@ -207,6 +207,7 @@ async fn furnish(store: &MemoryStore) {
             lookup: LookupForm::Homeward,
             status: Status::Active,
             device_of: None,
+            site: None,
         };
         assert_eq!(store.create_gateway(&new).await.unwrap().id, id);
     }

@@ -43,6 +43,7 @@ pub(super) async fn devices(import: &mut Import<'_>, cx: &Context<'_>) -> anyhow
                 lookup: LookupForm::default(),
                 status: status.unwrap_or_default(),
                 device_of: Some(home.id),
+                site: None,
             }),
             Some(old) if old.device_of != Some(home.id) => {
                 let what = if old.device_of.is_some() { "of another network" } else { "a gateway" };

@@ -115,7 +115,7 @@ fn of_class(class: &ClassOfService) -> [String; 14] {
     ]
 }
 
-fn of_gateway(gateway: &Gateway) -> [String; 8] {
+fn of_gateway(gateway: &Gateway) -> [String; 9] {
     [
         gateway.name.to_string(),
         gateway.mac.full().to_string(),
@@ -124,6 +124,7 @@ fn of_gateway(gateway: &Gateway) -> [String; 8] {
         gateway.address.clone().unwrap_or_default(),
         gateway.lookup.to_string(),
         gateway.status.to_string(),
+        cell(gateway.site.as_ref()),
         spelling::spell_secret(&gateway.radius_secret),
     ]
 }

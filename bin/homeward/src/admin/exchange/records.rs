@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use homeward_model::{Days, Name, Secret, ServiceTerms, Status};
+use homeward_model::{Days, Name, Secret, ServiceTerms, Site, Status};
 use homeward_store::{
     AccountChange, ClassChange, GatewayChange, NetworkChange, NewAccount, NewClass, NewGateway,
     NewNetwork,
@@ -182,6 +182,7 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
         let address = r.given("address", |text| Ok(text.to_owned()));
         let lookup = r.given("lookup", parsed).map(Option::unwrap_or_default);
         let status = read_status(&mut r);
+        let site = r.given("site", Site::read);
         let given = r.given("radius_secret", spelling::secret).flatten();
         let (Some(name), Some(mac), Some(place), Some(operator)) = (name, mac, place, operator)
         else {
@@ -227,6 +228,7 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
                         lookup,
                         status,
                         device_of: None,
+                        site: site.flatten(),
                     })
                 }
                 Some(old) => {
@@ -243,6 +245,7 @@ pub(super) async fn gateways(import: &mut Import<'_>, cx: &mut Context<'_>) -> a
                                 .and_then(|secret| differs(secret, &old.radius_secret)),
                             lookup: lookup.and_then(|lookup| differs(lookup, &old.lookup)),
                             status: status.and_then(|status| differs(status, &old.status)),
+                            site: site.and_then(|site| differs(site, &old.site)),
                         },
                     )
                 }

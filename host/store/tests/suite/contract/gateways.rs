@@ -1,6 +1,8 @@
 //! Behaviours of gateways.
 
-use homeward_model::{GatewayId, LookupForm, Mac, NetworkId, Secret, Security, Status, UnixTime};
+use homeward_model::{
+    GatewayId, LookupForm, Mac, NetworkId, Secret, Security, Site, Status, UnixTime,
+};
 use homeward_store::{
     Dependents, GatewayChange, GatewayFilter, NetworkChange, NewCredential, NewGateway, NewNetwork,
     Operation, OutboxRecord, Page, Seq,
@@ -21,6 +23,7 @@ on_each_store!(
     a_gateway_changes_where_the_change_says,
     gateways_are_listed_by_operator_and_status,
     a_gateway_that_a_network_is_behind_stays,
+    a_gateway_is_put_on_the_map_moved_and_taken_off_it,
     a_hybrid_device_comes_back_with_its_home_and_keeps_it,
     a_hybrid_device_asks_nothing_by_radius,
     a_hybrid_device_is_of_a_network_that_exists_and_has_an_individual_mac,
@@ -171,6 +174,31 @@ async fn a_gateway_that_a_network_is_behind_stays(world: World) {
     store.update_network(home.id, &change).await.unwrap();
     assert!(store.delete_gateway(made.id).await.unwrap());
     assert!(!store.delete_gateway(made.id).await.unwrap());
+}
+
+async fn a_gateway_is_put_on_the_map_moved_and_taken_off_it(world: World) {
+    let store = &*world.store;
+    let at = |text: &str| Some(text.parse::<Site>().unwrap());
+    let new = NewGateway { site: at("51.5007,-0.1246,60"), ..new_gateway("gw-1", 1) };
+    let made = store.create_gateway(&new).await.unwrap();
+    assert_eq!(made.site, new.site);
+    for site in [at("-33.8568,151.2153,32767"), None] {
+        let change = GatewayChange { site: Some(site), ..GatewayChange::default() };
+        let changed = store.update_gateway(made.id, &change).await.unwrap();
+        assert_eq!(changed.site, site);
+        assert_eq!(store.gateway(made.id).await.unwrap(), Some(changed));
+    }
+    let entries = store.outbox_after(Seq::ZERO, 100).await.unwrap();
+    let told = entries.iter().filter_map(|entry| match &entry.record {
+        OutboxRecord::Gateway(facts) => Some(facts.site),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [new.site, at("-33.8568,151.2153,32767"), None]);
+    // A hybrid device serves nobody else.
+    let home = home_of(&world, "smith").await;
+    let wrong = NewGateway { site: new.site, ..new_hybrid("phone-7", 7, home) };
+    let refused = store.create_gateway(&wrong).await.unwrap_err().to_string();
+    assert!(refused.contains("phone-7 is a hybrid device"), "{refused}");
 }
 
 /// A network of its own account, without a home gateway.
