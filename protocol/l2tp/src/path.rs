@@ -11,6 +11,9 @@
 //! - **Moving.** Authentic packets from another address make it a candidate: it is challenged,
 //!   and used once it has answered and is where the other end last sent from. Until then the old
 //!   one is.
+//! - **NATs.** Where both ends are behind one, what the first sends is dropped in front of the second,
+//!   which knows nothing of it. So whoever is heard is challenged anew, whenever its next challenge
+//!   was to be, once [`retry`](field@PathSettings::retry) has passed since the last.
 //! - **Silence.** What was sent and not answered by anything is probed after
 //!   [`probe`](field@PathSettings::probe), and given up after [`PathSettings::dead`]. Then all
 //!   candidates are tried, further and further apart. An idle path sends nothing, unless this end
@@ -158,6 +161,14 @@ impl Path {
             if self.state == PathState::Trying && self.candidates.any_told() {
                 self.give_up = self.give_up.min(now + self.settings.dead);
             }
+        }
+    }
+
+    /// Says how long this end may be silent before it probes, in place of
+    /// [`keepalive`](field@PathSettings::keepalive).
+    pub fn set_keepalive(&mut self, keepalive: Option<Duration>) {
+        if self.settings.keepalive != keepalive {
+            Arc::make_mut(&mut self.settings).keepalive = keepalive;
         }
     }
 
@@ -319,7 +330,7 @@ impl Path {
             // It was proven once, and has now shown that it is who it was.
             self.adopt(from, true, now);
         } else {
-            candidate.challenge_soon(now);
+            candidate.challenge_soon(&self.settings, now);
         }
     }
 
@@ -327,7 +338,7 @@ impl Path {
         let reply = Echo::reply(nonce);
         if self.current.as_ref().is_none_or(|current| current.peer != from) {
             let candidate = self.candidates.hear(from, octets, now);
-            candidate.challenge_soon(now);
+            candidate.challenge_soon(&self.settings, now);
             let len = self.settings.overhead.datagram_len(reply.len());
             if !candidate.spend(len) {
                 return;
@@ -365,7 +376,7 @@ impl Path {
         let Some(challenged) = self.candidates.challenged(nonce) else { return };
         if challenged.address != from {
             // The other end is real, but sends from elsewhere: challenge it there.
-            self.candidates.hear(from, octets, now).challenge_soon(now);
+            self.candidates.hear(from, octets, now).challenge_soon(&self.settings, now);
             return;
         }
         challenged.answered(now + self.settings.probe());

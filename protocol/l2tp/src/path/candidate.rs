@@ -36,6 +36,8 @@ pub(super) struct Candidate {
     next: Instant,
     /// When it may be challenged again after it has answered.
     quiet: Instant,
+    /// When it was last challenged.
+    sent: Instant,
     /// When it was challenged, if once only: for the round-trip time.
     pub(super) sent_once: Option<Instant>,
     /// When packets last came from it.
@@ -56,6 +58,7 @@ impl Candidate {
             nonce: None,
             next: NEVER,
             quiet: Instant::ORIGIN,
+            sent: Instant::ORIGIN,
             sent_once: None,
             heard: None,
             credit: 0,
@@ -63,10 +66,15 @@ impl Candidate {
         }
     }
 
-    /// Has it challenged, now if it was not just before.
-    pub(super) fn challenge_soon(&mut self, now: Instant) {
+    /// Has it challenged since it was heard, now if it was not just before: if it is in the midst of
+    /// being tried, as soon as it would be tried a second time.
+    pub(super) fn challenge_soon(&mut self, settings: &PathSettings, now: Instant) {
         if self.next == NEVER || self.nonce.is_none() || self.poor {
             self.next = now.max(self.quiet);
+        } else if self.is_vouched_for() {
+            // What was sent before may have come to a NAT that knew nothing of us yet.
+            let again = self.sent + settings.back_off(1);
+            self.next = self.next.min(again.max(now).max(self.quiet));
         }
     }
 
@@ -255,6 +263,7 @@ impl Candidates {
             candidate.tries = candidate.tries.saturating_add(1);
             candidate.next = now + jittered(settings.back_off(candidate.tries), entropy);
             candidate.sent_once = (candidate.tries == 1).then_some(now);
+            candidate.sent = now;
             return Some(Probe { to: candidate.address, echo });
         }
         None

@@ -225,3 +225,105 @@ proptest! {
         }
     }
 }
+
+/// What NATs keep that have seen no answer: half a minute.
+fn behind_nats() -> Net {
+    Net { holes: Some(30 * SEC), ..Net::default() }
+}
+
+#[test]
+fn two_ends_behind_nats_meet_as_soon_as_both_have_begun() {
+    let settings = PathSettings::default();
+    for late in (0..=1000).step_by(50) {
+        let (one, other) = (settings.clone(), settings.clone());
+        let mut world = World::with(behind_nats(), one, other, &[address(2)], &[]);
+        world.run(late * MS);
+        world.tell(1, &[address(1)]);
+        // A challenge that was dropped before is repeated by then.
+        world.run(300 * MS);
+        for end in 0..2 {
+            assert_eq!(world.ends[end].path.state(), PathState::Up, "end {end}, {late} ms later");
+        }
+    }
+}
+
+/// They begin within the same second, but each has first what is of no use.
+#[test]
+fn two_ends_behind_nats_meet_soon_whatever_is_lost_and_wherever_in_the_list_the_hole_is() {
+    let settings = PathSettings::default();
+    for seed in 0..50 {
+        let net = Net { loss: 30, jitter: 20 * MS, ..behind_nats() };
+        let (one, other) = (settings.clone(), settings.clone());
+        let told = [address(8), address(9), address(2)];
+        let mut world = World::with(net, one, other, &told, &[]).seed(seed);
+        world.run(300 * MS);
+        world.tell(1, &[address(7), address(1)]);
+        world.run(16 * SEC);
+        for end in 0..2 {
+            assert_eq!(world.ends[end].path.state(), PathState::Up, "end {end} of seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn one_end_that_has_tried_for_long_is_met_by_one_that_comes_late_though_its_hole_has_closed() {
+    let settings = PathSettings::default();
+    for late in [60, 100, 111, 155, 200] {
+        let (one, other) = (settings.clone(), settings.clone());
+        let mut world = World::with(behind_nats(), one, other, &[address(2)], &[]);
+        world.run(late * SEC);
+        world.tell(1, &[address(1)]);
+        world.run(34 * SEC);
+        let up = world.ends.each_ref().map(|end| {
+            let up = |event: &PathEvent| matches!(event, PathEvent::Up { .. });
+            end.events.iter().find(|(_, event)| up(event)).expect("it is up").0
+        });
+        let apart = up[0].since(up[1]).max(up[1].since(up[0]));
+        assert!(apart <= 20 * MS, "{late} s later, the second is up {apart:?} after the first");
+    }
+}
+
+#[test]
+fn an_end_that_learns_of_a_nat_keeps_what_it_has_from_then_on() {
+    let settings = PathSettings { max_mtu: 1280, ..PathSettings::default() };
+    let mut world = World::new(behind_nats(), settings);
+    world.run(5 * SEC);
+    let silent = |world: &mut World| {
+        let before = world.packets_sent();
+        world.run(120 * SEC);
+        world.packets_sent() == before
+    };
+    assert!(silent(&mut world), "an idle path costs nothing");
+    world.ends[0].path.set_keepalive(Some(25 * SEC));
+    world.ends[1].path.set_keepalive(Some(25 * SEC));
+    world.run(120 * SEC);
+    // Either may begin: the holes are open.
+    assert!(world.send(1, 200));
+    world.run(20 * MS);
+    assert_eq!(world.ends[0].frames, 1);
+    world.ends[0].path.set_keepalive(None);
+    world.ends[1].path.set_keepalive(None);
+    world.run(10 * SEC);
+    assert!(silent(&mut world));
+}
+
+/// Who is heard is challenged sooner than it would be, but no more often than any new address.
+#[test]
+fn an_address_that_talks_and_does_not_answer_is_challenged_four_times_a_second_at_most() {
+    let settings = PathSettings::default();
+    let net = Net { dead: [address(2)].into(), ..Net::default() };
+    let mut world = World::with(net, settings.clone(), settings, &[address(2)], &[]);
+    world.run(120 * SEC);
+    let before = world.ends[0].sent.len();
+    for number in 0..1000u64 {
+        let echo =
+            Echo { kind: EchoKind::Request, nonce: Nonce(number.to_be_bytes()), padding: 36 };
+        let load = Load::Echo(echo);
+        world.inject(Packet { from: address(2), to: address(1), octets: 72, load });
+        world.run(10 * MS);
+    }
+    let sent = &world.ends[0].sent[before..];
+    let challenge = |p: &Packet| matches!(p.load, Load::Echo(Echo { kind: EchoKind::Request, .. }));
+    let challenges = sent.iter().filter(|(_, packet)| challenge(packet)).count();
+    assert!((35..=41).contains(&challenges), "{challenges} in 10 s");
+}

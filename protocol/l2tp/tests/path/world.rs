@@ -38,6 +38,9 @@ pub(crate) struct Net {
     pub(crate) mtu: u16,
     /// Packets to or from these addresses vanish.
     pub(crate) dead: BTreeSet<SocketAddr>,
+    /// Before each end is a NAT that lets in only what comes from where the end sent to, for so long
+    /// after it last did.
+    pub(crate) holes: Option<Duration>,
 }
 
 impl Default for Net {
@@ -49,6 +52,7 @@ impl Default for Net {
             duplicates: 0,
             mtu: 1500,
             dead: BTreeSet::new(),
+            holes: None,
         }
     }
 }
@@ -103,6 +107,8 @@ pub(crate) struct World {
     pub(crate) net: Net,
     pub(crate) ends: [End; 2],
     flights: BTreeMap<(Instant, u64), Packet>,
+    /// When what was sent last passed a NAT, from where to where.
+    passed: BTreeMap<(SocketAddr, SocketAddr), Instant>,
     count: u64,
     random: Counted,
 }
@@ -141,7 +147,15 @@ impl World {
             }
         };
         let ends = [end(1, one, first), end(2, other, second)];
-        Self { now, net, ends, flights: BTreeMap::new(), count: 0, random: Counted(77) }
+        Self {
+            now,
+            net,
+            ends,
+            flights: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            count: 0,
+            random: Counted(77),
+        }
     }
 
     pub(crate) fn seed(mut self, seed: u64) -> Self {
@@ -247,6 +261,7 @@ impl World {
         let from = self.ends[end].source_of(load);
         let packet = Packet { from, to, octets, load };
         self.ends[end].keep_books(self.now, &packet);
+        self.passed.insert((from, to), self.now);
         if usize::from(self.net.mtu) < octets + 28
             || self.net.dead.contains(&packet.to)
             || self.net.dead.contains(&packet.from)
@@ -274,6 +289,11 @@ impl World {
 
     fn arrive(&mut self, packet: Packet) {
         let now = self.now;
+        if let Some(open) = self.net.holes
+            && self.passed.get(&(packet.to, packet.from)).is_none_or(|at| now >= *at + open)
+        {
+            return;
+        }
         let Some(end) = self.ends.iter_mut().find(|end| end.at.contains(&packet.to)) else {
             return;
         };
