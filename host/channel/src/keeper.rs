@@ -1,6 +1,7 @@
 //! A gateway's channel, kept: opened and closed as its machine wants it
 //! ([`Link`](homeward_control::Link)), and what comes brought to it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use homeward_control::link::Action;
@@ -99,7 +100,12 @@ pub async fn keep(
                 }
             }
             Next::Came(message) => match ToGateway::from_pb(*message) {
-                Ok(Some(message)) => News::Message(Box::new(message)),
+                Ok(Some(mut message)) => {
+                    if let (ToGateway::Welcome(welcome), Some(open)) = (&mut message, &channel) {
+                        complete(&mut welcome.stun, open.core.ip());
+                    }
+                    News::Message(Box::new(message))
+                }
                 Ok(None) => continue,
                 Err(error) => {
                     channel = None;
@@ -134,6 +140,17 @@ async fn listen(channel: &mut Option<Channel>) -> Next {
     }
 }
 
+/// Puts the core's address where a port alone was said, as far as it is of that family.
+fn complete(addresses: &mut Vec<SocketAddr>, core: IpAddr) {
+    let core = core.to_canonical();
+    addresses.retain_mut(|address| {
+        if address.ip().is_unspecified() && address.is_ipv4() == core.is_ipv4() {
+            address.set_ip(core);
+        }
+        !address.ip().is_unspecified()
+    });
+}
+
 fn why(end: End) -> String {
     match end {
         End::Goodbye { message, .. } => message,
@@ -143,5 +160,25 @@ fn why(end: End) -> String {
         End::Silent => "the controller has fallen silent".to_owned(),
         End::Lost(error) => error,
         End::Left => "the channel was closed here".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_the_cores_where_the_channel_is_of_that_family() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let told = ["0.0.0.0:3478", "[::]:3479", "192.0.2.9:3478", "[2001:db8::9]:3478"];
+        for (core, completed) in [
+            ("192.0.2.1", ["192.0.2.1:3478", "192.0.2.9:3478", "[2001:db8::9]:3478"]),
+            ("::ffff:192.0.2.1", ["192.0.2.1:3478", "192.0.2.9:3478", "[2001:db8::9]:3478"]),
+            ("2001:db8::1", ["[2001:db8::1]:3479", "192.0.2.9:3478", "[2001:db8::9]:3478"]),
+        ] {
+            let mut addresses = told.map(parse).to_vec();
+            complete(&mut addresses, core.parse().unwrap());
+            assert_eq!(addresses, completed.map(parse), "{core}");
+        }
     }
 }

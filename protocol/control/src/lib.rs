@@ -32,6 +32,7 @@ pub mod link;
 pub mod message;
 pub mod testing;
 
+mod endpoint;
 mod redact;
 mod word;
 
@@ -47,6 +48,7 @@ pub mod pb {
 }
 
 pub use controller::{Controller, Settings as ControllerSettings};
+pub use endpoint::{Endpoint, EndpointKind, Translation};
 pub use error::DecodeError;
 pub use link::{Link, Settings as LinkSettings};
 pub use message::*;

@@ -14,6 +14,7 @@ use homeward_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::word::{Cookie, PresharedKey, PublicKey, SessionId, Side, TunnelId};
 
 /// The versions of the protocol that this crate speaks.
@@ -29,7 +30,6 @@ pub fn common_version(theirs: &RangeInclusive<u32>) -> Option<u32> {
 
 /// A message from a gateway to the controller.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a Hello is rare, and the queues hold few")]
 pub enum FromGateway {
     /// The first message of a channel, and only that.
     Hello(Hello),
@@ -48,7 +48,7 @@ pub enum FromGateway {
     /// What became of a [`Prepare`].
     Prepared(Prepared),
     /// Where its data plane may be reached, all of it.
-    Endpoints(Endpoints),
+    Endpoints(Vec<Endpoint>),
     /// The answer to a [`ToGateway::Ping`].
     Pong(u64),
     /// Stations that are there and that log-ins let in.
@@ -67,7 +67,7 @@ pub struct Hello {
     /// Its WireGuard public key.
     pub public_key: PublicKey,
     /// Where its data plane may be reached. An unspecified address says a port and nothing else.
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<Endpoint>,
     /// Whether it has a LAN where tunnels of its own homes can end.
     pub home: bool,
     /// How many devices it will hold prepared.
@@ -92,18 +92,6 @@ pub struct Hello {
     pub path_keys: Vec<PublicKey>,
     /// How many further legs each of its tunnels may have; 0 from one that knows of none.
     pub legs_max: u32,
-    /// Where its data plane may be reached from its own LAN: hybrid devices are told, after the
-    /// other endpoints.
-    pub lan_endpoints: Vec<SocketAddr>,
-}
-
-/// Where a gateway's data plane may be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Endpoints {
-    /// As in [`Hello`].
-    pub endpoints: Vec<SocketAddr>,
-    /// As in [`Hello`].
-    pub lan_endpoints: Vec<SocketAddr>,
 }
 
 /// A tunnel as one side has it.
@@ -317,6 +305,9 @@ pub struct Welcome {
     /// How often the controller says something at least. To the millisecond; zero from one that
     /// makes no promise.
     pub ping_interval: Duration,
+    /// Where a data plane is told how the Internet sees it (STUN, by UDP). An unspecified address
+    /// says a port at the address that the channel leads to.
+    pub stun: Vec<SocketAddr>,
 }
 
 /// Why the controller ends a channel.
@@ -405,7 +396,7 @@ pub struct Peer {
     /// Its address inside the tunnel.
     pub inner_address: Ipv4Addr,
     /// Where to reach it, in the order in which to try.
-    pub endpoints: Vec<SocketAddr>,
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// What each device of a tunnel may use.

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use homeward_channel::ServerSettings;
 use homeward_control::ControllerSettings;
+use homeward_control::codec::limits;
 use homeward_daemon::{Invalid, Period};
 use homeward_model::Rssi;
+use homeward_stun::AnswererSettings;
 use ipnet::Ipv4Net;
 use serde::Deserialize;
 
@@ -16,6 +18,14 @@ use serde::Deserialize;
 pub struct Config {
     /// Where gateways come to (TCP). Empty: no control channel.
     pub listen: Vec<SocketAddr>,
+    /// Where data planes are told how the Internet sees them (STUN, UDP); at most four. Empty:
+    /// nowhere. With an unspecified address, gateways ask where their channel leads to.
+    pub stun: Vec<SocketAddr>,
+    /// Answers a second to one source of STUN requests: an IPv4 address, or a /64 of IPv6; 0: any
+    /// number.
+    pub stun_per_second: u32,
+    /// How many at once after a quiet time.
+    pub stun_burst: u32,
     /// The addresses that data planes have inside tunnels.
     pub pool: Ipv4Net,
     /// How long a gateway's certificate is good for; it is renewed after two thirds.
@@ -61,8 +71,12 @@ impl Default for Config {
     fn default() -> Self {
         let (server, machine) = (ServerSettings::default(), ControllerSettings::default());
         let (network, prefix) = machine.pool;
+        let stun = AnswererSettings::default();
         Self {
             listen: Vec::new(),
+            stun: Vec::new(),
+            stun_per_second: stun.per_second,
+            stun_burst: stun.burst,
             pool: Ipv4Net::new(network, prefix).unwrap_or_default(),
             certificate_lifetime: Period(server.certificate_lifetime),
             renewal_grace: Period(server.renewal_grace),
@@ -118,6 +132,16 @@ impl Config {
         if self.queue < 64 {
             return Err(Invalid::new(key("queue"), "use at least 64"));
         }
+        if self.stun.len() > limits::STUN {
+            return Err(Invalid::new(key("stun"), format!("name {} at most", limits::STUN)));
+        }
+        if !self.stun.is_empty() && !self.is_on() {
+            let message = "nobody is told of it: set controller.listen, or leave it out";
+            return Err(Invalid::new(key("stun"), message));
+        }
+        if self.stun_burst == 0 {
+            return Err(Invalid::new(key("stun_burst"), "use at least 1"));
+        }
         let second = Duration::from_secs(1);
         for (name, period) in [
             ("handshake_timeout", self.handshake_timeout),
@@ -146,9 +170,14 @@ impl Config {
         }
     }
 
-    pub(crate) fn machine(&self) -> ControllerSettings {
+    pub(crate) fn answerer(&self) -> AnswererSettings {
+        AnswererSettings { per_second: self.stun_per_second, burst: self.stun_burst }
+    }
+
+    pub(crate) fn machine(&self, stun: Vec<SocketAddr>) -> ControllerSettings {
         ControllerSettings {
             pool: (self.pool.network(), self.pool.prefix_len()),
+            stun,
             report_interval: self.report_interval.0,
             keep: self.keep.0,
             grace: self.grace.0,
@@ -184,6 +213,14 @@ mod tests {
         };
         assert!(wrong(|c| c.pool = "10.0.0.0/31".parse().unwrap()).starts_with("controller.pool"));
         assert!(wrong(|c| c.connections = 0).starts_with("controller.connections"));
+        let alone = |c: &mut Config| c.stun = vec!["0.0.0.0:3478".parse().unwrap()];
+        assert!(wrong(alone).starts_with("controller.stun"), "nobody hears of it");
+        let many = |c: &mut Config| {
+            c.listen = vec!["0.0.0.0:4719".parse().unwrap()];
+            c.stun = vec!["0.0.0.0:3478".parse().unwrap(); 5];
+        };
+        assert!(wrong(many).starts_with("controller.stun"));
+        assert!(wrong(|c| c.stun_burst = 0).starts_with("controller.stun_burst"));
         assert!(wrong(|c| c.queue = 1).starts_with("controller.queue"));
         assert!(wrong(|c| c.keepalive = Period::default()).starts_with("controller.keepalive"));
         let short = wrong(|c| c.certificate_lifetime = Period(Duration::from_secs(60)));

@@ -34,6 +34,7 @@ pub struct Figures {
     withdrawn: Family<Reason, Counter>,
     ignored: Family<Reason, Counter>,
     lookups_failed: Counter,
+    stun: Family<Kind, Counter>,
     gap: Histogram,
 }
 
@@ -51,6 +52,7 @@ impl Figures {
             withdrawn: Family::default(),
             ignored: Family::default(),
             lookups_failed: Counter::default(),
+            stun: Family::default(),
             gap: Histogram::new(buckets),
         };
         let registry = metrics.registry().sub_registry_with_prefix("controller");
@@ -87,6 +89,7 @@ impl Figures {
             "Look-ups that the store failed",
             figures.lookups_failed.clone(),
         );
+        registry.register("stun", "STUN datagrams, by what became of them", figures.stun.clone());
         registry.register(
             "move_gap_seconds",
             "For how long a device that moved was nowhere",
@@ -117,6 +120,10 @@ impl Figures {
 
     pub(crate) fn lookup_failed(&self) {
         self.lookups_failed.inc();
+    }
+
+    pub(crate) fn stun(&self, kind: &'static str) {
+        self.stun.get_or_create(&Kind { kind }).inc();
     }
 
     pub(crate) fn moved(&self, gap: std::time::Duration) {

@@ -15,6 +15,7 @@
 //! | [`journal`] | what happened: a log line and a counter each |
 //! | [`figures`] | metrics |
 //! | [`revocations`] | devices that AAA has put out, on their way to gateways, and back |
+//! | [`stun`] | tells data planes how the Internet sees them |
 //! | [`service`] | the loop around them |
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ pub mod hub;
 pub mod journal;
 pub mod revocations;
 pub mod service;
+pub mod stun;
 pub mod watch;
 
 pub use config::Config;

@@ -19,6 +19,7 @@ use crate::figures::Figures;
 use crate::gate::Gate;
 use crate::hub::{Hub, Times};
 use crate::revocations::{Asked, Reviewer, Revoking};
+use crate::stun::Stun;
 use crate::watch;
 
 /// How long gateways have to hear the goodbye when the process stops.
@@ -61,10 +62,12 @@ pub async fn start(
     for address in server.local() {
         tracing::info!(%address, "control channel open");
     }
+    let stun = Stun::start(&config, &figures)?;
     let listen: Vec<String> = server.local().iter().map(ToString::to_string).collect();
+    let stun_listen: Vec<String> = stun.local().iter().map(ToString::to_string).collect();
 
     let (found_tx, found) = mpsc::unbounded_channel();
-    let mut machine = Controller::new(config.machine());
+    let mut machine = Controller::new(config.machine(stun.local()));
     remember_moves(&mut machine, &*store).await.context("cannot read what was learned of moves")?;
     let hub = Hub::new(
         machine,
@@ -79,14 +82,17 @@ pub async fn start(
     let (questions_tx, questions) = mpsc::channel::<Question>(4);
     let watching = watch::follow(store, head, changes_tx, shutdown.clone());
     let work = async move {
-        let (_, ()) = tokio::join!(
+        let inputs = Inputs { found, changes, questions, revoking };
+        let (_, (), answered) = tokio::join!(
             watching,
-            run(hub, server, Inputs { found, changes, questions, revoking }, shutdown)
+            run(hub, server, inputs, shutdown.clone()),
+            answer_stun(stun, shutdown)
         );
-        Ok(())
+        answered
     };
     let status = move || {
         let (questions, listen) = (questions_tx.clone(), listen.clone());
+        let stun = stun_listen.clone();
         async move {
             let (question, answer) = oneshot::channel();
             // Nobody answers any more while the process stops.
@@ -97,6 +103,7 @@ pub async fn start(
             };
             if let Some(status) = status.as_object_mut() {
                 status.insert("listen".to_owned(), json!(listen));
+                status.insert("stun".to_owned(), json!(stun));
             }
             status
         }
@@ -139,6 +146,22 @@ async fn run(mut hub: Hub, mut server: Server, mut inputs: Inputs, shutdown: Shu
     hub.handle_shutdown();
     // Either may take too long; what is not kept is learned again.
     let (_, ()) = tokio::join!(keeping, server.stop(GRACE));
+}
+
+/// Answers STUN until the process stops. A worker that dies stops the process: gateways would take its
+/// silence for a line that is down.
+async fn answer_stun(stun: Stun, shutdown: Shutdown) -> anyhow::Result<()> {
+    let died = tokio::select! {
+        () = shutdown.requested() => None,
+        died = stun.died() => Some(died),
+    };
+    if let Some(died) = died {
+        shutdown.trigger();
+        return Err(died.into());
+    }
+    // Stopping waits for the workers.
+    let stopped = tokio::task::spawn_blocking(move || stun.stop()).await;
+    Ok(stopped.context("no thread to wait for the STUN workers with")??)
 }
 
 /// Does what AAA asks. Whoever asked may be gone by then.

@@ -131,7 +131,7 @@ impl Plane {
                     public_key: public_key.0,
                     preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
                     inner_address: open.peer.inner_address,
-                    endpoints: open.peer.endpoints.clone(),
+                    endpoints: open.peer.endpoints.iter().map(|known| known.address).collect(),
                     access: None,
                 },
             )?;

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use anyhow::Context;
 use homeward_channel::keeper;
 use homeward_control::link::{self, Identity};
-use homeward_control::{FromGateway, LinkSettings, PublicKey};
+use homeward_control::{Endpoint, EndpointKind, FromGateway, LinkSettings, PublicKey};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
 use homeward_dataplane::{Dataplane, Key};
 use homeward_model::{Clock, Entropy};
@@ -155,8 +155,8 @@ impl Tuning {
 }
 
 /// Where others may send: what the owner says, or the port alone; the controller sees the address.
-fn endpoints(config: &Config, dataplane: &Dataplane) -> Vec<SocketAddr> {
-    let mut endpoints = config.tunnel.advertise.clone();
-    endpoints.extend(dataplane.local_addresses());
-    endpoints
+fn endpoints(config: &Config, dataplane: &Dataplane) -> Vec<Endpoint> {
+    let told = config.tunnel.advertise.iter().map(|at| Endpoint::new(*at, EndpointKind::Told));
+    let own = dataplane.local_addresses().into_iter();
+    told.chain(own.map(|at| Endpoint::new(at, EndpointKind::Host))).collect()
 }

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use homeward_control::link::{self, Device, Event, Identity, Link};
 use homeward_control::{
-    FromGateway, HeldLogin, LinkSettings, Load, Neighbour, OpenTunnel, Prepared, Router, Side,
-    ToGateway, TunnelId, TunnelReport, TunnelState,
+    Endpoint, FromGateway, HeldLogin, LinkSettings, Load, Neighbour, OpenTunnel, Prepared, Router,
+    Side, ToGateway, TunnelId, TunnelReport, TunnelState,
 };
 use homeward_dataplane::Event as PlaneEvent;
 use homeward_model::{Entropy, Instant, Mac, Nai, NetworkId, Rssi, Ssid};
@@ -62,7 +62,7 @@ pub struct Tuning {
     /// until then it may ask for more, which is refused.
     pub prepared_max: u32,
     /// Where the data plane can be reached.
-    pub endpoints: Vec<std::net::SocketAddr>,
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// Where a device is connected.
@@ -114,7 +114,7 @@ impl Tunnels {
     pub fn new(
         identity: Identity,
         settings: LinkSettings,
-        endpoints: Vec<std::net::SocketAddr>,
+        endpoints: Vec<Endpoint>,
         now: Instant,
     ) -> Self {
         let mut link = Link::new(identity.clone(), settings, now);
@@ -267,10 +267,13 @@ impl Tunnels {
                 report.state = TunnelState::Up;
                 report.reason.clear();
             }),
-            PlaneEvent::Unreachable { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
-                report.state = TunnelState::Unreachable;
-                report.reason = "the other gateway answers on none of its addresses".to_owned();
-            }),
+            PlaneEvent::Unreachable { tunnel } => {
+                let why = self.link.why_unreachable(TunnelId(tunnel.0));
+                self.report(TunnelId(tunnel.0), now, |report| {
+                    report.state = TunnelState::Unreachable;
+                    report.reason = why;
+                });
+            }
             PlaneEvent::PathMtu { tunnel, mtu } => {
                 self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
             }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use homeward_channel::keeper::News;
 use homeward_control::link::Identity;
 use homeward_control::{
-    Evict, FromGateway, HeldLogin, LinkSettings, PublicKey, ToGateway, Welcome,
+    Endpoint, EndpointKind, Evict, FromGateway, HeldLogin, LinkSettings, PublicKey, ToGateway,
+    Welcome,
 };
 use homeward_daemon::{Metrics, SystemEntropy};
 use homeward_gateway::agent::{Agent, Input, Output};
@@ -211,7 +212,7 @@ fn greeting(carries_logins: bool) -> Agent {
         path_keys: Vec::new(),
         legs_max: 3,
     };
-    let endpoints = vec!["[::]:1701".parse().unwrap()];
+    let endpoints = vec![Endpoint::new("[::]:1701".parse().unwrap(), EndpointKind::Host)];
     let tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
     let mut agent = agent_with(Some(tunnels));
     agent.handle(Input::Channel(News::Up), at(1));
@@ -223,6 +224,7 @@ fn greeting(carries_logins: bool) -> Agent {
         observed_address: "192.0.2.7".parse().unwrap(),
         report_interval: Duration::from_secs(60),
         ping_interval: Duration::from_secs(30),
+        stun: Vec::new(),
     };
     say(&mut agent, ToGateway::Welcome(welcome), 2);
     outputs(&mut agent);
@@ -315,12 +317,12 @@ fn where_others_are_to_send_changes_while_tunnels_are_up() {
     let tuning = |port: u16| Tuning {
         settings: LinkSettings::default(),
         prepared_max: 4,
-        endpoints: vec![std::net::SocketAddr::from(([192, 0, 2, 7], port))],
+        endpoints: vec![std::net::SocketAddr::from(([192, 0, 2, 7], port)).into()],
     };
     agent.retune(tuning(4500), at(1000));
     let all = outputs(&mut agent);
     let [Output::Say(FromGateway::Endpoints(told))] = &all[..] else { panic!("{all:?}") };
-    assert_eq!(told.endpoints, tuning(4500).endpoints);
+    assert_eq!(*told, tuning(4500).endpoints);
     agent.retune(tuning(4500), at(1001));
     assert!(outputs(&mut agent).is_empty(), "no news");
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use homeward_control::link::{Action, Identity};
 use homeward_control::{
-    Arrived, Cookie, Evict, FromGateway, Half, LinkSettings, OpenTunnel, Peer, Prepare,
-    PresharedKey, PublicKey, Router, SessionId, Side, Terms, ToGateway, TunnelId, TunnelState,
-    Welcome, Withdraw,
+    Arrived, Cookie, Endpoint, EndpointKind, Evict, FromGateway, Half, LinkSettings, OpenTunnel,
+    Peer, Prepare, PresharedKey, PublicKey, Router, SessionId, Side, Terms, ToGateway, TunnelId,
+    TunnelState, Welcome, Withdraw,
 };
 use homeward_daemon::SystemEntropy;
 use homeward_gateway::plane::{Order, Report};
@@ -70,7 +70,7 @@ fn synced() -> Tunnels {
         path_keys: Vec::new(),
         legs_max: 3,
     };
-    let endpoints = vec!["[::]:1701".parse().unwrap()];
+    let endpoints = vec![Endpoint::new("[::]:1701".parse().unwrap(), EndpointKind::Host)];
     let mut tunnels = Tunnels::new(identity, LinkSettings::default(), endpoints, at(0));
     assert_eq!(outputs(&mut tunnels), [Output::Channel(Action::Connect)]);
     tunnels.channel_up(at(5));
@@ -83,6 +83,7 @@ fn synced() -> Tunnels {
         observed_address: "192.0.2.7".parse().unwrap(),
         report_interval: Duration::from_secs(60),
         ping_interval: Duration::from_secs(30),
+        stun: Vec::new(),
     };
     say(&mut tunnels, ToGateway::Welcome(welcome), 10);
     say(&mut tunnels, ToGateway::Synced(Vec::new()), 10);
@@ -104,7 +105,7 @@ fn open(side: Side, routers: Vec<Router>) -> OpenTunnel {
             public_key: PublicKey([2; 32]),
             preshared_key: PresharedKey::new([3; 32]),
             inner_address: "100.64.0.1".parse().unwrap(),
-            endpoints: vec!["192.0.2.1:1701".parse().unwrap()],
+            endpoints: vec![Endpoint::new("192.0.2.1:1701".parse().unwrap(), EndpointKind::Told)],
         },
         encryption: Encryption::Required,
         local: half(10),

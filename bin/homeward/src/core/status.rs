@@ -173,6 +173,7 @@ fn channel(controller: &Value) -> String {
     let (totals, counters) = (&controller["totals"], &controller["counters"]);
     fields(&[
         ("listening on", addresses(&controller["listen"])),
+        ("STUN on", addresses(&controller["stun"])),
         (
             "gateways",
             format!("{} connected of {}", count(&totals["connected"]), count(&totals["gateways"])),
@@ -382,7 +383,7 @@ mod tests {
         third["denied"] = json!([[9, "no-home-gateway"]]);
         let end = |gateway: u32, state: &str, reason: Value| json!({ "gateway": gateway, "state": state, "reason": reason, "path_mtu": null });
         status["controller"] = json!({
-            "listen": ["0.0.0.0:4719"],
+            "listen": ["0.0.0.0:4719"], "stun": ["0.0.0.0:3478"],
             "gateways": [gateway(1, "gw-1", json!(4)), gateway(2, "gw-2", json!(5)), third],
             "tunnels": [{
                 "tunnel": 7, "network": 3, "encryption": "required", "since_ms": 60_000,

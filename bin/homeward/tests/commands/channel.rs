@@ -55,7 +55,6 @@ async fn greet(client: &Client) -> Channel {
     let hello = Hello {
         path_keys: Vec::new(),
         legs_max: 0,
-        lan_endpoints: Vec::new(),
         versions: VERSIONS,
         boot: 1,
         software: "a test".to_owned(),

@@ -8,7 +8,8 @@ use homeward_model::{GatewayId, Mac, Nai, Name, NetworkId, Rssi, Ssid};
 
 use super::limits;
 use crate::{
-    Cookie, DecodeError, Half, Leg, PresharedKey, PublicKey, Router, SessionId, Side, TunnelId, pb,
+    Cookie, DecodeError, Endpoint, EndpointKind, Half, Leg, PresharedKey, PublicKey, Router,
+    SessionId, Side, TunnelId, pb,
 };
 
 type Field = &'static str;
@@ -204,23 +205,53 @@ pub(super) fn port(number: u32, field: Field) -> Result<u16, DecodeError> {
     }
 }
 
+/// The kinds, with the number each has on the wire. A number that is not here is one of a newer
+/// version, and `Unsaid`.
+const KINDS: [(EndpointKind, pb::EndpointKind); 6] = [
+    (EndpointKind::Unsaid, pb::EndpointKind::Unspecified),
+    (EndpointKind::Host, pb::EndpointKind::Host),
+    (EndpointKind::Told, pb::EndpointKind::Told),
+    (EndpointKind::Reflexive, pb::EndpointKind::Reflexive),
+    (EndpointKind::Observed, pb::EndpointKind::Observed),
+    (EndpointKind::Relay, pb::EndpointKind::Relay),
+];
+
 pub(super) fn endpoints(
     endpoints: &[pb::Endpoint],
     limit: usize,
     field: Field,
-) -> Result<Vec<SocketAddr>, DecodeError> {
+) -> Result<Vec<Endpoint>, DecodeError> {
     list(endpoints, limit, field, |e| {
         let address = address(&e.address, "endpoint.address")?;
-        Ok(SocketAddr::new(address, port(e.port, "endpoint.port")?))
+        let address = SocketAddr::new(address, port(e.port, "endpoint.port")?);
+        let known = KINDS.iter().find(|(_, wire)| i32::from(*wire) == e.kind);
+        Ok(Endpoint { address, kind: known.map_or(EndpointKind::Unsaid, |(kind, _)| *kind) })
     })
 }
 
-pub(super) fn write_endpoints(endpoints: &[SocketAddr]) -> Vec<pb::Endpoint> {
-    let write = |e: &SocketAddr| pb::Endpoint {
-        address: address_octets(e.ip()),
-        port: u32::from(e.port()),
+pub(super) fn write_endpoints(endpoints: &[Endpoint]) -> Vec<pb::Endpoint> {
+    let write = |e: &Endpoint| {
+        let wire = KINDS.iter().find(|(kind, _)| *kind == e.kind);
+        pb::Endpoint {
+            address: address_octets(e.address.ip()),
+            port: u32::from(e.address.port()),
+            kind: wire.map_or(0, |(_, wire)| (*wire).into()),
+        }
     };
     endpoints.iter().map(write).collect()
+}
+
+/// Endpoints of which nothing but the address counts.
+pub(super) fn addresses(
+    all: &[pb::Endpoint],
+    limit: usize,
+    field: Field,
+) -> Result<Vec<SocketAddr>, DecodeError> {
+    Ok(endpoints(all, limit, field)?.into_iter().map(|endpoint| endpoint.address).collect())
+}
+
+pub(super) fn write_addresses(addresses: &[SocketAddr]) -> Vec<pb::Endpoint> {
+    write_endpoints(&addresses.iter().copied().map(Endpoint::from).collect::<Vec<_>>())
 }
 
 pub(super) fn routers(routers: &[pb::Router], field: Field) -> Result<Vec<Router>, DecodeError> {

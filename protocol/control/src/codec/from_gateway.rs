@@ -12,8 +12,8 @@ use super::field::{
 use super::limits;
 use crate::pb::from_gateway::Body;
 use crate::{
-    DecodeError, DeviceUpdate, Endpoints, FromGateway, HeldLogin, HeldTunnel, Hello, Load,
-    Neighbour, Prepare, Prepared, TunnelReport, TunnelState, Want, pb,
+    DecodeError, DeviceUpdate, FromGateway, HeldLogin, HeldTunnel, Hello, Load, Neighbour, Prepare,
+    Prepared, TunnelReport, TunnelState, Want, pb,
 };
 
 pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
@@ -26,14 +26,11 @@ pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
         Body::Unwant(m) => FromGateway::Unwant(network(m.network, "unwant.network")?),
         Body::Tunnel(m) => return Ok(report(m)?.map(FromGateway::Tunnel)),
         Body::Prepared(m) => FromGateway::Prepared(prepared(m)?),
-        Body::Endpoints(m) => FromGateway::Endpoints(Endpoints {
-            endpoints: endpoints(&m.endpoints, limits::ENDPOINTS, "endpoints.endpoints")?,
-            lan_endpoints: endpoints(
-                &m.lan_endpoints,
-                limits::LAN_ENDPOINTS,
-                "endpoints.lan_endpoints",
-            )?,
-        }),
+        Body::Endpoints(m) => FromGateway::Endpoints(endpoints(
+            &m.endpoints,
+            limits::ENDPOINTS,
+            "endpoints.endpoints",
+        )?),
         Body::Pong(m) => FromGateway::Pong(m.number),
         Body::Logins(m) => FromGateway::Logins(logins(&m)?),
     }))
@@ -49,10 +46,9 @@ pub(super) fn write(message: &FromGateway) -> Body {
         FromGateway::Unwant(m) => Body::Unwant(pb::Unwant { network: m.0 }),
         FromGateway::Tunnel(m) => Body::Tunnel(write_report(m)),
         FromGateway::Prepared(m) => Body::Prepared(write_prepared(m)),
-        FromGateway::Endpoints(m) => Body::Endpoints(pb::Endpoints {
-            endpoints: write_endpoints(&m.endpoints),
-            lan_endpoints: write_endpoints(&m.lan_endpoints),
-        }),
+        FromGateway::Endpoints(m) => {
+            Body::Endpoints(pb::Endpoints { endpoints: write_endpoints(m) })
+        }
         FromGateway::Pong(number) => Body::Pong(pb::Pong { number: *number }),
         FromGateway::Logins(m) => Body::Logins(write_logins(m)),
     }
@@ -101,7 +97,6 @@ fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {
         carries_logins: m.carries_logins,
         path_keys,
         legs_max: m.legs_max,
-        lan_endpoints: endpoints(&m.lan_endpoints, limits::LAN_ENDPOINTS, "hello.lan_endpoints")?,
     })
 }
 
@@ -124,7 +119,6 @@ fn write_hello(m: &Hello) -> pb::Hello {
         carries_logins: m.carries_logins,
         path_keys: m.path_keys.iter().map(|key| key.0.to_vec()).collect(),
         legs_max: m.legs_max,
-        lan_endpoints: write_endpoints(&m.lan_endpoints),
     }
 }
 

@@ -19,11 +19,10 @@ pub mod limits {
     pub const TEXT: usize = 256;
     /// Endpoints of a gateway that it names itself.
     pub const ENDPOINTS: usize = 15;
-    /// Endpoints of a gateway in its own LAN.
-    pub const LAN_ENDPOINTS: usize = 4;
-    /// Endpoints of a peer: those, and the one that the controller sees. Only hybrid devices are
-    /// told more than 16.
-    pub const PEER_ENDPOINTS: usize = 20;
+    /// Endpoints of a peer: those, and the one that the controller sees.
+    pub const PEER_ENDPOINTS: usize = 16;
+    /// Servers that say how the Internet sees a data plane.
+    pub const STUN: usize = 4;
     /// Legs of a tunnel to a hybrid device beside the first.
     pub const LEGS: usize = 3;
     /// Those of all tunnels of a gateway.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use homeward_model::{Bandwidth, BondingModes, Encryption, Priority};
 
 use super::field::{
-    address, address_octets, clipped, endpoints, gateway, half, ipv4, legs, mac, mac_octets, macs,
-    name, network, preshared_key, public_key, routers, short_milliseconds, side, side_number,
-    signal, text, tunnel, tunnels, value, write_endpoints, write_legs, write_routers,
+    address, address_octets, addresses, clipped, endpoints, gateway, half, ipv4, legs, mac,
+    mac_octets, macs, name, network, preshared_key, public_key, routers, short_milliseconds, side,
+    side_number, signal, text, tunnel, tunnels, value, write_addresses, write_endpoints,
+    write_legs, write_routers,
 };
 use super::from_gateway::{prepare, write_prepare};
 use super::limits;
@@ -99,6 +100,7 @@ fn welcome(m: pb::Welcome) -> Result<Welcome, DecodeError> {
         observed_address: address(&m.observed_address, "welcome.observed_address")?,
         report_interval: Duration::from_millis(m.report_interval_ms.into()),
         ping_interval: Duration::from_millis(m.ping_interval_ms.into()),
+        stun: addresses(&m.stun, limits::STUN, "welcome.stun")?,
     })
 }
 
@@ -111,6 +113,7 @@ fn write_welcome(m: &Welcome) -> pb::Welcome {
         observed_address: address_octets(m.observed_address),
         report_interval_ms: short_milliseconds(m.report_interval),
         ping_interval_ms: short_milliseconds(m.ping_interval),
+        stun: write_addresses(&m.stun),
     }
 }
 

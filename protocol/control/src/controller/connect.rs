@@ -58,7 +58,6 @@ impl Controller {
         record.carries_logins = hello.carries_logins;
         record.observed = facts.observed;
         record.endpoints = hello.endpoints;
-        record.lan_endpoints = hello.lan_endpoints;
         record.device_of = device_of;
         record.path_keys = hello.path_keys;
         record.legs_max = usize::try_from(hello.legs_max).unwrap_or(usize::MAX);
@@ -186,7 +185,6 @@ impl Controller {
             carries_logins: false,
             observed: facts.observed,
             endpoints: Vec::new(),
-            lan_endpoints: Vec::new(),
             device_of: facts.device_of,
             path_keys: Vec::new(),
             legs_max: 0,
@@ -234,6 +232,7 @@ impl Controller {
             observed_address: record.observed,
             report_interval: self.settings.report_interval,
             ping_interval: self.settings.ping_interval,
+            stun: self.settings.stun.clone(),
         };
         self.send(gateway, ToGateway::Welcome(welcome));
         for tunnel in &tunnels {

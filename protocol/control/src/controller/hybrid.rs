@@ -72,7 +72,6 @@ impl Controller {
             carries_logins: false,
             path_keys: hello.path_keys,
             legs_max: 0,
-            lan_endpoints: Vec::new(),
         }
     }
 

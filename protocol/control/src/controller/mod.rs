@@ -38,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use homeward_model::{Entropy, GatewayId, Instant, Mac, NetworkId};
 
-use crate::{Endpoints, FromGateway, GoodbyeReason, ToGateway, TunnelId};
+use crate::{FromGateway, GoodbyeReason, ToGateway, TunnelId};
 use devices::Devices;
 use graph::Graph;
 use pool::Pool;
@@ -154,9 +154,9 @@ impl Controller {
             FromGateway::Unwant(network) => self.unwant(gateway, network),
             FromGateway::Tunnel(report) => self.report(gateway, report),
             FromGateway::Prepared(prepared) => self.prepared(gateway, prepared, now),
-            FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints }) => {
+            FromGateway::Endpoints(endpoints) => {
                 if let Some(record) = self.gateways.get_mut(&gateway) {
-                    (record.endpoints, record.lan_endpoints) = (endpoints, lan_endpoints);
+                    record.endpoints = endpoints;
                 }
                 self.mark_networks_of(gateway);
             }

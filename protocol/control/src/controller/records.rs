@@ -9,9 +9,10 @@ use homeward_model::{Encryption, GatewayId, Instant, Mac, Name, NetworkId, Rssi}
 use super::bucket::Bucket;
 use super::{ChannelId, NetworkFacts};
 use crate::codec::limits;
+use crate::endpoint::is_private;
 use crate::{
-    DeniedReason, Half, HeldTunnel, Load, Neighbour, PresharedKey, PublicKey, Router, SessionId,
-    Side, ToGateway, TunnelId, TunnelReport, TunnelState,
+    DeniedReason, Endpoint, EndpointKind, Half, HeldTunnel, Load, Neighbour, PresharedKey,
+    PublicKey, Router, SessionId, Side, ToGateway, TunnelId, TunnelReport, TunnelState,
 };
 
 /// A device: a MAC within a network. Two networks may have devices with the same MAC, and what
@@ -40,8 +41,7 @@ pub(super) struct Gateway {
     pub(super) carries_logins: bool,
     pub(super) observed: IpAddr,
     /// As it names them.
-    pub(super) endpoints: Vec<SocketAddr>,
-    pub(super) lan_endpoints: Vec<SocketAddr>,
+    pub(super) endpoints: Vec<Endpoint>,
     /// Its home network and its MAC address, if it is a hybrid device.
     pub(super) device_of: Option<(NetworkId, Mac)>,
     /// Its keys for legs beside the first, if it is a hybrid device.
@@ -110,29 +110,59 @@ pub(super) struct Wanted {
     pub(super) denied: Option<DeniedReason>,
 }
 
+/// Who wants to know where a gateway may be reached; nobody in particular unless said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asking {
+    /// Where its channel comes from.
+    pub(super) seen_at: Option<IpAddr>,
+    pub(super) is_device: bool,
+}
+
 impl Gateway {
-    /// Where others may reach its data plane: where the channel comes from first, for that is
-    /// what its NAT, if there is one, shows of it.
-    pub(super) fn reachable(&self) -> Vec<SocketAddr> {
-        self.usable_of(&[])
-    }
-
-    /// The same for a hybrid device, which may be in its home's own LAN.
-    pub(super) fn reachable_by_device(&self) -> Vec<SocketAddr> {
-        self.usable_of(&self.lan_endpoints)
-    }
-
-    fn usable_of(&self, last: &[SocketAddr]) -> Vec<SocketAddr> {
-        let seen = self.endpoints.first().map(|e| SocketAddr::new(self.observed, e.port()));
-        let mut all: Vec<SocketAddr> = Vec::new();
-        for endpoint in seen.iter().chain(&self.endpoints).chain(last) {
-            let endpoint = SocketAddr::new(endpoint.ip().to_canonical(), endpoint.port());
-            if usable(endpoint.ip()) && !all.contains(&endpoint) {
-                all.push(endpoint);
+    /// Where somebody else may reach its data plane, in the order in which to try: what is seen of
+    /// its channel first, for that is what its NAT, if there is one, shows of it; then what it says.
+    /// Addresses of its own LAN are said only to `whom` they mean something: to those behind the same
+    /// NAT first, and to hybrid devices, whose Wi-Fi may be there, last.
+    pub(super) fn reachable(&self, whom: Asking) -> Vec<Endpoint> {
+        let seen = self.endpoints.first().map(|first| {
+            let address = SocketAddr::new(self.observed, first.address.port());
+            Endpoint::new(address, EndpointKind::Observed)
+        });
+        let together = whom.seen_at == Some(self.observed);
+        let (mut nearby, mut all, mut last) = (Vec::new(), Vec::<Endpoint>::new(), Vec::new());
+        for mut endpoint in seen.into_iter().chain(self.endpoints.iter().copied()) {
+            let ip = endpoint.address.ip().to_canonical();
+            endpoint.address.set_ip(ip);
+            if !usable(ip) {
+                continue;
+            }
+            let said = [&mut nearby, &mut all, &mut last].into_iter().flatten();
+            if let Some(said) = said.into_iter().find(|said| said.address == endpoint.address) {
+                // What it says itself says more.
+                if endpoint.kind != EndpointKind::Unsaid && said.kind == EndpointKind::Observed {
+                    said.kind = endpoint.kind;
+                }
+                continue;
+            }
+            match self.is_of_its_lan(&endpoint) {
+                false => all.push(endpoint),
+                true if together => nearby.push(endpoint),
+                true if whom.is_device => last.push(endpoint),
+                true => {}
             }
         }
-        all.truncate(limits::PEER_ENDPOINTS);
-        all
+        nearby.extend(all);
+        nearby.extend(last);
+        nearby.truncate(limits::PEER_ENDPOINTS);
+        nearby
+    }
+
+    /// Whether an endpoint means nothing to those who are elsewhere: it is of a private network, and
+    /// what is seen of the gateway is not, or there is a NAT in between.
+    fn is_of_its_lan(&self, endpoint: &Endpoint) -> bool {
+        let translated = self.endpoints.iter().any(|e| e.kind == EndpointKind::Reflexive);
+        let elsewhere = translated || !(is_private(self.observed) || self.observed.is_loopback());
+        endpoint.kind == EndpointKind::Host && is_private(endpoint.address.ip()) && elsewhere
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The limits and times of a [`Controller`](crate::Controller).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use homeward_model::Rssi;
@@ -17,6 +17,8 @@ pub struct Settings {
     /// How often a gateway is asked whether it is there. One that said nothing for three times
     /// this long has a dead channel. At least 1 s.
     pub ping_interval: Duration,
+    /// Where data planes are told how the Internet sees them (STUN), as gateways are told; at most 4.
+    pub stun: Vec<SocketAddr>,
     /// For how long after the loss of its channel a gateway is taken to go on by itself: its
     /// tunnels stay, its wishes count.
     pub keep: Duration,
@@ -82,6 +84,7 @@ impl Default for Settings {
             pool: (Ipv4Addr::new(100, 64, 0, 0), 10),
             report_interval: Duration::from_secs(30),
             ping_interval: Duration::from_secs(30),
+            stun: Vec::new(),
             keep: Duration::from_secs(4 * 3600),
             grace: Duration::from_secs(600),
             network_wait: Duration::from_secs(10),
@@ -126,6 +129,7 @@ impl Settings {
         ] {
             *time = (*time).max(second);
         }
+        self.stun.truncate(limits::STUN);
         self.pool.1 = self.pool.1.clamp(8, 30);
         self.tunnels_per_gateway = self.tunnels_per_gateway.min(limits::TUNNELS);
         self.wants_per_gateway = self.wants_per_gateway.min(limits::WANTS);

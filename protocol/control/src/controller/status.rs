@@ -7,7 +7,7 @@ use std::time::Duration;
 use homeward_model::{Encryption, GatewayId, Instant, Mac, Name, NetworkId, Rssi};
 use serde::{Deserialize, Serialize};
 
-use super::records::{Device, DeviceKey, End, Gateway, Preparation, Tunnel};
+use super::records::{Asking, Device, DeviceKey, End, Gateway, Preparation, Tunnel};
 use super::{ChannelId, Controller};
 use crate::{DeniedReason, Load, TunnelId, TunnelState};
 
@@ -226,6 +226,7 @@ impl Controller {
             let owner = self.bssids.get(&n.bssid)?;
             Some((*owner, n.signal))
         });
+        let endpoints = record.reachable(Asking::default());
         GatewayStatus {
             gateway: id,
             name: record.name.clone(),
@@ -235,7 +236,7 @@ impl Controller {
             version: channel.map(|c| c.version),
             software: record.software.clone(),
             observed_address: record.observed,
-            endpoints: record.reachable(),
+            endpoints: endpoints.iter().map(|endpoint| endpoint.address).collect(),
             inner_address: record.inner,
             home: record.home,
             device_of: record.device_of.map(|(network, _)| network),

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use homeward_model::{Anchor, Encryption, Entropy, GatewayId, Instant, Mac, NetworkId};
 
-use super::records::{DeviceKey, End, Facts, Gateway, Network, Pair, Tunnel, Wanted, pair};
+use super::records::{Asking, DeviceKey, End, Facts, Gateway, Network, Pair, Tunnel, Wanted, pair};
 use super::{Closed, Controller, Event, Ignored};
 use crate::codec::limits;
 use crate::{
@@ -358,10 +358,7 @@ impl Controller {
                 public_key: peer.public_key,
                 preshared_key: key,
                 inner_address: peer.inner,
-                endpoints: match self.is_device(local.gateway) {
-                    true => peer.reachable_by_device(),
-                    false => peer.reachable(),
-                },
+                endpoints: peer.reachable(self.asking(local.gateway)),
             },
             encryption: tunnel.encryption,
             local: local.half.clone(),
@@ -374,6 +371,12 @@ impl Controller {
             },
             legs: legs.map_while(std::convert::identity).collect(),
         })
+    }
+
+    /// A gateway as one that wants to know where another may be reached.
+    fn asking(&self, gateway: GatewayId) -> Asking {
+        let seen_at = self.gateways.get(&gateway).map(|own| own.observed);
+        Asking { seen_at, is_device: self.is_device(gateway) }
     }
 
     /// The devices that may send through a tunnel: those of the network that the foreign side

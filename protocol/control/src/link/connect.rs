@@ -184,7 +184,6 @@ impl Link {
             carries_logins: identity.carries_logins,
             path_keys: identity.path_keys.iter().copied().take(limits::LEGS).collect(),
             legs_max: identity.legs_max,
-            lan_endpoints: self.lan_endpoints.clone(),
         }
     }
 }

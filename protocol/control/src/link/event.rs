@@ -1,6 +1,6 @@
 //! What the controller wants of the gateway, and what became of the channel.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use homeward_model::{GatewayId, Mac, Name, NetworkId, Ssid};
@@ -32,6 +32,8 @@ pub enum Event {
         observed_address: IpAddr,
         /// How often to report load and neighbours.
         report_interval: Duration,
+        /// Where to ask how the Internet sees the data plane.
+        stun: Vec<SocketAddr>,
         /// The protocol's version.
         version: u32,
     },

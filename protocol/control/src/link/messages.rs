@@ -60,6 +60,7 @@ impl Link {
             inner_address: welcome.inner_address,
             observed_address: welcome.observed_address,
             report_interval: welcome.report_interval,
+            stun: welcome.stun.clone(),
             version: welcome.version,
         });
         self.welcome = Some(welcome);

@@ -14,18 +14,19 @@
 mod connect;
 mod event;
 mod messages;
+mod nat;
 mod settings;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use homeward_model::{Instant, Mac, NetworkId, Rssi};
 
 use crate::codec::limits;
 use crate::{
-    DeniedReason, DeviceUpdate, Endpoints, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour,
+    DeniedReason, DeviceUpdate, Endpoint, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour,
     OpenTunnel, Prepare, Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
 };
 
@@ -55,8 +56,7 @@ pub struct Link {
     last_goodbye: Option<GoodbyeReason>,
     welcome: Option<Welcome>,
 
-    endpoints: Vec<SocketAddr>,
-    lan_endpoints: Vec<SocketAddr>,
+    endpoints: Vec<Endpoint>,
     wants: BTreeMap<NetworkId, Wanted>,
     devices: BTreeMap<(NetworkId, Mac), Connected>,
     sequence: u64,
@@ -129,7 +129,6 @@ impl Link {
             last_goodbye: None,
             welcome: None,
             endpoints: Vec::new(),
-            lan_endpoints: Vec::new(),
             wants: BTreeMap::new(),
             devices: BTreeMap::new(),
             sequence: 0,
@@ -249,23 +248,13 @@ impl Link {
 
     /// Where the data plane may be reached, all of it. The controller adds the address that it
     /// sees, with the port of the first; an unspecified address says a port and nothing else.
-    pub fn set_endpoints(&mut self, endpoints: Vec<SocketAddr>) {
+    pub fn set_endpoints(&mut self, endpoints: Vec<Endpoint>) {
         if self.endpoints == endpoints {
             return;
         }
         self.endpoints = endpoints;
         self.endpoints.truncate(limits::ENDPOINTS);
-        self.say_endpoints();
-    }
-
-    /// Where the data plane may be reached from the gateway's own LAN, all of it: hybrid devices at
-    /// home there are told.
-    pub fn set_lan_endpoints(&mut self, mut endpoints: Vec<SocketAddr>) {
-        endpoints.truncate(limits::LAN_ENDPOINTS);
-        if self.lan_endpoints != endpoints {
-            self.lan_endpoints = endpoints;
-            self.say_endpoints();
-        }
+        self.say(FromGateway::Endpoints(self.endpoints.clone()));
     }
 
     /// How busy the gateway is.
@@ -325,11 +314,6 @@ impl Link {
         if matches!(self.state, State::Greeting { .. } | State::Open) {
             self.transmits.push_back(message);
         }
-    }
-
-    fn say_endpoints(&mut self) {
-        let (endpoints, lan_endpoints) = (self.endpoints.clone(), self.lan_endpoints.clone());
-        self.say(FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints }));
     }
 
     fn foreign_tunnel(&self, network: NetworkId) -> Option<TunnelId> {

@@ -1,6 +1,6 @@
 //! What the gateway's owner sees of the channel. MAC addresses are not in it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use homeward_model::{Encryption, GatewayId, Instant, NetworkId};
@@ -160,25 +160,10 @@ impl Link {
             further_legs: open.legs.len(),
             state: report.map(|r| r.state),
             state_ms: said.map(|(_, since)| milliseconds(now.since(*since))),
-            repair: report.and_then(|r| self.repair(r.state)),
+            repair: report.and_then(|r| self.repair(open, r.state)),
             reason: report.map(|r| r.reason.clone()).filter(|reason| !reason.is_empty()),
             path_mtu: report.and_then(|r| r.path_mtu),
         }
-    }
-}
-
-impl Link {
-    fn repair(&self, state: TunnelState) -> Option<String> {
-        if state != TunnelState::Unreachable {
-            return None;
-        }
-        let port = self.endpoints.first().map_or(1701, SocketAddr::port);
-        Some(format!(
-            "if the other gateway is up, both are behind NATs and neither lets the other in: \
-             forward UDP port {port} to this gateway, or that of the other gateway to it; or, where the \
-             contract allows it, have the operator set the class of service to local breakout \
-             (`homeward admin class set NAME --anchor local`)"
-        ))
     }
 }
 

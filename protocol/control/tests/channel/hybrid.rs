@@ -6,9 +6,9 @@ use homeward_control::controller::{ChannelId, Event, GatewayFacts, Ignored};
 use homeward_control::link::Device;
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Controller, Cookie, DeniedReason, DeviceUpdate, FromGateway, Half, HeldLogin, HeldTunnel,
-    Hello, Neighbour, OpenTunnel, Prepare, Prepared, PresharedKey, PublicKey, SessionId, Side,
-    Terms, ToGateway, TunnelId, Want,
+    Controller, Cookie, DeniedReason, DeviceUpdate, Endpoint, EndpointKind, FromGateway, Half,
+    HeldLogin, HeldTunnel, Hello, Neighbour, OpenTunnel, Prepare, Prepared, PresharedKey,
+    PublicKey, SessionId, Side, Terms, ToGateway, TunnelId, Want,
 };
 use homeward_model::{BondingModes, Encryption, GatewayId, Instant, Mac, Rssi};
 
@@ -332,7 +332,6 @@ fn a_device_cannot_tell_of_tunnels_that_are_none_of_its() {
         carries_logins: false,
         path_keys: vec![],
         legs_max: 0,
-        lan_endpoints: vec![],
     };
     let facts = GatewayFacts {
         id: GatewayId(PHONE),
@@ -473,15 +472,17 @@ fn a_change_of_the_class_reaches_both_ends_with_the_same_sessions() {
 fn only_devices_are_told_where_their_home_is_in_its_own_lan_and_last() {
     let mut world = world(1);
     world.connect(2, 1, 11);
-    let lan = ["192.168.1.1:4500", "192.168.77.1:4500", "[fe80::1]:4500"];
-    let lan = lan.into_iter().map(|text| text.parse().unwrap()).collect();
-    world.node(1).link.set_lan_endpoints(lan);
+    let endpoint = |text: &str, kind| Endpoint::new(text.parse().unwrap(), kind);
+    let lan =
+        ["192.168.77.1:4500", "[fe80::1]:4500"].map(|text| endpoint(text, EndpointKind::Host));
+    let told = endpoint("198.51.100.1:4500", EndpointKind::Told);
+    world.node(1).link.set_endpoints([[lan[0], told], [lan[1], told]].concat());
     world.run(secs(1));
     let told = |world: &World, gateway| {
         let open = world.agent(gateway).foreign(network(1)).unwrap();
-        open.peer.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>()
+        open.peer.endpoints.iter().map(|known| known.address.to_string()).collect::<Vec<_>>()
     };
-    let all = ["203.0.113.1:4500", "192.168.1.1:4500", "192.168.77.1:4500"];
+    let all = ["203.0.113.1:4500", "198.51.100.1:4500", "192.168.77.1:4500"];
     assert_eq!(told(&world, PHONE), all);
     assert_eq!(told(&world, 2), all[..2]);
     // With the next Hello as well.
@@ -491,11 +492,11 @@ fn only_devices_are_told_where_their_home_is_in_its_own_lan_and_last() {
         (told(&world, PHONE), told(&world, 2)),
         (all.map(Into::into).into(), all[..2].iter().map(|s| (*s).into()).collect())
     );
-    // What a device says of a LAN is nobody's business.
-    world.node(PHONE).link.set_lan_endpoints(vec!["10.0.0.9:1".parse().unwrap()]);
+    // Of a LAN where a device is its home hears only if it is in it.
+    world.node(PHONE).link.set_endpoints(vec![endpoint("10.0.0.9:1", EndpointKind::Host)]);
     world.run(secs(1));
     let home = world.agent(1).tunnels.values().find(|open| !open.legs.is_empty()).unwrap();
-    assert_eq!(home.peer.endpoints.len(), 2);
+    assert_eq!(home.peer.endpoints, [endpoint("203.0.113.9:1", EndpointKind::Observed)]);
 }
 
 #[test]

@@ -37,7 +37,6 @@ fn hello() -> Hello {
         carries_logins: false,
         path_keys: vec![],
         legs_max: 0,
-        lan_endpoints: vec![],
     }
 }
 

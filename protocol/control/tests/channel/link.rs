@@ -5,9 +5,10 @@ use std::time::Duration;
 use homeward_control::link::{Action, ChannelState, Device, Event, Identity};
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Cookie, Denied, DeniedReason, Evict, FromGateway, Goodbye, GoodbyeReason, Half, Hello, Link,
-    LinkSettings, Load, Neighbour, OpenTunnel, Peer, Prepare, PresharedKey, PublicKey, SessionId,
-    Side, Terms, ToGateway, TunnelId, TunnelReport, TunnelState, Welcome,
+    Cookie, Denied, DeniedReason, Endpoint, EndpointKind, Evict, FromGateway, Goodbye,
+    GoodbyeReason, Half, Hello, Link, LinkSettings, Load, Neighbour, OpenTunnel, Peer, Prepare,
+    PresharedKey, PublicKey, SessionId, Side, Terms, ToGateway, TunnelId, TunnelReport,
+    TunnelState, Welcome,
 };
 use homeward_model::{Encryption, Entropy, GatewayId, Instant, Rssi};
 
@@ -52,6 +53,7 @@ fn welcome() -> ToGateway {
         observed_address: [192, 0, 2, 1].into(),
         report_interval: secs(30),
         ping_interval: secs(20),
+        stun: vec!["0.0.0.0:3478".parse().unwrap()],
     })
 }
 
@@ -203,8 +205,8 @@ fn wishes_made_without_a_channel_are_in_the_hello_and_later_ones_are_said() {
     link.unwant(network(1));
     link.unwant(network(1));
     link.device(device(mac(1), false), now);
-    link.set_endpoints(vec!["192.0.2.1:1".parse().unwrap()]);
-    link.set_endpoints(vec!["192.0.2.1:1".parse().unwrap()]);
+    link.set_endpoints(vec![endpoint("192.0.2.1:1", EndpointKind::Told)]);
+    link.set_endpoints(vec![endpoint("192.0.2.1:1", EndpointKind::Told)]);
     assert_eq!(said(&mut link), ["want", "unwant", "device", "endpoints"]);
 }
 
@@ -400,6 +402,10 @@ fn open(tunnel: u64) -> OpenTunnel {
     }
 }
 
+fn endpoint(address: &str, kind: EndpointKind) -> Endpoint {
+    Endpoint::new(address.parse().unwrap(), kind)
+}
+
 fn report(tunnel: u64, state: TunnelState) -> TunnelReport {
     TunnelReport {
         tunnel: TunnelId(tunnel),
@@ -413,7 +419,7 @@ fn report(tunnel: u64, state: TunnelState) -> TunnelReport {
 #[test]
 fn a_tunnel_that_reaches_nobody_says_since_when_and_what_to_do_until_it_is_up() {
     let mut link = link();
-    link.set_endpoints(vec!["[::]:4500".parse().unwrap()]);
+    link.set_endpoints(vec![endpoint("[::]:4500", EndpointKind::Host)]);
     let now = start();
     greet(&mut link, now);
     tell(&mut link, ToGateway::Open(open(5)), now);
@@ -504,4 +510,41 @@ fn a_wait_of_nothing_does_not_make_the_machine_spin() {
     link.set_settings(settings);
     link.handle_lost("refused", start(), &mut Longest);
     assert!(link.status(start()).retry_ms.unwrap() >= 9);
+}
+
+#[test]
+fn why_two_gateways_do_not_reach_each_other_is_said_as_far_as_their_endpoints_tell() {
+    use EndpointKind::{Host, Reflexive};
+    let own = endpoint("[::]:4500", Host);
+    let same = endpoint("198.51.100.7:4500", Reflexive);
+    let other = endpoint("198.51.100.7:40001", Reflexive);
+    let now = start();
+    for (ours, theirs, why) in [
+        (&[own][..], &[same][..], None),
+        (&[own, same], &[], None),
+        (&[own, same], &[same], Some("does not arrive")),
+        (&[own, same, other], &[same], Some("this gateway's NAT shows each")),
+        (&[own, same], &[other, same], Some("the other gateway's NAT shows each")),
+        (&[own, same, other], &[other, same], Some("neither can be told where to send")),
+    ] {
+        let mut link = link();
+        link.set_endpoints(ours.to_vec());
+        greet(&mut link, now);
+        let mut open = open(5);
+        open.peer.endpoints = theirs.to_vec();
+        tell(&mut link, ToGateway::Open(open), now);
+        link.report(report(5, TunnelState::Unreachable), now);
+        let said = link.why_unreachable(TunnelId(5));
+        assert!(said.starts_with("the other gateway answers on none of its addresses"), "{said}");
+        let repair = link.status(now).tunnels[0].repair.clone().unwrap();
+        assert!(repair.contains("forward UDP port 4500"), "{repair}");
+        match why {
+            Some(why) => assert!(said.contains(why), "{said}"),
+            None => assert!(!said.contains("NAT") && repair.contains("both are behind"), "{said}"),
+        }
+        assert!(
+            said.len() <= homeward_control::codec::limits::TEXT,
+            "the controller reads it whole"
+        );
+    }
 }

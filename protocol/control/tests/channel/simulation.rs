@@ -162,7 +162,7 @@ fn apply(world: &mut World, truth: &mut Truth, op: &Op) {
         Op::Room(gateway, room) => world.node(*gateway).agent.has_room = *room,
         Op::Move(gateway, port) => {
             let endpoint = std::net::SocketAddr::from(([192, 168, 0, 1], (*port).max(1)));
-            world.node(*gateway).link.set_endpoints(vec![endpoint]);
+            world.node(*gateway).link.set_endpoints(vec![endpoint.into()]);
         }
         Op::Pass(time) => world.run(ms(*time)),
     }
@@ -253,7 +253,10 @@ fn check_tunnel(world: &World, home: (i64, &OpenTunnel), foreign: (i64, &OpenTun
     let entitled: Vec<Mac> = served.into_iter().filter(|m| facts.devices.contains(m)).collect();
     assert_eq!(home.macs, entitled, "who may send is who is served and entitled");
     let endpoint = |number: i64| world.status().gateways[number as usize - 1].endpoints.clone();
-    assert_eq!((&home.peer.endpoints, &foreign.peer.endpoints), (&endpoint(f), &endpoint(h)));
+    let told = |open: &OpenTunnel| -> Vec<_> {
+        open.peer.endpoints.iter().map(|endpoint| endpoint.address).collect()
+    };
+    assert_eq!((told(home), told(foreign)), (endpoint(f), endpoint(h)));
 }
 
 fn check_devices(world: &World, truth: &Truth) {

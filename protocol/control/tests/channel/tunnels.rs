@@ -1,9 +1,9 @@
 //! Which tunnels there are, and what each end is told.
 
-use std::net::SocketAddr;
-
 use homeward_control::controller::{Closed, Event};
-use homeward_control::{DeniedReason, OpenTunnel, PublicKey, Side, Terms, TunnelState};
+use homeward_control::{
+    DeniedReason, Endpoint, EndpointKind, OpenTunnel, PublicKey, Side, Terms, TunnelState,
+};
 use homeward_model::{Anchor, Bandwidth, BondingModes, Encryption, GatewayId, Priority, Rssi};
 
 use crate::world::{World, mac, network, secs};
@@ -18,6 +18,10 @@ fn ends(world: &World, home: i64, foreign: i64) -> (OpenTunnel, OpenTunnel) {
         found.clone()
     };
     (at(home, Side::Home), at(foreign, Side::Foreign))
+}
+
+fn endpoint(address: &str, kind: EndpointKind) -> Endpoint {
+    Endpoint::new(address.parse().unwrap(), kind)
 }
 
 #[test]
@@ -45,9 +49,10 @@ fn a_peer_is_reached_where_the_controller_sees_it_and_then_where_it_says() {
     let mut world = World::connected(2);
     world.connect(2, 1, 11);
     world.run(secs(1));
-    let endpoint = |text: &str| text.parse::<SocketAddr>().unwrap();
     let (home, _) = ends(&world, 1, 2);
-    assert_eq!(home.peer.endpoints, [endpoint("203.0.113.2:4500"), endpoint("192.168.2.1:4500")]);
+    let seen = endpoint("203.0.113.2:4500", EndpointKind::Observed);
+    let own = endpoint("192.168.2.1:4500", EndpointKind::Unsaid);
+    assert_eq!(home.peer.endpoints, [seen, own]);
 
     let told = [
         "0.0.0.0:7",
@@ -55,18 +60,82 @@ fn a_peer_is_reached_where_the_controller_sees_it_and_then_where_it_says() {
         "[fe80::1]:9",
         "[::ffff:10.0.0.1]:9",
         "203.0.113.2:7",
-        "10.0.0.1:9",
+        "198.51.100.1:9",
     ];
-    world.node(2).link.set_endpoints(told.into_iter().map(endpoint).collect());
+    world
+        .node(2)
+        .link
+        .set_endpoints(told.into_iter().map(|text| endpoint(text, EndpointKind::Host)).collect());
     world.run(secs(1));
     let (home, foreign) = ends(&world, 1, 2);
     assert_eq!(
         home.peer.endpoints,
-        [endpoint("203.0.113.2:7"), endpoint("10.0.0.1:9")],
+        [
+            endpoint("203.0.113.2:7", EndpointKind::Host),
+            endpoint("198.51.100.1:9", EndpointKind::Host)
+        ],
         "an unspecified address is a port, a link-local one nobody's, and each is tried once"
     );
     assert_eq!(world.agent(2).opened, 1, "it is the same tunnel");
-    assert_eq!(foreign.peer.endpoints[0], endpoint("203.0.113.1:4500"));
+    let seen = endpoint("203.0.113.1:4500", EndpointKind::Observed);
+    assert_eq!(foreign.peer.endpoints[0], seen);
+}
+
+#[test]
+fn an_address_of_a_lan_is_told_to_those_in_it_and_where_the_controller_is_in_it_to_all() {
+    use EndpointKind::{Host, Observed};
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    let told = [endpoint("192.168.2.1:1701", Host), endpoint("[2001:db8::2]:1701", Host)];
+    world.node(2).link.set_endpoints(told.to_vec());
+    world.run(secs(1));
+    let seen = endpoint("203.0.113.2:1701", Observed);
+    let [lan, wide] = told;
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [seen, wide]);
+    // No NAT is known of, but one address there is that both are seen at.
+    let move_to = |world: &mut World, number: i64, observed: &str| {
+        world.node(number).observed = observed.parse().unwrap();
+        world.break_wire(number);
+        world.run(secs(60));
+    };
+    move_to(&mut world, 1, "203.0.113.2");
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [lan, seen, wide]);
+    // The controller sees addresses of a private network: all are in one, as far as is known.
+    move_to(&mut world, 1, "10.0.0.1");
+    move_to(&mut world, 2, "10.0.0.2");
+    let seen = endpoint("10.0.0.2:1701", Observed);
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [seen, lan, wide]);
+}
+
+#[test]
+fn an_address_behind_a_nat_is_told_to_those_behind_the_same_and_what_servers_see_to_all() {
+    use EndpointKind::{Host, Observed, Reflexive, Told};
+    let mut world = World::connected(2);
+    world.connect(2, 1, 11);
+    world.run(secs(1));
+    let told = [
+        endpoint("192.0.2.17:1701", Told),
+        endpoint("[::]:1701", Host),
+        endpoint("203.0.113.2:40001", Reflexive),
+        endpoint("192.168.2.1:1701", Host),
+    ];
+    world.node(2).link.set_endpoints(told.to_vec());
+    world.run(secs(1));
+    let seen = endpoint("203.0.113.2:1701", Observed);
+    let [said, _, reflexive, own] = told;
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [seen, said, reflexive]);
+
+    // A NAT that keeps the port: what it shows is said once, as what servers see.
+    let kept = endpoint("203.0.113.2:1701", Reflexive);
+    world.node(2).link.set_endpoints(vec![endpoint("[::]:1701", Host), kept, reflexive, own]);
+    world.run(secs(1));
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [kept, reflexive]);
+
+    // The two have one address on the Internet; by it they may not reach each other.
+    world.node(1).observed = "203.0.113.2".parse().unwrap();
+    world.break_wire(1);
+    world.run(secs(60));
+    assert_eq!(ends(&world, 1, 2).0.peer.endpoints, [own, kept, reflexive]);
 }
 
 #[test]

@@ -221,7 +221,7 @@ impl World {
         node.link = Link::new(node.identity(number), LinkSettings::default(), now);
         node.agent = Agent::new();
         let own = Ipv4Addr::new(192, 168, number as u8, 1);
-        node.link.set_endpoints(vec![SocketAddr::new(own.into(), 4500)]);
+        node.link.set_endpoints(vec![SocketAddr::new(own.into(), 4500).into()]);
         // As its owner has set it: it makes its tunnel whenever it runs.
         if let Some((home, _)) = node.device_of {
             node.link.want(home, BTreeSet::new());

@@ -42,8 +42,19 @@ fn ipv4() -> impl Strategy<Value = Ipv4Addr> {
     any::<[u8; 4]>().prop_map(Ipv4Addr::from)
 }
 
-fn endpoints(most: usize) -> impl Strategy<Value = Vec<SocketAddr>> {
-    vec((address(), 1..=u16::MAX).prop_map(|(a, port)| SocketAddr::new(a, port)), 0..=most)
+fn endpoints(most: usize) -> impl Strategy<Value = Vec<Endpoint>> {
+    let kind = prop::sample::select(vec![
+        EndpointKind::Unsaid,
+        EndpointKind::Host,
+        EndpointKind::Told,
+        EndpointKind::Reflexive,
+        EndpointKind::Observed,
+        EndpointKind::Relay,
+    ]);
+    let endpoint = (address(), 1..=u16::MAX, kind);
+    let endpoint =
+        endpoint.prop_map(|(a, port, kind)| Endpoint::new(SocketAddr::new(a, port), kind));
+    vec(endpoint, 0..=most)
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -154,7 +165,7 @@ fn distinct<T: Clone + std::fmt::Debug, K: Ord>(
 
 fn hello() -> impl Strategy<Value = Hello> {
     let who = (any::<u32>(), any::<u32>(), any::<u64>(), text(), any::<[u8; 32]>());
-    let paths = (btree_set(any::<[u8; 32]>(), 0..=3), any::<u32>(), endpoints(4));
+    let paths = (btree_set(any::<[u8; 32]>(), 0..=3), any::<u32>());
     let what = (endpoints(15), any::<bool>(), any::<u32>(), macs(), paths);
     let holds = (
         distinct(held(), |t| t.tunnel),
@@ -180,7 +191,6 @@ fn hello() -> impl Strategy<Value = Hello> {
         carries_logins: who.0 % 2 == 0,
         path_keys: what.4.0.into_iter().filter(|key| *key != who.4).map(PublicKey).collect(),
         legs_max: what.4.1,
-        lan_endpoints: what.4.2,
     })
 }
 
@@ -252,17 +262,16 @@ pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
         1 => network().prop_map(FromGateway::Unwant),
         2 => report().prop_map(FromGateway::Tunnel),
         1 => prepared().prop_map(FromGateway::Prepared),
-        1 => (endpoints(15), endpoints(4)).prop_map(|(endpoints, lan_endpoints)| {
-            FromGateway::Endpoints(Endpoints { endpoints, lan_endpoints })
-        }),
+        1 => endpoints(15).prop_map(FromGateway::Endpoints),
         1 => any::<u64>().prop_map(FromGateway::Pong),
         1 => distinct(login(), |l| (l.mac, l.name.clone())).prop_map(FromGateway::Logins),
     ]
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    (1..=u32::MAX, gateway(), name(), ipv4(), address(), milliseconds(), milliseconds()).prop_map(
-        |(version, gateway, name, inner_address, observed_address, report, ping)| Welcome {
+    let who = (1..=u32::MAX, gateway(), name());
+    (who, ipv4(), address(), milliseconds(), milliseconds(), endpoints(4)).prop_map(
+        |((version, gateway, name), inner_address, observed_address, report, ping, stun)| Welcome {
             version,
             gateway,
             name,
@@ -270,6 +279,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             observed_address,
             report_interval: report,
             ping_interval: ping,
+            stun: stun.iter().map(|endpoint| endpoint.address).collect(),
         },
     )
 }
@@ -287,7 +297,7 @@ fn goodbye() -> impl Strategy<Value = Goodbye> {
 }
 
 fn peer() -> impl Strategy<Value = Peer> {
-    (gateway(), name(), any::<[u8; 32]>(), key(), ipv4(), endpoints(20)).prop_map(
+    (gateway(), name(), any::<[u8; 32]>(), key(), ipv4(), endpoints(16)).prop_map(
         |(gateway, name, public_key, preshared_key, inner_address, endpoints)| Peer {
             gateway,
             name,

@@ -67,12 +67,12 @@ fn hello() -> Hello {
         carries_logins: true,
         path_keys: vec![PublicKey([8; 32]), PublicKey([7; 32])],
         legs_max: 3,
-        lan_endpoints: vec![endpoint(2)],
     }
 }
 
-fn endpoint(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port)
+fn endpoint(port: u16) -> Endpoint {
+    let address = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
+    Endpoint::new(address, EndpointKind::Reflexive)
 }
 
 fn half(number: u32) -> Half {
@@ -115,6 +115,18 @@ fn device(number: u32) -> DeviceUpdate {
 }
 
 #[test]
+fn an_endpoint_of_a_kind_that_this_version_does_not_know_is_an_address_all_the_same() {
+    let mut wire = FromGateway::Endpoints(vec![endpoint(7)]).to_pb();
+    let Some(pb::from_gateway::Body::Endpoints(endpoints)) = &mut wire.body else {
+        panic!("{wire:?}")
+    };
+    endpoints.endpoints[0].kind = 77;
+    let read = FromGateway::from_pb(wire).unwrap();
+    let unsaid = Endpoint::from(endpoint(7).address);
+    assert_eq!(read, Some(FromGateway::Endpoints(vec![unsaid])));
+}
+
+#[test]
 fn the_largest_hello_within_the_limits_fits_a_message() {
     let macs: Vec<Mac> = (0..limits::MACS as u32).map(mac).collect();
     let hello = Hello {
@@ -127,7 +139,6 @@ fn the_largest_hello_within_the_limits_fits_a_message() {
             .collect(),
         path_keys: (1..=limits::LEGS as u8).map(|n| PublicKey([n; 32])).collect(),
         legs_max: u32::MAX,
-        lan_endpoints: (1..=limits::LAN_ENDPOINTS as u16).map(endpoint).collect(),
         devices: (0..limits::DEVICES as u32).map(device).collect(),
         wants: (0..limits::WANTS as i64)
             .map(|n| Want { network: NetworkId(i64::MAX - n), macs: macs.clone() })
@@ -277,10 +288,6 @@ fn an_error_names_the_field_and_what_is_wrong_with_it() {
         (
             refused(|h| h.path_keys = vec![vec![1; 32]; 4]),
             "hello.path_keys has 4 entries, more than 3",
-        ),
-        (
-            refused(|h| h.lan_endpoints = vec![h.endpoints[0].clone(); 5]),
-            "hello.lan_endpoints has 5 entries, more than 4",
         ),
         (
             refused(|h| h.tunnels[0].legs = vec![wire_leg(1); 4]),

@@ -9,4 +9,5 @@
 mod changes;
 mod channels;
 mod reviews;
+mod stun;
 mod world;

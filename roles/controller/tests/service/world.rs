@@ -70,7 +70,7 @@ pub(crate) struct World {
     /// As AAA asks of gateways.
     pub(crate) revocations: Revocations,
     pub(crate) shutdown: Shutdown,
-    core: String,
+    pub(crate) core: String,
     socket: PathBuf,
     directory: TempDir,
     serving: JoinHandle<anyhow::Result<()>>,
@@ -316,14 +316,13 @@ impl Agent {
 
 pub(crate) fn hello(gateway: GatewayId) -> Hello {
     Hello {
-        lan_endpoints: Vec::new(),
         legs_max: 0,
         path_keys: Vec::new(),
         versions: VERSIONS,
         boot: u64::try_from(gateway.0).unwrap(),
         software: "a test".to_owned(),
         public_key: PublicKey([gateway.0 as u8; 32]),
-        endpoints: vec![SocketAddr::from(([192, 0, 2, gateway.0 as u8], 1701))],
+        endpoints: vec![SocketAddr::from(([192, 0, 2, gateway.0 as u8], 1701)).into()],
         home: true,
         prepared_max: 8,
         bssids: Vec::new(),

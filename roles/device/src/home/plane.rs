@@ -42,7 +42,7 @@ impl Plane {
                 public_key: leg.public_key.0,
                 preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
                 inner_address: open.peer.inner_address,
-                endpoints: open.peer.endpoints.clone(),
+                endpoints: open.peer.endpoints.iter().map(|known| known.address).collect(),
                 access: Some(Access { interface, private_key: key.clone() }),
             };
             self.dataplane.set_peer(peer(*access), config)?;

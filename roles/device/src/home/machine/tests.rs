@@ -58,7 +58,7 @@ fn open(number: u64, bonding: BondingModes) -> ToGateway {
             public_key: key,
             preshared_key: PresharedKey::new([3; 32]),
             inner_address: [100, 64, 0, 1].into(),
-            endpoints: vec!["192.0.2.1:1701".parse().unwrap()],
+            endpoints: vec![std::net::SocketAddr::from(([192, 0, 2, 1], 1701)).into()],
         },
         encryption: Encryption::Required,
         local: half(10),
@@ -92,6 +92,7 @@ fn at_home(bond: Bond, hold: Hold, bonding: BondingModes) -> Homing {
             observed_address: [192, 0, 2, 8].into(),
             report_interval: Duration::from_secs(60),
             ping_interval: Duration::from_secs(20),
+            stun: Vec::new(),
         }),
     );
     said(&mut homing, open(5, bonding));
