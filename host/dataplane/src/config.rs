@@ -36,6 +36,31 @@ pub struct Config {
     /// For how long a frame waits for a peer that has not answered yet; with zero none does. A
     /// tunnel's newest 32 wait, of 32 KiB in all.
     pub hold: Duration,
+    /// How servers are asked how the Internet sees the sockets, once some are named
+    /// ([`set_stun`](crate::Dataplane::set_stun)).
+    pub reflexive: ReflexiveConfig,
+}
+
+/// How servers are asked how the Internet sees the sockets (STUN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReflexiveConfig {
+    /// How often, less up to a fifth by chance. 30 s unless set.
+    pub interval: Duration,
+    /// Whether also without a tunnel. They are asked once in any case.
+    pub always: bool,
+    /// After how long a silence a peer is sent something where the answers say that there is a NAT,
+    /// unless [`keepalive`](field@Config::keepalive) says how long. 25 s unless set.
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for ReflexiveConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            always: false,
+            keepalive: Some(Duration::from_secs(25)),
+        }
+    }
 }
 
 impl Config {
@@ -50,6 +75,7 @@ impl Config {
             send_buffer: 2 << 20,
             keepalive: None,
             hold: Duration::from_secs(3),
+            reflexive: ReflexiveConfig::default(),
         }
     }
 }

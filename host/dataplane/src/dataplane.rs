@@ -21,6 +21,7 @@ use crate::engine::{AnyEntropy, Shared, Timer};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ingress::Ingress;
+use crate::reflexive::ReflexiveStatus;
 use crate::status::{self, Strangers, TunnelStatus};
 use crate::table::{Peer, Table, Tunnel, lock};
 use crate::wireguard::{Cores, Identity, Way};
@@ -80,8 +81,10 @@ impl Dataplane {
         let system = |errno: nix::Error| Error::System(errno.into());
         let identity = Identity::new(&config.private_key);
         let (clock, tell) = (Box::new(clock), Box::new(events));
-        let shared =
-            Arc::new(Shared::new(identity, path, config.hold, clock, tell).map_err(system)?);
+        let shared = Arc::new(
+            Shared::new(identity, path, &config.reflexive, config.hold, clock, tell)
+                .map_err(system)?,
+        );
         let sockets: Arc<[UdpSocket]> = sockets.into();
         let addresses: Vec<SocketAddr> = sockets.iter().map(UdpSocket::local_address).collect();
         for address in &addresses {
@@ -125,6 +128,34 @@ impl Dataplane {
     /// The addresses it listens on, with the port that was given for port 0.
     pub fn local_addresses(&self) -> Vec<SocketAddr> {
         self.addresses.clone()
+    }
+
+    /// Names the servers that say how the Internet sees our sockets (STUN), in place of those that
+    /// were named before; the first four that the sockets reach. They are asked at once, and again
+    /// while there is a tunnel. What they say comes as [`Event::Mapped`].
+    pub fn set_stun(&self, servers: &[SocketAddr]) {
+        let now = self.shared.now();
+        let servers = self.reachable(servers);
+        let (mut events, reflexive) = (Vec::new(), &self.shared.reflexive);
+        let mut asker = reflexive.asker();
+        asker.set_servers(servers, now);
+        reflexive.take_news(&mut asker, &mut events);
+        let due = asker.poll_timeout();
+        drop(asker);
+        self.shared.arm(&reflexive.slot, Timer::Reflexive, due);
+        self.shared.tell(&mut events);
+    }
+
+    /// How the Internet sees our sockets, as far as is known.
+    pub fn reflexive(&self) -> ReflexiveStatus {
+        self.shared.reflexive.status(self.shared.now())
+    }
+
+    /// Has the servers asked while there is a tunnel.
+    fn note_tunnels(&self) {
+        let any = !self.shared.table().tunnels.is_empty();
+        let due = self.shared.reflexive.needed(any, self.shared.now());
+        self.shared.arm(&self.shared.reflexive.slot, Timer::Reflexive, due);
     }
 
     /// Sets our address inside WireGuard, which encrypted tunnels need.
@@ -228,6 +259,8 @@ impl Dataplane {
             table.keys.remove(&known.keys());
             table.note_identities();
         }
+        drop(table);
+        self.note_tunnels();
     }
 
     /// Changes what strangers may send and receive.
@@ -249,7 +282,9 @@ impl Dataplane {
     pub fn close(&self, tunnel: TunnelId) -> bool {
         let _commands = self.commands();
         let place = self.shared.table().tunnel_ids.get(&tunnel).copied();
-        place.and_then(|place| self.take_out(place)).is_some()
+        let closed = place.and_then(|place| self.take_out(place)).is_some();
+        self.note_tunnels();
+        closed
     }
 
     /// Writes a frame out of the tunnel's interface as if it had come through the tunnel; no port

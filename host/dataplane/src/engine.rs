@@ -10,8 +10,9 @@ use homeward_model::{Clock, Entropy, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::config::TunnelId;
+use crate::config::{ReflexiveConfig, TunnelId};
 use crate::event::Event;
+use crate::reflexive::Reflexive;
 use crate::table::{Table, lock};
 use crate::timers::{Slot, Timers};
 use crate::wireguard::Identity;
@@ -40,12 +41,15 @@ pub(crate) enum Timer {
     Fragments(usize),
     /// A tunnel's paths: reports and probes, and what was held for its order.
     Bond(usize),
+    /// Who asks how the Internet sees us.
+    Reflexive,
 }
 
 /// What the two threads and the handle share.
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     pub(crate) path: PathSettings,
+    pub(crate) reflexive: Reflexive,
     /// For how long a frame waits for its peer.
     pub(crate) hold: Duration,
     pub(crate) timers: Timers<Timer>,
@@ -75,6 +79,7 @@ impl Shared {
     pub(crate) fn new(
         identity: Identity,
         path: PathSettings,
+        reflexive: &ReflexiveConfig,
         hold: Duration,
         clock: Box<dyn Clock>,
         tell: Box<dyn Fn(Event) + Send + Sync>,
@@ -86,6 +91,7 @@ impl Shared {
         Ok(Self {
             identity: Arc::new(identity),
             path,
+            reflexive: Reflexive::new(reflexive),
             hold,
             timers: Timers::default(),
             interfaces,
@@ -114,6 +120,17 @@ impl Shared {
             epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, at as u64))?;
         }
         Ok(epoll)
+    }
+
+    /// The settings of a path that begins now.
+    pub(crate) fn path_settings(&self) -> PathSettings {
+        PathSettings { keepalive: self.keepalive(), ..self.path.clone() }
+    }
+
+    /// After how long a silence a peer is sent something: as is set, or as the NAT takes that we are
+    /// behind.
+    pub(crate) fn keepalive(&self) -> Option<Duration> {
+        self.path.keepalive.or_else(|| self.reflexive.keepalive())
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -247,8 +264,8 @@ mod tests {
         let tell = Arc::clone(&told);
         let identity = Identity::new(&Key::new([1; 32]));
         let tell = Box::new(move |_| *tell.lock().unwrap() += 1);
-        let shared =
-            Shared::new(identity, PathSettings::default(), Duration::ZERO, Box::new(Still), tell);
+        let (path, reflexive) = (PathSettings::default(), ReflexiveConfig::default());
+        let shared = Shared::new(identity, path, &reflexive, Duration::ZERO, Box::new(Still), tell);
         let shared = Arc::new(shared.unwrap());
         let alarm = Alarm(Arc::clone(&shared));
         let dies = std::thread::spawn(move || {

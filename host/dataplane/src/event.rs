@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use homeward_multipath::PathId;
+use homeward_stun::Mapping;
 
 use crate::config::TunnelId;
 
@@ -43,6 +44,13 @@ pub enum Event {
         /// The address.
         endpoint: SocketAddr,
     },
+    /// A server says how it sees our sockets, for the first time or differently.
+    Mapped {
+        /// Which server.
+        server: SocketAddr,
+        /// How it sees them; `None`: what it said is not to be believed any more.
+        mapping: Option<Mapping>,
+    },
     /// The TAP interface was deleted by somebody else, or the data plane runs no more
     /// ([`Dataplane::is_running`](crate::Dataplane::is_running)). The tunnel carries nothing any
     /// more: close it, or open it again.
@@ -68,9 +76,11 @@ impl Event {
     pub(crate) fn turned(&self) -> Option<TunnelId> {
         match *self {
             Self::Up { tunnel } | Self::Unreachable { tunnel } => Some(tunnel),
-            Self::PathMtu { .. } | Self::Moved { .. } | Self::Gone { .. } | Self::Path { .. } => {
-                None
-            }
+            Self::PathMtu { .. }
+            | Self::Moved { .. }
+            | Self::Gone { .. }
+            | Self::Path { .. }
+            | Self::Mapped { .. } => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bonded;
 mod frames;
 mod sealed;
+mod seen;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,6 +133,7 @@ impl Ingress {
     /// Tells all links which of our addresses came and went.
     fn note_addresses(&mut self) {
         let changes = self.addresses.changes();
+        self.note_own_addresses(&changes);
         let (shared, now) = (Arc::clone(&self.shared), self.shared.now());
         let table = shared.table();
         for (place, peer) in &table.peers {
@@ -429,6 +431,11 @@ impl Ingress {
                     let Some(bond) = &tunnel.bond else { continue };
                     if bond.slot.claim(due) {
                         self.look_after_bond(&table, place, tunnel, bond, now);
+                    }
+                }
+                Timer::Reflexive => {
+                    if shared.reflexive.slot.claim(due) {
+                        self.ask_servers(&table, now);
                     }
                 }
                 Timer::Fragments(place) => {

@@ -218,6 +218,13 @@ impl Route {
         }
     }
 
+    /// Says after how long a silence the peer is sent something.
+    pub(crate) fn set_keepalive(&mut self, keepalive: Option<Duration>) {
+        if let Kind::Probed(path) = &mut self.kind {
+            path.set_keepalive(keepalive);
+        }
+    }
+
     /// Takes a new list of candidates.
     pub(crate) fn set_endpoints(&mut self, endpoints: &[SocketAddr], now: Instant) {
         match &mut self.kind {

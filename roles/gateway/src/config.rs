@@ -167,6 +167,11 @@ pub struct Tunnel {
     /// How often an idle tunnel says something, so that a NAT in front of this gateway remembers
     /// it; unset: never.
     pub keepalive: Option<Period>,
+    /// How often the core is asked how the Internet sees this gateway, where it answers that (STUN).
+    pub stun_interval: Period,
+    /// The same as `keepalive`, where that and `advertise` are unset and the core sees a NAT in front of
+    /// this gateway; zero: never.
+    pub nat_keepalive: Period,
     /// For how long a frame waits for its tunnel to be up; zero: not at all. 32 frames of a
     /// tunnel may wait.
     pub hold: Period,
@@ -182,6 +187,8 @@ impl Default for Tunnel {
             advertise: Vec::new(),
             dscp: 1,
             keepalive: None,
+            stun_interval: Period(Duration::from_secs(30)),
+            nat_keepalive: Period(Duration::from_secs(25)),
             hold: Period(Duration::from_secs(3)),
             offline: Period(Duration::from_secs(4 * 3600)),
         }
@@ -383,6 +390,13 @@ impl Config {
         }
         if self.tunnel.dscp > 63 {
             return Err(Invalid::new("tunnel.dscp", "a code point is 0 to 63"));
+        }
+        if self.tunnel.stun_interval.0 < Duration::from_secs(1) {
+            return Err(Invalid::new("tunnel.stun_interval", "use at least 1s"));
+        }
+        let keepalive = self.tunnel.nat_keepalive.0;
+        if !keepalive.is_zero() && keepalive < Duration::from_secs(1) {
+            return Err(Invalid::new("tunnel.nat_keepalive", "use at least 1s, or 0s for never"));
         }
         for core in &self.channel.core {
             let port = core.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());

@@ -20,6 +20,7 @@ use homeward_transport::{Event, UdpClient};
 
 use crate::config::Config;
 
+mod nat;
 mod reach;
 mod uplink;
 
@@ -38,6 +39,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         psk_file(path, &mut found);
     }
     reach::examine(config, &mut found).await;
+    if !config.channel.core.is_empty() {
+        nat::examine(config, &mut found).await;
+    }
     for core in &config.core {
         if let Some(endpoint) = &core.radsec {
             uplink::examine(endpoint, &config.channel.directory, &mut found).await;

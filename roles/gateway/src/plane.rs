@@ -2,7 +2,7 @@
 //! removing interfaces may take the kernel some milliseconds.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
@@ -33,6 +33,8 @@ pub enum Order {
     Open(Box<OpenTunnel>),
     /// Take a tunnel down.
     Close(TunnelId),
+    /// These servers say how the Internet sees the data plane.
+    Stun(Vec<SocketAddr>),
     /// Send a frame out of a tunnel's interface, as if it had come through the tunnel.
     Inject(TunnelId, Vec<u8>),
     /// Send a frame into the home LAN.
@@ -97,6 +99,7 @@ impl Plane {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Address(address) => self.dataplane.set_inner_address(address),
+            Order::Stun(servers) => self.dataplane.set_stun(&servers),
             Order::Open(open) => {
                 self.look_at_lan();
                 let result = self.open(&open).map_err(|error| format!("{error:#}"));

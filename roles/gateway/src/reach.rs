@@ -3,13 +3,14 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use anyhow::Context;
 use homeward_channel::keeper;
 use homeward_control::link::{self, Identity};
 use homeward_control::{Endpoint, EndpointKind, FromGateway, LinkSettings, PublicKey};
 use homeward_daemon::{Exit, ExitContext, SystemClock, SystemEntropy};
-use homeward_dataplane::{Dataplane, Key};
+use homeward_dataplane::{Dataplane, Key, ReflexiveConfig, ReflexiveStatus};
 use homeward_model::{Clock, Entropy};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -51,6 +52,11 @@ impl Reach {
             dscp: config.tunnel.dscp,
             keepalive: config.tunnel.keepalive.map(|period| period.0),
             hold: config.tunnel.hold.0,
+            reflexive: ReflexiveConfig {
+                interval: config.tunnel.stun_interval.0,
+                always: config.home.bridge.is_some(),
+                keepalive: nat_keepalive(config),
+            },
             ..homeward_dataplane::Config::new(Key::new(entropy.octets()))
         };
         let events = inputs.clone();
@@ -124,6 +130,11 @@ impl Reach {
         self.dataplane.status()
     }
 
+    /// How the Internet sees the data plane.
+    pub(crate) fn reflexive(&self) -> ReflexiveStatus {
+        self.dataplane.reflexive()
+    }
+
     /// Octets received from and sent into the tunnels there are.
     pub(crate) fn octets(&self) -> (u64, u64) {
         self.status().iter().fold((0, 0), |(received, sent), tunnel| {
@@ -152,6 +163,13 @@ impl Tuning {
             endpoints: endpoints(config, dataplane),
         }
     }
+}
+
+/// How often an idle tunnel says something where there turns out to be a NAT: not where its owner has
+/// others let in by it.
+fn nat_keepalive(config: &Config) -> Option<Duration> {
+    let every = config.tunnel.nat_keepalive.0;
+    (!every.is_zero() && config.tunnel.advertise.is_empty()).then_some(every)
 }
 
 /// Where others may send: what the owner says, or the port alone; the controller sees the address.

@@ -65,8 +65,16 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let Home { psk_file, bridge: home_bridge } = home;
     let ChannelConfig { core: controllers, directory, token_file, keepalive, keepalive_timeout } =
         channel;
-    let Tunnel { listen, advertise: _, dscp, keepalive: tunnel_keepalive, hold, offline: _ } =
-        tunnel;
+    let Tunnel {
+        listen,
+        advertise: _,
+        dscp,
+        keepalive: tunnel_keepalive,
+        stun_interval,
+        nat_keepalive,
+        hold,
+        offline: _,
+    } = tunnel;
     let mut compare = |key, differs: bool| {
         if differs {
             found.push(key);
@@ -91,6 +99,8 @@ pub(crate) fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     compare("tunnel.listen", differ(&old.tunnel.listen, listen));
     compare("tunnel.dscp", differ(&old.tunnel.dscp, dscp));
     compare("tunnel.keepalive", differ(&old.tunnel.keepalive, tunnel_keepalive));
+    compare("tunnel.stun_interval", differ(&old.tunnel.stun_interval, stun_interval));
+    compare("tunnel.nat_keepalive", differ(&old.tunnel.nat_keepalive, nat_keepalive));
     compare("tunnel.hold", differ(&old.tunnel.hold, hold));
     compare("accounting", differ(&old.accounting, accounting));
     compare("disconnect", differ(&old.disconnect, disconnect));
@@ -131,6 +141,8 @@ mod tests {
         advertise = ["192.0.2.1:1701"]
         dscp = 1
         keepalive = "25s"
+        stun_interval = "31s"
+        nat_keepalive = "24s"
         hold = "3s"
         offline = "4h"
         [roam]
@@ -182,6 +194,8 @@ mod tests {
             ("[::]:1701", "[::]:1702", "tunnel.listen"),
             ("dscp = 1", "dscp = 8", "tunnel.dscp"),
             ("\"25s\"", "\"26s\"", "tunnel.keepalive"),
+            ("\"31s\"", "\"32s\"", "tunnel.stun_interval"),
+            ("\"24s\"", "\"23s\"", "tunnel.nat_keepalive"),
             ("\"3s\"", "\"2s\"", "tunnel.hold"),
             ("127.0.0.1:3799", "127.0.0.1:3798", "disconnect"),
             ("/run/a.sock", "/run/b.sock", "control"),

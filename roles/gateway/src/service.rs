@@ -389,6 +389,7 @@ impl Gateway {
             "channel": self.agent.tunnel_status(now),
             "listen": self.reach.as_ref().map(Reach::listen),
             "tunnels": self.reach.as_ref().map(Reach::status),
+            "reflexive": self.reach.as_ref().map(Reach::reflexive),
         })
     }
 

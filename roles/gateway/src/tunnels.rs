@@ -21,6 +21,7 @@ use homeward_model::{Entropy, Instant, Mac, Nai, NetworkId, Rssi, Ssid};
 use crate::frames;
 use crate::greeter::Greeter;
 use crate::plane::{Order, Report};
+use crate::seen::Seen;
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,7 @@ struct Tunnel {
 pub struct Tunnels {
     link: Link,
     identity: Identity,
+    seen: Seen,
     tunnels: BTreeMap<TunnelId, Tunnel>,
     /// The networks whose traffic goes home, with the devices that have a place here.
     served: BTreeMap<NetworkId, BTreeSet<Mac>>,
@@ -118,10 +120,11 @@ impl Tunnels {
         now: Instant,
     ) -> Self {
         let mut link = Link::new(identity.clone(), settings, now);
-        link.set_endpoints(endpoints);
+        link.set_endpoints(endpoints.clone());
         let mut this = Self {
             link,
             identity,
+            seen: Seen::new(endpoints),
             tunnels: BTreeMap::new(),
             served: BTreeMap::new(),
             here: BTreeMap::new(),
@@ -277,6 +280,11 @@ impl Tunnels {
             PlaneEvent::PathMtu { tunnel, mtu } => {
                 self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
             }
+            PlaneEvent::Mapped { server, mapping } => {
+                if let Some(endpoints) = self.seen.handle(server, mapping) {
+                    self.link.set_endpoints(endpoints);
+                }
+            }
             // Of several paths, another is still there.
             PlaneEvent::Moved { .. } | PlaneEvent::Path { .. } => {}
             PlaneEvent::Gone { tunnel } => self.report(TunnelId(tunnel.0), now, |report| {
@@ -319,7 +327,7 @@ impl Tunnels {
         self.identity.prepared_max = tuning.prepared_max;
         self.link.set_identity(self.identity.clone());
         self.link.set_settings(tuning.settings);
-        self.link.set_endpoints(tuning.endpoints);
+        self.link.set_endpoints(self.seen.retune(tuning.endpoints));
         self.settle(now);
     }
 
@@ -421,8 +429,9 @@ impl Tunnels {
     fn told(&mut self, event: Event, now: Instant) {
         self.outputs.push_back(Output::Told(event.clone()));
         match event {
-            Event::Connected { inner_address, report_interval, .. } => {
+            Event::Connected { inner_address, report_interval, stun, .. } => {
                 self.outputs.push_back(Output::Plane(Order::Address(inner_address)));
+                self.outputs.push_back(Output::Plane(Order::Stun(stun)));
                 self.load_every = Some(report_interval).filter(|every| !every.is_zero());
                 self.load_due = self.load_every.map(|_| now);
             }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use homeward_control::link::{Action, Identity};
@@ -11,14 +12,17 @@ use homeward_control::{
     TunnelState, Welcome, Withdraw,
 };
 use homeward_daemon::SystemEntropy;
+use homeward_dataplane::Event as PlaneEvent;
 use homeward_gateway::plane::{Order, Report};
 use homeward_gateway::tunnels::{Output, Place, Tunnels};
 use homeward_model::{Encryption, GatewayId, Instant, Mac, NetworkId, Ssid};
+use homeward_stun::Mapping;
 
 const PHONE: Mac = Mac::new([2, 0, 0x5e, 0, 0, 1]);
 const ELM: NetworkId = NetworkId(3);
+const STUN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99)), 3478);
 const ROUTER: Router = Router {
-    address: std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1)),
+    address: IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1)),
     mac: Mac::new([2, 0, 0x5e, 9, 9, 9]),
 };
 
@@ -83,11 +87,12 @@ fn synced() -> Tunnels {
         observed_address: "192.0.2.7".parse().unwrap(),
         report_interval: Duration::from_secs(60),
         ping_interval: Duration::from_secs(30),
-        stun: Vec::new(),
+        stun: vec![STUN],
     };
     say(&mut tunnels, ToGateway::Welcome(welcome), 10);
     say(&mut tunnels, ToGateway::Synced(Vec::new()), 10);
-    assert_eq!(ordered(&mut tunnels), [Order::Address("100.64.0.7".parse().unwrap())]);
+    let address = "100.64.0.7".parse().unwrap();
+    assert_eq!(ordered(&mut tunnels), [Order::Address(address), Order::Stun(vec![STUN])]);
     tunnels
 }
 
@@ -142,7 +147,7 @@ fn a_network_that_gets_a_vap_gets_a_tunnel_and_both_go_together() {
     assert_eq!(ordered(&mut tunnels), [Order::Open(Box::new(wanted))]);
     tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(31));
     assert_eq!(reported(&mut tunnels), [TunnelState::Ready]);
-    let up = homeward_dataplane::Event::Up { tunnel: homeward_dataplane::TunnelId(9) };
+    let up = PlaneEvent::Up { tunnel: homeward_dataplane::TunnelId(9) };
     tunnels.plane(Report::Event(up), at(40));
     assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
 
@@ -197,7 +202,7 @@ fn a_tunnel_whose_other_end_answers_before_it_is_all_set_up_here_is_up() {
     say(&mut tunnels, ToGateway::Open(open(Side::Foreign, Vec::new())), 30);
     // The data plane's threads are as quick as the other end; the ports take the kernel longer.
     let tunnel = homeward_dataplane::TunnelId(9);
-    tunnels.plane(Report::Event(homeward_dataplane::Event::Up { tunnel }), at(31));
+    tunnels.plane(Report::Event(PlaneEvent::Up { tunnel }), at(31));
     tunnels.plane(Report::Opened(TunnelId(9), Ok(())), at(32));
     assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
     assert_eq!(tunnels.status(at(33)).tunnels[0].state, Some(TunnelState::Up));
@@ -249,7 +254,7 @@ fn a_tunnel_that_cannot_be_set_up_or_reached_is_reported_with_the_reason() {
     tunnels.plane(Report::Opened(TunnelId(9), Err("no interface".into())), at(31));
     assert_eq!(reported(&mut tunnels), [TunnelState::Failed]);
     let tunnel = homeward_dataplane::TunnelId(9);
-    tunnels.plane(Report::Event(homeward_dataplane::Event::Unreachable { tunnel }), at(40));
+    tunnels.plane(Report::Event(PlaneEvent::Unreachable { tunnel }), at(40));
     assert_eq!(reported(&mut tunnels), [TunnelState::Unreachable]);
     let status = &tunnels.status(at(90)).tunnels[0];
     assert_eq!((status.state, status.state_ms), (Some(TunnelState::Unreachable), Some(50)));
@@ -257,10 +262,43 @@ fn a_tunnel_that_cannot_be_set_up_or_reached_is_reported_with_the_reason() {
     assert!(said(&status.reason, "none of its addresses"), "{status:?}");
     assert!(said(&status.repair, "forward UDP port 1701"), "{status:?}");
     // It is still being tried.
-    tunnels.plane(Report::Event(homeward_dataplane::Event::Up { tunnel }), at(100));
+    tunnels.plane(Report::Event(PlaneEvent::Up { tunnel }), at(100));
     assert_eq!(reported(&mut tunnels), [TunnelState::Up]);
     let status = &tunnels.status(at(101)).tunnels[0];
     assert_eq!((status.state_ms, &status.reason, &status.repair), (Some(1), &None, &None));
+}
+
+#[test]
+fn where_servers_see_the_data_plane_is_told_and_why_two_nats_keep_gateways_apart() {
+    let mut tunnels = synced();
+    let local = "10.0.0.2:1701".parse().ok();
+    let see = |tunnels: &mut Tunnels, server: SocketAddr, mapped: &str, ms| {
+        let mapping = Some(Mapping { local, mapped: mapped.parse().unwrap() });
+        tunnels.plane(Report::Event(PlaneEvent::Mapped { server, mapping }), at(ms));
+        said(tunnels)
+    };
+    let told = see(&mut tunnels, STUN, "198.51.100.7:40000", 20);
+    let [FromGateway::Endpoints(told)] = &told[..] else { panic!("{told:?}") };
+    let kinds: Vec<_> = told.iter().map(|endpoint| endpoint.kind).collect();
+    assert_eq!(kinds, [EndpointKind::Host, EndpointKind::Reflexive, EndpointKind::Host]);
+    assert_eq!(told[1].address, "198.51.100.7:40000".parse().unwrap());
+    assert_eq!(see(&mut tunnels, STUN, "198.51.100.7:40000", 21), [], "no news");
+
+    let other = SocketAddr::new(STUN.ip(), 3479);
+    assert_eq!(see(&mut tunnels, other, "198.51.100.7:50000", 22).len(), 1);
+    serve(&mut tunnels, 25);
+    let mut open = open(Side::Foreign, Vec::new());
+    let behind = |port| SocketAddr::from(([203, 0, 113, 9], port));
+    open.peer.endpoints =
+        [1, 2].map(|port| Endpoint::new(behind(port), EndpointKind::Reflexive)).to_vec();
+    say(&mut tunnels, ToGateway::Open(open), 30);
+    let tunnel = homeward_dataplane::TunnelId(9);
+    tunnels.plane(Report::Event(PlaneEvent::Unreachable { tunnel }), at(40));
+    let status = &tunnels.status(at(90)).tunnels[0];
+    let reason = status.reason.as_deref().unwrap();
+    assert!(reason.contains("neither can be told where to send"), "{reason}");
+    let repair = status.repair.as_deref().unwrap();
+    assert!(repair.starts_with("forward UDP port 1701"), "{repair}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub(super) fn show(status: &Value) -> String {
     text.push_str(&servers(status));
     if !status["channel"].is_null() {
         text.push_str("\nController\n");
-        text.push_str(&controller(&status["channel"]));
+        text.push_str(&controller(&status["channel"], &status["reflexive"]));
         text.push_str("\nTunnels\n");
         text.push_str(&tunnels(status));
     }
@@ -66,7 +66,7 @@ fn servers(status: &Value) -> String {
 }
 
 /// The channel to the controller, and what is wanted of it in vain.
-fn controller(channel: &Value) -> String {
+fn controller(channel: &Value, reflexive: &Value) -> String {
     let mut lines =
         vec![("channel", text(&channel["state"])), ("for", since(&channel["state_ms"]))];
     let known = [
@@ -80,6 +80,7 @@ fn controller(channel: &Value) -> String {
             lines.push((name, text(&channel[field])));
         }
     }
+    lines.extend(seen(reflexive));
     if let Some(ms) = channel["retry_ms"].as_u64() {
         lines.push(("tries again in", span(ms)));
     }
@@ -94,6 +95,31 @@ fn controller(channel: &Value) -> String {
         lines.push(("no tunnel", format!("for network {network}: {}", text(&denied["message"]))));
     }
     fields(&lines)
+}
+
+/// How the Internet sees the data plane, where the core answers that.
+fn seen(reflexive: &Value) -> Option<(&'static str, String)> {
+    let servers = list(&reflexive["servers"]);
+    if servers.is_empty() {
+        return None;
+    }
+    let mut places: Vec<String> = Vec::new();
+    for server in servers.iter().filter(|server| !server["mapped"].is_null()) {
+        let place = text(&server["mapped"]);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let how = match reflexive["nat"].as_str() {
+        Some("none") => "no NAT",
+        Some("behind") => "behind a NAT",
+        Some("same-for-all") => "behind a NAT that shows everybody the same",
+        Some("per-destination") => "behind a NAT that shows each another",
+        _ => "not known: the core does not answer",
+    };
+    let places = places.join(", ");
+    let separator = if places.is_empty() { "" } else { ", " };
+    Some(("from outside", format!("{places}{separator}{how}")))
 }
 
 fn tunnels(status: &Value) -> String {
@@ -277,6 +303,12 @@ mod tests {
                     "message": "the home gateway rose-1 has no channel",
                 }],
             },
+            "reflexive": {"nat": "same-for-all", "servers": [
+                {"server": "192.0.2.99:3478", "local": "10.0.0.2:1701",
+                 "mapped": "198.51.100.7:1701", "answered_ms": 9000},
+                {"server": "192.0.2.99:3479", "local": "10.0.0.2:1701",
+                 "mapped": "198.51.100.7:1701", "answered_ms": 9000},
+            ]},
             "tunnels": [{
                 "tunnel": 9, "tap": "hwt0", "endpoint": "192.0.2.1:1701", "path_mtu": 1500,
                 "sent": {"octets": 12_345_678}, "received": {"octets": 512},

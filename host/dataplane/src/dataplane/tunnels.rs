@@ -112,8 +112,8 @@ impl Dataplane {
             let sealed = new.config.encrypted;
             let link = known.link(sealed);
             let mut route = link.route();
-            let (path, endpoints) = (&self.shared.path, &known.endpoints);
-            route.add_carrier(tunnel, &leg.session, path, endpoints, now, &mut events);
+            let (path, endpoints) = (self.shared.path_settings(), &known.endpoints);
+            route.add_carrier(tunnel, &leg.session, &path, endpoints, now, &mut events);
             self.shared.arm(&link.slot, Timer::Link(leg.peer, sealed), route.due());
         }
         entry.insert(new);
@@ -126,6 +126,7 @@ impl Dataplane {
             drop(self.take_out(place));
             Error::System(errno.into())
         })?;
+        self.note_tunnels();
         Ok(info)
     }
 

@@ -29,7 +29,7 @@ impl Ingress {
             }
             Some(_) => self.take_handshake(table, span, arrival, now),
             None => {
-                count(&self.shared.refused.unknown);
+                self.take_other(table, span, arrival, now);
                 None
             }
         }

@@ -10,6 +10,7 @@ mod changes;
 mod ends;
 mod first;
 mod idle;
+mod reflexive;
 mod relay;
 mod space;
 mod stream;

@@ -352,7 +352,8 @@ impl Homing {
                     report.reason = "its interface was deleted".to_owned();
                 });
             }
-            PlaneEvent::Moved { .. } => {}
+            // No server is asked: the device begins.
+            PlaneEvent::Moved { .. } | PlaneEvent::Mapped { .. } => {}
         }
         self.settle(now);
     }
