@@ -73,5 +73,5 @@ pub use printer::Printer;
 pub use process::Process;
 pub use sweep::{Sweep, sweep};
 pub use timeline::Timeline;
-pub use town::{Site, SitePlan, Town};
+pub use town::{Site, SitePlan, Town, Translation};
 pub use wire::{Counters, Impairment};

@@ -45,8 +45,23 @@ pub const CORE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 pub struct SitePlan {
     /// A box in front of its gateway that translates addresses.
     pub nat: bool,
+    /// How that box does it.
+    pub translation: Translation,
     /// IPv6 in its LAN.
     pub ipv6: bool,
+}
+
+/// How a box translates addresses (RFC 4787 4 and 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Translation {
+    /// As Linux does, and so most homes: the same port for whomever a socket sends to, if it is free,
+    /// and only those are let in from there whom it has sent to.
+    #[default]
+    Strict,
+    /// The same, but whoever sends to that port is let in, once the socket has sent to anybody.
+    Open,
+    /// Another port, at random, for each whom a socket sends to, and only that one is let in.
+    PerDestination,
 }
 
 /// The whole. All goes when it is dropped.
@@ -137,7 +152,7 @@ impl Site {
                 "addr add 10.64.{number}.2/24 dev eth0\n\
                  route add default via 10.64.{number}.1"
             ))?;
-            translate(nat, "wan")?;
+            translate_as(nat, "wan", plan.translation)?;
         }
         gateway.ip(&format!(
             "link add br0 type bridge forward_delay 0\n\
@@ -237,6 +252,36 @@ pub fn translate(namespace: &Namespace, outside: &str) -> Result<()> {
          chain out {{ type nat hook postrouting priority srcnat;\n\
          oifname \"{outside}\" masquerade\n}}\n\
          chain through {{ type filter hook forward priority filter;\n\
+         iifname \"{outside}\" ct state new drop\n}}\n}}\n"
+    );
+    namespace.enter(|| feed_tool("nft", &["-f", "-"], &rules)).map(drop)
+}
+
+/// The same for a box that is nothing else, which answers nobody outside.
+fn translate_as(namespace: &Namespace, outside: &str, translation: Translation) -> Result<()> {
+    namespace.sysctl("net.ipv4.ip_forward", "1")?;
+    let masquerade = match translation {
+        Translation::PerDestination => "masquerade fully-random",
+        Translation::Strict | Translation::Open => "masquerade",
+    };
+    let open = match translation {
+        Translation::Open => format!(
+            "map back {{ type inet_service : ipv4_addr\nflags dynamic,timeout\ntimeout 2m\n}}\n\
+             chain remember {{ type filter hook forward priority filter;\n\
+             oifname \"{outside}\" meta l4proto udp update @back {{ udp sport : ip saddr }}\n}}\n\
+             chain inward {{ type nat hook prerouting priority dstnat;\n\
+             iifname \"{outside}\" meta l4proto udp dnat to udp dport map @back\n}}\n"
+        ),
+        Translation::Strict | Translation::PerDestination => String::new(),
+    };
+    let rules = format!(
+        "table ip lab {{\n{open}\
+         chain out {{ type nat hook postrouting priority srcnat;\n\
+         oifname \"{outside}\" {masquerade}\n}}\n\
+         chain through {{ type filter hook forward priority filter;\n\
+         iifname \"{outside}\" ct status dnat accept\n\
+         iifname \"{outside}\" ct state new drop\n}}\n\
+         chain own {{ type filter hook input priority filter;\n\
          iifname \"{outside}\" ct state new drop\n}}\n}}\n"
     );
     namespace.enter(|| feed_tool("nft", &["-f", "-"], &rules)).map(drop)

@@ -14,5 +14,6 @@ mod attacks;
 mod crowd;
 mod hard_paths;
 mod idle;
+mod nats;
 mod roaming;
 mod world;

@@ -15,7 +15,7 @@ use homeward_linux::bridge::Bridges;
 use homeward_model::Mac;
 use homeward_net::dhcp::{self, Lease};
 use homeward_net::wait::wait_for;
-use homeward_net::{Impairment, Lab, Namespace, Site, SitePlan, Town};
+use homeward_net::{Impairment, Lab, Namespace, Site, SitePlan, Town, Translation};
 use homeward_port::{Device, Settings as PortSettings};
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
@@ -26,6 +26,9 @@ pub(crate) const PEER: PeerId = PeerId(1);
 pub(crate) const PORT: u16 = 1701;
 /// What home expects in each data message of the tunnel.
 pub(crate) const HOME_COOKIE: [u8; 8] = [0xc0; 8];
+
+/// How often an end behind a NAT says something.
+const KEEPALIVE: Duration = Duration::from_secs(2);
 
 /// The name of the tunnel's interface at either end.
 const TAPS: [&str; 2] = ["abroad", "home"];
@@ -40,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) foreign: SitePlan,
     pub(crate) path: Path,
     pub(crate) seed: u64,
+    /// Whether the ends learn by STUN what is in front of them, rather than by what they are told.
+    pub(crate) stun: bool,
 }
 
 /// How long the packets may be between the two gateways.
@@ -55,8 +60,9 @@ pub(crate) enum Path {
 
 impl Plan {
     pub(crate) const fn sealed(encrypted: bool) -> Self {
-        let site = SitePlan { nat: false, ipv6: false };
-        Self { encrypted, home: site, foreign: site, path: Path::Full, seed: 1 }
+        let site = SitePlan { nat: false, translation: Translation::Strict, ipv6: false };
+        let path = Path::Full;
+        Self { encrypted, home: site, foreign: site, path, seed: 1, stun: false }
     }
 }
 
@@ -80,7 +86,9 @@ impl End {
     fn start(site: &Site, key: u8, keepalive: bool) -> Result<Self> {
         let mut config = Config::new(Key::new([key; 32]));
         config.listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))];
-        config.keepalive = keepalive.then(|| Duration::from_secs(2));
+        config.keepalive = keepalive.then_some(KEEPALIVE);
+        config.reflexive.interval = Duration::from_secs(1);
+        config.reflexive.keepalive = Some(KEEPALIVE);
         let events = Arc::<Mutex<Vec<Event>>>::default();
         let told = Arc::clone(&events);
         let plane = site.gateway.enter(|| {
@@ -98,12 +106,20 @@ impl End {
     }
 
     pub(crate) fn set_peer(&self, other: &Self, key: u8, endpoints: &[Ipv4Addr]) -> Result<()> {
-        let endpoints = endpoints.iter().map(|to| SocketAddr::from((*to, PORT))).collect();
+        self.set_peer_at(other, key, endpoints.iter().map(|to| SocketAddr::from((*to, PORT))))
+    }
+
+    pub(crate) fn set_peer_at(
+        &self,
+        other: &Self,
+        key: u8,
+        endpoints: impl Iterator<Item = SocketAddr>,
+    ) -> Result<()> {
         let peer = PeerConfig {
             public_key: other.plane.public_key(),
             preshared_key: None,
             inner_address: Ipv4Addr::new(10, 255, 0, key),
-            endpoints,
+            endpoints: endpoints.collect(),
             access: None,
         };
         Ok(self.plane.set_peer(PEER, peer)?)
@@ -163,8 +179,8 @@ impl World {
                 town.home.cable.set(Impairment { mtu: mtu.into(), ..Impairment::NONE });
             }
         }
-        let foreign = End::start(&town.foreign, 1, plan.foreign.nat)?;
-        let home = End::start(&town.home, 2, plan.home.nat)?;
+        let foreign = End::start(&town.foreign, 1, plan.foreign.nat && !plan.stun)?;
+        let home = End::start(&town.home, 2, plan.home.nat && !plan.stun)?;
         // Where there is a box in front of an end, only that end can begin.
         let reach = |site: &Site| match site.nat {
             Some(_) => Vec::new(),
