@@ -18,7 +18,7 @@ build=(gcc g++ make libc6-dev pkg-config)
 lab=(qemu-system-x86 busybox-static cpio kmod xz-utils hostapd wpasupplicant iw iproute2 dnsmasq-base
   iputils-ping tcpdump freeradius-utils eapoltest python3 nftables avahi-daemon isc-dhcp-client
   wireguard-tools freeradius tshark python3-venv radsecproxy strace osmo-ggsn modemmanager dbus curl pebble
-  nginx kamailio kamailio-utils-modules sip-tester wireguard-go strongswan-charon strongswan-swanctl
+  nginx kamailio kamailio-utils-modules gpsd sip-tester wireguard-go strongswan-charon strongswan-swanctl
   libstrongswan-standard-plugins libcharon-extra-plugins libcharon-extauth-plugins)
 bench=(freeradius freeradius-utils freeradius-postgresql postgresql eapoltest iperf3 fastd
   wireguard-tools ethtool)

@@ -12,12 +12,15 @@
 //! | module | does |
 //! |---|---|
 //! | [`links`] | both data planes, and the two links between them, as bad as they are told |
+//! | [`receiver`] | where the device is, as a real gpsd has it |
 //! | [`street`] | the same with Homeward's own: core, home gateway, device |
 //!
 //! Nothing is left of it.
 
 pub mod links;
+pub mod receiver;
 pub mod street;
 
 pub use links::{CELLULAR, Links, VIP, WIFI, cellular, wifi};
+pub use receiver::Receiver;
 pub use street::Street;

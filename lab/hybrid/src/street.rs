@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use homeward_daemon::{Period, Reload, Shutdown};
 use homeward_device::config;
-use homeward_device::home::{Access, Home, Notice};
+use homeward_device::home::{Access, Found, Home, Notice};
 use homeward_gateway::ear::Counts;
 use homeward_net::dhcp::{self, Lease};
 use homeward_net::wait::wait_for;
@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::links::{SOON, cellular, wifi};
+use crate::receiver::GPSD;
 
 /// The interface with the home's address.
 pub const VIRTUAL: &str = "home0";
@@ -63,6 +64,7 @@ pub struct Street {
 /// What the device's agent is told.
 enum Order {
     Go(bool, bool, Access),
+    Found(Found),
     Bond(config::Bond, oneshot::Sender<Result<String, String>>),
     Status(oneshot::Sender<Value>),
     Notices(oneshot::Sender<Vec<Notice>>),
@@ -144,6 +146,12 @@ impl Street {
     pub fn go(&self, wifi: bool, cellular: bool, preferred: Access) {
         // The agent ends with this.
         let _ = self.orders.send(Order::Go(wifi, cellular, preferred));
+    }
+
+    /// Tells the device's agent what its station hears.
+    pub fn hears(&self, found: Found) {
+        // The agent ends with this.
+        let _ = self.orders.send(Order::Found(found));
     }
 
     /// Has both ways used so; how they are used then.
@@ -232,7 +240,7 @@ fn operate(homeward: &Path, folder: &Path) -> Result<Tokens> {
     );
     fs::write(folder.join("core.toml"), config)?;
     let (whose, how) = (["--operator", "example"], ["--place", "gb/london/se1"]);
-    let home = ["--mac", "02:00:5e:10:00:01"];
+    let (home, site) = (["--mac", "02:00:5e:10:00:01"], ["--site", "51.5007,-0.1246,60"]);
     let account = ["--account", "smith", "--ssid", "Elm17", "--security", "wpa2-psk"];
     let of = ["--device-of", NETWORK];
     for words in [
@@ -246,7 +254,7 @@ fn operate(homeward: &Path, folder: &Path) -> Result<Tokens> {
             "--bonding",
             "mirrored,striped",
         ],
-        [&["gateway", "create", "elm"][..], &home, &how, &whose].concat(),
+        [&["gateway", "create", "elm"][..], &home, &how, &whose, &site].concat(),
         vec!["account", "create", "smith", "--class", "standard"],
         [&["network", "create"][..], &account, &["--gateway", "elm"]].concat(),
         [&["gateway", "create", "phone"][..], &of, &how, &whose].concat(),
@@ -341,7 +349,8 @@ fn agent(
         bond: config::Bond::Off,
         hold: config::Hold::Always,
         cellular,
-        coverage: config::Coverage::default(),
+        // Looked for while it is not there.
+        coverage: config::Coverage { gpsd: Some(GPSD.to_owned()), ..config::Coverage::default() },
     };
     thread("device", namespace, async move || {
         let (notices, mut told) = mpsc::unbounded_channel();
@@ -353,6 +362,7 @@ fn agent(
                     let named = |is: bool, name: &str| is.then(|| name.to_owned());
                     home.go(named(wifi, "wlan"), named(cellular, "wwan"), preferred);
                 }
+                Order::Found(found) => home.found(found),
                 Order::Bond(bond, answer) => {
                     let used = home.bond(bond).await?;
                     let _ = answer.send(used.map(|mode| format!("{mode:?}").to_lowercase()));

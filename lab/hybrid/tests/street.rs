@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use homeward_coverage::Heard;
 use homeward_daemon::Size;
 use homeward_device::config::{Bond, Metered};
-use homeward_device::home::{Access, Notice};
-use homeward_hybrid::{Street, cellular, wifi};
+use homeward_device::home::{Access, Found, Notice};
+use homeward_hybrid::{Receiver, Street, cellular, wifi};
+use homeward_model::{Mac, Rssi};
 use homeward_net::place::profile_dir;
 use homeward_net::wait::{elapse, now, wait_for};
 use homeward_net::{Download, Flow, Impairment, Lab, lab};
@@ -175,6 +177,54 @@ fn a_device_that_is_suspended_has_no_tunnel_home_any_more() {
             Ok((!links.contains("hwt")).then_some(()))
         })
         .await?;
+        street.end()
+    });
+}
+
+#[test]
+fn the_edge_of_the_operators_map_is_foreseen_and_a_position_that_jumps_is_not_believed() {
+    lab(|lab| async move {
+        let street = street(&lab, Metered::default()).await?;
+        let receiver = Receiver::start(&lab, &street.device)?;
+        let gateway = Mac::new([2, 0, 0x5e, 0x10, 0, 1]);
+        // It is heard well all the time, and the device walks north, out of its 60 m.
+        let step = async |metres: f64| {
+            receiver.says(51.5007 + metres / 111_320.0, -0.1246, 10.0);
+            let heard = Heard { bssid: gateway, known: true, rssi: Rssi(-50) };
+            street.hears(Found::Heard(vec![heard]));
+            elapse(Duration::from_millis(200)).await;
+            anyhow::Ok(street.status().await?["wanted"].clone())
+        };
+        let said = |wanted: &Value, list: &str, text: &str| {
+            let all = wanted["coverage"][list].as_array();
+            all.into_iter().flatten().any(|one| one.to_string().contains(text))
+        };
+        wait_for("a map and a position", SOON, async || {
+            let wanted = step(-50.0).await?;
+            let map = wanted["coverage"]["map"]["gateways"] == 1;
+            Ok((map && wanted["coverage"]["fix"].is_object()).then_some(()))
+        })
+        .await?;
+        let mut metres = -50.0;
+        let foreseen = wait_for("an edge that is foreseen", SOON, async || {
+            metres += 2.0;
+            let wanted = step(metres).await?;
+            Ok(said(&wanted, "decisions", "the map's coverage (1 gateways) ends in")
+                .then_some(wanted))
+        })
+        .await?;
+        println!("at {metres} m: {:#}", foreseen["coverage"]["decisions"]);
+        assert!(metres < 60.0, "before it is there");
+        assert_eq!(foreseen["preferred"], "wifi");
+        wait_for("a position that is not believed", SOON, async || {
+            let wanted = step(5000.0).await?;
+            Ok(said(&wanted, "doubts", "fix-jumped").then_some(()))
+        })
+        .await?;
+        let notices = street.notices().await?;
+        let moved = notices.iter().any(|n| matches!(n, Notice::Access { .. }));
+        assert_eq!(street.status().await?["wanted"]["preferred"], "wifi");
+        assert!(!moved, "{notices:?}");
         street.end()
     });
 }

@@ -10,7 +10,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use homeward_model::{
-    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi,
+    Ssid, UnixTime,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,8 @@ pub enum FromGateway {
     Pong(u64),
     /// Stations that are there and that log-ins let in.
     Logins(Vec<HeldLogin>),
+    /// A hybrid device wants the map of the operator's gateways.
+    WantMap(WantMap),
 }
 
 /// All that a gateway holds.
@@ -254,6 +257,24 @@ pub struct HeldLogin {
     pub name: Nai,
 }
 
+/// What a hybrid device wants of the map of the operator's gateways.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WantMap {
+    /// The parts that it wants; none is all of it.
+    pub regions: Vec<MapRegion>,
+    /// When the map was issued that it has.
+    pub issued: Option<UnixTime>,
+}
+
+/// A tile of Web Mercator's grid, by the number that its quadkey is in base 4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapRegion {
+    /// At most 15.
+    pub zoom: u8,
+    /// Less than 4 to the power of `zoom`.
+    pub number: u32,
+}
+
 // ---- what the controller says
 
 /// A message from the controller to a gateway.
@@ -283,8 +304,19 @@ pub enum ToGateway {
     Revoke(Revoke),
     /// A log-in has ended: the station that it let in is to be put out.
     PutOut(Mac),
+    /// The answer to [`FromGateway::WantMap`].
+    Map(CoverageMap),
     /// To be answered with [`FromGateway::Pong`].
     Ping(u64),
+}
+
+/// The map of the operator's gateways, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CoverageMap {
+    /// In its own form; none: there is none, or none that is newer.
+    pub octets: Vec<u8>,
+    /// For people: why there is none.
+    pub problem: String,
 }
 
 /// The controller took a gateway in.
@@ -525,6 +557,7 @@ impl FromGateway {
             Self::Endpoints(_) => "endpoints",
             Self::Pong(_) => "pong",
             Self::Logins(_) => "logins",
+            Self::WantMap(_) => "want-map",
         }
     }
 }
@@ -545,6 +578,7 @@ impl ToGateway {
             Self::Evict(_) => "evict",
             Self::Revoke(_) => "revoke",
             Self::PutOut(_) => "put-out",
+            Self::Map(_) => "map",
             Self::Ping(_) => "ping",
         }
     }

@@ -63,6 +63,8 @@ pub struct Config {
     pub settle: Period,
     /// The signal of a settled device below which it is prepared for again.
     pub weak_signal: Rssi,
+    /// How long a map of the gateways is good that hybrid devices have fetched.
+    pub map_valid: Period,
     /// How often what was learned of moves is written to the datastore, if there is news.
     pub keep_moves: Period,
 }
@@ -94,6 +96,7 @@ impl Default for Config {
             prepared_per_gateway: machine.prepared_per_gateway,
             settle: Period(machine.settle),
             weak_signal: machine.weak_signal,
+            map_valid: Period(Duration::from_secs(14 * 24 * 3600)),
             keep_moves: Period(Duration::from_secs(300)),
         }
     }
@@ -141,6 +144,9 @@ impl Config {
         }
         if self.stun_burst == 0 {
             return Err(Invalid::new(key("stun_burst"), "use at least 1"));
+        }
+        if self.map_valid.0 < Duration::from_secs(3600) {
+            return Err(Invalid::new(key("map_valid"), "use at least 1h"));
         }
         let second = Duration::from_secs(1);
         for (name, period) in [

@@ -12,7 +12,7 @@ use homeward_control::controller::{Action, ChannelId, GatewayFacts, LearnedMove,
 use homeward_control::{Controller, FromGateway, Goodbye, GoodbyeReason, ToGateway, pb};
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_model::{
-    AccountId, ClassId, Clock, GatewayId, Instant, Mac, Name, NetworkId, UnixTime,
+    AccountId, ClassId, Clock, GatewayId, Instant, Mac, Name, NetworkId, Site, UnixTime,
 };
 use homeward_store::{MoveWeight, Store};
 use tokio::sync::{Semaphore, mpsc};
@@ -23,6 +23,10 @@ use crate::figures::Figures;
 use crate::revocations::Reviewer;
 use crate::watch::Change;
 use crate::{gate, journal};
+
+mod map;
+
+use map::Maps;
 
 /// Look-ups in the store at a time; others queue.
 const LOOKUPS: usize = 8;
@@ -50,6 +54,8 @@ pub enum Found {
     LoginsEnded(GatewayId, Vec<Mac>),
     /// That a channel's credential is good no more.
     Bad(ConnectionId, Refusal),
+    /// Where gateways are heard; `None`: that could not be read.
+    Sites(Option<Vec<Site>>),
     /// That what was learned of moves up to that moment is kept; `None`: it could not be.
     Kept(Option<Instant>),
 }
@@ -73,6 +79,10 @@ pub struct Times {
     pub hello: Duration,
     /// How often what was learned of moves is written down, if there is news.
     pub keep_moves: Duration,
+    /// How long a map of the gateways is good.
+    pub map_valid: Duration,
+    /// What BSSIDs in it are hashed with.
+    pub map_salt: [u8; 8],
 }
 
 /// The controller, with all that it needs done.
@@ -95,6 +105,7 @@ pub struct Hub {
     room: Arc<Semaphore>,
     found: mpsc::UnboundedSender<Found>,
     figures_due: Instant,
+    maps: Maps,
     /// Up to when what was learned of moves is kept, and when it is to be kept again.
     kept: Instant,
     keep_due: Instant,
@@ -131,6 +142,7 @@ impl Hub {
             room: Arc::new(Semaphore::new(LOOKUPS)),
             found,
             figures_due: SystemClock.now() + FIGURES,
+            maps: Maps::new(times.map_valid, times.map_salt),
             kept: SystemClock.now(),
             keep_due: SystemClock.now() + times.keep_moves,
             keep_every: times.keep_moves,
@@ -234,8 +246,12 @@ impl Hub {
             }
             Change::Account(id) => self.changed_where(|(account, _)| *account == id, now),
             Change::Class(id) => self.changed_where(|(_, class)| *class == id, now),
-            Change::Gateway(gateway) => self.check_gateway(gateway),
+            Change::Gateway(gateway) => {
+                self.maps.changed();
+                self.check_gateway(gateway);
+            }
             Change::All => {
+                self.maps.changed();
                 self.changed_where(|_| true, now);
                 let gateways: Vec<_> = self.by_gateway.keys().copied().collect();
                 gateways.into_iter().for_each(|gateway| self.check_gateway(gateway));
@@ -292,6 +308,11 @@ impl Hub {
                 }
             }
             Found::Bad(connection, refusal) => self.bar(connection, refusal),
+            Found::Sites(sites) => {
+                for (connection, map) in self.maps.read(sites, SystemClock.unix()) {
+                    self.send_map(connection, map);
+                }
+            }
             Found::Kept(kept) => {
                 self.keeping = false;
                 self.kept = kept.unwrap_or(self.kept);
@@ -518,6 +539,9 @@ impl Hub {
             while let Some(action) = self.machine.poll_action() {
                 match action {
                     Action::NeedNetwork(network) => self.look_up(network),
+                    Action::SendMap { channel, wanted } => {
+                        self.want_map(ConnectionId(channel.0), wanted);
+                    }
                     Action::ForgetNetwork(network) => {
                         self.known.remove(&network);
                         self.pending.remove(&network);

@@ -7,8 +7,8 @@ use anyhow::Context;
 use homeward_channel::Server;
 use homeward_control::Controller;
 use homeward_control::controller::LearnedMove;
-use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock};
-use homeward_model::Clock;
+use homeward_daemon::{Exit, ExitContext, Metrics, Part, Shutdown, SystemClock, SystemEntropy};
+use homeward_model::{Clock, Entropy};
 use homeward_store::Store;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -75,7 +75,12 @@ pub async fn start(
         reviewer,
         figures,
         server.counters(),
-        Times { hello: config.handshake_timeout.0, keep_moves: config.keep_moves.0 },
+        Times {
+            hello: config.handshake_timeout.0,
+            keep_moves: config.keep_moves.0,
+            map_valid: config.map_valid.0,
+            map_salt: SystemEntropy::new().octets(),
+        },
         found_tx,
     );
     let (changes_tx, changes) = mpsc::channel(CHANGES);

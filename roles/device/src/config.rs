@@ -21,7 +21,7 @@ mod sms;
 mod tunnel;
 
 pub use handoff::{Handoff, Network, Server};
-pub use home::{Bond, Coverage, Hold, Home, Metered};
+pub use home::{Bond, Coverage, Extent, Hold, Home, Metered};
 pub use limits::Limits;
 pub use sms::Sms;
 pub use tunnel::Tunnel;

@@ -8,6 +8,7 @@
 //!                            data plane: home0 ◄─► legs by Wi-Fi and cellular
 //! ```
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,7 +16,9 @@ use homeward_channel::keeper;
 use homeward_control::PublicKey;
 use homeward_control::link::Identity;
 use homeward_daemon::control::Kind;
-use homeward_daemon::{ControlError, Exit, ExitContext, Request, SystemClock, SystemEntropy};
+use homeward_daemon::{
+    ControlError, Exit, ExitContext, Request, SystemClock, SystemEntropy, private,
+};
 use homeward_dataplane::{Config, Dataplane, Event, Key};
 use homeward_gpsd::{Gpsd, watch};
 use homeward_linux::{Links, bridge};
@@ -119,7 +122,8 @@ impl Home {
         let plane = Arc::new(Plane { dataplane, keys, interface: config.interface.clone() });
         let (work, waiting) = mpsc::unbounded_channel();
         tokio::spawn(carry_out(Arc::clone(&plane), waiting, inputs.clone()));
-        let task = Task { machine, entropy, plane, channel, work, notices };
+        let map = config.directory.join("coverage.map");
+        let task = Task { machine, entropy, plane, channel, work, notices, map };
         let task = tokio::spawn(async move {
             task.run(received).await;
             keeping.abort();
@@ -257,10 +261,13 @@ struct Task {
     channel: mpsc::UnboundedSender<keeper::Order>,
     work: mpsc::UnboundedSender<Work>,
     notices: mpsc::UnboundedSender<Notice>,
+    /// Where the operator's map is kept.
+    map: PathBuf,
 }
 
 impl Task {
     async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        self.remember_map();
         self.put_out();
         loop {
             let deadline = self.machine.poll_timeout();
@@ -309,7 +316,28 @@ impl Task {
                 Output::Open(plan) => drop(self.work.send(Work::Open(plan))),
                 Output::Close(tunnel) => drop(self.work.send(Work::Close(tunnel))),
                 Output::Tell(notice) => drop(self.notices.send(notice)),
+                Output::Map(octets) => self.map(&octets),
             }
+        }
+    }
+
+    /// Takes a map of the operator's gateways, and keeps it for the next start.
+    fn map(&mut self, octets: &[u8]) {
+        if let Err(error) = self.machine.map(octets, SystemClock.unix(), SystemClock.now()) {
+            tracing::warn!(%error, "the operator's map is of no use");
+        } else if let Err(error) = private::write(&self.map, octets) {
+            tracing::warn!(%error, "the operator's map is not kept");
+        }
+    }
+
+    /// Takes the map that was kept, if there is one.
+    fn remember_map(&mut self) {
+        let taken = match std::fs::read(&self.map) {
+            Ok(octets) => self.machine.map(&octets, SystemClock.unix(), SystemClock.now()),
+            Err(_) => return,
+        };
+        if let Err(error) = taken {
+            tracing::warn!(%error, "the map that was kept is of no use");
         }
     }
 }

@@ -148,6 +148,7 @@ impl Journal {
                 self.count("put-out", "");
                 tracing::debug!(mac = %mac.full(), "a log-in is said to have ended");
             }
+            link::Event::Map(_) => {}
             link::Event::Withdraw { mac, network } => {
                 self.count("withdraw", "");
                 tracing::debug!(mac = %mac.full(), %network, "no longer expected");

@@ -464,7 +464,8 @@ impl Tunnels {
             Event::PutOut { mac } => self.outputs.push_back(Output::PutOut { mac }),
             Event::Lost { .. } => self.load_due = None,
             Event::Synced { .. } => self.ask_for_logins(),
-            Event::Expired | Event::Denied { .. } => {}
+            // A gateway asks for no map.
+            Event::Expired | Event::Denied { .. } | Event::Map(_) => {}
         }
     }
 

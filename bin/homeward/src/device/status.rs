@@ -115,7 +115,9 @@ fn coverage(coverage: &Value) -> String {
         }
     };
     let map = &coverage["map"];
+    let problem = text(&coverage["map_problem"]);
     let map = match map["gateways"].as_u64() {
+        _ if !problem.is_empty() => format!("none, or an old one: {problem}"),
         None => "none".to_owned(),
         Some(gateways) => format!("{gateways} gateways, good for {}", since(&map["left_ms"])),
     };

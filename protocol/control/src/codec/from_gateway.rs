@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use homeward_model::Encryption;
+use homeward_model::{Encryption, UnixTime};
 
 use super::field::{
     address_octets, clipped, distinct, endpoints, gateway, half, ipv4, legs, list, mac, mac_octets,
@@ -12,8 +12,8 @@ use super::field::{
 use super::limits;
 use crate::pb::from_gateway::Body;
 use crate::{
-    DecodeError, DeviceUpdate, FromGateway, HeldLogin, HeldTunnel, Hello, Load, Neighbour, Prepare,
-    Prepared, TunnelReport, TunnelState, Want, pb,
+    DecodeError, DeviceUpdate, FromGateway, HeldLogin, HeldTunnel, Hello, Load, MapRegion,
+    Neighbour, Prepare, Prepared, TunnelReport, TunnelState, Want, WantMap, pb,
 };
 
 pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
@@ -33,6 +33,10 @@ pub(super) fn read(body: Body) -> Result<Option<FromGateway>, DecodeError> {
         )?),
         Body::Pong(m) => FromGateway::Pong(m.number),
         Body::Logins(m) => FromGateway::Logins(logins(&m)?),
+        Body::WantMap(m) => FromGateway::WantMap(WantMap {
+            regions: list(&m.regions, limits::REGIONS, "want_map.regions", region)?,
+            issued: m.issued.map(UnixTime),
+        }),
     }))
 }
 
@@ -51,7 +55,24 @@ pub(super) fn write(message: &FromGateway) -> Body {
         }
         FromGateway::Pong(number) => Body::Pong(pb::Pong { number: *number }),
         FromGateway::Logins(m) => Body::Logins(write_logins(m)),
+        FromGateway::WantMap(m) => Body::WantMap(pb::WantMap {
+            regions: m.regions.iter().map(write_region).collect(),
+            issued: m.issued.map(|at| at.0),
+        }),
     }
+}
+
+fn region(m: &pb::MapRegion) -> Result<MapRegion, DecodeError> {
+    let zoom = u8::try_from(m.zoom).ok().filter(|zoom| *zoom <= 15);
+    let zoom = zoom.ok_or(value(m.zoom, "want_map.regions.zoom", "0 to 15"))?;
+    if m.number >> (2 * u32::from(zoom)) != 0 {
+        return Err(value(m.number, "want_map.regions.number", "less than 4 to the zoom"));
+    }
+    Ok(MapRegion { zoom, number: m.number })
+}
+
+fn write_region(m: &MapRegion) -> pb::MapRegion {
+    pb::MapRegion { zoom: m.zoom.into(), number: m.number }
 }
 
 fn hello(m: pb::Hello) -> Result<Hello, DecodeError> {

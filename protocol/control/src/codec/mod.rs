@@ -43,6 +43,10 @@ pub mod limits {
     pub const LOGINS: usize = 1024;
     /// Devices in one want or of one tunnel.
     pub const MACS: usize = 256;
+    /// Parts of the map in one question: one with those around it.
+    pub const REGIONS: usize = 9;
+    /// Octets of a map, or of the parts that were asked for.
+    pub const MAP: usize = MESSAGE - 1024;
     /// Routers of a home LAN.
     pub const ROUTERS: usize = 8;
 }

@@ -14,8 +14,8 @@ use super::from_gateway::{prepare, write_prepare};
 use super::limits;
 use crate::pb::to_gateway::Body;
 use crate::{
-    Arrived, CloseTunnel, DecodeError, Denied, DeniedReason, Evict, Goodbye, GoodbyeReason,
-    OpenTunnel, Peer, Revoke, Terms, ToGateway, Welcome, Withdraw, pb,
+    Arrived, CloseTunnel, CoverageMap, DecodeError, Denied, DeniedReason, Evict, Goodbye,
+    GoodbyeReason, OpenTunnel, Peer, Revoke, Terms, ToGateway, Welcome, Withdraw, pb,
 };
 
 pub(super) fn read(body: Body) -> Result<Option<ToGateway>, DecodeError> {
@@ -51,6 +51,10 @@ pub(super) fn read(body: Body) -> Result<Option<ToGateway>, DecodeError> {
             },
         }),
         Body::PutOut(m) => ToGateway::PutOut(mac(&m.mac, "put_out.mac")?),
+        Body::Map(m) => ToGateway::Map(CoverageMap {
+            octets: m.octets,
+            problem: text(m.problem, "map.problem")?,
+        }),
         Body::Ping(m) => ToGateway::Ping(m.number),
     }))
 }
@@ -84,6 +88,9 @@ pub(super) fn write(message: &ToGateway) -> Body {
             mac: m.mac.map(mac_octets).unwrap_or_default(),
         }),
         ToGateway::PutOut(mac) => Body::PutOut(pb::PutOut { mac: mac_octets(*mac) }),
+        ToGateway::Map(m) => {
+            Body::Map(pb::CoverageMap { octets: m.octets.clone(), problem: clipped(&m.problem) })
+        }
         ToGateway::Ping(number) => Body::Ping(pb::Ping { number: *number }),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use homeward_model::{Anchor, Encryption, GatewayId, Mac, Name, NetworkId, Ssid};
 use serde::{Deserialize, Serialize};
 
-use crate::{Goodbye, HeldLogin, Terms};
+use crate::{Goodbye, HeldLogin, Terms, WantMap};
 
 /// One channel, from its Hello to its end. Whoever runs the machine numbers them and never uses
 /// a number again.
@@ -76,6 +76,13 @@ pub struct LearnedMove {
 /// Something to be done, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// Answer over this channel what was asked of the map.
+    SendMap {
+        /// Whose.
+        channel: ChannelId,
+        /// What.
+        wanted: WantMap,
+    },
     /// Ask the store for a network's facts;
     /// [`handle_network`](crate::Controller::handle_network) follows. It is asked again after
     /// [`network_wait`](super::Settings::network_wait) without one.

@@ -201,6 +201,7 @@ impl Controller {
             neighbours_at: now,
             load: None,
             bucket: Bucket::full(self.settings.message_burst, now),
+            map_at: None,
         };
         self.gateways.insert(facts.id, record);
         // Without a channel it goes again, even if it is turned away now.

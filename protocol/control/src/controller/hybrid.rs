@@ -3,11 +3,11 @@
 //!
 //! Its tunnel has a leg for each access that it names a key for, as far as its home knows of legs.
 
-use homeward_model::{GatewayId, NetworkId};
+use homeward_model::{GatewayId, Instant, NetworkId};
 
-use super::{Controller, Event, Ignored};
+use super::{Action, ChannelId, Controller, Event, Ignored};
 use crate::codec::limits;
-use crate::{FromGateway, Hello, Side, Want};
+use crate::{FromGateway, Hello, Side, Want, WantMap};
 
 impl Controller {
     /// Whether a gateway is a hybrid device.
@@ -28,9 +28,29 @@ impl Controller {
             | FromGateway::Unwant(_)
             | FromGateway::Tunnel(_)
             | FromGateway::Endpoints(_)
-            | FromGateway::Pong(_) => false,
+            | FromGateway::Pong(_)
+            | FromGateway::WantMap(_) => false,
         };
         gateways && self.is_device(gateway)
+    }
+
+    /// A device wants the map. It is answered with megabytes, and so seldom: who asks again too soon is
+    /// not answered.
+    pub(super) fn want_map(
+        &mut self,
+        channel: ChannelId,
+        gateway: GatewayId,
+        wanted: WantMap,
+        now: Instant,
+    ) {
+        let pause = self.settings.map_pause;
+        // It is no business of a gateway's.
+        let device = self.gateways.get_mut(&gateway).filter(|record| record.device_of.is_some());
+        let Some(record) = device else { return };
+        if record.map_at.is_none_or(|at| now - at >= pause) {
+            record.map_at = Some(now);
+            self.actions.push_back(Action::SendMap { channel, wanted });
+        }
     }
 
     /// Takes out of a device's Hello what only a gateway may say. The tunnel home is what it is there

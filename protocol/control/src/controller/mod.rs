@@ -162,6 +162,7 @@ impl Controller {
             }
             FromGateway::Pong(_) => {}
             FromGateway::Logins(logins) => self.review_logins(gateway, logins),
+            FromGateway::WantMap(wanted) => self.want_map(channel, gateway, wanted, now),
         }
         self.settle(now, entropy);
     }

@@ -66,6 +66,8 @@ pub(super) struct Gateway {
     pub(super) neighbours_at: Instant,
     pub(super) load: Option<(Load, Instant)>,
     pub(super) bucket: Bucket,
+    /// When it was sent the map.
+    pub(super) map_at: Option<Instant>,
 }
 
 /// A tunnel that one gateway holds, and what it said of it.

@@ -29,6 +29,8 @@ pub struct Settings {
     pub network_wait: Duration,
     /// When a gateway that met a limit is to ask again. At least 1 s.
     pub limit_retry: Duration,
+    /// How soon a hybrid device is sent the map again: it may have megabytes.
+    pub map_pause: Duration,
 
     /// Messages a second from one gateway; a list counts as one more for every 16 entries.
     pub messages_per_second: u32,
@@ -89,6 +91,7 @@ impl Default for Settings {
             grace: Duration::from_secs(600),
             network_wait: Duration::from_secs(10),
             limit_retry: Duration::from_secs(60),
+            map_pause: Duration::from_secs(10),
             messages_per_second: 100,
             message_burst: 2000,
             gateways: 100_000,

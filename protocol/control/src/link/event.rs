@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use homeward_model::{GatewayId, Mac, Name, NetworkId, Ssid};
 
-use crate::{DeniedReason, GoodbyeReason, OpenTunnel, TunnelId};
+use crate::{CoverageMap, DeniedReason, GoodbyeReason, OpenTunnel, TunnelId};
 
 /// Something to be done with the channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub enum Event {
     /// There has been no channel for [`offline`](super::Settings::offline). Tunnels that are up
     /// stay up; whom the gateway serves on the strength of old answers is the gateway's to end.
     Expired,
+    /// The answer to [`want_map`](crate::Link::want_map).
+    Map(CoverageMap),
     /// Set a tunnel up, or change the one with that number. May say what is so already.
     Open(OpenTunnel),
     /// Take a tunnel down.

@@ -43,6 +43,7 @@ impl Link {
             ToGateway::Evict(evict) => self.evict(evict),
             ToGateway::Revoke(revoke) => self.revoke(revoke),
             ToGateway::PutOut(mac) => self.events.push_back(Event::PutOut { mac }),
+            ToGateway::Map(map) => self.events.push_back(Event::Map(map)),
             ToGateway::Ping(number) => self.say(FromGateway::Pong(number)),
         }
     }

@@ -27,7 +27,7 @@ use homeward_model::{Instant, Mac, NetworkId, Rssi};
 use crate::codec::limits;
 use crate::{
     DeniedReason, DeviceUpdate, Endpoint, FromGateway, GoodbyeReason, HeldLogin, Load, Neighbour,
-    OpenTunnel, Prepare, Prepared, Side, TunnelId, TunnelReport, Want, Welcome,
+    OpenTunnel, Prepare, Prepared, Side, TunnelId, TunnelReport, Want, WantMap, Welcome,
 };
 
 pub use event::{Action, Event};
@@ -295,6 +295,11 @@ impl Link {
         for some in logins.chunks(limits::LOGINS) {
             self.say(FromGateway::Logins(some.to_vec()));
         }
+    }
+
+    /// Asks for the map of the operator's gateways. Without a channel nothing comes of it.
+    pub fn want_map(&mut self, wanted: WantMap) {
+        self.say(FromGateway::WantMap(wanted));
     }
 
     /// Who the gateway is, as told with the next Hello.

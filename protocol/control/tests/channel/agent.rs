@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use homeward_control::link::{Device, Event};
 use homeward_control::{
-    DeniedReason, GoodbyeReason, HeldLogin, Link, OpenTunnel, Prepared, Router, Side, TunnelId,
-    TunnelReport, TunnelState,
+    CoverageMap, DeniedReason, GoodbyeReason, HeldLogin, Link, OpenTunnel, Prepared, Router, Side,
+    TunnelId, TunnelReport, TunnelState,
 };
 use homeward_model::{Instant, Mac, NetworkId};
 
@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     pub(crate) evicted: Vec<(NetworkId, Mac)>,
     pub(crate) revoked: Vec<(NetworkId, Option<Mac>)>,
     pub(crate) put_out: Vec<Mac>,
+    /// The maps that it was sent.
+    pub(crate) maps: Vec<CoverageMap>,
     /// Stations that log-ins let in, where log-ins ask through it.
     pub(crate) logins: Vec<HeldLogin>,
     /// How often it was told of a tunnel.
@@ -49,6 +51,7 @@ impl Agent {
             evicted: Vec::new(),
             revoked: Vec::new(),
             put_out: Vec::new(),
+            maps: Vec::new(),
             logins: Vec::new(),
             told: 0,
             opened: 0,
@@ -162,6 +165,7 @@ impl Agent {
                 }
                 self.want(link, network);
             }
+            Event::Map(map) => self.maps.push(map),
             Event::PutOut { mac } => {
                 self.logins.retain(|login| login.mac != mac);
                 self.put_out.push(mac);

@@ -6,9 +6,9 @@ use homeward_control::controller::{ChannelId, Event, GatewayFacts, Ignored};
 use homeward_control::link::Device;
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Controller, Cookie, DeniedReason, DeviceUpdate, Endpoint, EndpointKind, FromGateway, Half,
-    HeldLogin, HeldTunnel, Hello, Neighbour, OpenTunnel, Prepare, Prepared, PresharedKey,
-    PublicKey, SessionId, Side, Terms, ToGateway, TunnelId, Want,
+    Controller, Cookie, CoverageMap, DeniedReason, DeviceUpdate, Endpoint, EndpointKind,
+    FromGateway, Half, HeldLogin, HeldTunnel, Hello, MapRegion, Neighbour, OpenTunnel, Prepare,
+    Prepared, PresharedKey, PublicKey, SessionId, Side, Terms, ToGateway, TunnelId, Want, WantMap,
 };
 use homeward_model::{BondingModes, Encryption, GatewayId, Instant, Mac, Rssi};
 
@@ -72,6 +72,25 @@ fn halves(open: &OpenTunnel) -> (Vec<Half>, Vec<Half>) {
 fn ignored(world: &mut World) -> usize {
     let ours = Event::Ignored { gateway: GatewayId(PHONE), why: Ignored::HybridDevice };
     world.take_events().into_iter().filter(|event| *event == ours).count()
+}
+
+#[test]
+fn a_hybrid_device_is_sent_the_map_but_not_at_once_again_and_a_gateway_is_not() {
+    let mut world = world(1);
+    let regions = vec![MapRegion { zoom: 8, number: 7 }];
+    let wanted = WantMap { regions, issued: None };
+    let mut asks = |number: i64| {
+        world.node(number).link.want_map(wanted.clone());
+        world.run(secs(1));
+        world.agent(number).maps.len()
+    };
+    assert_eq!((asks(PHONE), asks(PHONE), asks(1)), (1, 1, 0));
+    world.run(secs(10));
+    let map = CoverageMap { octets: vec![1, 2, 3], problem: "1 regions".to_owned() };
+    assert_eq!(world.agent(PHONE).maps, [map], "as it was asked, and nothing late");
+    world.node(PHONE).link.want_map(wanted);
+    world.run(secs(1));
+    assert_eq!(world.agent(PHONE).maps.len(), 2);
 }
 
 #[test]

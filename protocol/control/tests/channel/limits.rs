@@ -105,7 +105,10 @@ impl Bare {
                     facts.devices = (0..2000).map(station).collect();
                     self.controller.handle_network(facts, self.now, &mut self.entropy);
                 }
-                Action::ForgetNetwork(_) | Action::Review { .. } | Action::ReviewLogins { .. } => {}
+                Action::ForgetNetwork(_)
+                | Action::Review { .. }
+                | Action::ReviewLogins { .. }
+                | Action::SendMap { .. } => {}
                 Action::Disconnect { goodbye, .. } => goodbyes.push(goodbye.reason),
             }
         }

@@ -8,8 +8,8 @@ use homeward_control::controller::{Action, ChannelId, Event, GatewayFacts, Netwo
 use homeward_control::link::{self, Identity};
 use homeward_control::testing::Counted;
 use homeward_control::{
-    Controller, ControllerSettings, FromGateway, HeldLogin, Link, LinkSettings, PublicKey, Terms,
-    ToGateway,
+    Controller, ControllerSettings, CoverageMap, FromGateway, HeldLogin, Link, LinkSettings,
+    PublicKey, Terms, ToGateway,
 };
 use homeward_model::{Anchor, Encryption, GatewayId, Instant, Mac, Nai, NetworkId};
 
@@ -473,6 +473,11 @@ impl World {
                     let facts = self.store.get(&network).cloned();
                     self.answers.push_back((self.now + self.store_delay, network, facts));
                     self.answer();
+                }
+                Action::SendMap { channel, wanted } => {
+                    let problem = format!("{} regions", wanted.regions.len());
+                    let map = CoverageMap { octets: vec![1, 2, 3], problem };
+                    self.down(channel, Down::Message(ToGateway::Map(map).encode()));
                 }
                 Action::ForgetNetwork(network) => {
                     assert!(self.needed.remove(&network), "{network} was not needed");

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use homeward_control::*;
 use homeward_model::{
-    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi, Ssid,
+    Bandwidth, BondingModes, Encryption, GatewayId, Mac, Nai, Name, NetworkId, Priority, Rssi,
+    Ssid, UnixTime,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -252,6 +253,14 @@ fn login() -> impl Strategy<Value = HeldLogin> {
 }
 
 /// Anything that a gateway may say.
+fn want_map() -> impl Strategy<Value = WantMap> {
+    let region = (0..=15u8, any::<u32>())
+        .prop_map(|(zoom, number)| MapRegion { zoom, number: number & ((1 << (2 * zoom)) - 1) });
+    let issued = proptest::option::of(any::<i64>().prop_map(UnixTime));
+    (proptest::collection::vec(region, 0..=9), issued)
+        .prop_map(|(regions, issued)| WantMap { regions, issued })
+}
+
 pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
     prop_oneof![
         4 => hello().prop_map(FromGateway::Hello),
@@ -265,6 +274,7 @@ pub(crate) fn from_gateway() -> impl Strategy<Value = FromGateway> {
         1 => endpoints(15).prop_map(FromGateway::Endpoints),
         1 => any::<u64>().prop_map(FromGateway::Pong),
         1 => distinct(login(), |l| (l.mac, l.name.clone())).prop_map(FromGateway::Logins),
+        1 => want_map().prop_map(FromGateway::WantMap),
     ]
 }
 
@@ -392,6 +402,8 @@ pub(crate) fn to_gateway() -> impl Strategy<Value = ToGateway> {
         (network(), proptest::option::of(mac()))
             .prop_map(|(network, mac)| ToGateway::Revoke(Revoke { network, mac })),
         mac().prop_map(ToGateway::PutOut),
+        (proptest::collection::vec(any::<u8>(), 0..99), text())
+            .prop_map(|(octets, problem)| ToGateway::Map(CoverageMap { octets, problem })),
         any::<u64>().prop_map(ToGateway::Ping),
     ]
 }

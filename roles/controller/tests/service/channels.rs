@@ -201,7 +201,12 @@ async fn bare(
     let figures = Figures::new(&mut Metrics::new("core", "0"));
     let (found_tx, found) = mpsc::unbounded_channel();
     let machine = Controller::new(ControllerSettings::default());
-    let times = Times { hello: Duration::from_secs(10), keep_moves: Duration::from_secs(300) };
+    let times = Times {
+        hello: Duration::from_secs(10),
+        keep_moves: Duration::from_secs(300),
+        map_valid: Duration::from_secs(3600),
+        map_salt: [0; 8],
+    };
     let hub = Hub::new(
         machine,
         store,

@@ -74,6 +74,21 @@ pub struct Coverage {
     pub ahead: Period,
     /// Where gpsd says where the device is, `HOST:PORT`; none: it is not known.
     pub gpsd: Option<String>,
+    /// How much of the operator's map of gateways is fetched.
+    pub map: Extent,
+}
+
+/// How much of the operator's map of gateways a device fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Extent {
+    /// All of it: the operator learns nothing of where the device is.
+    #[default]
+    Whole,
+    /// The region that the device is in, 100 to 156 km wide, and the eight around it.
+    Region,
+    /// None.
+    Off,
 }
 
 impl Default for Coverage {
@@ -87,6 +102,7 @@ impl Default for Coverage {
             dwell: Period(terms.dwell),
             ahead: Period(settings.ahead),
             gpsd: None,
+            map: Extent::default(),
         }
     }
 }

@@ -4,19 +4,28 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use homeward_control::{CoverageMap, MapRegion, WantMap};
 use homeward_coverage::{
-    Advice, Decision, Fix, Heard, Path, Predictor, Settings, State, Status, Terms,
+    Advice, Decision, Fix, Heard, Limits, Map, MapError, Path, Position, Predictor, Region,
+    Settings, State, Status, Terms,
 };
-use homeward_model::{Instant, Mac, Rssi};
+use homeward_model::{Entropy, Instant, Mac, Rssi, UnixTime};
 use serde::Serialize;
 
 use super::machine::Notice;
-use crate::config;
+use crate::config::{self, Extent};
 
 /// Decisions that are kept to be looked at.
 const KEPT: usize = 16;
 /// Wi-Fi that is back within this long, as after a roam, had not gone.
 const BLINK: Duration = Duration::from_secs(1);
+/// How often the operator is asked for another map, at least; by chance up to half as long again, so
+/// that nothing is told by when it is asked.
+const REFRESH: Duration = Duration::from_secs(12 * 3600);
+/// The pause before it is asked again, where nothing came of it, or the device has gone far.
+const AGAIN: Duration = Duration::from_secs(300);
+/// The zoom of the regions that are asked for: 100 to 156 km wide.
+const ZOOM: u8 = 8;
 
 /// A decision, and what spoke for it, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +44,8 @@ pub(crate) struct Foreseen {
     machine: Status,
     /// Why it stands so: the latest first.
     decisions: Vec<Made>,
+    /// Why there is no map, or no newer one.
+    map_problem: Option<String>,
 }
 
 /// The predictor, and whether Wi-Fi can be used at all.
@@ -49,6 +60,16 @@ pub(crate) struct Coverage {
     gone: Option<Instant>,
     made: VecDeque<Decision>,
     news: VecDeque<Notice>,
+    extent: Extent,
+    /// When the map was issued that there is, and which parts of it, if it is not all.
+    map: Option<(UnixTime, Vec<Region>)>,
+    /// The parts that were asked for last.
+    asked: Vec<Region>,
+    place: Option<Position>,
+    /// Whether the operator can be asked, and when it is to be.
+    connected: bool,
+    due: Option<Instant>,
+    problem: Option<String>,
 }
 
 impl Coverage {
@@ -63,6 +84,13 @@ impl Coverage {
             gone: None,
             made: VecDeque::new(),
             news: VecDeque::new(),
+            extent: if config.enabled { config.map } else { Extent::Off },
+            map: None,
+            asked: Vec::new(),
+            place: None,
+            connected: false,
+            due: None,
+            problem: None,
         }
     }
 
@@ -88,8 +116,103 @@ impl Coverage {
     }
 
     pub(crate) fn fix(&mut self, fix: Fix, now: Instant) {
+        self.place = Some(fix.position);
         self.predictor.handle_fix(fix, now);
+        if self.extent == Extent::Region && !self.is_covered(fix.position) {
+            let soon = if self.map.is_none() { now } else { now + AGAIN };
+            self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
+        }
         self.settle(now);
+    }
+
+    /// Whether the operator can be asked: there is a channel that is taken in.
+    pub(crate) fn connected(&mut self, connected: bool, now: Instant) {
+        if connected && !self.connected {
+            self.due = Some(now);
+        }
+        self.connected = connected;
+    }
+
+    /// What to ask the operator for now.
+    pub(crate) fn poll_question(
+        &mut self,
+        now: Instant,
+        entropy: &mut impl Entropy,
+    ) -> Option<WantMap> {
+        self.due().filter(|due| *due <= now)?;
+        // Until there is an answer.
+        self.due = Some(now + AGAIN + AGAIN / 256 * u32::from(entropy.octets::<1>()[0]));
+        self.asked = match (self.extent, self.place) {
+            (Extent::Region, Some(place)) => place.tile().region(ZOOM).neighbourhood(),
+            _ => Vec::new(),
+        };
+        let region = |region: &Region| {
+            let (zoom, number) = region.zoom_number();
+            MapRegion { zoom, number }
+        };
+        let same = self.map.as_ref().filter(|(_, parts)| *parts == self.asked);
+        Some(WantMap {
+            regions: self.asked.iter().map(region).collect(),
+            issued: same.map(|(issued, _)| *issued),
+        })
+    }
+
+    /// The operator's answer: a map to be [taken](Self::map), if it has one.
+    pub(crate) fn answered(
+        &mut self,
+        map: CoverageMap,
+        now: Instant,
+        entropy: &mut impl Entropy,
+    ) -> Option<Vec<u8>> {
+        if !map.problem.is_empty() {
+            tracing::warn!(problem = map.problem, "no map of the operator's gateways");
+            self.problem = Some(map.problem);
+            return None;
+        }
+        self.problem = None;
+        self.due = Some(now + REFRESH + REFRESH / 512 * u32::from(entropy.octets::<1>()[0]));
+        (!map.octets.is_empty()).then_some(map.octets)
+    }
+
+    /// A map, as it was sent, or kept from an earlier time.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub(crate) fn map(
+        &mut self,
+        octets: &[u8],
+        wall: UnixTime,
+        now: Instant,
+    ) -> Result<(), MapError> {
+        let map = match Map::decode(octets, &Limits::default()) {
+            Ok(map) => map,
+            Err(error) => {
+                self.problem = Some(error.to_string());
+                return Err(error);
+            }
+        };
+        self.map = Some((map.issued(), std::mem::take(&mut self.asked)));
+        self.predictor.handle_map(map, wall, now);
+        self.settle(now);
+        Ok(())
+    }
+
+    /// When the operator is to be asked, if it can be.
+    fn due(&self) -> Option<Instant> {
+        let ready = match self.extent {
+            Extent::Off => false,
+            Extent::Whole => true,
+            // Where it is not known where the device is, it cannot be said what is wanted.
+            Extent::Region => self.place.is_some(),
+        };
+        self.due.filter(|_| self.connected && ready)
+    }
+
+    /// Whether the map that there is has the parts around a place.
+    fn is_covered(&self, place: Position) -> bool {
+        let own = |parts: &Vec<Region>| parts.iter().any(|part| part.holds(place.tile()));
+        self.map.as_ref().is_some_and(|(_, parts)| parts.is_empty() || own(parts))
     }
 
     /// The class of service's threshold.
@@ -113,8 +236,8 @@ impl Coverage {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let gone = self.gone.map(|since| since + BLINK);
-        let next = self.predictor.poll_timeout().into_iter().chain(gone).min();
-        next.filter(|_| self.followed)
+        let all = [self.predictor.poll_timeout(), gone, self.due()];
+        all.into_iter().flatten().min().filter(|_| self.followed)
     }
 
     /// Something that people may want to know.
@@ -144,7 +267,12 @@ impl Coverage {
             reasons: decision.reasons.iter().map(ToString::to_string).collect(),
         };
         let decisions = self.made.iter().rev().map(made).collect();
-        self.followed.then(|| Foreseen { machine: self.predictor.status(now), decisions })
+        let map_problem = self.problem.clone();
+        self.followed.then(|| Foreseen {
+            machine: self.predictor.status(now),
+            decisions,
+            map_problem,
+        })
     }
 
     fn settle(&mut self, now: Instant) {

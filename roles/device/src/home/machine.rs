@@ -8,11 +8,11 @@ use std::time::Duration;
 use homeward_channel::keeper::News;
 use homeward_control::link::{self, Action, Identity, Link};
 use homeward_control::{
-    FromGateway, LinkSettings, OpenTunnel, TunnelId, TunnelReport, TunnelState,
+    CoverageMap, FromGateway, LinkSettings, OpenTunnel, TunnelId, TunnelReport, TunnelState,
 };
-use homeward_coverage::{Advice, Fix, Heard};
+use homeward_coverage::{Advice, Fix, Heard, MapError};
 use homeward_dataplane::{Event as PlaneEvent, PathTurn};
-use homeward_model::{BondingModes, Entropy, Instant, Mac, Rssi};
+use homeward_model::{BondingModes, Entropy, Instant, Mac, Rssi, UnixTime};
 use homeward_multipath::{Mode, PathId, PathSettings};
 use serde::Serialize;
 
@@ -105,6 +105,8 @@ pub(crate) enum Output {
     Close(TunnelId),
     /// Something that people may want to know.
     Tell(Notice),
+    /// A map of the operator's gateways, to be kept and given back.
+    Map(Vec<u8>),
 }
 
 /// What there is to go by for coverage.
@@ -208,6 +210,8 @@ pub(crate) struct Homing {
     retry: Option<Instant>,
     by: Option<String>,
     told: Option<(Bond, Mode)>,
+    /// Answers that were not taken yet.
+    maps: VecDeque<CoverageMap>,
     outputs: VecDeque<Output>,
 }
 
@@ -230,6 +234,7 @@ impl Homing {
             retry: None,
             by: None,
             told: None,
+            maps: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -279,6 +284,22 @@ impl Homing {
         Ok(self.mode())
     }
 
+    /// A map of the operator's gateways.
+    ///
+    /// # Errors
+    ///
+    /// It is none.
+    pub(crate) fn map(
+        &mut self,
+        octets: &[u8],
+        wall: UnixTime,
+        now: Instant,
+    ) -> Result<(), MapError> {
+        self.coverage.map(octets, wall, now)?;
+        self.settle(now);
+        Ok(())
+    }
+
     pub(crate) fn channel(&mut self, news: News, now: Instant, entropy: &mut impl Entropy) {
         match news {
             News::Up => self.link.handle_connected(now),
@@ -286,6 +307,7 @@ impl Homing {
             News::Lost(reason) => self.link.handle_lost(&reason, now, entropy),
         }
         self.settle(now);
+        self.ask(now, entropy);
     }
 
     /// What became of [`Output::Open`].
@@ -365,6 +387,19 @@ impl Homing {
             self.given = None;
         }
         self.settle(now);
+        self.ask(now, entropy);
+    }
+
+    /// Asks the operator for the map, if that is due, and takes what it said.
+    fn ask(&mut self, now: Instant, entropy: &mut impl Entropy) {
+        while let Some(map) = self.maps.pop_front() {
+            let map = self.coverage.answered(map, now, entropy);
+            self.outputs.extend(map.map(Output::Map));
+        }
+        if let Some(wanted) = self.coverage.poll_question(now, entropy) {
+            self.link.want_map(wanted);
+            self.settle(now);
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -468,7 +503,10 @@ impl Homing {
                 let interface = self.settings.interface.clone();
                 self.outputs.push_back(Output::Tell(Notice::Down { interface }));
             }
+            link::Event::Synced { .. } => self.coverage.connected(true, now),
+            link::Event::Map(map) => self.maps.push_back(map),
             link::Event::Lost { reason, .. } => {
+                self.coverage.connected(false, now);
                 tracing::warn!(reason, "no control channel; the tunnel home goes on as it is");
             }
             link::Event::Denied { message, .. } => {

@@ -1,6 +1,7 @@
 //! What is foreseen of coverage, and what the tunnel makes of it.
 
-use homeward_coverage::Position;
+use homeward_control::{FromGateway, WantMap};
+use homeward_coverage::{Map, Position, Site};
 
 use super::*;
 
@@ -183,6 +184,92 @@ fn a_gateway_that_flaps_and_a_position_that_lies_make_no_to_and_fro() {
         walk.take();
     }
     assert!((2..=12).contains(&walk.moves), "{} moves in ten minutes", walk.moves);
+}
+
+fn map_of(latitude: f64, issued: i64) -> Vec<u8> {
+    let position = Position::new(latitude, -0.1).unwrap();
+    let site = Site { position, range: 60, bssid: None };
+    Map::new([7; 8], UnixTime(issued), UnixTime(issued + 1_000_000), [site]).unwrap().encode()
+}
+
+/// What the operator is asked of the map in these.
+fn questions(outputs: &[Output]) -> Vec<WantMap> {
+    let asked = outputs.iter().filter_map(|output| match output {
+        Output::Say(message) => match &**message {
+            FromGateway::WantMap(wanted) => Some(wanted.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn answers(homing: &mut Homing, octets: Vec<u8>, problem: &str) -> Vec<Output> {
+    let map = CoverageMap { octets, problem: problem.to_owned() };
+    said(homing, ToGateway::Map(map));
+    outputs(homing)
+}
+
+#[test]
+fn the_whole_map_is_fetched_once_there_is_a_channel_and_again_when_it_is_old() {
+    let mut homing = at_home(Bond::Off, Hold::Always, NONE);
+    assert_eq!(questions(&outputs(&mut homing)), [WantMap::default()], "not where it is");
+    let map = map_of(51.5, 1000);
+    assert_eq!(answers(&mut homing, map.clone(), ""), [Output::Map(map.clone())]);
+    homing.map(&map, UnixTime(2000), NOW).unwrap();
+    let status = serde_json::to_value(homing.status(NOW).coverage).unwrap();
+    assert_eq!((&status["map"]["gateways"], &status["map_problem"]), (&1.into(), &().into()));
+    // Not before, not much later, and only if there is another.
+    homing.handle_timeout(NOW + Duration::from_secs(12 * 3600 - 1), &mut Fixed);
+    assert_eq!(questions(&outputs(&mut homing)), []);
+    homing.handle_timeout(NOW + Duration::from_secs(18 * 3600), &mut Fixed);
+    let again = WantMap { issued: Some(UnixTime(1000)), ..WantMap::default() };
+    assert_eq!(questions(&outputs(&mut homing)), [again]);
+    assert_eq!(answers(&mut homing, Vec::new(), ""), [], "there is none");
+}
+
+#[test]
+fn why_there_is_no_map_is_said_and_it_is_asked_for_again() {
+    let mut homing = at_home(Bond::Off, Hold::Always, NONE);
+    outputs(&mut homing);
+    assert_eq!(answers(&mut homing, Vec::new(), "ask for a region"), []);
+    let problem = |homing: &mut Homing| {
+        serde_json::to_value(homing.status(NOW).coverage).unwrap()["map_problem"].clone()
+    };
+    assert_eq!(problem(&mut homing), "ask for a region");
+    homing.handle_timeout(NOW + Duration::from_secs(600), &mut Fixed);
+    assert_eq!(questions(&outputs(&mut homing)), [WantMap::default()]);
+    let mut cut = map_of(51.5, 1000);
+    cut.pop();
+    homing.map(&cut, UnixTime(2000), NOW).unwrap_err();
+    assert!(problem(&mut homing).as_str().unwrap().contains("fetch it again"));
+}
+
+#[test]
+fn a_region_is_fetched_with_those_around_it_once_it_is_known_and_anew_far_away() {
+    let mut homing = at_home(Bond::Off, Hold::Always, NONE);
+    let config = config::Coverage { map: config::Extent::Region, ..config::Coverage::default() };
+    homing.coverage = Coverage::new(&config);
+    homing.coverage.connected(true, NOW);
+    outputs(&mut homing);
+    let mut at = |latitude: f64, seconds: u64| {
+        let now = NOW + Duration::from_secs(seconds);
+        let position = Position::new(latitude, -0.1).unwrap();
+        let fix = Fix { taken: now, position, accuracy_m: 5, speed_cm_s: None, course_cdeg: None };
+        homing.found(Found::Fix(fix), now);
+        homing.handle_timeout(now, &mut Fixed);
+        let asked = questions(&outputs(&mut homing));
+        if !asked.is_empty() {
+            answers(&mut homing, map_of(latitude, 1000), "");
+            homing.map(&map_of(latitude, 1000), UnixTime(2000), now).unwrap();
+        }
+        asked.first().map(|asked| (asked.regions.len(), asked.issued))
+    };
+    assert_eq!(at(51.5, 0), Some((9, None)));
+    assert_eq!(at(51.6, 400), None, "it is in there");
+    assert_eq!(at(52.2, 800), None, "it is next to it");
+    assert_eq!(at(58.0, 1200), None, "not at once");
+    assert_eq!(at(58.0, 1600), Some((9, None)));
 }
 
 #[test]
