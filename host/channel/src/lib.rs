@@ -8,6 +8,7 @@
 //! | [`credential`] | [`Credential`]: a gateway's key and certificate on disk |
 //! | [`client`] | [`Client`]: a gateway enrols, connects, renews |
 //! | [`keeper`] | a gateway's channel, kept as its machine wants it |
+//! | [`doctor`] | what such an end needs of its machine |
 //! | [`server`] | [`Server`]: the core's end; [`Gatekeeper`]: whom it lets in |
 //! | [`settings`] | what both ends may be told |
 //! | [`error`] | [`Error`], [`Refusal`]: what can go wrong, and the repair |
@@ -17,6 +18,7 @@ pub mod certificate;
 pub mod client;
 pub mod credential;
 mod dial;
+pub mod doctor;
 pub mod error;
 mod io;
 pub mod keeper;

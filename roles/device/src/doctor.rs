@@ -21,6 +21,8 @@ use crate::handoff::keys;
 use crate::portal::{self, Portal};
 use crate::{addresses, probe, service};
 
+mod home;
+
 /// How long the supplicant, and whoever knows of the modem, may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,7 +31,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
     let mut found = Findings::default();
     capabilities(config, &mut found);
     wlan(config, &mut found);
-    station(config, &mut found).await;
+    let by = station(config, &mut found).await;
     key_file(&config.state.key_file, &mut found);
     authorities(config, &mut found);
     messages(config, &mut found);
@@ -44,6 +46,7 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
         ),
     }
     wifi(config, &mut found).await;
+    home::examine(config, by, &mut found).await;
     found.into_vec()
 }
 
@@ -83,11 +86,14 @@ fn wlan(config: &Config, found: &mut Findings) {
 }
 
 /// Who runs the station, and whether it answers.
-async fn station(config: &Config, found: &mut Findings) {
+async fn station(config: &Config, found: &mut Findings) -> Option<By> {
     let (interface, socket) = (&config.wlan.interface, config.wlan.supplicant.display());
     let place = match config.wlan.place(None, PATIENCE) {
         Ok(place) => place,
-        Err(error) => return found.fail(format!("wlan.interface: {error:#}"), "correct it"),
+        Err(error) => {
+            found.fail(format!("wlan.interface: {error:#}"), "correct it");
+            return None;
+        }
     };
     let (by, status) = match Station::find(&place).await {
         Ok(station) => (Some(station.by()), station.status().await),
@@ -127,6 +133,7 @@ async fn station(config: &Config, found: &mut Findings) {
             ),
         );
     }
+    by
 }
 
 fn key_file(path: &Path, found: &mut Findings) {

@@ -2,23 +2,23 @@
 //! and the channel to the controller.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
-use std::time::Duration;
 
-use homeward_channel::{ChannelConfig, Credential, read_token};
+use homeward_channel::doctor::Who;
 use homeward_daemon::doctor::Findings;
-use homeward_daemon::{Request, SystemClock, control};
+use homeward_daemon::{Request, control};
 use homeward_linux::{Firewall, Links};
-use homeward_model::{Clock, UnixTime};
 use serde_json::Value;
-use tokio::net::TcpStream;
 
 use super::chain;
 use crate::config::Config;
 use crate::wall::Wall;
 
-/// How long a controller may take to take a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How this end of the control channel is called.
+const WHO: Who = Who {
+    role: "gateway",
+    key: "channel.core",
+    enrol: "have the operator run `homeward admin gateway enrol NAME`, and give the token to `homeward gateway enrol`",
+};
 
 pub(super) async fn examine(config: &Config, found: &mut Findings) {
     firewall(config, &Firewall::default(), found);
@@ -34,8 +34,7 @@ pub(super) async fn examine(config: &Config, found: &mut Findings) {
         return;
     }
     port(config, found).await;
-    credential(&config.channel, SystemClock.unix(), found);
-    controllers(&config.channel.core, found).await;
+    homeward_channel::doctor::examine(&config.channel, &WHO, found).await;
 }
 
 fn firewall(config: &Config, firewall: &Firewall, found: &mut Findings) {
@@ -138,72 +137,6 @@ async fn port(config: &Config, found: &mut Findings) {
 fn listens(status: &Value, port: u16) -> bool {
     let addresses = status["listen"].as_array().into_iter().flatten().filter_map(Value::as_str);
     addresses.filter_map(|text| text.parse::<SocketAddr>().ok()).any(|own| own.port() == port)
-}
-
-fn credential(config: &ChannelConfig, now: UnixTime, found: &mut Findings) {
-    const ENROL: &str = "have the operator run `homeward admin gateway enrol NAME`, and give the token to `homeward gateway enrol`";
-    let directory = config.directory.display();
-    let credential = match Credential::load(&config.directory) {
-        Ok(Some(credential)) => credential,
-        Ok(None) => return token(config.token_file.as_deref(), ENROL, found),
-        Err(error) => return found.fail(chain(error), ENROL),
-    };
-    let (name, facts) = (credential.name(), credential.facts());
-    if now >= facts.not_after {
-        found.fail(
-            format!("the credential of {name} in {directory} ended at {}", facts.not_after),
-            format!("start the gateway: it renews the credential if the controller still takes it; else {ENROL}"),
-        );
-    } else if now < facts.not_before {
-        found.fail(
-            format!(
-                "the credential of {name} in {directory} begins at {}, and now it is {now}",
-                facts.not_before
-            ),
-            "set this machine's clock",
-        );
-    } else if now >= credential.renew_at() {
-        found.warn(
-            format!("the credential of {name} is good until {}, and its renewal is due", facts.not_after),
-            "start the gateway, which renews it; if it runs, see why it does not reach the controller (`homeward gateway status`)",
-        );
-    } else {
-        found.ok(format!("the credential of {name} is good until {}", facts.not_after));
-    }
-}
-
-fn token(path: Option<&Path>, enrol: &str, found: &mut Findings) {
-    match path.map(|path| (path, read_token(path))) {
-        None => found.fail("this gateway has no credential for the controller", enrol),
-        Some((path, Ok(_))) => found.ok(format!(
-            "no credential for the controller yet: the token in {} gets one",
-            path.display()
-        )),
-        Some((_, Err(error))) => found.fail(chain(error), enrol),
-    }
-}
-
-/// Whether the controllers take connections. More is not tried: one that is let in would take the
-/// place of the gateway that runs.
-async fn controllers(core: &[String], found: &mut Findings) {
-    let mut silent = Vec::new();
-    for address in core {
-        match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
-            Ok(Ok(_)) => found.ok(format!("the controller {address} takes connections")),
-            Ok(Err(error)) => silent.push((address, error.to_string())),
-            Err(_) => silent.push((address, format!("no answer within {} s", PATIENCE.as_secs()))),
-        }
-    }
-    let none = silent.len() == core.len();
-    for (address, why) in silent {
-        let what = format!("the controller {address} (channel.core): {why}");
-        let repair = "look whether it runs there, whether its name resolves, and whether a firewall lets TCP to that port through";
-        match none {
-            true => found.fail(what, repair),
-            // The others do.
-            false => found.warn(what, repair),
-        }
-    }
 }
 
 #[cfg(test)]
