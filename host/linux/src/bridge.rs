@@ -346,17 +346,38 @@ pub fn silence_ipv6(name: &str) -> Result<()> {
 
 /// Has an interface answer ARP requests for its own addresses only, and ask with its own only
 /// (`arp_ignore` 1, `arp_announce` 2): for two interfaces in one LAN, of which the kernel would have
-/// each answer for the other.
+/// each answer for the other. What it was like before is to be [put back](ArpBefore::put_back).
 ///
 /// # Errors
 ///
 /// There is no such interface, or /proc/sys/net may not be written.
-pub fn answer_for_itself(name: &str) -> Result<()> {
+pub fn answer_for_itself(name: &str) -> Result<ArpBefore> {
     present(name)?;
-    write(&[
-        (format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore"), "1", true),
-        (format!("/proc/sys/net/ipv4/conf/{name}/arp_announce"), "2", true),
-    ])
+    let paths = ["arp_ignore", "arp_announce"]
+        .map(|setting| format!("/proc/sys/net/ipv4/conf/{name}/{setting}"));
+    // What cannot be read cannot be written either.
+    let before = paths.iter().map(|path| fs::read_to_string(path).unwrap_or_default());
+    let before = ArpBefore(paths.iter().cloned().zip(before).collect());
+    let [ignore, announce] = paths;
+    write(&[(ignore, "1", true), (announce, "2", true)])?;
+    Ok(before)
+}
+
+/// How an interface answered before [`answer_for_itself`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArpBefore(Vec<(String, String)>);
+
+impl ArpBefore {
+    /// Has it answer as it did. An interface that has gone took its settings with it.
+    pub fn put_back(&self) {
+        for (path, value) in &self.0 {
+            match fs::write(path, value) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(path, %error, "a setting is left as it was made"),
+            }
+        }
+    }
 }
 
 /// Writes settings: path, value, and whether it is an error if there is no such setting. One that

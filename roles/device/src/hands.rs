@@ -165,7 +165,7 @@ impl Hands {
         self.report(Report::By(Some(station.by())));
         self.tell(SupplicantEvent::Ready { mac });
         self.tell(SupplicantEvent::Radio(radio));
-        let lent = self.is_lent(&station, &status);
+        let lent = is_lent(station.by(), &status, self.home(), false);
         let home = lent && status.state == State::Completed && self.is_home(&status);
         if home {
             self.report(Report::AtHome(true));
@@ -236,14 +236,6 @@ impl Hands {
             && Managed::open(&self.place.manager).await.is_ok()
     }
 
-    /// Whether somebody else has the station on a network. What others have wpa_supplicant join is
-    /// left, as there is nobody who would say so of a person's choice, unless it is the home network;
-    /// NetworkManager's users make it.
-    fn is_lent(&self, station: &Station, status: &Status) -> bool {
-        let others = status.id.is_some() && !status.ours;
-        others && (station.by() == By::NetworkManager || self.is_home(status))
-    }
-
     fn is_home(&self, status: &Status) -> bool {
         self.home().is_some() && status.ssid == self.home()
     }
@@ -279,7 +271,8 @@ impl Hands {
                 session.radio = radio;
                 self.tell(SupplicantEvent::Radio(radio));
             }
-            self.lend(self.is_lent(&session.station, &status), session);
+            let lent = is_lent(session.station.by(), &status, self.home(), session.lent);
+            self.lend(lent, session);
         }
         if session.on && session.next_signal <= now {
             session.next_signal = now + self.measure;
@@ -308,7 +301,8 @@ impl Hands {
             Event::Connected { bssid, .. } => {
                 if session.station.by() == By::NetworkManager || self.home().is_some() {
                     let status = session.station.status().await?;
-                    self.lend(self.is_lent(&session.station, &status), session);
+                    let lent = is_lent(session.station.by(), &status, self.home(), session.lent);
+                    self.lend(lent, session);
                     self.go_home(session.lent && self.is_home(&status), session);
                     if session.lent && !session.home {
                         return Ok(());
@@ -326,7 +320,8 @@ impl Hands {
                 if session.home {
                     self.go_home(false, session);
                     let status = session.station.status().await?;
-                    self.lend(self.is_lent(&session.station, &status), session);
+                    let lent = is_lent(session.station.by(), &status, self.home(), session.lent);
+                    self.lend(lent, session);
                 }
                 self.tell(SupplicantEvent::Disconnected);
             }
@@ -459,5 +454,62 @@ impl Hands {
             session.networks.insert(block.ssid, id);
         }
         Ok(())
+    }
+}
+
+/// Whether somebody else has the station on a network, as it was `before` where that cannot be told.
+/// NetworkManager's users choose what they are on. What others have wpa_supplicant join is left, as
+/// there is nobody who would say so of a person's choice; but for the home network.
+fn is_lent(by: By, status: &Status, home: Option<Ssid>, before: bool) -> bool {
+    match (by, status.state) {
+        (By::NetworkManager, _) => status.id.is_some() && !status.ours,
+        (By::WpaSupplicant, State::Completed) => {
+            home.is_some() && status.ssid == home && !status.ours
+        }
+        // From one gateway to the next it says only whom it speaks to.
+        (By::WpaSupplicant, State::Joining | State::Associated) => before,
+        (By::WpaSupplicant, State::Off | State::Idle | State::Scanning) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(state: &str, ssid: &str, ours: bool) -> Status {
+        let mark = if ours { "id_str=homeward\n" } else { "" };
+        let reply = format!("wpa_state={state}\nid=0\nssid={ssid}\n{mark}");
+        let status = homeward_supplicant::reply::parse_status(&reply).unwrap();
+        assert_eq!(status.ours, ours);
+        status
+    }
+
+    #[test]
+    fn the_home_network_is_somebody_elses_and_other_networks_are_left() {
+        let home = Some("Elm".parse().unwrap());
+        let told =
+            |state, ssid, ours| is_lent(By::WpaSupplicant, &status(state, ssid, ours), home, false);
+        assert!(told("COMPLETED", "Elm", false));
+        assert!(!told("COMPLETED", "Oak", false), "who had it join that says nothing");
+        assert!(!told("COMPLETED", "Elm", true), "it is the operator's, too");
+        for state in ["INTERFACE_DISABLED", "DISCONNECTED", "SCANNING", "AUTHENTICATING"] {
+            assert!(!told(state, "Elm", false), "{state}");
+        }
+        assert!(!is_lent(By::WpaSupplicant, &status("COMPLETED", "Elm", false), None, true));
+    }
+
+    #[test]
+    fn a_roam_takes_nothing_back() {
+        let roaming = status("4WAY_HANDSHAKE", "Elm", false);
+        for before in [false, true] {
+            assert_eq!(is_lent(By::WpaSupplicant, &roaming, None, before), before);
+        }
+    }
+
+    #[test]
+    fn whatever_network_managers_users_choose_is_theirs() {
+        let theirs =
+            |ours| is_lent(By::NetworkManager, &status("ASSOCIATING", "Oak", ours), None, true);
+        assert!(theirs(false) && !theirs(true));
     }
 }

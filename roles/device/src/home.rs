@@ -8,6 +8,7 @@
 //!                            data plane: home0 ◄─► legs by Wi-Fi and cellular
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use homeward_daemon::{
 };
 use homeward_dataplane::{Config, Dataplane, Event, Key};
 use homeward_gpsd::{Gpsd, watch};
-use homeward_linux::{Links, bridge};
+use homeward_linux::Links;
+use homeward_linux::bridge::{self, ArpBefore};
 use homeward_model::{Clock, Entropy};
 use homeward_multipath::Mode;
 use serde::Deserialize;
@@ -123,7 +125,8 @@ impl Home {
         let (work, waiting) = mpsc::unbounded_channel();
         tokio::spawn(carry_out(Arc::clone(&plane), waiting, inputs.clone()));
         let map = config.directory.join("coverage.map");
-        let task = Task { machine, entropy, plane, channel, work, notices, map };
+        let task =
+            Task { machine, entropy, plane, channel, work, notices, map, before: BTreeMap::new() };
         let task = tokio::spawn(async move {
             task.run(received).await;
             keeping.abort();
@@ -263,6 +266,14 @@ struct Task {
     notices: mpsc::UnboundedSender<Notice>,
     /// Where the operator's map is kept.
     map: PathBuf,
+    /// How the accesses' interfaces answered ARP before.
+    before: BTreeMap<String, (u32, ArpBefore)>,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.before.values().for_each(|(_, before)| before.put_back());
+    }
 }
 
 impl Task {
@@ -288,7 +299,7 @@ impl Task {
         let now = SystemClock.now();
         match input {
             Input::Ways { wifi, cellular, preferred } => {
-                let ways = Ways { wifi: way(wifi), cellular: way(cellular) };
+                let ways = Ways { wifi: self.way(wifi), cellular: self.way(cellular) };
                 self.machine.ways(ways, preferred, now);
             }
             Input::Found(found) => self.machine.found(found, now),
@@ -340,25 +351,32 @@ impl Task {
             tracing::warn!(%error, "the map that was kept is of no use");
         }
     }
-}
 
-/// An interface by its name; none while it is not there. It answers for its own address only from
-/// then on: the virtual one may be in the same LAN.
-fn way(name: Option<String>) -> Option<Way> {
-    let name = name?;
-    let found = Links::open().and_then(|mut links| links.by_name(&name));
-    match found {
-        Ok(link) => {
-            let index = link?.index;
-            if let Err(error) = bridge::answer_for_itself(&name) {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::warn!(interface = name, error, "it may answer for the address at home");
+    /// An interface by its name; none while it is not there. It answers for its own address only from
+    /// then on: the virtual one may be in the same LAN.
+    fn way(&mut self, name: Option<String>) -> Option<Way> {
+        let name = name?;
+        let index = match Links::open().and_then(|mut links| links.by_name(&name)) {
+            Ok(link) => link?.index,
+            Err(error) => {
+                tracing::warn!(interface = name, %error, "an interface is not known");
+                return None;
             }
-            Some(Way { name, index })
+        };
+        // One that was made anew is as the kernel makes them.
+        if self.before.get(&name).is_none_or(|(of, _)| *of != index) {
+            match bridge::answer_for_itself(&name) {
+                Ok(before) => drop(self.before.insert(name.clone(), (index, before))),
+                Err(error) => {
+                    let error = format!("{:#}", anyhow::Error::from(error));
+                    tracing::warn!(
+                        interface = name,
+                        error,
+                        "it may answer for the address at home"
+                    );
+                }
+            }
         }
-        Err(error) => {
-            tracing::warn!(interface = name, %error, "an interface is not known");
-            None
-        }
+        Some(Way { name, index })
     }
 }

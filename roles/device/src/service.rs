@@ -463,7 +463,7 @@ impl Device {
     fn settle(&mut self) {
         let status = self.machine.status();
         self.figures.take(&status);
-        self.go_home();
+        self.go_home(status.supplicant.lent);
         self.scan();
         let Some(handoff) = &self.handoff else { return };
         match status.session.filter(|_| status.on_wifi) {

@@ -9,15 +9,22 @@ use crate::hands::Order;
 use crate::home::{Access, Found};
 
 impl Device {
-    /// Tells the tunnel home by what it can go, if that is news.
-    pub(super) fn go_home(&mut self) {
+    /// Tells the tunnel home by what it can go, if that is news. A network that somebody else chose
+    /// leads there as well: if it does not, that shows by its silence.
+    pub(super) fn go_home(&mut self, lent: bool) {
         let Some(home) = &self.home else { return };
         let wifi = Some(&self.config.wlan.interface).filter(|_| !self.wifi.addresses.is_empty());
         let cellular = self.cellular.as_ref().map(|line| line.interface.clone());
-        let preferred = if self.by_wifi() { Access::Wifi } else { Access::Cellular };
+        let (preferred, why) = match (self.by_wifi() || lent, wifi.is_some()) {
+            (_, false) => (Access::Cellular, "Wi-Fi has no address"),
+            (true, true) => (Access::Wifi, "Wi-Fi leads home"),
+            (false, true) => (Access::Cellular, "Wi-Fi is not for use"),
+        };
         let told = (wifi.cloned(), cellular, preferred);
         if self.home_told.as_ref() != Some(&told) {
             home.go(told.0.clone(), told.1.clone(), told.2);
+            let (wifi, cellular) = (told.0.is_some(), told.1.is_some());
+            tracing::info!(?preferred, wifi, cellular, why, "the way home");
             self.home_told = Some(told);
         }
     }
