@@ -47,7 +47,11 @@ impl Walk {
 
     /// Lets a second pass, with its timeouts.
     fn second(&mut self) {
-        let until = self.now + Duration::from_secs(1);
+        self.pass(Duration::from_secs(1));
+    }
+
+    fn pass(&mut self, span: Duration) {
+        let until = self.now + span;
         while let Some(due) = self.homing.poll_timeout().filter(|due| *due <= until) {
             self.homing.handle_timeout(due.max(self.now), &mut Fixed);
             self.now = self.now.max(due);
@@ -143,6 +147,7 @@ fn a_roam_is_no_end_of_coverage_and_wifi_that_has_gone_is_not_gone_back_to_at_on
     let mut walk = Walk::begin(Hold::Predicted, None);
     walk.hears_for(20, &[(ELM, -50)]);
     walk.wifi(false);
+    walk.pass(Duration::from_millis(500));
     walk.wifi(true);
     assert_eq!(walk.plan.preferred, Access::Wifi, "it was away for a moment");
     walk.wifi(false);
@@ -151,6 +156,19 @@ fn a_roam_is_no_end_of_coverage_and_wifi_that_has_gone_is_not_gone_back_to_at_on
     assert_eq!(walk.plan.preferred, Access::Cellular);
     walk.hears_for(20, &[(ELM, -50)]);
     assert_eq!(walk.plan.preferred, Access::Wifi);
+}
+
+#[test]
+fn of_two_accesses_the_one_that_is_there_is_used_whatever_is_foreseen() {
+    let mut walk = Walk::begin(Hold::Predicted, None);
+    walk.hears_for(20, &[(ELM, -50)]);
+    let ways = walk.homing.ways.clone();
+    walk.homing.ways(Ways { wifi: None, ..ways.clone() }, Access::Wifi, walk.now);
+    walk.take();
+    assert_eq!(walk.plan.preferred, Access::Cellular, "who runs Wi-Fi is behind");
+    walk.homing.ways(Ways { cellular: None, ..ways }, Access::Wifi, walk.now);
+    walk.hears_for(30, &[(ELM, -85)]);
+    assert_eq!(walk.plan.preferred, Access::Wifi, "it is weak, but all there is");
 }
 
 #[test]
@@ -226,6 +244,12 @@ fn the_whole_map_is_fetched_once_there_is_a_channel_and_again_when_it_is_old() {
     let again = WantMap { issued: Some(UnixTime(1000)), ..WantMap::default() };
     assert_eq!(questions(&outputs(&mut homing)), [again]);
     assert_eq!(answers(&mut homing, Vec::new(), ""), [], "there is none");
+    // Nobody can be asked without a channel.
+    let later = NOW + Duration::from_secs(99 * 3600);
+    assert!(homing.coverage.poll_timeout() < Some(later));
+    homing.channel(News::Lost("cut".to_owned()), NOW, &mut Fixed);
+    assert_eq!(homing.coverage.poll_question(later, &mut Fixed), None);
+    assert!(homing.coverage.poll_timeout().is_none_or(|due| due > later), "it does not spin");
 }
 
 #[test]
