@@ -329,8 +329,7 @@ impl Predictor {
         let short = self.visit(&view).is_some();
         // Nobody goes back to what is not heard, unless there is nobody who would hear it.
         let heard = opinion.by.is_some() || !self.listens();
-        let free = self.holds.of(opinion.by, now).is_none();
-        let inside = opinion.inside >= settings.back && !short && heard && free;
+        let inside = opinion.inside >= settings.back && !short && heard;
         let inside = Self::lasts(&mut waiting.inside, inside, measured, self.terms.dwell);
         self.waiting = waiting;
         match self.state {

@@ -327,6 +327,34 @@ fn a_position_that_jumps_is_not_believed_though_nothing_known_is_heard() {
 }
 
 #[test]
+fn a_gateway_that_was_carried_off_does_not_make_a_liar_of_the_position() {
+    // The seventh is 400 m away by the map; the second is where it is said to be.
+    let mut device = Device::with_map(8);
+    for _ in 0..20 {
+        device.second(&[(1, -55.0), (6, -60.0)], Some(fix(80.0, 0.0)));
+    }
+    assert_eq!(device.machine.status(at(device.now)).doubts, []);
+}
+
+#[test]
+fn of_two_fixes_the_later_counts_and_none_is_of_a_time_to_come() {
+    let mut device = Device::with_map(3);
+    let doubts = |device: &mut Device| device.machine.status(at(device.now)).doubts;
+    device.second(&[(9, -55.0)], Some(fix(80.0, 0.0)));
+    // A late one, from elsewhere.
+    let late = Fix { taken: at(0.5), ..fix(9_000.0, 0.0) };
+    device.machine.handle_fix(late, at(device.now));
+    assert_eq!(doubts(&mut device), []);
+    // One of next year does not keep those of today from counting.
+    let early = Fix { taken: at(1e7), ..fix(80.0, 0.0) };
+    device.now += 1.0;
+    device.machine.handle_fix(early, at(device.now));
+    device.second(&[(9, -55.0)], Some(fix(9_000.0, 0.0)));
+    let doubts = doubts(&mut device);
+    assert!(matches!(doubts[..], [Reason::FixJumped { .. }]), "{doubts:?}");
+}
+
+#[test]
 fn a_good_signal_where_the_map_has_none_is_believed_before_the_map() {
     let mut device = Device::with_map(3);
     for _ in 0..60 {
@@ -390,6 +418,31 @@ fn coverage_that_is_over_at_once_is_not_gone_back_to() {
     };
     assert_eq!(bus(8.0), (0, true));
     assert_eq!(bus(1.5).0, 1, "on foot it is worth it");
+}
+
+#[test]
+fn nobody_goes_back_by_the_map_alone_to_what_was_not_heard() {
+    let mut device = Device::with_map(1);
+    device.machine.handle_path(Path::Cellular, at(0.0));
+    for n in 1..100 {
+        device.now = f64::from(n);
+        let now = at(device.now);
+        device.machine.handle_fix(Fix { taken: now, ..fix(0.0, 0.0) }, now);
+        device.fetch();
+    }
+    let status = device.machine.status(at(device.now));
+    assert!(status.edge.is_some() && status.state == State::Away, "{status:?}");
+    assert_eq!(device.advice(), []);
+    device.seconds(20, &[(0, -50.0)]);
+    assert_eq!(device.count(Advice::Return), 1);
+}
+
+#[test]
+fn time_that_goes_back_is_taken_for_no_time() {
+    let mut device = Device::new(Settings::default());
+    device.seconds(60, &[(1, -50.0)]);
+    device.machine.handle_timeout(at(10.0));
+    assert!(device.machine.poll_timeout().is_none_or(|due| due > at(60.0)));
 }
 
 #[test]
