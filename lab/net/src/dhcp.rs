@@ -12,6 +12,7 @@ use homeward_model::Mac;
 
 use crate::namespace::Namespace;
 use crate::process::{Process, last_lines};
+use crate::tool::find_tool;
 use crate::wait::wait_for;
 
 /// How long a server may take to come up.
@@ -139,18 +140,38 @@ pub async fn lease(
     interface: &str,
     limit: Duration,
 ) -> Result<Lease> {
+    lease_at(0, logs, folder, name, namespace, interface, limit).await
+}
+
+/// [`lease`], with routes of this metric: the link's, too, for another interface may be in the same
+/// network.
+///
+/// # Errors
+/// As [`lease`].
+pub async fn lease_at(
+    metric: u32,
+    logs: &Path,
+    folder: &Path,
+    name: &str,
+    namespace: &Namespace,
+    interface: &str,
+    limit: Duration,
+) -> Result<Lease> {
     let name = format!("{name}-udhcpc");
     let script = folder.join(format!("{name}.sh"));
     let file = folder.join(format!("{name}.lease"));
     fs::remove_file(&file).ok();
-    fs::write(&script, udhcpc_script(&file))?;
+    fs::write(&script, udhcpc_script(&file, metric)?)?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let script = script.to_string_lossy().into_owned();
-    let command = ["busybox", "udhcpc", "-f", "-q", "-n", "-t", "20", "-T", "1", "-O", "mtu"];
+    // After three requests that nobody acknowledged it begins anew, a second later.
+    let command = ["busybox", "udhcpc", "-f", "-q", "-t", "20", "-T", "1", "-A", "1", "-O", "mtu"];
     let command: Vec<_> = command.into_iter().chain(["-i", interface, "-s", &script]).collect();
     let mut client = Process::start(logs, &name, namespace, &command)?;
-    let status = client.ended(limit).await?;
-    ensure!(status.success(), "{name}: {}", last_lines(&client.log(), 5));
+    let ended = client.ended(limit).await;
+    let said = || format!("{name}: {}", last_lines(&client.log(), 5));
+    let status = ended.with_context(said)?;
+    ensure!(status.success(), said());
     let text = fs::read_to_string(&file).context("udhcpc left no lease")?;
     let words: Option<Vec<Ipv4Addr>> = text.split_whitespace().map(|w| w.parse().ok()).collect();
     match words.as_deref() {
@@ -194,19 +215,24 @@ pub async fn lease6(
     Ok((address, client))
 }
 
-/// What udhcpc runs when it has something to tell. It reads its facts from the environment.
-fn udhcpc_script(lease: &Path) -> String {
+/// What udhcpc runs when it has something to tell. It reads its facts from the environment. An address
+/// that is there already stays, as with any client that renews.
+fn udhcpc_script(lease: &Path, metric: u32) -> Result<String> {
     let lease = lease.display();
-    format!(
+    let ip = find_tool("ip").context("ip is not installed: run `make setup`")?;
+    let ip = ip.display();
+    Ok(format!(
         "#!/bin/busybox sh\n\
          [ \"$1\" = bound ] || [ \"$1\" = renew ] || exit 0\n\
-         busybox ip -4 addr flush dev $interface\n\
-         busybox ip addr add $ip/$mask dev $interface\n\
-         [ -z \"$router\" ] || busybox ip route replace default via ${{router%% *}}\n\
-         [ -z \"$mtu\" ] || busybox ip link set $interface mtu $mtu\n\
          router=${{router%% *}}\n\
+         if [ -z \"$({ip} -4 -o addr show dev $interface to $ip)\" ]; then\n\
+         {ip} -4 addr flush dev $interface\n\
+         {ip} addr add $ip/$mask dev $interface metric {metric}\n\
+         fi\n\
+         [ -z \"$router\" ] || {ip} route replace default via $router dev $interface metric {metric}\n\
+         [ -z \"$mtu\" ] || {ip} link set $interface mtu $mtu\n\
          echo $ip ${{router:-0.0.0.0}} $serverid > {lease}.new && busybox mv {lease}.new {lease}\n"
-    )
+    ))
 }
 
 /// The same for dhclient.

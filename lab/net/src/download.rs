@@ -19,6 +19,9 @@ use crate::wait::{now, pause};
 /// power of two looks right.
 const PATTERN: usize = 65_521;
 
+/// The least octets that are sent at a time: each takes a moment of the machine's.
+const SEGMENT: usize = 1000;
+
 /// The width of a step of [`Download::progress`].
 pub const STEP: Duration = Duration::from_millis(10);
 
@@ -170,8 +173,9 @@ fn send(mut stream: TcpStream, rate: Option<u64>, stop: &AtomicBool) {
     stream.set_write_timeout(Some(Duration::from_millis(200))).ok();
     let pattern = pattern();
     let (mut at, mut due) = (0, now());
-    // What a millisecond may have.
-    let most = rate.map_or(PATTERN, |rate| usize::try_from(rate / 8000).unwrap_or(PATTERN).max(1));
+    // What a millisecond may have, and no less than is worth a segment.
+    let most =
+        rate.map_or(PATTERN, |rate| usize::try_from(rate / 8000).unwrap_or(PATTERN).max(SEGMENT));
     while !stop.load(Ordering::Relaxed) {
         let left = pattern.get(at..).unwrap_or_default();
         match stream.write(left.get(..most).unwrap_or(left)) {

@@ -1,6 +1,7 @@
 //! How long traffic is silent: a datagram every 10 ms, or as often as is wanted, from one namespace
 //! to another.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,15 @@ struct Arrival {
     at: Instant,
     number: u64,
     from: Ipv4Addr,
+}
+
+/// A silence of a stream.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Silence {
+    /// When it began.
+    pub at: Instant,
+    /// How long it was.
+    pub span: Duration,
 }
 
 /// What a stream suffered in a span of time.
@@ -116,6 +126,19 @@ impl Flow {
         arrivals.last().map(|a| a.from)
     }
 
+    /// Its silences of at least that length, from `since` to `until`; those at both ends count.
+    pub fn silences(&self, since: Instant, until: Instant, least: Duration) -> Vec<Silence> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let inside = arrivals.iter().map(|a| a.at).filter(|at| *at >= since && *at <= until);
+        silences(inside.chain([until]), since, least)
+    }
+
+    /// From which addresses datagrams came so far.
+    pub fn all_from(&self) -> BTreeSet<Ipv4Addr> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        arrivals.iter().map(|a| a.from).collect()
+    }
+
     /// What it suffered from `since` to `until`; the silence at both ends counts.
     pub fn outage(&self, since: Instant, until: Instant) -> Outage {
         let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +150,19 @@ impl Drop for Flow {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+fn silences(
+    arrivals: impl Iterator<Item = Instant>,
+    since: Instant,
+    least: Duration,
+) -> Vec<Silence> {
+    let mut last = since;
+    let gaps = arrivals.map(|at| {
+        let began = std::mem::replace(&mut last, at);
+        Silence { at: began, span: at - began }
+    });
+    gaps.filter(|silence| silence.span >= least).collect()
 }
 
 fn outage(arrivals: impl Iterator<Item = Arrival>, since: Instant, until: Instant) -> Outage {
@@ -159,6 +195,9 @@ mod tests {
             .map(|(at, number)| Arrival { at: ms(at), number, from: Ipv4Addr::LOCALHOST });
         let seen = outage(arrivals.into_iter(), ms(5), ms(110));
         assert_eq!(seen, Outage { silence_ms: 75.0, lost: 6, arrived: 4 });
+        let long = silences(arrivals.iter().map(|a| a.at), ms(5), Duration::from_millis(10));
+        let spans: Vec<_> = long.iter().map(|s| (s.at, s.span.as_millis())).collect();
+        assert_eq!(spans, [(ms(10), 10), (ms(20), 75)]);
         let never = outage([].into_iter(), ms(5), ms(110));
         assert_eq!(never, Outage { silence_ms: 105.0, lost: 0, arrived: 0 });
     }

@@ -34,7 +34,7 @@
 //! | [`dhcp`] | dnsmasq, and clients: DHCPv4, DHCPv6, router advertisements |
 //! | [`printer`] | a web page and an mDNS name, and those who look for them |
 //! | [`capture`], [`sweep`](mod@sweep) | what arrives at an interface; who answers to whom |
-//! | [`flow`], [`download`] | traffic that is watched: every 10 ms a datagram; TCP |
+//! | [`flow`], [`download`], [`trickle`] | traffic that is watched: every 10 ms a datagram; TCP; a key and its echo |
 //! | [`timeline`], [`wait`], [`random`], [`place`] | moments on one clock; conditions; seeds; where a test is |
 //!
 //! The logs of a test are in `target/lab/<its name>/`. Nothing else is left of it, for a namespace
@@ -58,6 +58,7 @@ pub mod sweep;
 pub mod timeline;
 pub mod tool;
 pub mod town;
+pub mod trickle;
 pub mod wait;
 pub mod wire;
 
@@ -74,4 +75,5 @@ pub use process::Process;
 pub use sweep::{Sweep, sweep};
 pub use timeline::Timeline;
 pub use town::{Site, SitePlan, Town, Translation};
+pub use trickle::Trickle;
 pub use wire::{Counters, Impairment};
