@@ -1,10 +1,11 @@
 //! The demo's first chapter: a phone leaves its home, is served by strangers' gateways under its home SSID, and
 //! keeps its address and its download from one to the next, while the owners notice nothing and
 //! others are refused. Everything that is reported was seen happening. The second chapter is
-//! [`offload`], the third [`call`].
+//! [`offload`], the third [`call`], the fourth [`outing`].
 
 pub mod call;
 pub mod offload;
+pub mod outing;
 pub mod story;
 mod topology;
 mod walk;
@@ -434,7 +435,7 @@ impl Demo {
 }
 
 /// When a line of a log was written: the time of day in its timestamp, today.
-fn logged_at(line: &str) -> Option<Instant> {
+pub(crate) fn logged_at(line: &str) -> Option<Instant> {
     let (_, rest) = line.split_once('T')?;
     let (time, _) = rest.split_once('Z')?;
     let mut parts = time.splitn(3, ':');

@@ -53,6 +53,7 @@
 //! | [`town`] | three gateways of an operator, and a phone that walks between them |
 //! | [`operator`] | a core and agents: the product itself |
 //! | [`offload`] | a phone that offloads by itself: a mobile network, a portal, and its agent |
+//! | [`outing`] | a phone with a tunnel of its own home, by Wi-Fi and cellular, on its way out and back |
 //! | [`demo`], [`report`] | the main job with commentary, and what is kept of it |
 //! | [`roam`](mod@roam) | how long a phone is silent when it roams |
 //! | [`floor`] | how fast a BSS that a script adds on a probe can serve |
@@ -77,6 +78,7 @@ pub mod kernel;
 pub mod lab;
 pub mod offload;
 pub mod operator;
+pub mod outing;
 pub mod radios;
 pub mod report;
 pub mod roam;

@@ -3,7 +3,7 @@
 //!
 //! `homeward-radio roam [--rounds N] [--out FOLDER]`: measures roams, and leaves `roam.json`.
 //!
-//! `homeward-radio offload`, `homeward-radio call`: the second chapter of the demo alone, and the third.
+//! `homeward-radio offload`, `call`, `outing`: the second chapter of the demo alone, the third, the fourth.
 
 use std::fs;
 use std::io::Write;
@@ -12,11 +12,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use homeward_radio::report::{Chapter, Report, console};
+use homeward_radio::report::{self, Chapter, Report, console};
+use homeward_radio::scenario::Run;
 use homeward_radio::{Scenario, demo, roam};
 
 const USAGE: &str = "usage: homeward-radio demo|roam [--rounds N] [--out FOLDER]\n       \
-                     homeward-radio offload|call";
+                     homeward-radio offload|call|outing";
 /// How long one chapter may take.
 const LIMIT: Duration = Duration::from_secs(420);
 
@@ -39,6 +40,11 @@ fn run() -> Result<bool> {
         Some("offload") if arguments.next().is_none() => {
             let chapter = second_chapter()?;
             return Ok(chapter.offload.is_some() && chapter.stopped.is_none());
+        }
+        Some("outing") if arguments.next().is_none() => {
+            let chapter = fourth_chapter()?;
+            return Ok(report::outing::failures(chapter.outing.as_ref()).is_empty()
+                && chapter.stopped.is_none());
         }
         Some("call") if arguments.next().is_none() => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -74,25 +80,36 @@ fn run() -> Result<bool> {
     report.append(second_chapter()?);
     writeln!(screen, "\nThe third chapter: a call, from network to network.")?;
     report.append(demo::call::chapter()?);
+    writeln!(screen, "\nThe fourth chapter: out of the house and back, with one address.")?;
+    report.append(fourth_chapter()?);
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     fs::write(out.join("report.json"), report.to_json()?)?;
     fs::write(out.join("report.html"), report.to_html())?;
     writeln!(screen, "\n{}", console::summary(&report))?;
     writeln!(screen, "report: {}", out.join("report.html").display())?;
-    writeln!(screen, "logs:   {}, “offload” and “call” beside it", ran.logs.display())?;
+    writeln!(screen, "logs:   {}, “offload”, “call” and “outing” beside it", ran.logs.display())?;
     Ok(report.verdict.passed() && ran.ending == Ok(()))
 }
 
 /// Plays the second chapter, in a VM of its own.
 fn second_chapter() -> Result<Chapter> {
-    let ran = Scenario::new().within(LIMIT).program(
-        "offload",
-        &["offload".to_owned()],
-        demo::offload::run,
-    )?;
-    match fs::read_to_string(ran.logs.join("offload.json")) {
+    let words = ["offload".to_owned()];
+    left_by(Scenario::new().within(LIMIT).program("offload", &words, demo::offload::run)?)
+}
+
+/// Plays the fourth chapter, likewise.
+fn fourth_chapter() -> Result<Chapter> {
+    let scenario = Scenario::new().radios(demo::outing::RADIOS).within(LIMIT);
+    left_by(scenario.program("outing", &["outing".to_owned()], demo::outing::run)?)
+}
+
+/// What a chapter left, in a file of its own name.
+fn left_by(ran: Run) -> Result<Chapter> {
+    let name = ran.logs.file_name().unwrap_or_default();
+    let left = ran.logs.join(name).with_extension("json");
+    match fs::read_to_string(left) {
         Ok(json) => Ok(serde_json::from_str(&json)?),
-        Err(_) => bail!("the second chapter left nothing: {ran}"),
+        Err(_) => bail!("a chapter left nothing: {ran}"),
     }
 }
 

@@ -37,7 +37,7 @@ use homeward_net::{Namespace, NetworkManager, PrivateBus, Process};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use crate::control::Control;
+use crate::control::{Control, Event};
 use crate::gateway::{AccessPoint, ApConfig, Gateway};
 use crate::handoff;
 use crate::lab::{CORE, Lab};
@@ -67,6 +67,8 @@ pub const ACCOUNT: &str = "riders";
 const PORTAL: &str = "portal.example.net";
 /// How long a daemon may take to come up.
 const START: Duration = Duration::from_secs(30);
+/// Of a phone's routes by Wi-Fi; NetworkManager's, and before a modem's.
+const METRIC: u32 = 600;
 
 /// An operator with both networks: a mobile one, and a core with a portal between.
 #[derive(Debug)]
@@ -283,7 +285,8 @@ pub struct Phone {
     pub station: Station,
     /// Its agent, `homeward device`.
     pub device: Process,
-    socket: PathBuf,
+    /// Its agent's status socket.
+    pub socket: PathBuf,
     _by: By,
 }
 
@@ -444,10 +447,15 @@ impl AddressKeeper {
             let event = control.event(since, "CTRL-EVENT-", Duration::from_secs(3600)).await;
             let Ok(event) = event else { return };
             since = event.at + Duration::from_nanos(1);
+            // What it says of what is over, or was undone while a lease was asked for, is no news.
+            if control.events_since(since, "CTRL-EVENT-").iter().any(is_turn) {
+                continue;
+            }
             if event.text().starts_with("CTRL-EVENT-DISCONNECTED") {
                 self.namespace.ip(&format!("addr flush dev {} scope global", self.interface)).ok();
             } else if event.text().starts_with("CTRL-EVENT-CONNECTED") {
-                let lease = homeward_net::dhcp::lease(
+                let lease = homeward_net::dhcp::lease_at(
+                    METRIC,
                     Path::new(OUT),
                     &folder,
                     &self.name,
@@ -460,6 +468,12 @@ impl AddressKeeper {
             }
         }
     }
+}
+
+/// Whether the station has connected, or disconnected.
+fn is_turn(event: &Event) -> bool {
+    let turns = ["CTRL-EVENT-CONNECTED", "CTRL-EVENT-DISCONNECTED"];
+    turns.iter().any(|turn| event.text().starts_with(turn))
 }
 
 /// How a [`CheckPage`] answers.

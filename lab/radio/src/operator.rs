@@ -287,14 +287,32 @@ impl Operator {
     /// # Errors
     /// If `admin` fails.
     pub async fn channel(&self, gateway: &Gateway) -> Result<String> {
-        let enrolled = self.admin(&["gateway", "enrol", gateway.name()]).await?;
+        Ok(format!("[channel]\n{}", self.by_token(gateway.name()).await?))
+    }
+
+    /// Makes a device known that has a tunnel of its own to that home, and enrols it: what its
+    /// configuration needs for that.
+    ///
+    /// # Errors
+    /// If `admin` fails.
+    pub async fn hybrid(&self, home: &Home, name: &str) -> Result<String> {
+        let network = format!("{}/{}", home.account, home.ssid);
+        let create = ["gateway", "create", name, "--device-of", &network];
+        let create = [&create[..], &["--place", "gb/london", "--operator", "example"]].concat();
+        self.admin(&create).await?;
+        Ok(format!("[home]\n{}", self.by_token(name).await?))
+    }
+
+    /// A control channel, by a token for it.
+    async fn by_token(&self, name: &str) -> Result<String> {
+        let enrolled = self.admin(&["gateway", "enrol", name]).await?;
         let token = enrolled["token"].as_str().context("admin printed no token")?;
-        let folder = Path::new(RUN).join(format!("{}-channel", gateway.name()));
+        let folder = Path::new(RUN).join(format!("{name}-channel"));
         fs::create_dir_all(&folder)?;
         let file = folder.join("token");
         private(&file, token)?;
         Ok(format!(
-            "[channel]\ncore = [\"{CORE}:{CONTROLLER}\"]\ndirectory = \"{}\"\ntoken_file = \"{}\"\n",
+            "core = [\"{CORE}:{CONTROLLER}\"]\ndirectory = \"{}\"\ntoken_file = \"{}\"\n",
             folder.join("credential").display(),
             file.display()
         ))

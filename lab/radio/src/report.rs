@@ -15,6 +15,7 @@ mod dots;
 pub mod handoff;
 mod markup;
 pub mod offload;
+pub mod outing;
 mod owner;
 mod page;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use call::Call;
 pub use offload::Offload;
+pub use outing::Outing;
 pub use owner::{BEACON_GAP_LIMIT_MS, Owner};
 pub use topology::{Link, Node, NodeKind, Place, PlaceKind, Topology};
 pub use walk::{Expected, Move, Walk};
@@ -73,6 +75,9 @@ pub struct Report {
     /// A call from network to network, each hop proven; `None` if it did not come to that.
     #[serde(default)]
     pub call: Option<Call>,
+    /// Out of the house and back by a tunnel of the phone's own; `None` if it did not come to that.
+    #[serde(default)]
+    pub outing: Option<Outing>,
     /// Why a chapter ended before its time, one text each.
     #[serde(default)]
     pub stopped: Vec<String>,
@@ -337,6 +342,9 @@ pub struct Chapter {
     /// A call from network to network, likewise.
     #[serde(default)]
     pub call: Option<Call>,
+    /// Out of the house and back, likewise.
+    #[serde(default)]
+    pub outing: Option<Outing>,
     /// Why it ended before its time.
     pub stopped: Option<String>,
 }
@@ -395,6 +403,7 @@ impl Report {
             walk: None,
             offload: None,
             call: None,
+            outing: None,
             stopped: Vec::new(),
             rounds: Rounds::default(),
             verdict: Verdict { outcome: Service::NotServed, failures: Vec::new() },
@@ -433,6 +442,7 @@ impl Report {
         self.duration_ms += chapter.duration_ms;
         self.offload = chapter.offload.or(self.offload.take());
         self.call = chapter.call.or(self.call.take());
+        self.outing = chapter.outing.or(self.outing.take());
         self.stopped.extend(chapter.stopped);
         self.verdict = self.judge();
     }
@@ -469,6 +479,7 @@ impl Report {
         failures.extend(walk::failures(self.walk.as_ref()));
         failures.extend(offload::failures(self.offload.as_ref()));
         failures.extend(call::failures(self.call.as_ref()));
+        failures.extend(outing::failures(self.outing.as_ref()));
         failures.extend(self.stopped.iter().map(|why| format!("The demo stopped: {why}.")));
         if self.rounds.difference().is_none() {
             failures.push("The comparison with the scripted floor is missing.".to_owned());

@@ -191,6 +191,19 @@ impl Station {
         frequencies: &[u16],
         limit: Duration,
     ) -> Result<Connection> {
+        self.scan_until_connected_since(frequencies, self.joined, limit).await
+    }
+
+    /// The same, from `since` on: of one that knew its network before.
+    ///
+    /// # Errors
+    /// If it is not connected within `limit`.
+    pub async fn scan_until_connected_since(
+        &self,
+        frequencies: &[u16],
+        since: Instant,
+        limit: Duration,
+    ) -> Result<Connection> {
         let texts: Vec<_> = frequencies.iter().map(u16::to_string).collect();
         let channels = format!("freq={}", texts.join(","));
         let control = self.control()?;
@@ -198,14 +211,14 @@ impl Station {
         let mut tick = tokio::time::interval(Duration::from_millis(100));
         loop {
             tick.tick().await;
-            if let Some(event) = control.events_since(self.joined, CONNECTED).first() {
+            if let Some(event) = control.events_since(since, CONNECTED).first() {
                 return connection(event);
             }
             if now() >= end {
-                return self.connected_within(Duration::ZERO).await;
+                return self.connected_since(since, Duration::ZERO).await;
             }
             // A scan in the midst of an association would only delay it.
-            if !self.is_associating().await? {
+            if !self.is_associating(since).await? {
                 control.try_request("SCAN", &channels).await?;
             }
         }
@@ -268,8 +281,8 @@ impl Station {
             .with_context(|| format!("{} has not joined", self.name))
     }
 
-    async fn is_associating(&self) -> Result<bool> {
-        let tried = self.control()?.events_since(self.joined, "SME: Trying to authenticate");
+    async fn is_associating(&self, since: Instant) -> Result<bool> {
+        let tried = self.control()?.events_since(since, "SME: Trying to authenticate");
         if tried.is_empty() {
             return Ok(false);
         }

@@ -86,6 +86,7 @@ impl Console {
         for (name, lines) in [
             ("Offload", super::offload::lines(report.offload.as_ref())),
             ("Call", super::call::lines(report.call.as_ref())),
+            ("Outing", super::outing::lines(report.outing.as_ref())),
         ] {
             out.extend(lines.iter().enumerate().map(|(n, line)| {
                 format!("  {:<15}{}", if n == 0 { name } else { "" }, clean(line))

@@ -6,7 +6,7 @@
 use super::markup::{Esc, put};
 use super::{
     Mark, Milestone, Outcome, Owner, Reached, Refused, Report, SeenIn, Service, Walk, absence,
-    absent, call, dots, figure, handoff, octets, offload, scene, timeline, walk,
+    absent, call, dots, figure, handoff, octets, offload, outing, scene, timeline, walk,
 };
 
 /// Inlined: the page loads nothing.
@@ -51,6 +51,11 @@ pub(super) fn html(report: &Report) -> String {
         ),
         ("handoffs", "Every hand-off proves itself", handoff::section(report.offload.as_ref())),
         ("call", "A call that goes on, and why", call::section(report.call.as_ref())),
+        (
+            "outing",
+            "Out of the house and back, with one address",
+            outing::section(report.outing.as_ref()),
+        ),
         ("floor", "Beside the scripted floor", floor(report)),
         ("refused", "Who was refused", refused(&report.refused)),
         ("owner", "What the owner noticed", owner(report.owner.as_ref())),

@@ -5,6 +5,7 @@ use homeward_model::UnixTime;
 use super::call::{self, Call, Stream};
 use super::handoff::Hop;
 use super::offload::{Cause, Change, Way};
+use super::outing::{self, Decision, Outing, Path, Signal, Silence};
 use super::*;
 
 /// A run in which all went well.
@@ -60,6 +61,7 @@ pub(super) fn served() -> Report {
     report.walk = Some(walk());
     report.offload = Some(offload());
     report.call = Some(call());
+    report.outing = Some(outing());
     report.rounds = Rounds {
         ours: vec![163.8, 151.0, 188.2, 172.4, 158.9, 201.3, 166.0],
         floor: vec![149.1, 138.4, 171.6, 163.0, 152.2, 190.8, 144.7],
@@ -77,6 +79,7 @@ pub(super) fn cut_short() -> Report {
     report.walk = None;
     report.offload = None;
     report.call = None;
+    report.outing = None;
     report.rounds.floor.clear();
     report.machine.kernel = None;
     report.verdict = report.judge();
@@ -169,6 +172,60 @@ fn call() -> Call {
         ],
         revoked: Some("town.example".into()),
         cut_off_ms: Some(109.0),
+    }
+}
+
+fn outing() -> Outing {
+    let step = |to: &str, by, at_ms, silent_ms, switches| outing::Move {
+        to: to.into(),
+        by,
+        at_ms,
+        down: Stream { silent_ms, lost: 3 },
+        up: Stream { silent_ms: silent_ms - 20.0, lost: 2 },
+        echo_ms: silent_ms + 90.0,
+        stalled_ms: silent_ms + 40.0,
+        switches,
+        address: "10.77.0.41".into(),
+        lease_kept: true,
+    };
+    let signal = |gateway: &str, points: &[(f64, Option<i8>)]| Signal {
+        gateway: gateway.into(),
+        points: points.to_vec(),
+    };
+    let path = |n: u32| {
+        let away = (30..50).contains(&n);
+        let (wifi, cellular) = if away { (0, 22) } else { (22, 0) };
+        Path { at_ms: f64::from(n + 1) * 200.0, wifi, cellular }
+    };
+    let decision =
+        |at_ms, what: &str, why: &str| Decision { at_ms, what: what.into(), why: why.into() };
+    Outing {
+        hold: "always".into(),
+        address: "10.77.0.41".into(),
+        spoke_from: vec!["10.77.0.41".into()],
+        pace_mbit: 1.0,
+        step_ms: 100.0,
+        octets: vec![12_500; 140],
+        broken: None,
+        session_broken: None,
+        signals: vec![
+            signal("Lindenhof 7", &[(-900.0, Some(-50)), (2_500.0, None), (10_000.0, Some(-70))]),
+            signal("Villa Rosa", &[(1_500.0, Some(-79)), (2_000.0, Some(-52)), (6_000.0, None)]),
+        ],
+        paths: (0..70).map(path).collect(),
+        decisions: vec![
+            decision(6_120.0, "Wi-Fi is not used", "home does not answer by it"),
+            decision(10_080.0, "Wi-Fi is preferred", "the station is on a network that leads home"),
+        ],
+        silences: vec![
+            Silence { at_ms: 2_050.0, for_ms: 181.0, up: false },
+            Silence { at_ms: 6_010.0, for_ms: 144.0, up: true },
+        ],
+        moves: vec![
+            step("Villa Rosa", Way::Wifi, 2_040.0, 181.0, 0),
+            step("out of coverage", Way::Cellular, 6_000.0, 164.0, 1),
+            step("Lindenhof 7", Way::Wifi, 9_600.0, 121.0, 1),
+        ],
     }
 }
 

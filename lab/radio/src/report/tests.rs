@@ -240,7 +240,7 @@ fn the_page_loads_nothing_and_runs_nothing() {
         assert_eq!(html.matches(&format!(" id=\"{id}\"")).count(), 1, "{id} is unique");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("<desc").count());
-    assert_eq!(html.matches("<svg").count(), 14);
+    assert_eq!(html.matches("<svg").count(), 18);
 }
 
 #[test]
@@ -345,6 +345,11 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
     call.moves.iter_mut().for_each(|step| step.up.lost = 6);
     call.hops[2].broken = true;
     call.cut_off_ms = None;
+    let outing = report.outing.as_mut().unwrap();
+    outing.broken = Some("connection reset".into());
+    outing.session_broken = Some("timed out".into());
+    outing.moves[1].lease_kept = false;
+    outing.spoke_from.push("10.60.0.2".into());
     let verdict = report.judge();
     assert_eq!(verdict.outcome, Service::Served);
     assert_eq!(
@@ -366,22 +371,28 @@ fn each_thing_that_does_not_hold_is_a_failure_with_its_figure() {
             "Hop 3, in lte.example, is without the key of the one before.",
             "On the way to town.example the call lost 6 packets; one way before the other loses 5 at most.",
             "The call went on through a network that is not to be trusted.",
+            "The download on the way out and back broke off: connection reset.",
+            "The session by SSH broke off: timed out.",
+            "At out of coverage the address of the home LAN was another: 10.77.0.41.",
+            "The phone spoke from 10.60.0.2 on its way.",
             "The comparison with the scripted floor is missing.",
         ]
     );
     report.verdict = verdict;
     let text = well_formed(&report.to_html());
     assert!(text.contains("What did not hold") && text.contains("connected: it got in"));
-    assert!(console::summary(&report).contains("What did not hold: 17."));
+    assert!(console::summary(&report).contains("What did not hold: 21."));
 }
 
 #[test]
 fn further_chapters_follow_the_first_and_are_judged_with_it() {
     let mut report = served();
     let (offload, step) = (report.offload.take(), report.story[0].clone());
-    let call = report.call.take();
+    let (call, outing) = (report.call.take(), report.outing.take());
     assert_eq!(call::failures(None), ["The call from network to network is missing."]);
+    assert_eq!(outing::failures(None), ["The way out of the house and back is missing."]);
     report.append(Chapter { call, ..Chapter::default() });
+    report.append(Chapter { outing, ..Chapter::default() });
     assert_eq!(report.judge().failures, offload::failures(None));
     let chapter = Chapter {
         duration_ms: 1_000,
@@ -465,6 +476,14 @@ fn odd_numbers_break_nothing() {
     call.moves[0].at_ms = f64::INFINITY;
     call.moves[1].up.silent_ms = f64::NAN;
     call.cut_off_ms = Some(f64::INFINITY);
+    let outing = report.outing.as_mut().unwrap();
+    outing.moves[0].at_ms = f64::NAN;
+    outing.moves[1].down.silent_ms = f64::INFINITY;
+    outing.paths[3].at_ms = f64::NAN;
+    outing.signals[0].points[1].0 = f64::INFINITY;
+    outing.silences[0].for_ms = f64::NAN;
+    outing.silences[1].at_ms = -1e12;
+    outing.decisions[0].at_ms = f64::INFINITY;
     report.rounds.ours = vec![f64::INFINITY, 0.0];
     report.rounds.floor = vec![f64::NAN];
     let html = report.to_html();
@@ -511,6 +530,8 @@ fn the_summary_has_the_figures_of_the_page() {
         "  Owner          disconnects 0, largest beacon gap 118.4 ms (limit 250 ms)",
         "  Walk           3 moves, one download (5.7 MB), median silence 72.9 ms",
         "to Haus Nord (heard its probe): silent 190.2 ms down, 204 ms up; still 10.77.0.23",
+        "  Outing         3 moves with 10.77.0.41, one download (1.8 MB), 2 changes of access",
+        "to out of coverage by cellular: silent 164 ms down, 144 ms up, 3 and 2 lost; still 10.77.0.41",
         "ours 166 ms (of 7), scripted floor 152.2 ms (of 7), difference 13.8 ms",
     ] {
         assert!(text.contains(said), "{said}\n{text}");
