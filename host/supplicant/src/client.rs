@@ -91,16 +91,16 @@ impl Supplicant {
 
     /// Begins a scan of all that the station can hear, or of these frequencies (MHz) if there are
     /// any; [`Event::ScanResults`] tells its end. False if one is under way, whose results will do
-    /// as well.
+    /// as well. Where it is to `listen` only, the supplicant makes nothing of what it hears: else it may
+    /// join what it heard, or roam to it, also what it heard some time ago.
     ///
     /// # Errors
     /// It does not answer, or cannot scan: on a wire, or with the radio off.
-    pub async fn scan(&self, frequencies: &[u32]) -> Result<bool> {
+    pub async fn scan(&self, frequencies: &[u32], listen: bool) -> Result<bool> {
         let listed: Vec<String> = frequencies.iter().map(u32::to_string).collect();
-        let which = match listed.is_empty() {
-            true => String::new(),
-            false => format!("freq={}", listed.join(",")),
-        };
+        let only = listen.then(|| "TYPE=ONLY".to_owned());
+        let of = (!listed.is_empty()).then(|| format!("freq={}", listed.join(",")));
+        let which = only.into_iter().chain(of).collect::<Vec<_>>().join(" ");
         match self.control.command(&Command::new("SCAN", &which), self.patience).await {
             Ok(()) => Ok(true),
             Err(ControlError::Refused { reply, .. }) if reply == "FAIL-BUSY" => Ok(false),

@@ -127,13 +127,13 @@ impl Station {
         }
     }
 
-    /// Begins a scan: see [`Supplicant::scan`].
+    /// Begins a scan: see [`Supplicant::scan`]. NetworkManager makes of it what it likes.
     ///
     /// # Errors
     /// Who runs it does not answer, or cannot scan.
-    pub async fn scan(&self, frequencies: &[u32]) -> Result<bool> {
+    pub async fn scan(&self, frequencies: &[u32], listen: bool) -> Result<bool> {
         match self {
-            Self::Own(supplicant) => supplicant.scan(frequencies).await,
+            Self::Own(supplicant) => supplicant.scan(frequencies, listen).await,
             Self::Managed(managed) => managed.scan(frequencies).await,
         }
     }

@@ -4,7 +4,7 @@
 //! each time that it is met. When who runs it ends, what it was told has gone with it: that is said
 //! (`Lost`), and when another is there (`Ready`) the machine begins anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ const SIGNAL: Duration = Duration::from_secs(1);
 /// What was heard longer ago than this, in seconds, is not there any more.
 const MAX_AGE: u32 = 15;
 
+/// What was heard longer ago than this, in seconds, is of an earlier scan.
+const JUST: u32 = 2;
+
 /// Something for the supplicant to do.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -51,8 +54,8 @@ pub(crate) enum Order {
 pub(crate) enum Report {
     /// What it says.
     Event(SupplicantEvent),
-    /// What a scan found.
-    Heard(Vec<Heard>),
+    /// What is there, and which of it the last scan heard.
+    Heard(Vec<Heard>, BTreeSet<Mac>),
     /// How strong the access point is that it is on, and which it is.
     Signal(Option<Mac>, Rssi),
     /// Whether it is on the home network, which is somebody else's to join.
@@ -273,6 +276,11 @@ impl Hands {
             }
             let lent = is_lent(session.station.by(), &status, self.home(), session.lent);
             self.lend(lent, session);
+            // One that tries another gateway, in vain, does not say that it has left the one before.
+            if session.home && !lent {
+                session.on = false;
+                self.go_home(false, session);
+            }
         }
         if session.on && session.next_signal <= now {
             session.next_signal = now + self.measure;
@@ -283,7 +291,8 @@ impl Hands {
         if session.next_scan.is_some_and(|at| at <= now) {
             session.next_scan = self.scan.map(|scanning| now + scanning.interval);
             let known = self.scan.is_some_and(|scanning| scanning.known);
-            match session.station.scan(session.span.next(known)).await {
+            // When to go from gateway to gateway at home is the supplicant's to say.
+            match session.station.scan(session.span.next(known), session.home).await {
                 Err(error) if error.is_gone() => return Err(error),
                 Err(error) => tracing::debug!(%error, "no scan"),
                 Ok(begun) => tracing::debug!(begun, "scanning"),
@@ -353,6 +362,8 @@ impl Hands {
                     })
                 });
                 session.span.heard(ours.map(|bss| bss.frequency));
+                let just = fresh.iter().filter(|bss| bss.age <= JUST).map(|bss| bss.bssid);
+                let just = just.collect();
                 let fresh = fresh.into_iter();
                 let heard = fresh.filter_map(|bss| {
                     let (bssid, signal, enterprise) = (bss.bssid, bss.signal, bss.enterprise);
@@ -360,7 +371,7 @@ impl Hands {
                 });
                 let heard: Vec<Heard> = heard.collect();
                 tracing::debug!(heard = heard.len(), "scanned");
-                self.report(Report::Heard(heard));
+                self.report(Report::Heard(heard, just));
             }
             Event::SignalChanged { signal: Some(signal), .. } if session.on => {
                 self.report(Report::Signal(session.bssid, signal));

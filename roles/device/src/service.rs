@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use homeward_coverage::Advice;
 use homeward_daemon::metrics::Endpoint;
 use homeward_daemon::{
     Control, ControlError, Exit, ExitContext, Metrics, Reload, Request, Shutdown, SystemClock,
@@ -31,7 +32,7 @@ use crate::dial::{Line, Target};
 use crate::figures::Figures;
 use crate::handoff::Handoff;
 use crate::hands::{Hands, Order, PATIENCE, Report};
-use crate::home::{Access, Home};
+use crate::home::{Access, Home, Notice};
 use crate::hook::Hook;
 use crate::portal::Portal;
 use crate::vault::Vault;
@@ -151,6 +152,7 @@ pub async fn run(
         home_told: None,
         networks: BTreeSet::new(),
         wanted: None,
+        near_edge: false,
         scanning: None,
         orders,
         look,
@@ -193,6 +195,9 @@ pub async fn run(
             }
             Some(notice) = home_notices.recv() => {
                 tracing::info!(?notice, "home");
+                if let Notice::Coverage { advice, .. } = &notice {
+                    this.near_edge = *advice != Advice::Stay;
+                }
                 this.hook.tell(&notice);
             }
             _reloading = reload.requested() => {
@@ -277,6 +282,8 @@ struct Device {
     networks: BTreeSet<Ssid>,
     /// How the machine wants to scan, and how is scanned.
     wanted: Option<Scanning>,
+    /// Whether Wi-Fi's edge may be near, or is behind us.
+    near_edge: bool,
     scanning: Option<Scanning>,
     orders: mpsc::UnboundedSender<Order>,
     look: watch::Sender<u64>,
@@ -332,8 +339,8 @@ impl Device {
     fn report(&mut self, report: Report) {
         let now = SystemClock.now();
         match report {
-            Report::Heard(heard) => {
-                self.heard(&heard);
+            Report::Heard(heard, just) => {
+                self.heard(heard.iter().filter(|bss| just.contains(&bss.bssid)));
                 self.machine.handle_scan(&heard, now);
             }
             Report::By(by) => self.by = by,

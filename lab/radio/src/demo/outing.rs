@@ -169,6 +169,17 @@ fn decision(at_ms: f64, said: &str) -> Option<Decision> {
         let what = if rest.starts_with("Wifi") { "Wi-Fi" } else { "cellular" };
         return Some(decided(&format!("{what} is preferred"), why));
     }
+    if let Some(foreseen) = said.strip_prefix("Coverage {") {
+        let (_, rest) = foreseen.split_once("advice: ")?;
+        let what = match rest.split_once(',')?.0 {
+            "Prepare" => "cellular is made ready",
+            "Leave" => "traffic leaves Wi-Fi",
+            "Return" => "traffic goes back to Wi-Fi",
+            _ => "Wi-Fi lasts",
+        };
+        let (_, why) = rest.split_once("why: \"")?;
+        return Some(decided(what, why.rsplit_once('"')?.0));
+    }
     let access = if said.contains("access: Wifi") { "Wi-Fi" } else { "cellular" };
     let works = said.contains("works: true");
     match said.split_once([' ', '{'])?.0 {
@@ -200,6 +211,9 @@ mod tests {
             told("Up { interface: \"home0\" }"),
             pair("there is a way home", "home answers")
         );
+        let said = "Coverage { advice: Leave, confidence: 0.95, lead_ms: Some(0), \
+                    why: \"it is weak; it is the only one\" }";
+        assert_eq!(told(said), pair("traffic leaves Wi-Fi", "it is weak; it is the only one"));
         assert_eq!(told("Quota { access: Cellular }"), None);
     }
 }

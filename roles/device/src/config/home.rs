@@ -64,6 +64,8 @@ pub struct Coverage {
     pub enabled: bool,
     /// How often is listened for the home network.
     pub scan: Period,
+    /// The same where Wi-Fi's edge may be near, or is behind.
+    pub scan_near: Period,
     /// The signal below which Wi-Fi is left, in dBm, where the class of service names none.
     pub threshold: i8,
     /// How far above that a gateway must be to be gone back to, in dB.
@@ -97,6 +99,7 @@ impl Default for Coverage {
         Self {
             enabled: true,
             scan: Period(Duration::from_secs(10)),
+            scan_near: Period(Duration::from_secs(3)),
             threshold: terms.threshold.0,
             hysteresis: terms.hysteresis_db,
             dwell: Period(terms.dwell),
@@ -119,8 +122,10 @@ impl Coverage {
 
     fn check(&self) -> Result<(), Invalid> {
         let scans = Duration::from_secs(1)..=Duration::from_secs(20);
-        if !scans.contains(&self.scan.0) {
-            return Err(Invalid::new("home.coverage.scan", "give 1s to 20s"));
+        for (key, scan) in [("scan", &self.scan), ("scan_near", &self.scan_near)] {
+            if !scans.contains(&scan.0) {
+                return Err(Invalid::new(format!("home.coverage.{key}"), "give 1s to 20s"));
+            }
         }
         if !(-95..=-30).contains(&self.threshold) {
             return Err(Invalid::new("home.coverage.threshold", "is in dBm: give -95 to -30"));

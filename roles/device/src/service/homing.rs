@@ -36,11 +36,11 @@ impl Device {
 
     /// Tells it what a scan heard. The home network counts, and those of the operator's that it has
     /// given credentials for.
-    pub(super) fn heard(&self, heard: &[Heard]) {
+    pub(super) fn heard<'a>(&self, heard: impl Iterator<Item = &'a Heard>) {
         let Some(home) = &self.home else { return };
         let own = self.config.home.as_ref().and_then(|home| home.ssid);
         let known = |ssid| own == Some(ssid) || self.networks.contains(&ssid);
-        let heard = heard.iter().map(|Heard { bssid, ssid, signal, .. }| coverage::Heard {
+        let heard = heard.map(|Heard { bssid, ssid, signal, .. }| coverage::Heard {
             bssid: *bssid,
             known: known(*ssid),
             rssi: *signal,
@@ -59,7 +59,7 @@ impl Device {
     pub(super) fn scan(&mut self) {
         let coverage = self.config.home.as_ref().map(|home| &home.coverage);
         let own = coverage.filter(|coverage| coverage.enabled).map(|coverage| Scanning {
-            interval: coverage.scan.0,
+            interval: if self.near_edge { coverage.scan_near.0 } else { coverage.scan.0 },
             // What is used is not interrupted for long.
             known: self.by_wifi(),
         });
