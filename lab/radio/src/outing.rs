@@ -50,6 +50,8 @@ pub const SOON: Duration = Duration::from_secs(60);
 const VOICE: Duration = Duration::from_millis(20);
 /// From one decibel to the next, of somebody in a hurry.
 const STEP: Duration = Duration::from_millis(100);
+/// The same out of coverage and into it, of somebody who walks.
+const PACE: Duration = Duration::from_millis(400);
 /// Where two gateways are about as loud: the old one still the louder one, so that it is this lab that
 /// says when the phone goes.
 const CROSSING: (i8, i8) = (-63, -66);
@@ -124,8 +126,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Builds it, with the phone at home, attached, and its tunnel up by both accesses. `home` is what
-    /// its agent has in `[home]`, besides what it must: a `hold`, say.
+    /// Builds it, with the phone at home, attached, and its tunnel up. `home` is what its agent has in
+    /// `[home]`, besides what it must: a `hold`, say.
     ///
     /// # Errors
     /// If a part does not come up.
@@ -158,7 +160,7 @@ impl Stage {
         let network = Network::new(SSID, security).frequencies(&CHANNELS);
         phone.station.join(&network).await?;
         phone.station.connected_within(SOON).await?;
-        is_up(&phone, 2).await?;
+        is_up(&phone, 1).await?;
         let lease = lease(&phone).await?;
         ensure!(lease.router == at_home.gateway.lan_address(), "not of the home LAN: {lease:?}");
         phone.station.namespace().ping(SERVER, SOON).await?;
@@ -176,6 +178,14 @@ impl Stage {
             loudness,
             _ue: ue,
         })
+    }
+
+    /// Waits until the tunnel is held by both accesses, before it is needed by the other.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub async fn holds_both(&self) -> Result<()> {
+        is_up(&self.phone, 2).await
     }
 
     /// Begins what is to go on all the way.
@@ -220,10 +230,10 @@ impl Stage {
     pub fn decisions(&self) -> Vec<(Instant, String)> {
         let log = self.phone.device.log();
         let said = log.lines().filter(|line| !line.contains("DEBUG"));
-        let of_home = said.filter_map(|line| line.split_once("homeward_device::service: "));
+        let of_home = said.filter_map(|line| line.split_once("homeward_device::service"));
         let of_home = of_home.filter_map(|(before, said)| {
-            let told = ["the way home ", "home notice="].into_iter();
-            let words = told.filter_map(|mark| said.strip_prefix(mark)).next()?;
+            let told = [": the way home ", ": home notice="].into_iter();
+            let (_, words) = told.filter_map(|mark| said.split_once(mark)).next()?;
             Some((logged_at(before)?, words.to_owned()))
         });
         of_home.collect()
@@ -255,7 +265,7 @@ impl Stage {
     }
 
     /// Walks: each of these gateways changes by so much.
-    async fn walk(&mut self, ramps: &[(Stop, i8, i8)]) -> Result<()> {
+    async fn walk(&mut self, ramps: &[(Stop, i8, i8)], step_takes: Duration) -> Result<()> {
         let steps = ramps.iter().map(|(_, from, to)| from.abs_diff(*to)).max().unwrap_or_default();
         for step in 1..=i16::from(steps) {
             for (stop, from, to) in ramps {
@@ -263,7 +273,7 @@ impl Stage {
                 let dbm = from + (to - from) * step / i16::from(steps);
                 self.set(*stop, Rssi(i8::try_from(dbm)?))?;
             }
-            elapse(STEP).await;
+            elapse(step_takes).await;
         }
         Ok(())
     }
@@ -273,20 +283,20 @@ impl Stage {
         self.set(to, FAR)?;
         self.reach(&[from, to])?;
         let (old, new) = CROSSING;
-        self.walk(&[(from, NEAR.0, old), (to, FAR.0, new)]).await?;
+        self.walk(&[(from, NEAR.0, old), (to, FAR.0, new)], STEP).await?;
         let bssid = match to {
             Stop::Home => self.home.ap.bssid(),
             _ => self.site(to)?.heard(&self.phone.station).await?,
         };
         let left = roam(&self.phone.station, bssid, SOON).await?;
-        self.walk(&[(from, old, FAR.0), (to, new, NEAR.0)]).await?;
+        self.walk(&[(from, old, FAR.0), (to, new, NEAR.0)], STEP).await?;
         self.reach(&[to])?;
         Ok(left)
     }
 
     /// Out of everybody's reach; the supplicant has noticed when this returns.
     async fn vanish(&mut self, from: Stop) -> Result<Instant> {
-        self.walk(&[(from, NEAR.0, FAR.0)]).await?;
+        self.walk(&[(from, NEAR.0, FAR.0)], PACE).await?;
         let left = now();
         self.reach(&[])?;
         self.phone.station.disconnected_since(left, SOON).await?;
@@ -298,7 +308,7 @@ impl Stage {
         self.set(to, FAR)?;
         let back = now();
         self.reach(&[to])?;
-        self.walk(&[(to, FAR.0, NEAR.0)]).await?;
+        self.walk(&[(to, FAR.0, NEAR.0)], PACE).await?;
         self.phone.station.scan_until_connected_since(&CHANNELS, back, SOON).await?;
         Ok(back)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use homeward_radio::Scenario;
-use homeward_radio::demo::outing::walk;
+use homeward_radio::demo::outing::{HOLD, walk};
 use homeward_radio::demo::story::Story;
 use homeward_radio::outing::RADIOS;
 use homeward_radio::report::offload::Way;
@@ -17,8 +17,8 @@ use homeward_radio::report::outing::failures;
 #[test]
 fn a_phone_keeps_its_home_address_and_its_connections_from_home_past_strangers_out_of_coverage_and_back()
  {
-    Scenario::new().radios(RADIOS).within(Duration::from_secs(300)).run(|lab| async move {
-        let outing = walk(&lab, &mut Story::new(), "always").await?;
+    Scenario::new().radios(RADIOS).within(Duration::from_secs(400)).run(|lab| async move {
+        let outing = walk(&lab, &mut Story::new(), HOLD).await?;
         for step in &outing.moves {
             println!("{step:?}");
         }

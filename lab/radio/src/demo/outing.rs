@@ -19,8 +19,8 @@ use crate::report::{Actor, Chapter, Outcome};
 
 pub use crate::outing::RADIOS;
 
-/// When the phone holds its tunnel by cellular.
-pub const HOLD: &str = "always";
+/// When the phone holds its tunnel by cellular: when it foresees that it will need it.
+pub const HOLD: &str = "predicted";
 /// What the download is held to, in bit/s: in the emulated machine each octet is enciphered four times.
 const PACE: u64 = 500_000;
 /// For how long traffic is watched after a move.
@@ -61,6 +61,9 @@ pub async fn walk(lab: &Lab, story: &mut Story, hold: &str) -> Result<Outing> {
         ),
         Outcome::Note,
     );
+    if hold == "always" {
+        stage.holds_both().await?;
+    }
     let traffic = stage.traffic(PACE).await?;
     traffic.goes(Way::Wifi, traffic.began).await?;
     story.tell(
