@@ -55,7 +55,7 @@ pub use firewall::{Breakout, Firewall, Rules};
 pub use frames::{Frame, FrameSocket};
 pub use gate::{Carrier, Endpoint, Gate, Service};
 pub use link::{Link, Links};
-pub use neighbour::{Address, Neighbour, Networks};
+pub use neighbour::{Address, Neighbour, Networks, OwnAddress};
 pub use nl80211::{Interface, InterfaceType, Monitor, Nl80211, Phy, ensure_monitor};
 pub use packet::{Filter, PacketSocket, Received};
 pub use qdisc::Shaper;

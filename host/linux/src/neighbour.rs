@@ -20,6 +20,18 @@ pub struct Address {
     pub prefix: u8,
 }
 
+/// An address of the machine's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OwnAddress {
+    /// The index of the interface that has it.
+    pub interface: u32,
+    /// It, and its network.
+    pub address: Address,
+    /// Whether it is there to stay: not one of IPv6 that is temporary (RFC 8981), on its way out, or
+    /// may turn out to be somebody else's (RFC 4862).
+    pub lasting: bool,
+}
+
 /// A host on the network of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Neighbour {
@@ -57,13 +69,28 @@ impl Networks {
     /// There is no such interface, or the kernel refuses to tell.
     pub fn addresses(&mut self, interface: &str) -> Result<Vec<Address>> {
         let link = self.get(interface)?;
+        let all = self.dump_addresses(interface)?;
+        let own = all.into_iter().filter(|own| own.interface == link.index);
+        let found: BTreeSet<Address> = own.map(|own| own.address).collect();
+        Ok(found.into_iter().collect())
+    }
+
+    /// The addresses of all interfaces, of both families, in an order that stays.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to tell.
+    pub fn own_addresses(&mut self) -> Result<Vec<OwnAddress>> {
+        let found: BTreeSet<OwnAddress> = self.dump_addresses("")?.into_iter().collect();
+        Ok(found.into_iter().collect())
+    }
+
+    fn dump_addresses(&mut self, culprit: &str) -> Result<Vec<OwnAddress>> {
         let answer = self
             .route
             .dump(libc::RTM_GETADDR, &[0; 8])
-            .map_err(|e| Error::refused("list the addresses of", interface, e))?;
-        let own = answer.iter().filter(|body| u32_at(body, 4) == Some(link.index));
-        let found: BTreeSet<Address> = own.filter_map(|body| address(body)).collect();
-        Ok(found.into_iter().collect())
+            .map_err(|e| Error::refused("list the addresses of", culprit, e))?;
+        Ok(answer.iter().filter_map(|body| own_address(body)).collect())
     }
 
     /// The hosts on an interface's network that the kernel knows: its neighbour table, and its
@@ -120,13 +147,27 @@ impl Networks {
 }
 
 /// Of `struct ifaddrmsg`: family, prefix length, flags, scope, index.
-fn address(body: &[u8]) -> Option<Address> {
+fn own_address(body: &[u8]) -> Option<OwnAddress> {
     const IFA_ADDRESS: u16 = 1;
     const IFA_LOCAL: u16 = 2;
+    /// Of IPv4 it says that an interface has another of that network before.
+    const IFA_F_TEMPORARY: u8 = 0x01;
+    const IFA_F_DADFAILED: u8 = 0x08;
+    const IFA_F_DEPRECATED: u8 = 0x20;
+    const IFA_F_TENTATIVE: u8 = 0x40;
+    let [family, prefix, flags, ..] = *body else { return None };
+    let passing = match family == libc::AF_INET6 as u8 {
+        true => IFA_F_TEMPORARY | IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE,
+        false => 0,
+    };
     let attributes = Attributes::new(body.get(8..)?);
     // On a point-to-point link the first is the peer's.
     let octets = attributes.get(IFA_LOCAL).or_else(|| attributes.get(IFA_ADDRESS))?;
-    Some(Address { address: ip(octets)?, prefix: *body.get(1)? })
+    Some(OwnAddress {
+        interface: u32_at(body, 4)?,
+        address: Address { address: ip(octets)?, prefix },
+        lasting: flags & passing == 0,
+    })
 }
 
 /// Of `struct ndmsg`: family, two pads, index, state, flags, type.

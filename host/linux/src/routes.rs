@@ -1,5 +1,6 @@
 //! Default routes: where an interface leads out, and how one is written.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::{Error, Result};
@@ -72,6 +73,25 @@ impl DefaultRoutes {
         }
         found.sort_unstable();
         found.dedup();
+        Ok(found)
+    }
+
+    /// The interfaces that have such a way out, by index.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to tell.
+    pub fn interfaces(&mut self) -> Result<BTreeSet<u32>> {
+        let mut found = BTreeSet::new();
+        for of in FAMILIES {
+            let all = defaults(&mut self.netlink, of)?.into_iter();
+            found.extend(all.filter(|route| route.table == MAIN).filter_map(
+                |route| match route.way {
+                    Way::By { interface, .. } => Some(interface),
+                    Way::Nowhere => None,
+                },
+            ));
+        }
         Ok(found)
     }
 }

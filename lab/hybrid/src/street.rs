@@ -7,6 +7,14 @@
 //!   hwt0 ┘                                                           wwan ══ cable ══╝
 //! ```
 //!
+//! Or the device's Wi-Fi is at home, where a box in front of the gateway lets nobody in who was not sent to:
+//!
+//! ```text
+//!   tv ──┐ br0                          ┌─────┐
+//!        ├── [gateway: agent] eth0 ─────┤ box ╞═ internet ══ cable ══ wwan [agent] home0
+//! wlan ══╛                              └─────┘
+//! ```
+//!
 //! What of the device's daemon keeps the tunnel home is told where it is; what of the gateway's
 //! serves a radio has none here.
 
@@ -77,7 +85,29 @@ impl Street {
     /// # Errors
     /// If something does not come up in time.
     pub async fn build(lab: &Lab, homeward: &Path, metered: config::Metered) -> Result<Self> {
-        let town = Town::build(lab, SitePlan::default(), SitePlan::default(), 1).await?;
+        let this = Self::lay(lab, homeward, metered, false).await?;
+        this.up(2).await?;
+        Ok(this)
+    }
+
+    /// The same with Wi-Fi in the home LAN, and a box in front of the home. The tunnel is up, by Wi-Fi.
+    ///
+    /// # Errors
+    /// If something does not come up in time.
+    pub async fn at_home(lab: &Lab, homeward: &Path) -> Result<Self> {
+        let this = Self::lay(lab, homeward, config::Metered::default(), true).await?;
+        this.up(1).await?;
+        Ok(this)
+    }
+
+    async fn lay(
+        lab: &Lab,
+        homeward: &Path,
+        metered: config::Metered,
+        at_home: bool,
+    ) -> Result<Self> {
+        let home = SitePlan { nat: at_home, ..SitePlan::default() };
+        let town = Town::build(lab, home, SitePlan::default(), 1).await?;
         let device = lab.namespace("device")?;
         device.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
         let lay = |name: &str, net: u8| {
@@ -89,7 +119,19 @@ impl Street {
             ))?;
             anyhow::Ok(cable)
         };
-        let (wlan, wwan) = (lay("wlan", 3)?, lay("wwan", 4)?);
+        let join = |name: &str| {
+            let gateway = &town.home.gateway;
+            let cable = Cable::lay(gateway, name, &device, name, 3)?;
+            gateway.ip(&format!("link set {name} master br0"))?;
+            let router = town.home.lan_address();
+            device.ip(&format!(
+                "addr add 192.168.1.250/24 dev {name}\n\
+                 route add default via {router} dev {name} metric 300"
+            ))?;
+            anyhow::Ok(cable)
+        };
+        let wlan = if at_home { join("wlan")? } else { lay("wlan", 3)? };
+        let wwan = lay("wwan", 4)?;
         wlan.set(wifi(100_000_000));
         wwan.set(cellular(50_000_000));
 
@@ -122,7 +164,6 @@ impl Street {
             _core: core,
         };
         this.go(true, true, Access::Wifi);
-        this.up(2).await?;
         Ok(this)
     }
 
@@ -232,7 +273,7 @@ fn operate(homeward: &Path, folder: &Path) -> Result<Tokens> {
     let config = format!(
         "[store]\npath = \"{}\"\nkey_file = \"{}\"\n\
          [aaa]\nlisten = [\"{CORE}:1812\"]\nworkers = 1\n\
-         [controller]\nlisten = [\"{CORE}:4719\"]\n\
+         [controller]\nlisten = [\"{CORE}:4719\"]\nstun = [\"{CORE}:3478\"]\n\
          [control]\nsocket = \"{}\"\n",
         at("core.db"),
         at("core.keys"),

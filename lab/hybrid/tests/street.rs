@@ -97,6 +97,27 @@ fn wifi_that_is_gone_and_comes_back_with_another_address_is_used_again() {
 }
 
 #[test]
+fn a_device_in_the_lan_of_its_home_meets_it_there_though_nobody_else_is_let_in() {
+    lab(|lab| async move {
+        let own = std::env::current_exe()?;
+        let homeward = profile_dir(&own).unwrap_or(Path::new(".")).join("homeward");
+        let street = Street::at_home(&lab, &homeward).await?;
+        let tv = street.town.home.host("tv").await?;
+        street.lease().await?;
+        street.device.ping(tv.lease.address, SOON).await?;
+        let status = street.status().await?;
+        let legs = &status["tunnel"]["bond"]["legs"];
+        assert_eq!(legs[0]["state"], "up", "{status:#}");
+        // Whichever of the gateway's own addresses answered first.
+        let home = &street.town.home;
+        let own = [home.lan_address(), home.gateway_address()].map(|own| format!("{own}:1701"));
+        assert!(own.iter().any(|own| legs[0]["endpoint"] == *own), "{status:#}");
+        assert_ne!(legs[1]["state"], "up", "the box lets nobody in");
+        street.end()
+    });
+}
+
+#[test]
 fn the_user_bonds_both_ways_as_far_as_the_class_of_service_allows_and_it_may_change() {
     lab(|lab| async move {
         let street = street(&lab, Metered::default()).await?;

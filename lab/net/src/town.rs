@@ -21,7 +21,8 @@
 //!
 //! A LAN has DHCPv4, and where it is asked for a prefix `fd00:N::/64` with router
 //! advertisements and DHCPv6. Its hosts reach the Internet by their gateway, which translates
-//! their addresses as home gateways do. The cables start unimpaired.
+//! their addresses as home gateways do. Its bridge has an address that stays, whatever joins it. The
+//! cables start unimpaired.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -155,7 +156,7 @@ impl Site {
             translate_as(nat, "wan", plan.translation)?;
         }
         gateway.ip(&format!(
-            "link add br0 type bridge forward_delay 0\n\
+            "link add br0 address 02:00:5e:00:{number:02x}:01 type bridge forward_delay 0\n\
              link set br0 up\n\
              addr add 192.168.{number}.1/24 dev br0"
         ))?;

@@ -7,10 +7,11 @@ use std::sync::{Arc, mpsc};
 
 use anyhow::Context;
 use homeward_control::{Half, OpenTunnel, Router, Side, TunnelId};
+use homeward_daemon::SystemEntropy;
 use homeward_dataplane::{BondConfig, Dataplane, Key, LegConfig, PeerConfig, PeerId, TunnelConfig};
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
 use homeward_linux::bridge::silence_ipv6;
-use homeward_model::{Encryption, NetworkId};
+use homeward_model::{Encryption, Entropy, Mac, NetworkId};
 use homeward_port::{AddressPolicy, Device, Neighbour};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -49,6 +50,8 @@ pub enum Report {
     /// The routers of the home LAN, with the first tunnel that ends there and whenever they have
     /// changed.
     Routers(Vec<Router>),
+    /// Where others may send, as the machine's own addresses say: whenever that has changed.
+    Hosts(Vec<SocketAddr>),
     /// The data plane says something.
     Event(homeward_dataplane::Event),
 }
@@ -71,6 +74,8 @@ pub(crate) struct Plane {
     /// The owner's LAN, where tunnels of this home end.
     lan: Option<Lan>,
     tunnels: BTreeMap<TunnelId, Held>,
+    /// What the MAC addresses of tunnels' interfaces have that is by chance.
+    macs: [u8; 3],
     inputs: UnboundedSender<Input>,
 }
 
@@ -81,7 +86,8 @@ impl Plane {
         lan: Option<Lan>,
         inputs: UnboundedSender<Input>,
     ) -> Self {
-        Self { dataplane, segments, lan, tunnels: BTreeMap::new(), inputs }
+        let macs = SystemEntropy::new().octets();
+        Self { dataplane, segments, lan, tunnels: BTreeMap::new(), macs, inputs }
     }
 
     /// Works until nobody gives orders any more, then takes all tunnels down.
@@ -150,7 +156,7 @@ impl Plane {
             encrypted: open.encryption == Encryption::Required,
             session: session(&open.local, &open.remote)?,
             tap: format!("{TAP_PREFIX}{number}"),
-            mac: None,
+            mac: Some(self.tap_mac(number)),
             mtu: MTU,
             port: self.port(open),
             side: match open.side {
@@ -232,6 +238,13 @@ impl Plane {
         }
     }
 
+    /// That of the interface with that number. The highest there are: a bridge that has been given
+    /// none takes the lowest of its ports', and its own LAN would not find it until it has asked anew.
+    fn tap_mac(&self, number: u16) -> Mac {
+        let ([a, b, c], [d, e]) = (self.macs, number.to_be_bytes());
+        Mac::new([0xfe, a, b, c, d, e])
+    }
+
     fn free_number(&self) -> anyhow::Result<u16> {
         let taken = |n: &u16| self.tunnels.values().any(|held| held.number == *n);
         let free = (0..u16::MAX).find(|n| !taken(n));
@@ -289,9 +302,9 @@ mod tests {
     use super::*;
     use crate::testing::{in_namespace, ip, setting};
     use homeward_control::{Peer, PresharedKey, PublicKey, Terms};
-    use homeward_daemon::{SystemClock, SystemEntropy};
+    use homeward_daemon::SystemClock;
     use homeward_linux::Links;
-    use homeward_model::{GatewayId, Mac};
+    use homeward_model::GatewayId;
 
     fn tunnel(id: u64, side: Side) -> OpenTunnel {
         let half = |n: u32| Half {
@@ -327,7 +340,11 @@ mod tests {
         in_namespace(name, || {
             ip("link set lo up");
             ip("link add br-lan type bridge");
+            ip("link add port address f2:ff:ff:ff:ff:ff type veth peer name port-x");
+            ip("link set port master br-lan");
             ip("link set br-lan up");
+            let address = || Links::open().unwrap().by_name("br-lan").unwrap().unwrap().mac;
+            let before = address();
             let config = homeward_dataplane::Config {
                 listen: vec!["127.0.0.1:0".parse().unwrap()],
                 ..homeward_dataplane::Config::new(Key::new([1; 32]))
@@ -354,6 +371,7 @@ mod tests {
             }
             assert_eq!(setting("ipv6/conf/hwb3/disable_ipv6"), "1");
             assert_eq!(setting("ipv6/conf/br-lan/disable_ipv6"), "0", "the owner's own");
+            assert_eq!(address(), before, "the LAN knows it by that");
             plane.carry_out(Order::Close(TunnelId(1)));
             assert_eq!(Links::open().unwrap().by_name("hwb3").unwrap(), None);
         });

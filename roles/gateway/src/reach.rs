@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::agent::Input;
 use crate::config::Config;
+use crate::hosts::Hosts;
 use crate::lan::Lan;
 use crate::plane::{self, Plane};
 use crate::segments::Segments;
@@ -31,6 +32,7 @@ pub(crate) struct Reach {
     plane_thread: std::thread::JoinHandle<()>,
     channel: UnboundedSender<keeper::Order>,
     channel_task: tokio::task::JoinHandle<()>,
+    hosts_task: tokio::task::JoinHandle<()>,
 }
 
 impl Reach {
@@ -82,7 +84,17 @@ impl Reach {
             legs_max: LEGS_MAX,
         };
         let Tuning { settings, endpoints, .. } = tuning;
-        let tunnels = Tunnels::new(identity, settings, endpoints, SystemClock.now());
+        let mut tunnels = Tunnels::new(identity, settings, endpoints, SystemClock.now());
+        let mut hosts = Hosts::new(dataplane.local_addresses(), config.home.bridge.clone());
+        // The first greeting has them.
+        if let Some(addresses) = hosts.look() {
+            tunnels.plane(plane::Report::Hosts(addresses), SystemClock.now());
+        }
+        let hosts_task = tokio::spawn(hosts.watch({
+            let inputs = inputs.clone();
+            // As above.
+            move |hosts| drop(inputs.send(Input::Plane(plane::Report::Hosts(hosts))))
+        }));
 
         let (plane, orders) = mpsc::channel();
         let worker = Plane::new(Arc::clone(&dataplane), segments, lan, inputs.clone());
@@ -97,7 +109,8 @@ impl Reach {
             // Nobody listens any more: the gateway is ending.
             move |news| drop(inputs.send(Input::Channel(news)))
         }));
-        Ok(Some((Self { dataplane, plane, plane_thread, channel, channel_task }, tunnels)))
+        let this = Self { dataplane, plane, plane_thread, channel, channel_task, hosts_task };
+        Ok(Some((this, tunnels)))
     }
 
     pub(crate) fn plane(&self, order: plane::Order) {
@@ -144,8 +157,9 @@ impl Reach {
 
     /// Closes the channel and takes the tunnels down.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let Self { plane, plane_thread, channel, channel_task, .. } = self;
+        let Self { plane, plane_thread, channel, channel_task, hosts_task, .. } = self;
         drop((plane, channel));
+        hosts_task.abort();
         channel_task.await.context("the task that keeps the channel failed")?;
         let joined = tokio::task::spawn_blocking(move || plane_thread.join());
         match joined.await.context("no thread to wait with")? {

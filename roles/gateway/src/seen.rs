@@ -1,4 +1,5 @@
-//! Where others may send: what the owner says, what the data plane listens on, and where servers see it.
+//! Where others may send: what the owner says, what the data plane listens on, where servers see it, and the
+//! machine's own addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +12,8 @@ use homeward_stun::Mapping;
 pub(crate) struct Seen {
     /// Those that are known without servers.
     own: Vec<Endpoint>,
+    /// The machine's own addresses.
+    hosts: Vec<SocketAddr>,
     /// How each server sees the data plane.
     mappings: BTreeMap<SocketAddr, Mapping>,
     told: Vec<Endpoint>,
@@ -19,7 +22,7 @@ pub(crate) struct Seen {
 impl Seen {
     /// What is known without servers, in order of preference.
     pub(crate) fn new(own: Vec<Endpoint>) -> Self {
-        Self { told: own.clone(), own, mappings: BTreeMap::new() }
+        Self { told: own.clone(), own, hosts: Vec::new(), mappings: BTreeMap::new() }
     }
 
     /// The same has changed. Gives what is to be told.
@@ -27,6 +30,15 @@ impl Seen {
         self.own = own;
         self.told = self.all();
         self.told.clone()
+    }
+
+    /// The machine has these addresses. Gives what is to be told, if that is news.
+    pub(crate) fn hosts(&mut self, hosts: Vec<SocketAddr>) -> Option<Vec<Endpoint>> {
+        self.hosts = hosts;
+        let all = self.all();
+        let news = all != self.told;
+        self.told = all;
+        news.then(|| self.told.clone())
     }
 
     /// A server sees the data plane so. Gives what is to be told, if that is news.
@@ -66,8 +78,10 @@ impl Seen {
                 _ => add(mapping.mapped, EndpointKind::Reflexive),
             }
         }
-        // For those behind the same NAT.
-        for local in self.mappings.values().filter_map(|mapping| mapping.local) {
+        // For those behind the same NAT. What servers are asked from may be of an interface that the
+        // others do not show.
+        let asked_from = self.mappings.values().filter_map(|mapping| mapping.local);
+        for local in self.hosts.iter().copied().chain(asked_from) {
             add(local, EndpointKind::Host);
         }
         all
@@ -110,6 +124,22 @@ mod tests {
         assert_eq!(seen.handle(server(1), None), None, "the other still says so");
         assert_eq!(seen.retune(vec![port]), [port, reflexive, host]);
         assert_eq!(seen.handle(server(2), None).unwrap(), [port]);
+    }
+
+    #[test]
+    fn the_machines_own_addresses_are_told_last_and_each_once() {
+        let port = endpoint("[::]:1701", Host);
+        let mut seen = Seen::new(vec![port]);
+        let own = ["192.168.1.1:1701", "10.0.0.2:1701"];
+        let hosts: Vec<SocketAddr> = own.iter().map(|text| text.parse().unwrap()).collect();
+        let [lan, wan] = own.map(|text| endpoint(text, Host));
+        assert_eq!(seen.hosts(hosts.clone()).unwrap(), [port, lan, wan]);
+        assert_eq!(seen.hosts(hosts.clone()), None, "no news");
+        let reflexive = "198.51.100.7:40000";
+        let told = seen.handle(server(1), mapping(own[1], reflexive)).unwrap();
+        assert_eq!(told, [port, endpoint(reflexive, Reflexive), lan, wan]);
+        assert_eq!(seen.hosts(hosts[1..].to_vec()).unwrap(), [port, told[1], wan]);
+        assert_eq!(seen.retune(vec![port]), [port, told[1], wan], "they stay");
     }
 
     #[test]

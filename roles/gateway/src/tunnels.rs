@@ -259,6 +259,11 @@ impl Tunnels {
                 report.state = TunnelState::Failed;
                 report.reason = reason;
             }),
+            Report::Hosts(hosts) => {
+                if let Some(endpoints) = self.seen.hosts(hosts) {
+                    self.link.set_endpoints(endpoints);
+                }
+            }
             Report::Event(event) => self.plane_event(event, now),
         }
         self.settle(now);

@@ -302,6 +302,23 @@ fn where_servers_see_the_data_plane_is_told_and_why_two_nats_keep_gateways_apart
 }
 
 #[test]
+fn the_machines_own_addresses_are_told_as_such_and_again_when_they_are_others() {
+    let mut tunnels = synced();
+    let see = |tunnels: &mut Tunnels, hosts: &[&str], ms| {
+        let hosts = hosts.iter().map(|text| text.parse().unwrap()).collect();
+        tunnels.plane(Report::Hosts(hosts), at(ms));
+        said(tunnels)
+    };
+    let own = |text: &str| Endpoint::new(text.parse().unwrap(), EndpointKind::Host);
+    let told = see(&mut tunnels, &["192.168.1.1:1701"], 20);
+    let endpoints = vec![own("[::]:1701"), own("192.168.1.1:1701")];
+    assert_eq!(told, [FromGateway::Endpoints(endpoints)]);
+    assert_eq!(see(&mut tunnels, &["192.168.1.1:1701"], 21), [], "no news");
+    let told = see(&mut tunnels, &[], 22);
+    assert_eq!(told, [FromGateway::Endpoints(vec![own("[::]:1701")])]);
+}
+
+#[test]
 fn what_the_controller_wants_of_the_vaps_is_handed_on() {
     let mut tunnels = synced();
     let prepare = Prepare { mac: PHONE, ssid: elm(), network: ELM };

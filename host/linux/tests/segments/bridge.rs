@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use crate::inside::{Plug, arp_request, in_namespace, is_arp_reply, marker, reached, run, udp_v6};
 use homeward_linux::bridge::{ALIAS, narrow, silence_ipv6};
 use homeward_linux::tap::VNET_HEADER;
-use homeward_linux::{Bridges, Error, Links, Networks, PortFlags, Tap, TapSettings};
+use homeward_linux::{Bridges, DefaultRoutes, Error, Links, Networks, PortFlags, Tap, TapSettings};
 use homeward_model::Mac;
 
 const STRANGER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
@@ -297,6 +297,30 @@ fn a_networks_hosts_are_its_neighbours_and_its_routers() {
             .map(|own| format!("{}/{}", own.address, own.prefix))
             .collect();
         assert_eq!(own, ["192.168.1.1/24", "2001:db8:1::1/64"]);
+        // A second one of a network, and one that is not to be used any more.
+        run("ip addr add 192.168.2.3/24 dev other");
+        run("ip addr add 2001:db8:2::1/64 dev other nodad preferred_lft 0");
+        let names = |index| Links::open().unwrap().by_index(index).unwrap().unwrap().name;
+        let all: Vec<(String, String, bool)> = networks
+            .own_addresses()
+            .unwrap()
+            .iter()
+            .map(|own| (names(own.interface), own.address.address.to_string(), own.lasting))
+            .filter(|(_, address, _)| !address.starts_with("fe80:"))
+            .collect();
+        let expected = [
+            ("lo", "127.0.0.1", true),
+            ("lo", "::1", true),
+            ("lan", "192.168.1.1", true),
+            ("lan", "2001:db8:1::1", true),
+            ("other", "192.168.2.1", true),
+            ("other", "192.168.2.3", true),
+            ("other", "2001:db8:2::1", false),
+        ];
+        assert_eq!(all, expected.map(|(i, a, lasting)| (i.to_owned(), a.to_owned(), lasting)));
+        let out: Vec<String> =
+            DefaultRoutes::open().unwrap().interfaces().unwrap().into_iter().map(names).collect();
+        assert_eq!(out, ["lan"], "another network is no way out");
         let seen: Vec<(String, Option<String>, bool)> = networks
             .neighbours("lan")
             .unwrap()
