@@ -16,6 +16,10 @@ use homeward_model::{BondingModes, Entropy, Instant, Mac, Rssi, UnixTime};
 use homeward_multipath::{Mode, PathId, PathSettings};
 use serde::Serialize;
 
+mod silence;
+
+use silence::Silences;
+
 use super::coverage::{Coverage, Foreseen};
 use crate::config::{Bond, Hold};
 
@@ -203,8 +207,8 @@ pub(crate) struct Homing {
     pub(super) coverage: Coverage,
     tunnel: Option<OpenTunnel>,
     report: Option<TunnelReport>,
-    /// Whether Wi-Fi is known not to answer: then cellular is needed, whatever is preferred.
-    wifi_dead: bool,
+    /// Which accesses are known not to answer: without Wi-Fi cellular is needed, whatever is preferred.
+    silences: Silences,
     given: Option<Plan>,
     /// When what could not be set up is tried again.
     retry: Option<Instant>,
@@ -229,7 +233,7 @@ impl Homing {
             coverage,
             tunnel: None,
             report: None,
-            wifi_dead: false,
+            silences: Silences::new(),
             given: None,
             retry: None,
             by: None,
@@ -242,7 +246,7 @@ impl Homing {
     /// Which accesses there are, and which one traffic is to go by as far as nothing is foreseen.
     pub(crate) fn ways(&mut self, ways: Ways, preferred: Access, now: Instant) {
         if ways.wifi != self.ways.wifi {
-            self.wifi_dead = false;
+            self.silences.answers(Access::Wifi);
         }
         self.coverage.usable(preferred == Access::Wifi && ways.wifi.is_some(), now);
         self.ways = ways;
@@ -358,14 +362,18 @@ impl Homing {
             }
             PlaneEvent::Path { path, turn, .. } => {
                 let Some(access) = Access::of(path) else { return };
-                let notice = match turn {
-                    PathTurn::Exhausted => Notice::Quota { access },
-                    _ => Notice::Access { access, works: turn == PathTurn::Alive },
-                };
-                if access == Access::Wifi {
-                    self.wifi_dead = turn == PathTurn::Dead;
+                match turn {
+                    PathTurn::Exhausted => {
+                        self.outputs.push_back(Output::Tell(Notice::Quota { access }));
+                    }
+                    PathTurn::Dead => self.silences.silent(access, now),
+                    PathTurn::Alive => {
+                        if self.silences.answers(access) {
+                            let notice = Notice::Access { access, works: true };
+                            self.outputs.push_back(Output::Tell(notice));
+                        }
+                    }
                 }
-                self.outputs.push_back(Output::Tell(notice));
             }
             PlaneEvent::Gone { tunnel } => {
                 self.retry = Some(now + RETRY);
@@ -386,6 +394,9 @@ impl Homing {
         if self.retry.take_if(|at| *at <= now).is_some() {
             self.given = None;
         }
+        for access in self.silences.handle_timeout(now) {
+            self.outputs.push_back(Output::Tell(Notice::Access { access, works: false }));
+        }
         self.settle(now);
         self.ask(now, entropy);
     }
@@ -404,6 +415,7 @@ impl Homing {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let all = [self.link.poll_timeout(), self.coverage.poll_timeout(), self.retry];
+        let all = all.into_iter().chain([self.silences.poll_timeout()]);
         all.into_iter().flatten().min()
     }
 
@@ -518,7 +530,8 @@ impl Homing {
 
     /// The channel leaves by the access that traffic goes by, or by the other one.
     fn route_channel(&mut self) {
-        let first = if self.wifi_dead { Access::Cellular } else { self.preferred() };
+        let first =
+            if self.silences.is_dead(Access::Wifi) { Access::Cellular } else { self.preferred() };
         let way = self.ways.of(first).or_else(|| self.ways.of(first.other()));
         let by = way.map(|way| way.name.clone());
         if by != self.by {
@@ -548,7 +561,7 @@ impl Homing {
         let needed = held
             || mode != Mode::Single
             || preferred == Access::Cellular
-            || self.wifi_dead
+            || self.silences.is_dead(Access::Wifi)
             || self.ways.wifi.is_none();
         let index = |access: Access| match access {
             Access::Cellular if !needed => 0,

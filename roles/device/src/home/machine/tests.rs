@@ -130,11 +130,48 @@ fn the_tunnel_has_both_accesses_and_goes_by_the_preferred_one() {
     assert_eq!(self::plan(&mut homing), None, "no news");
 }
 
+/// Lets a silence go on for long enough to be one.
+fn stays(homing: &mut Homing) {
+    homing.handle_timeout(NOW + Duration::from_millis(300), &mut Fixed);
+}
+
+#[test]
+fn an_access_that_is_silent_for_a_moment_is_nobodys_business_and_one_that_stays_so_is_told() {
+    let mut homing = at_home(Bond::Off, Hold::Needed, NONE);
+    outputs(&mut homing);
+    let later = |ms| NOW + Duration::from_millis(ms);
+    for turn in [PathTurn::Dead, PathTurn::Alive] {
+        homing.plane(path(Access::Wifi.path(), turn), NOW);
+    }
+    homing.handle_timeout(later(299), &mut Fixed);
+    assert_eq!(outputs(&mut homing), []);
+    let told = |homing: &mut Homing| {
+        let all = outputs(homing).into_iter().filter_map(|output| match output {
+            Output::Tell(Notice::Access { access, works }) => Some((access, works)),
+            _ => None,
+        });
+        all.collect::<Vec<_>>()
+    };
+    for access in Access::ALL {
+        homing.plane(path(access.path(), PathTurn::Dead), NOW);
+        assert_eq!(homing.poll_timeout(), Some(later(300)));
+        homing.handle_timeout(later(299), &mut Fixed);
+        assert_eq!(told(&mut homing), []);
+        homing.handle_timeout(later(300), &mut Fixed);
+        homing.handle_timeout(later(600), &mut Fixed);
+        assert_eq!(told(&mut homing), [(access, false)], "once");
+        homing.plane(path(access.path(), PathTurn::Alive), later(600));
+        assert_eq!(told(&mut homing), [(access, true)]);
+    }
+}
+
 #[test]
 fn cellular_that_is_held_when_needed_is_held_while_wifi_does_not_work() {
     let mut homing = at_home(Bond::Off, Hold::Needed, BOTH);
     assert_eq!(plan(&mut homing).unwrap().interfaces, [4, 0]);
     homing.plane(path(Access::Wifi.path(), PathTurn::Dead), NOW);
+    assert_eq!(plan(&mut homing), None, "it may listen elsewhere");
+    stays(&mut homing);
     assert_eq!(plan(&mut homing).unwrap().interfaces, [4, 5]);
     homing.plane(path(Access::Wifi.path(), PathTurn::Alive), NOW);
     assert_eq!(plan(&mut homing).unwrap().interfaces, [4, 0]);
@@ -187,6 +224,7 @@ fn the_channel_leaves_by_the_access_that_works() {
     };
     assert_eq!(by(&mut homing), Some(Some("wlan0".to_owned())));
     homing.plane(path(Access::Wifi.path(), PathTurn::Dead), NOW);
+    stays(&mut homing);
     assert_eq!(by(&mut homing), Some(Some("wwan0".to_owned())));
     let ways = Ways { wifi: homing.ways.wifi.clone(), cellular: None };
     homing.ways(ways, Access::Wifi, NOW);
