@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`report`] | pure: a line of gpsd's, decoded |
-//! | [`watch`] | [`watch()`]: fixes as they come, from a gpsd that may come and go |
+//! | [`mod@watch`] | [`watch()`]: fixes as they come, from a gpsd that may come and go |
 //!
 //! What a receiver says is not trusted here, nor is it checked: that is for whoever uses it
 //! ([`homeward_coverage`]). No log has a position.
