@@ -83,8 +83,13 @@ fn place(line: &Line) -> Option<Place> {
         position,
         accuracy_m: error.and_then(|metres| whole(metres.ceil())).unwrap_or(USUAL),
         speed_cm_s: line.speed.and_then(|metres| whole(metres * 100.0)),
-        course_cdeg: line.track.and_then(|track| whole((track * 100.0).rem_euclid(36_000.0))),
+        course_cdeg: line.track.and_then(course),
     })
+}
+
+/// Of degrees, also of those that are a circle further on; what is next to nothing below north is north.
+fn course(track: f64) -> Option<u16> {
+    whole((track * 100.0).rem_euclid(36_000.0)).map(|course| course % 36_000)
 }
 
 /// What is too large counts as the largest; what is no number, or negative, is not known.
@@ -129,6 +134,10 @@ mod tests {
         assert_eq!((axes.accuracy_m, axes.speed_cm_s), (5, None));
         let far = at(r#"{"class":"TPV","mode":3,"lat":0,"lon":0,"eph":1e9,"track":360}"#);
         assert_eq!((far.accuracy_m, far.course_cdeg), (u16::MAX, Some(0)));
+        assert_eq!(
+            [course(-1e-20), course(-90.0), course(f64::NAN)],
+            [Some(0), Some(27_000), None]
+        );
     }
 
     #[test]
