@@ -38,6 +38,9 @@ pub(super) fn why(why: &Value) -> String {
     if why["on_wifi"] == true {
         return "new connections use Wi-Fi\n".to_owned();
     }
+    if why["at_home"] == true {
+        return "the station is on the home network, by which the tunnel home goes\n".to_owned();
+    }
     let mut shown = format!("not on Wi-Fi; the device is {}\n", words(&why["state"]));
     for cause in list(&why["causes"]) {
         shown.push_str(&format!("- {}\n", text(&cause["what"])));
@@ -495,6 +498,16 @@ mod tests {
         assert!(home(&status).contains("nothing of the home network is heard"));
         status["home"]["wanted"]["coverage"] = Value::Null;
         assert!(!home(&status).contains("its edge"), "it is switched off");
+    }
+
+    #[test]
+    fn who_is_on_the_home_network_is_not_told_to_leave_it() {
+        let lent = json!([{"what": "Wi-Fi is on a network", "change": "leave that network"}]);
+        let mut answer =
+            json!({"on_wifi": false, "at_home": true, "state": "watching", "causes": lent});
+        assert!(why(&answer).contains("on the home network") && !why(&answer).contains("leave"));
+        answer["at_home"] = json!(false);
+        assert!(why(&answer).contains("leave that network"));
     }
 
     #[test]

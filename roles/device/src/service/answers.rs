@@ -39,7 +39,14 @@ impl Device {
     fn answer(&mut self, request: &Request) -> Result<Value, ControlError> {
         match request.command.as_str() {
             "status" => self.status().map_err(ControlError::failed),
-            "why" => serde_json::to_value(self.machine.why()).map_err(ControlError::failed),
+            "why" => {
+                let mut why =
+                    serde_json::to_value(self.machine.why()).map_err(ControlError::failed)?;
+                if let Some(fields) = why.as_object_mut() {
+                    fields.insert("at_home".to_owned(), self.at_home.into());
+                }
+                Ok(why)
+            }
             "reload" => {
                 let reloaded = self.reload().map_err(ControlError::failed)?;
                 serde_json::to_value(reloaded).map_err(ControlError::failed)
