@@ -307,13 +307,22 @@ impl Supplicant {
     /// It does not answer.
     pub async fn leave(&self, ours: impl IntoIterator<Item = NetworkId>) -> Result<()> {
         self.disconnect().await?;
-        for id in ours {
-            self.disable(id).await?;
-        }
+        self.stand_back(ours).await?;
         match self.keep {
             Some(_) => self.reconnect().await,
             None => Ok(()),
         }
+    }
+
+    /// Joins none of `ours` before [`select`](Self::select), and stays where it is.
+    ///
+    /// # Errors
+    /// It does not answer, or there is no such network.
+    pub async fn stand_back(&self, ours: impl IntoIterator<Item = NetworkId>) -> Result<()> {
+        for id in ours {
+            self.disable(id).await?;
+        }
+        Ok(())
     }
 
     /// Leaves the network that it is on, and joins none before [`reconnect`](Self::reconnect) or

@@ -209,6 +209,19 @@ impl Station {
         }
     }
 
+    /// Joins none of these networks, which are ours, before it is told to, and stays on what it is on,
+    /// which is none of them.
+    ///
+    /// # Errors
+    /// Who runs it does not answer.
+    pub async fn stand_back(&self, ours: impl IntoIterator<Item = NetworkId>) -> Result<()> {
+        match self {
+            Self::Own(supplicant) => supplicant.stand_back(ours).await,
+            // NetworkManager joins none of ours by itself.
+            Self::Managed(_) => Ok(()),
+        }
+    }
+
     /// Forgets a network. False if there is none of that number.
     ///
     /// # Errors

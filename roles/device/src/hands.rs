@@ -427,11 +427,12 @@ impl Hands {
     }
 
     async fn leave(&self, session: &mut Session) -> Result<(), SupplicantError> {
-        let away = !session.home;
-        if away {
-            session.station.leave(session.networks.values().copied()).await?;
+        let ours = session.networks.values().copied();
+        match session.home {
+            true => session.station.stand_back(ours).await?,
+            false => session.station.leave(ours).await?,
         }
-        if !session.on || !away {
+        if !session.on || session.home {
             // It has nothing to say of what it was not on.
             self.tell(SupplicantEvent::Disconnected);
         }
