@@ -19,9 +19,9 @@ use homeward_model::Instant;
 use homeward_net::tool::{feed_tool, run_tool};
 use homeward_net::wait::{elapse, now, pause, wait_for};
 use homeward_net::{Cable, Flow, Impairment, Lab, Namespace, Process};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{CUT, FAST, PERIOD, SLOW, SOON, silence};
+use super::{CUT, FAST, PERIOD, SLOW, SOON, WARM, silence};
 use crate::tunnel::wireguard_go;
 
 const HOME: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -73,6 +73,20 @@ impl World {
         if told { self.device.ip("link set wlan down") } else { Ok(()) }
     }
 
+    /// Waits until the streams of both ways go by Wi-Fi, and have for a moment.
+    async fn by_wifi(&self) -> Result<()> {
+        const LOOK: Duration = Duration::from_millis(300);
+        wait_for("the streams to go by Wi-Fi", SOON, async || {
+            let passed =
+                || [self.wlan.forth(), self.wlan.back()].map(|lane| lane.counters().delivered);
+            let before = passed();
+            elapse(LOOK).await;
+            let most = LOOK.as_millis() as u64 * 9 / 10;
+            Ok(before.iter().zip(passed()).all(|(b, after)| after - b >= most).then_some(()))
+        })
+        .await
+    }
+
     /// A stream each way while Wi-Fi vanishes so many times, the tunnel being up: the longer of both
     /// silences, in ms.
     async fn streams(&self, runs: usize) -> Result<Vec<f64>> {
@@ -82,7 +96,7 @@ impl World {
         let mut silent = Vec::new();
         for _ in 0..runs {
             self.up()?;
-            elapse(Duration::from_millis(1500)).await;
+            self.by_wifi().await?;
             let begun = now();
             self.cut(true)?;
             elapse(CUT).await;
@@ -150,7 +164,7 @@ pub(super) async fn mobike(runs: usize) -> Result<Vec<f64>> {
             format!(
                 "charon {{\n load = random nonce openssl pem pkcs1 pkcs8 x509 pubkey hmac sha1 sha2 \
                  aes gcm kdf curve25519 kernel-libipsec kernel-netlink socket-default vici attr\n \
-                 retransmit_timeout = 0.2\n retransmit_base = 1.2\n \
+                 retransmit_timeout = 0.2\n retransmit_base = 1.2\n prefer_best_path = yes\n \
                  plugins {{\n vici {{\n socket = {vici}\n }}\n }}\n \
                  filelog {{\n stderr {{\n default = 1\n }}\n }}\n}}\n"
             ),
@@ -219,8 +233,8 @@ pub(super) async fn mptcp(runs: usize) -> Result<Vec<f64>> {
     Ok(silent)
 }
 
-/// The bits a second of a download by MPTCP over 50 and 20 Mbit/s.
-pub(super) async fn mptcp_download(span: Duration) -> Result<f64> {
+/// The octets that a download by MPTCP over 50 and 20 Mbit/s has in that time.
+pub(super) async fn mptcp_download(span: Duration, congestion: &str) -> Result<u64> {
     let world = World::build("bench-bond-mptcp")?;
     let (mut device, mut home) = world.connection().await?;
     world.wlan.set(wifi(50_000_000));
@@ -228,6 +242,7 @@ pub(super) async fn mptcp_download(span: Duration) -> Result<f64> {
     let stop = Arc::new(AtomicBool::new(false));
     let (stopped, total) = (Arc::clone(&stop), Arc::new(Mutex::new(0u64)));
     home.set_write_timeout(Some(Duration::from_millis(200)))?;
+    SockRef::from(&home).set_tcp_congestion(congestion.as_bytes())?;
     std::thread::spawn(move || {
         let room = vec![7; 1 << 16];
         while !stopped.load(Ordering::Relaxed) {
@@ -245,13 +260,13 @@ pub(super) async fn mptcp_download(span: Duration) -> Result<f64> {
             }
         }
     });
-    elapse(Duration::from_secs(4)).await;
+    elapse(WARM).await;
     let so_far = || *total.lock().unwrap_or_else(PoisonError::into_inner);
     let before = so_far();
     elapse(span).await;
     let octets = so_far() - before;
     stop.store(true, Ordering::Relaxed);
-    Ok(octets as f64 * 8.0 / span.as_secs_f64())
+    Ok(octets)
 }
 
 impl World {

@@ -43,6 +43,32 @@ pub(crate) fn ago(value: &Value) -> String {
     value.as_u64().map(|ms| format!("{} ago", span(ms))).unwrap_or_default()
 }
 
+/// How the Internet sees a data plane by an access, where the core answers that.
+#[cfg(any(feature = "gateway", feature = "device"))]
+pub(crate) fn seen(reflexive: &Value) -> Option<String> {
+    let servers = list(&reflexive["servers"]);
+    if servers.is_empty() {
+        return None;
+    }
+    let mut places: Vec<String> = Vec::new();
+    for server in servers.iter().filter(|server| !server["mapped"].is_null()) {
+        let place = text(&server["mapped"]);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    let how = match reflexive["nat"].as_str() {
+        Some("none") => "no NAT",
+        Some("behind") => "behind a NAT",
+        Some("same-for-all") => "behind a NAT that shows everybody the same",
+        Some("per-destination") => "behind a NAT that shows each another",
+        _ => "not known: the core does not answer",
+    };
+    let places = places.join(", ");
+    let separator = if places.is_empty() { "" } else { ", " };
+    Some(format!("{places}{separator}{how}"))
+}
+
 /// Counters that are not zero, from several sets, each with what goes before its names.
 #[cfg(any(feature = "gateway", feature = "device"))]
 pub(crate) fn counters(sets: &[(&str, &Value)]) -> String {

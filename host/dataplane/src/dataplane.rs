@@ -21,7 +21,7 @@ use crate::engine::{AnyEntropy, Shared, Timer};
 use crate::error::Error;
 use crate::event::Event;
 use crate::ingress::Ingress;
-use crate::reflexive::ReflexiveStatus;
+use crate::reflexive::{Askers, ReflexiveStatus};
 use crate::status::{self, Strangers, TunnelStatus};
 use crate::table::{Peer, Table, Tunnel, lock};
 use crate::wireguard::{Cores, Identity, Way};
@@ -132,22 +132,35 @@ impl Dataplane {
 
     /// Names the servers that say how the Internet sees our sockets (STUN), in place of those that
     /// were named before; the first four that the sockets reach. They are asked at once, and again
-    /// while there is a tunnel. What they say comes as [`Event::Mapped`].
+    /// while there is a tunnel; by each access that a peer is reached by, where there are such peers.
+    /// What they say comes as [`Event::Mapped`].
     pub fn set_stun(&self, servers: &[SocketAddr]) {
         let now = self.shared.now();
         let servers = self.reachable(servers);
+        self.change_askers(|askers, _| askers.set_servers(servers, now));
+    }
+
+    /// Changes whom to ask or by what, and has it done.
+    fn change_askers(&self, change: impl FnOnce(&mut Askers, &mut Vec<Event>)) {
         let (mut events, reflexive) = (Vec::new(), &self.shared.reflexive);
-        let mut asker = reflexive.asker();
-        asker.set_servers(servers, now);
-        reflexive.take_news(&mut asker, &mut events);
-        let due = asker.poll_timeout();
-        drop(asker);
+        let mut askers = reflexive.askers();
+        change(&mut askers, &mut events);
+        reflexive.take_news(&mut askers, &mut events);
+        let due = askers.poll_timeout();
+        drop(askers);
         self.shared.arm(&reflexive.slot, Timer::Reflexive, due);
         self.shared.tell(&mut events);
     }
 
-    /// How the Internet sees our sockets, as far as is known.
-    pub fn reflexive(&self) -> ReflexiveStatus {
+    /// Has the servers asked by the accesses that peers are reached by now.
+    fn note_accesses(&self) {
+        let interfaces = self.shared.table().interfaces();
+        let now = self.shared.now();
+        self.change_askers(|askers, events| askers.set_interfaces(&interfaces, events, now));
+    }
+
+    /// How the Internet sees our sockets, as far as is known: by each access.
+    pub fn reflexive(&self) -> Vec<ReflexiveStatus> {
         self.shared.reflexive.status(self.shared.now())
     }
 
@@ -234,6 +247,8 @@ impl Dataplane {
         (known.inner, known.endpoints, known.config) = (inner, endpoints, config);
         known.identity = identity;
         table.note_identities();
+        drop(table);
+        self.note_accesses();
         Ok(())
     }
 
@@ -260,6 +275,7 @@ impl Dataplane {
             table.note_identities();
         }
         drop(table);
+        self.note_accesses();
         self.note_tunnels();
     }
 

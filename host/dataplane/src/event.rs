@@ -46,6 +46,8 @@ pub enum Event {
     },
     /// A server says how it sees our sockets, for the first time or differently.
     Mapped {
+        /// By which interface it was asked; 0 for the routing table's choice.
+        interface: u32,
         /// Which server.
         server: SocketAddr,
         /// How it sees them; `None`: what it said is not to be believed any more.

@@ -4,7 +4,7 @@
 //! batch, and a command for writing while it changes something: so a command has its effect
 //! between two batches, and what it takes out is used by nobody any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -78,6 +78,20 @@ impl Table {
             }
         }
         self.identities = all;
+    }
+
+    /// The interfaces by which peers are reached; 0 for the routing table's choice, which is where
+    /// they would be as long as there are none.
+    pub(crate) fn interfaces(&self) -> BTreeSet<u32> {
+        let of = |peer: &Peer| peer.config.access.as_ref().map_or(0, |access| access.interface);
+        let mut all: BTreeSet<u32> = self.peers.iter().map(|(_, peer)| of(peer)).collect();
+        if self.peers.iter().any(|(_, peer)| peer.config.access.is_some()) {
+            // By those nothing is sent.
+            all.remove(&0);
+        } else {
+            all.insert(0);
+        }
+        all
     }
 }
 

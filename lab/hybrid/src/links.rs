@@ -1,18 +1,18 @@
 //! The device, its home, and the links between them, at the level of the data plane.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use homeward_daemon::{SystemClock, SystemEntropy};
 use homeward_dataplane::{
-    Access, BondConfig, BondStatus, Config, Dataplane, Key, LegConfig, PeerConfig, PeerId, Side,
-    State, TunnelConfig, TunnelId, TunnelStatus,
+    Access, BondConfig, BondStatus, Config, Dataplane, Event, Key, LegConfig, PathTurn, PeerConfig,
+    PeerId, Side, State, TunnelConfig, TunnelId, TunnelStatus,
 };
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
 use homeward_linux::Links as Interfaces;
-use homeward_model::{BondingModes, Mac};
+use homeward_model::{BondingModes, Clock, Instant, Mac};
 use homeward_multipath::{Mode, PathId};
 use homeward_net::dhcp::{self, Lease};
 use homeward_net::wait::wait_for;
@@ -57,6 +57,10 @@ pub fn cellular(rate: u64) -> Impairment {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Octets that a link of that rate takes so many milliseconds to send.
 fn queue(rate: u64, millis: u64) -> usize {
     usize::try_from(rate * millis / 8000).unwrap_or(usize::MAX)
@@ -90,16 +94,32 @@ pub struct End {
     pub plane: Arc<Dataplane>,
     side: Side,
     place: Namespace,
+    turns: Arc<Mutex<Vec<Turn>>>,
 }
+
+/// When a path came to answer, or no longer did.
+pub type Turn = (Instant, PathId, PathTurn);
 
 impl End {
     fn start(place: &Namespace, key: u8, side: Side) -> Result<Self> {
         let mut config = Config::new(Key::new([key; 32]));
         config.listen = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))];
+        let turns = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&turns);
+        let note = move |event| {
+            if let Event::Path { path, turn, .. } = event {
+                lock(&noted).push((SystemClock.now(), path, turn));
+            }
+        };
         let plane = place
-            .enter(|| Ok(Dataplane::start(config, SystemClock, SystemEntropy::new(), |_| {})?))?;
+            .enter(|| Ok(Dataplane::start(config, SystemClock, SystemEntropy::new(), note)?))?;
         plane.set_inner_address(Ipv4Addr::new(10, 255, 0, key));
-        Ok(Self { plane: Arc::new(plane), side, place: place.clone() })
+        Ok(Self { plane: Arc::new(plane), side, place: place.clone(), turns })
+    }
+
+    /// When its paths came to answer and no longer did, since that was asked last.
+    pub fn turns(&self) -> Vec<Turn> {
+        std::mem::take(&mut *lock(&self.turns))
     }
 
     /// The tunnel, as it is now.
@@ -229,7 +249,15 @@ impl Links {
     /// # Errors
     /// If the kernel refuses, or nothing comes in time.
     pub fn set(&self, mode: Mode) -> Result<()> {
-        self.configure(BondConfig { mode, ..BondConfig::new(Vec::new()) })
+        self.prefer(mode, WIFI)
+    }
+
+    /// Has the device use the paths in this way, and prefer that one.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn prefer(&self, mode: Mode, preferred: PathId) -> Result<()> {
+        self.configure(BondConfig { mode, preferred, ..BondConfig::new(Vec::new()) })
     }
 
     /// Has the device use the paths so; home does as the device does.

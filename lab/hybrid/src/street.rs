@@ -7,12 +7,14 @@
 //!   hwt0 ┘                                                           wwan ══ cable ══╝
 //! ```
 //!
-//! Or the device's Wi-Fi is at home, where a box in front of the gateway lets nobody in who was not sent to:
+//! Or a box is in front of the home and another in front of cellular, which translate addresses and let
+//! nobody in who was not sent to; the device's Wi-Fi may be at home then:
 //!
 //! ```text
-//!   tv ──┐ br0                          ┌─────┐
-//!        ├── [gateway: agent] eth0 ─────┤ box ╞═ internet ══ cable ══ wwan [agent] home0
-//! wlan ══╛                              └─────┘
+//!   tv ──┐ br0                          ┌─────┐            ┌─────────┐
+//!        ├── [gateway: agent] eth0 ─────┤ box ╞═ internet ─┤ carrier ╞══ cable ══ wwan [agent] home0
+//! wlan ══╛                              └─────┘     ║      └─────────┘
+//!                                                   ╚═ or wlan
 //! ```
 //!
 //! What of the device's daemon keeps the tunnel home is told where it is; what of the gateway's
@@ -33,8 +35,9 @@ use homeward_device::config;
 use homeward_device::home::{Access, Found, Home, Notice};
 use homeward_gateway::ear::Counts;
 use homeward_net::dhcp::{self, Lease};
+use homeward_net::town::translate_as;
 use homeward_net::wait::wait_for;
-use homeward_net::{Cable, Lab, Namespace, Process, SitePlan, Town};
+use homeward_net::{Cable, Lab, Namespace, Process, SitePlan, Town, Translation};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +62,8 @@ pub struct Street {
     pub wlan: Cable,
     /// The same.
     pub wwan: Cable,
+    /// What is in front of cellular, if anything.
+    _carrier: Option<Namespace>,
     lab: Lab,
     homeward: PathBuf,
     folder: PathBuf,
@@ -67,6 +72,14 @@ pub struct Street {
     shutdown: Shutdown,
     threads: Vec<JoinHandle<Result<()>>>,
     _core: Process,
+}
+
+/// Where it plays.
+struct Scene {
+    /// Wi-Fi is that of the home LAN.
+    at_home: bool,
+    /// What is in front of the home and of cellular.
+    boxes: Option<Translation>,
 }
 
 /// What the device's agent is told.
@@ -85,17 +98,30 @@ impl Street {
     /// # Errors
     /// If something does not come up in time.
     pub async fn build(lab: &Lab, homeward: &Path, metered: config::Metered) -> Result<Self> {
-        let this = Self::lay(lab, homeward, metered, false).await?;
+        let this = Self::lay(lab, homeward, metered, Scene { at_home: false, boxes: None }).await?;
         this.up(2).await?;
         Ok(this)
     }
 
-    /// The same with Wi-Fi in the home LAN, and a box in front of the home. The tunnel is up, by Wi-Fi.
+    /// The same with boxes in front of the home and of cellular. The tunnel is up, by both.
+    ///
+    /// # Errors
+    /// If something does not come up in time.
+    pub async fn behind(lab: &Lab, homeward: &Path, boxes: Translation) -> Result<Self> {
+        let scene = Scene { at_home: false, boxes: Some(boxes) };
+        let this = Self::lay(lab, homeward, config::Metered::default(), scene).await?;
+        this.up(2).await?;
+        Ok(this)
+    }
+
+    /// The same with Wi-Fi in the home LAN, and boxes through which nobody is met. The tunnel is up, by
+    /// Wi-Fi.
     ///
     /// # Errors
     /// If something does not come up in time.
     pub async fn at_home(lab: &Lab, homeward: &Path) -> Result<Self> {
-        let this = Self::lay(lab, homeward, config::Metered::default(), true).await?;
+        let scene = Scene { at_home: true, boxes: Some(Translation::PerDestination) };
+        let this = Self::lay(lab, homeward, config::Metered::default(), scene).await?;
         this.up(1).await?;
         Ok(this)
     }
@@ -104,20 +130,29 @@ impl Street {
         lab: &Lab,
         homeward: &Path,
         metered: config::Metered,
-        at_home: bool,
+        Scene { at_home, boxes }: Scene,
     ) -> Result<Self> {
-        let home = SitePlan { nat: at_home, ..SitePlan::default() };
+        let translation = boxes.unwrap_or_default();
+        let home = SitePlan { nat: boxes.is_some(), translation, ..SitePlan::default() };
         let town = Town::build(lab, home, SitePlan::default(), 1).await?;
         let device = lab.namespace("device")?;
         device.sysctl("net.ipv4.conf.all.rp_filter", "0")?;
-        let lay = |name: &str, net: u8| {
-            let cable = Cable::lay(&town.internet, name, &device, name, u64::from(net))?;
-            town.internet.ip(&format!("addr add 10.{net}.0.1/24 dev {name}"))?;
+        let lay = |from: &Namespace, name: &str, net: u8| {
+            let cable = Cable::lay(from, name, &device, name, u64::from(net))?;
+            from.ip(&format!("addr add 10.{net}.0.1/24 dev {name}"))?;
             device.ip(&format!(
                 "addr add 10.{net}.0.2/24 dev {name}\n\
                  route add default via 10.{net}.0.1 dev {name} metric {net}00"
             ))?;
             anyhow::Ok(cable)
+        };
+        let carrier = || {
+            let carrier = lab.namespace("carrier")?;
+            carrier.join("wan", &town.internet, "cell0")?;
+            town.internet.ip("addr add 10.5.0.1/24 dev cell0")?;
+            carrier.ip("addr add 10.5.0.2/24 dev wan\nroute add default via 10.5.0.1")?;
+            translate_as(&carrier, "wan", translation)?;
+            anyhow::Ok(carrier)
         };
         let join = |name: &str| {
             let gateway = &town.home.gateway;
@@ -130,8 +165,9 @@ impl Street {
             ))?;
             anyhow::Ok(cable)
         };
-        let wlan = if at_home { join("wlan")? } else { lay("wlan", 3)? };
-        let wwan = lay("wwan", 4)?;
+        let wlan = if at_home { join("wlan")? } else { lay(&town.internet, "wlan", 3)? };
+        let carrier = boxes.map(|_| carrier()).transpose()?;
+        let wwan = lay(carrier.as_ref().unwrap_or(&town.internet), "wwan", 4)?;
         wlan.set(wifi(100_000_000));
         wwan.set(cellular(50_000_000));
 
@@ -154,6 +190,7 @@ impl Street {
             device,
             wlan,
             wwan,
+            _carrier: carrier,
             lab: lab.clone(),
             homeward,
             folder,
@@ -387,6 +424,7 @@ fn agent(
         listen: vec![SocketAddr::from(([0, 0, 0, 0], 1701))],
         dscp: 0,
         keepalive: Period(Duration::from_secs(20)),
+        stun_interval: Period(Duration::from_secs(30)),
         bond: config::Bond::Off,
         hold: config::Hold::Always,
         cellular,

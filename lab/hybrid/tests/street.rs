@@ -13,7 +13,7 @@ use homeward_hybrid::{Receiver, Street, cellular, wifi};
 use homeward_model::{Mac, Rssi};
 use homeward_net::place::profile_dir;
 use homeward_net::wait::{elapse, now, wait_for};
-use homeward_net::{Download, Flow, Impairment, Lab, lab};
+use homeward_net::{Download, Flow, Impairment, Lab, Translation, lab};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -112,7 +112,41 @@ fn a_device_in_the_lan_of_its_home_meets_it_there_though_nobody_else_is_let_in()
         let home = &street.town.home;
         let own = [home.lan_address(), home.gateway_address()].map(|own| format!("{own}:1701"));
         assert!(own.iter().any(|own| legs[0]["endpoint"] == *own), "{status:#}");
-        assert_ne!(legs[1]["state"], "up", "the box lets nobody in");
+        assert_ne!(
+            legs[1]["state"], "up",
+            "the boxes let nobody in whose port they cannot be told"
+        );
+        street.end()
+    });
+}
+
+#[test]
+fn a_device_meets_its_home_through_the_box_of_each_by_either_access() {
+    lab(|lab| async move {
+        let own = std::env::current_exe()?;
+        let homeward = profile_dir(&own).unwrap_or(Path::new(".")).join("homeward");
+        let street = Street::behind(&lab, &homeward, Translation::Strict).await?;
+        let tv = street.town.home.host("tv").await?;
+        street.lease().await?;
+        street.device.ping(tv.lease.address, SOON).await?;
+        let status = street.status().await?;
+        let outside = street.town.home.address();
+        for leg in 0..2 {
+            let endpoint = status["tunnel"]["bond"]["legs"][leg]["endpoint"].as_str().unwrap();
+            assert!(endpoint.starts_with(&format!("{outside}:")), "{status:#}");
+        }
+        let seen = |access: &str| {
+            let all = status["reflexive"].as_array().unwrap();
+            let of = all.iter().find(|of| of["access"] == access).unwrap();
+            (of["nat"].clone(), of["servers"][0]["mapped"].as_str().unwrap().to_owned())
+        };
+        assert_eq!(seen("wifi"), ("none".into(), "10.3.0.2:1701".to_owned()));
+        let (nat, mapped) = seen("cellular");
+        assert!(nat == "behind" && mapped.starts_with("10.5.0.2:"), "{status:#}");
+        // Cellular alone carries it, too.
+        street.go(false, true, Access::Cellular);
+        street.wlan.set(Impairment { loss: 1.0, ..Impairment::NONE });
+        street.device.ping(tv.lease.address, SOON).await?;
         street.end()
     });
 }

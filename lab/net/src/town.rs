@@ -259,7 +259,10 @@ pub fn translate(namespace: &Namespace, outside: &str) -> Result<()> {
 }
 
 /// The same for a box that is nothing else, which answers nobody outside.
-fn translate_as(namespace: &Namespace, outside: &str, translation: Translation) -> Result<()> {
+///
+/// # Errors
+/// If nftables is not installed, or refuses.
+pub fn translate_as(namespace: &Namespace, outside: &str, translation: Translation) -> Result<()> {
     namespace.sysctl("net.ipv4.ip_forward", "1")?;
     let masquerade = match translation {
         Translation::PerDestination => "masquerade fully-random",

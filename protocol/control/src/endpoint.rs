@@ -1,5 +1,6 @@
 //! Where a data plane may be reached, and how that is known.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Where a gateway's data plane may be reached by UDP: a candidate, in the words of RFC 8445.
@@ -9,6 +10,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// How it is known.
     pub kind: EndpointKind,
+    /// By which of a hybrid device's accesses, in the order of its tunnel's legs. 0 for a gateway's.
+    pub leg: u8,
 }
 
 /// How an [`Endpoint`] is known.
@@ -32,7 +35,12 @@ pub enum EndpointKind {
 impl Endpoint {
     /// An endpoint that is known so.
     pub const fn new(address: SocketAddr, kind: EndpointKind) -> Self {
-        Self { address, kind }
+        Self { address, kind, leg: 0 }
+    }
+
+    /// The same, by that access of a hybrid device.
+    pub const fn by(self, leg: u8) -> Self {
+        Self { leg, ..self }
     }
 }
 
@@ -49,7 +57,7 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self { address, kind: EndpointKind::Unsaid }
+        Self::new(address, EndpointKind::Unsaid)
     }
 }
 
@@ -60,23 +68,23 @@ pub enum Translation {
     Unknown,
     /// It shows one address and port of the data plane, whomever that sends to, as far as is known.
     SameForAll,
-    /// It shows each whom the data plane sends to another port: servers see several.
+    /// It shows each whom the data plane sends to another port: servers see several by one access.
     PerDestination,
 }
 
 impl Translation {
     /// Of those that a gateway tells.
     pub fn of(endpoints: &[Endpoint]) -> Self {
-        let reflexive = |ipv4| {
-            let of = |e: &&Endpoint| {
-                e.kind == EndpointKind::Reflexive && e.address.ip().to_canonical().is_ipv4() == ipv4
-            };
-            endpoints.iter().filter(of).count()
-        };
-        match reflexive(true).max(reflexive(false)) {
-            0 => Self::Unknown,
-            1 => Self::SameForAll,
-            _ => Self::PerDestination,
+        let reflexive = endpoints.iter().filter(|e| e.kind == EndpointKind::Reflexive);
+        let mut seen = BTreeMap::new();
+        for endpoint in reflexive {
+            let access = (endpoint.leg, endpoint.address.ip().to_canonical().is_ipv4());
+            *seen.entry(access).or_insert(0) += 1;
+        }
+        match seen.into_values().max() {
+            None => Self::Unknown,
+            Some(1) => Self::SameForAll,
+            Some(_) => Self::PerDestination,
         }
     }
 }
@@ -90,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn several_reflexive_addresses_of_a_family_are_a_nat_that_shows_each_another() {
+    fn several_reflexive_addresses_of_a_family_and_access_are_a_nat_that_shows_each_another() {
         use EndpointKind::{Host, Observed, Reflexive};
         let own = endpoint("10.0.0.2:1701", Host);
         let seen = endpoint("192.0.2.7:1701", Observed);
@@ -102,6 +110,8 @@ mod tests {
             (&[own, seen, first], Translation::SameForAll),
             (&[first, v6], Translation::SameForAll),
             (&[first, v6, second], Translation::PerDestination),
+            (&[first, second.by(1)], Translation::SameForAll),
+            (&[first, second.by(1), first.by(1)], Translation::PerDestination),
         ] {
             assert_eq!(Translation::of(endpoints), what, "{endpoints:?}");
         }

@@ -34,6 +34,7 @@ pub mod testing;
 
 mod endpoint;
 mod redact;
+mod seen;
 mod word;
 
 /// The messages as they are on the wire, generated from `proto/`.
@@ -52,4 +53,5 @@ pub use endpoint::{Endpoint, EndpointKind, Translation};
 pub use error::DecodeError;
 pub use link::{Link, Settings as LinkSettings};
 pub use message::*;
+pub use seen::Seen;
 pub use word::{Cookie, PresharedKey, PublicKey, SessionId, Side, TunnelId};

@@ -20,7 +20,7 @@ use homeward_daemon::control::Kind;
 use homeward_daemon::{
     ControlError, Exit, ExitContext, Request, SystemClock, SystemEntropy, private,
 };
-use homeward_dataplane::{Config, Dataplane, Event, Key};
+use homeward_dataplane::{Config, Dataplane, Event, Key, ReflexiveConfig};
 use homeward_gpsd::{Gpsd, watch};
 use homeward_linux::Links;
 use homeward_linux::bridge::{self, ArpBefore};
@@ -79,6 +79,10 @@ impl Home {
             listen: config.listen.clone(),
             dscp: config.dscp,
             keepalive: Some(config.keepalive.0),
+            reflexive: ReflexiveConfig {
+                interval: config.stun_interval.0,
+                ..ReflexiveConfig::default()
+            },
             ..Config::new(first.clone())
         };
         let dataplane =
@@ -307,13 +311,23 @@ impl Task {
             Input::Bond(bond, answer) => drop(answer.send(self.machine.bond(bond, now))),
             Input::Status(answer) => {
                 let tunnel = self.plane.dataplane.status().into_iter().next();
-                let home = json!({ "wanted": self.machine.status(now), "tunnel": tunnel });
+                let reflexive: Vec<Value> = self.reflexive().collect();
+                let wanted = self.machine.status(now);
+                let home = json!({ "wanted": wanted, "tunnel": tunnel, "reflexive": reflexive });
                 drop(answer.send(home));
             }
             Input::Channel(news) => self.machine.channel(news, now, &mut self.entropy),
             Input::Opened(tunnel, result) => self.machine.opened(tunnel, result, now),
             Input::Plane(event) => self.machine.plane(event, now),
         }
+    }
+
+    /// How the Internet sees each access.
+    fn reflexive(&self) -> impl Iterator<Item = Value> {
+        self.plane.dataplane.reflexive().into_iter().filter_map(|seen| {
+            let access = self.machine.access(seen.interface)?;
+            Some(json!({ "access": access, "nat": seen.nat, "servers": seen.servers }))
+        })
     }
 
     fn put_out(&mut self) {
@@ -324,6 +338,7 @@ impl Task {
                 Output::By(interface) => drop(self.channel.send(keeper::Order::By(interface))),
                 Output::Say(message) => drop(self.channel.send(keeper::Order::Say(message))),
                 Output::Address(address) => self.plane.dataplane.set_inner_address(address),
+                Output::Stun(servers) => self.plane.dataplane.set_stun(&servers),
                 Output::Open(plan) => drop(self.work.send(Work::Open(plan))),
                 Output::Close(tunnel) => drop(self.work.send(Work::Close(tunnel))),
                 Output::Tell(notice) => drop(self.notices.send(notice)),

@@ -10,7 +10,7 @@
 //! | [`hands`] | has hostapd do it |
 //! | [`tunnels`] | what the VAPs want, what the controller says, what the data plane is told |
 //! | [`plane`], `reach` | the data plane's orders carried out; the channel kept |
-//! | `hosts`, `seen` | where others may send: the machine's own addresses; all that is known |
+//! | `hosts` | where others may send: the machine's own addresses |
 //! | `segments`, `wall`, `line`, `lan` | bridges of roamers, the firewall, the owner's line and LAN |
 //! | `uplink` | a RADIUS proxy on loopback, for hostapd and the agent, to a core that is reached by TLS |
 //! | `greeter`, `frames`, `neighbours` | routers told to stations; frames of ours; beacons heard |
@@ -34,7 +34,6 @@ mod neighbours;
 pub mod plane;
 mod reach;
 mod reload;
-mod seen;
 mod segments;
 pub mod service;
 #[cfg(test)]

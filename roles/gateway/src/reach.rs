@@ -143,9 +143,9 @@ impl Reach {
         self.dataplane.status()
     }
 
-    /// How the Internet sees the data plane.
-    pub(crate) fn reflexive(&self) -> ReflexiveStatus {
-        self.dataplane.reflexive()
+    /// How the Internet sees the data plane: by the only access there is.
+    pub(crate) fn reflexive(&self) -> Option<ReflexiveStatus> {
+        self.dataplane.reflexive().into_iter().next()
     }
 
     /// Octets received from and sent into the tunnels there are.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use homeward_control::link::{self, Device, Event, Identity, Link};
 use homeward_control::{
     Endpoint, FromGateway, HeldLogin, LinkSettings, Load, Neighbour, OpenTunnel, Prepared, Router,
-    Side, ToGateway, TunnelId, TunnelReport, TunnelState,
+    Seen, Side, ToGateway, TunnelId, TunnelReport, TunnelState,
 };
 use homeward_dataplane::Event as PlaneEvent;
 use homeward_model::{Entropy, Instant, Mac, Nai, NetworkId, Rssi, Ssid};
@@ -21,7 +21,6 @@ use homeward_model::{Entropy, Instant, Mac, Nai, NetworkId, Rssi, Ssid};
 use crate::frames;
 use crate::greeter::Greeter;
 use crate::plane::{Order, Report};
-use crate::seen::Seen;
 
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]
@@ -285,8 +284,8 @@ impl Tunnels {
             PlaneEvent::PathMtu { tunnel, mtu } => {
                 self.report(TunnelId(tunnel.0), now, |report| report.path_mtu = Some(mtu));
             }
-            PlaneEvent::Mapped { server, mapping } => {
-                if let Some(endpoints) = self.seen.handle(server, mapping) {
+            PlaneEvent::Mapped { interface, server, mapping } => {
+                if let Some(endpoints) = self.seen.handle((interface, 0), server, mapping) {
                     self.link.set_endpoints(endpoints);
                 }
             }

@@ -274,7 +274,7 @@ fn where_servers_see_the_data_plane_is_told_and_why_two_nats_keep_gateways_apart
     let local = "10.0.0.2:1701".parse().ok();
     let see = |tunnels: &mut Tunnels, server: SocketAddr, mapped: &str, ms| {
         let mapping = Some(Mapping { local, mapped: mapped.parse().unwrap() });
-        tunnels.plane(Report::Event(PlaneEvent::Mapped { server, mapping }), at(ms));
+        tunnels.plane(Report::Event(PlaneEvent::Mapped { interface: 0, server, mapping }), at(ms));
         said(tunnels)
     };
     let told = see(&mut tunnels, STUN, "198.51.100.7:40000", 20);

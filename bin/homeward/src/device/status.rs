@@ -3,7 +3,7 @@
 use homeward_model::UnixTime;
 use serde_json::Value;
 
-use crate::answer::{counters, list, printable, since, text, yes};
+use crate::answer::{counters, list, printable, seen, since, text, yes};
 use crate::output::{Table, fields};
 
 /// The whole status: state, modem, credentials, Wi-Fi, what is heard, counters.
@@ -69,13 +69,28 @@ fn home(status: &Value) -> String {
         return "not configured\n".to_owned();
     }
     let channel = &wanted["channel"];
-    let mut shown = fields(&[
+    let mut lines = vec![
         ("interface", text(&wanted["interface"])),
         ("tunnel", wanted["state"].as_str().map_or("none yet".to_owned(), str::to_owned)),
         ("control channel", words(&channel["state"])),
         ("bond", format!("{}, used {}", words(&wanted["bond"]), words(&wanted["mode"]))),
         ("by", words(&wanted["preferred"])),
-    ]);
+    ];
+    for access in list(&status["home"]["reflexive"]) {
+        let name = match access["access"].as_str() {
+            Some("wifi") => "wifi from outside",
+            _ => "cellular from outside",
+        };
+        lines.extend(seen(access).map(|seen| (name, seen)));
+    }
+    for tunnel in list(&channel["tunnels"]) {
+        for (name, field) in [("why", "reason"), ("to do", "repair")] {
+            if tunnel["state"] == "unreachable" && !tunnel[field].is_null() {
+                lines.push((name, text(&tunnel[field])));
+            }
+        }
+    }
+    let mut shown = fields(&lines);
     let bond = &tunnel["bond"];
     let mut table =
         Table::new(["path", "answers", "endpoint", "rtt", "loss", "goodput", "sent", "quota left"]);
@@ -474,15 +489,23 @@ mod tests {
                 "reasons": ["02:00:5e:**:**:** is weak", "the map ends in 40 m"],
             }],
         });
+        let down = json!({"state": "unreachable", "reason": "both", "repair": "forward"});
+        let server = json!({"server": "192.0.2.1:3478", "mapped": "198.51.100.7:40000"});
+        let behind = json!({"access": "cellular", "nat": "behind", "servers": [server]});
         status["home"] = json!({
             "wanted": {
-                "interface": "home0", "state": "up", "bond": "off", "mode": "single",
-                "preferred": "wifi", "channel": {"state": "open"}, "coverage": coverage,
+                "interface": "home0", "state": "unreachable", "bond": "off", "mode": "single",
+                "preferred": "wifi", "channel": {"state": "open", "tunnels": [down]},
+                "coverage": coverage,
             },
             "tunnel": null,
+            "reflexive": [behind, {"access": "wifi", "nat": "unknown", "servers": []}],
         });
         let shown = home(&status);
         for line in [
+            "cellular from outside  198.51.100.7:40000, behind a NAT\n",
+            "why    both\n",
+            "to do    forward\n",
             "coverage         prepared\n",
             "its edge  near with 62 %, in 8.4 s\n",
             "map       12 gateways, good for 1d\n",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::answer::{ago, counters, list, printable, since, text};
+use crate::answer::{ago, counters, list, printable, seen, since, text};
 use crate::output::{Table, fields};
 use crate::role::span;
 
@@ -80,7 +80,7 @@ fn controller(channel: &Value, reflexive: &Value) -> String {
             lines.push((name, text(&channel[field])));
         }
     }
-    lines.extend(seen(reflexive));
+    lines.extend(seen(reflexive).map(|seen| ("from outside", seen)));
     if let Some(ms) = channel["retry_ms"].as_u64() {
         lines.push(("tries again in", span(ms)));
     }
@@ -95,31 +95,6 @@ fn controller(channel: &Value, reflexive: &Value) -> String {
         lines.push(("no tunnel", format!("for network {network}: {}", text(&denied["message"]))));
     }
     fields(&lines)
-}
-
-/// How the Internet sees the data plane, where the core answers that.
-fn seen(reflexive: &Value) -> Option<(&'static str, String)> {
-    let servers = list(&reflexive["servers"]);
-    if servers.is_empty() {
-        return None;
-    }
-    let mut places: Vec<String> = Vec::new();
-    for server in servers.iter().filter(|server| !server["mapped"].is_null()) {
-        let place = text(&server["mapped"]);
-        if !places.contains(&place) {
-            places.push(place);
-        }
-    }
-    let how = match reflexive["nat"].as_str() {
-        Some("none") => "no NAT",
-        Some("behind") => "behind a NAT",
-        Some("same-for-all") => "behind a NAT that shows everybody the same",
-        Some("per-destination") => "behind a NAT that shows each another",
-        _ => "not known: the core does not answer",
-    };
-    let places = places.join(", ");
-    let separator = if places.is_empty() { "" } else { ", " };
-    Some(("from outside", format!("{places}{separator}{how}")))
 }
 
 fn tunnels(status: &Value) -> String {

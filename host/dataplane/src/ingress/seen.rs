@@ -19,19 +19,19 @@ impl Ingress {
     /// Asks the servers that are to be asked now.
     pub(super) fn ask_servers(&mut self, table: &Table, now: Instant) {
         let shared = Arc::clone(&self.shared);
-        let mut asker = shared.reflexive.asker();
-        asker.handle_timeout(now, &mut self.entropy);
-        while let Some(request) = asker.poll_transmit() {
+        let mut askers = shared.reflexive.askers();
+        askers.handle_timeout(now, &mut self.entropy);
+        while let Some((interface, request)) = askers.poll_transmit() {
             let len = request.octets.len();
             if let Some(room) = self.batch.room().get_mut(..len) {
                 room.copy_from_slice(&request.octets);
-                let target = Target { to: request.to, from: None, interface: 0, counters: None };
+                let target = Target { to: request.to, from: None, interface, counters: None };
                 self.batch.push(&target, len);
             }
         }
-        let news = shared.reflexive.take_news(&mut asker, &mut self.events);
-        let due = asker.poll_timeout();
-        drop(asker);
+        let news = shared.reflexive.take_news(&mut askers, &mut self.events);
+        let due = askers.poll_timeout();
+        drop(askers);
         if let Some(due) = due {
             shared.timers.arm(&shared.reflexive.slot, Timer::Reflexive, due);
         }
@@ -48,12 +48,12 @@ impl Ingress {
         let socket = self.sockets.iter().find(|socket| socket.reaches(arrival.from));
         let port = socket.map(|socket| socket.local_address().port());
         let local = arrival.to.zip(port).map(|(ip, port)| SocketAddr::new(ip, port));
-        let mut asker = shared.reflexive.asker();
-        if !is_answer(datagram) || !asker.handle_datagram(arrival.from, local, datagram, now) {
+        let mut askers = shared.reflexive.askers();
+        if !is_answer(datagram) || !askers.handle_datagram(arrival.from, local, datagram, now) {
             return count(&shared.refused.unknown);
         }
-        let news = shared.reflexive.take_news(&mut asker, &mut self.events);
-        drop(asker);
+        let news = shared.reflexive.take_news(&mut askers, &mut self.events);
+        drop(askers);
         if news {
             self.note_seen(table, now);
         }
@@ -65,10 +65,10 @@ impl Ingress {
             return;
         }
         let shared = &self.shared;
-        let mut asker = shared.reflexive.asker();
-        asker.handle_change(shared.now());
-        let due = asker.poll_timeout();
-        drop(asker);
+        let mut askers = shared.reflexive.askers();
+        askers.handle_change(shared.now());
+        let due = askers.poll_timeout();
+        drop(askers);
         if let Some(due) = due {
             shared.timers.arm(&shared.reflexive.slot, Timer::Reflexive, due);
         }

@@ -58,7 +58,7 @@ impl Nats {
         let this = Self { world, _servers };
         for end in [&this.world.home, &this.world.foreign] {
             wait_for("servers to say where they see an end", SOON, async || {
-                let seen = end.plane.reflexive().servers.iter().all(|s| s.mapped.is_some());
+                let seen = end.plane.reflexive()[0].servers.iter().all(|s| s.mapped.is_some());
                 Ok(seen.then_some(()))
             })
             .await?;
@@ -78,7 +78,7 @@ impl Nats {
     }
 
     fn nats(&self) -> [Nat; 2] {
-        self.ends().map(|end| end.plane.reflexive().nat)
+        self.ends().map(|end| end.plane.reflexive()[0].nat)
     }
 
     /// Tells them, and sees a ping through.
@@ -130,7 +130,7 @@ const EACH: Site = Site::Behind(Translation::PerDestination);
 
 /// Where servers see an end.
 fn seen(end: &End) -> Vec<SocketAddr> {
-    end.plane.reflexive().servers.iter().filter_map(|server| server.mapped).collect()
+    end.plane.reflexive()[0].servers.iter().filter_map(|server| server.mapped).collect()
 }
 
 #[test]

@@ -225,7 +225,10 @@ pub(super) fn endpoints(
         let address = address(&e.address, "endpoint.address")?;
         let address = SocketAddr::new(address, port(e.port, "endpoint.port")?);
         let known = KINDS.iter().find(|(_, wire)| i32::from(*wire) == e.kind);
-        Ok(Endpoint { address, kind: known.map_or(EndpointKind::Unsaid, |(kind, _)| *kind) })
+        let kind = known.map_or(EndpointKind::Unsaid, |(kind, _)| *kind);
+        let leg = u8::try_from(e.leg).ok().filter(|leg| usize::from(*leg) <= limits::LEGS);
+        let leg = leg.ok_or_else(|| value(e.leg, "endpoint.leg", "a tunnel has fewer legs"))?;
+        Ok(Endpoint { address, kind, leg })
     })
 }
 
@@ -236,6 +239,7 @@ pub(super) fn write_endpoints(endpoints: &[Endpoint]) -> Vec<pb::Endpoint> {
             address: address_octets(e.address.ip()),
             port: u32::from(e.address.port()),
             kind: wire.map_or(0, |(_, wire)| (*wire).into()),
+            leg: u32::from(e.leg),
         }
     };
     endpoints.iter().map(write).collect()

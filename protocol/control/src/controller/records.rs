@@ -123,10 +123,12 @@ pub(super) struct Asking {
 impl Gateway {
     /// Where somebody else may reach its data plane, in the order in which to try: what is seen of
     /// its channel first, for that is what its NAT, if there is one, shows of it; then what it says.
-    /// Addresses of its own LAN are said only to `whom` they mean something: to those behind the same
+    /// What is seen of a hybrid device says nothing of either access: its channel goes by whichever
+    /// there is. Addresses of its own LAN are said only to `whom` they mean something: to those behind the same
     /// NAT first, and to hybrid devices, whose Wi-Fi may be there, last.
     pub(super) fn reachable(&self, whom: Asking) -> Vec<Endpoint> {
-        let seen = self.endpoints.first().map(|first| {
+        let first = self.endpoints.first().filter(|_| self.device_of.is_none());
+        let seen = first.map(|first| {
             let address = SocketAddr::new(self.observed, first.address.port());
             Endpoint::new(address, EndpointKind::Observed)
         });
@@ -139,7 +141,9 @@ impl Gateway {
                 continue;
             }
             let said = [&mut nearby, &mut all, &mut last].into_iter().flatten();
-            if let Some(said) = said.into_iter().find(|said| said.address == endpoint.address) {
+            let same =
+                |said: &Endpoint| (said.address, said.leg) == (endpoint.address, endpoint.leg);
+            if let Some(said) = said.into_iter().find(|said| same(said)) {
                 // What it says itself says more.
                 if endpoint.kind != EndpointKind::Unsaid && said.kind == EndpointKind::Observed {
                     said.kind = endpoint.kind;
@@ -162,7 +166,8 @@ impl Gateway {
     /// Whether an endpoint means nothing to those who are elsewhere: it is of a private network, and
     /// what is seen of the gateway is not, or there is a NAT in between.
     fn is_of_its_lan(&self, endpoint: &Endpoint) -> bool {
-        let translated = self.endpoints.iter().any(|e| e.kind == EndpointKind::Reflexive);
+        let mut same = self.endpoints.iter().filter(|e| e.leg == endpoint.leg);
+        let translated = same.any(|e| e.kind == EndpointKind::Reflexive);
         let elsewhere = translated || !(is_private(self.observed) || self.observed.is_loopback());
         endpoint.kind == EndpointKind::Host && is_private(endpoint.address.ip()) && elsewhere
     }

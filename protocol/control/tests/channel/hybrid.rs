@@ -511,11 +511,31 @@ fn only_devices_are_told_where_their_home_is_in_its_own_lan_and_last() {
         (told(&world, PHONE), told(&world, 2)),
         (all.map(Into::into).into(), all[..2].iter().map(|s| (*s).into()).collect())
     );
+}
+
+#[test]
+fn a_home_is_told_where_its_device_is_by_each_access_and_not_what_is_seen_of_its_channel() {
+    use EndpointKind::{Host, Reflexive};
+    let mut world = world(1);
+    let endpoint = |text: &str, kind| Endpoint::new(text.parse().unwrap(), kind);
+    let wifi = endpoint("198.51.100.9:40000", Reflexive);
+    // A NAT may show both accesses at one address, to those who ask at different times.
+    let cellular = [wifi.by(1), endpoint("100.64.0.9:1701", Host).by(1)];
+    let all = [[endpoint("10.0.0.9:1701", Host), wifi], cellular].concat();
+    let told = |world: &mut World| {
+        world.run(secs(1));
+        let home = world.agent(1).tunnels.values().find(|open| !open.legs.is_empty()).unwrap();
+        home.peer.endpoints.clone()
+    };
+    world.node(PHONE).link.set_endpoints(all);
     // Of a LAN where a device is its home hears only if it is in it.
-    world.node(PHONE).link.set_endpoints(vec![endpoint("10.0.0.9:1", EndpointKind::Host)]);
-    world.run(secs(1));
-    let home = world.agent(1).tunnels.values().find(|open| !open.legs.is_empty()).unwrap();
-    assert_eq!(home.peer.endpoints, [endpoint("203.0.113.9:1", EndpointKind::Observed)]);
+    assert_eq!(told(&mut world), [wifi, cellular[0]]);
+    // By cellular there is no NAT any more.
+    let bare = endpoint("192.0.2.9:1701", Host).by(1);
+    world.node(PHONE).link.set_endpoints(vec![wifi, bare]);
+    assert_eq!(told(&mut world), [wifi, bare]);
+    world.node(PHONE).link.set_endpoints(vec![]);
+    assert_eq!(told(&mut world), []);
 }
 
 #[test]

@@ -28,6 +28,11 @@ fn start() -> Instant {
 }
 
 fn link() -> Link {
+    link_of(vec![])
+}
+
+/// That of a gateway; of a device, with keys for further paths.
+fn link_of(path_keys: Vec<PublicKey>) -> Link {
     let identity = Identity {
         boot: 1,
         software: "test".to_owned(),
@@ -36,7 +41,7 @@ fn link() -> Link {
         prepared_max: 2,
         bssids: vec![],
         carries_logins: true,
-        path_keys: vec![],
+        path_keys,
         legs_max: 0,
     };
     let mut link = Link::new(identity, LinkSettings::default(), start());
@@ -524,7 +529,8 @@ fn why_two_gateways_do_not_reach_each_other_is_said_as_far_as_their_endpoints_te
         (&[own, same], &[], None),
         (&[own, same], &[same], Some("does not arrive")),
         (&[own, same, other], &[same], Some("this gateway's NAT shows each")),
-        (&[own, same], &[other, same], Some("the other gateway's NAT shows each")),
+        (&[own, same], &[other, same], Some("the other gateway's NAT shows each whom it sends")),
+        (&[own, same, other], &[same], Some("and that of the other gateway lets nobody in")),
         (&[own, same, other], &[other, same], Some("neither can be told where to send")),
     ] {
         let mut link = link();
@@ -547,4 +553,22 @@ fn why_two_gateways_do_not_reach_each_other_is_said_as_far_as_their_endpoints_te
             "the controller reads it whole"
         );
     }
+}
+
+#[test]
+fn a_device_is_told_what_to_do_about_a_home_that_does_not_answer() {
+    let own = endpoint("100.64.0.7:40000", EndpointKind::Reflexive).by(1);
+    let home = endpoint("198.51.100.7:4501", EndpointKind::Reflexive);
+    let now = start();
+    let mut link = link_of(vec![PublicKey([9; 32])]);
+    link.set_endpoints(vec![own]);
+    greet(&mut link, now);
+    let mut open = open(5);
+    open.peer.endpoints = vec![home];
+    tell(&mut link, ToGateway::Open(open), now);
+    link.report(report(5, TunnelState::Unreachable), now);
+    let said = link.why_unreachable(TunnelId(5));
+    assert!(said.starts_with("the home gateway answers on none of its addresses: both"), "{said}");
+    let repair = link.status(now).tunnels[0].repair.clone().unwrap();
+    assert!(repair.ends_with("forward UDP port 4501 to it"), "{repair}");
 }

@@ -52,9 +52,10 @@ fn endpoints(most: usize) -> impl Strategy<Value = Vec<Endpoint>> {
         EndpointKind::Observed,
         EndpointKind::Relay,
     ]);
-    let endpoint = (address(), 1..=u16::MAX, kind);
     let endpoint =
-        endpoint.prop_map(|(a, port, kind)| Endpoint::new(SocketAddr::new(a, port), kind));
+        (address(), 1..=u16::MAX, kind, 0..=3u8).prop_map(|(address, port, kind, leg)| {
+            Endpoint::new(SocketAddr::new(address, port), kind).by(leg)
+        });
     vec(endpoint, 0..=most)
 }
 

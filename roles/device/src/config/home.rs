@@ -42,6 +42,9 @@ pub struct Home {
     /// After how long a silence something is sent that keeps a NAT's mapping open.
     #[serde(default = "keepalive")]
     pub keepalive: Period,
+    /// How often the core is asked how the Internet sees each access, where it answers that.
+    #[serde(default = "stun_interval")]
+    pub stun_interval: Period,
     /// How both ways are used until `homeward device bond` says otherwise.
     #[serde(default)]
     pub bond: Bond,
@@ -214,6 +217,9 @@ impl Home {
         if self.keepalive.0 < Duration::from_secs(1) {
             return Err(Invalid::new("home.keepalive", "give at least 1s"));
         }
+        if self.stun_interval.0 < Duration::from_secs(1) {
+            return Err(Invalid::new("home.stun_interval", "use at least 1s"));
+        }
         if self.hold == Hold::Predicted && !self.coverage.enabled {
             let what = "is \"predicted\", but home.coverage.enabled is false: nothing is foreseen";
             return Err(Invalid::new("home.hold", what));
@@ -243,6 +249,10 @@ fn interface() -> String {
 
 fn listen() -> Vec<SocketAddr> {
     vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, homeward_dataplane::config::PORT))]
+}
+
+const fn stun_interval() -> Period {
+    Period(Duration::from_secs(30))
 }
 
 const fn keepalive() -> Period {

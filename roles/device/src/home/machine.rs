@@ -2,201 +2,30 @@
 //! accesses there are, which one traffic is to go by, and how the user wants both used.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use homeward_channel::keeper::News;
-use homeward_control::link::{self, Action, Identity, Link};
+use homeward_control::link::{self, Identity, Link};
 use homeward_control::{
-    CoverageMap, FromGateway, LinkSettings, OpenTunnel, TunnelId, TunnelReport, TunnelState,
+    CoverageMap, LinkSettings, OpenTunnel, Seen, TunnelId, TunnelReport, TunnelState,
 };
-use homeward_coverage::{Advice, Fix, Heard, MapError};
+use homeward_coverage::MapError;
 use homeward_dataplane::{Event as PlaneEvent, PathTurn};
-use homeward_model::{BondingModes, Entropy, Instant, Mac, Rssi, UnixTime};
-use homeward_multipath::{Mode, PathId, PathSettings};
-use serde::Serialize;
+use homeward_model::{BondingModes, Entropy, Instant, UnixTime};
+use homeward_multipath::{Mode, PathSettings};
 
 mod silence;
+mod words;
 
 use silence::Silences;
+pub use words::{Access, Found, Notice};
+pub(crate) use words::{Output, Plan, Settings, Status, Way, Ways};
 
-use super::coverage::{Coverage, Foreseen};
+use super::coverage::Coverage;
 use crate::config::{Bond, Hold};
 
 /// After how long what could not be set up is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// The device's accesses, in the order of the tunnel's legs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// The station.
-    Wifi,
-    /// The bearer.
-    Cellular,
-}
-
-impl Access {
-    pub(crate) const ALL: [Self; 2] = [Self::Wifi, Self::Cellular];
-
-    pub(crate) const fn path(self) -> PathId {
-        match self {
-            Self::Wifi => PathId::ALL[0],
-            Self::Cellular => PathId::ALL[1],
-        }
-    }
-
-    fn of(path: PathId) -> Option<Self> {
-        Self::ALL.into_iter().find(|access| access.path() == path)
-    }
-
-    const fn other(self) -> Self {
-        match self {
-            Self::Wifi => Self::Cellular,
-            Self::Cellular => Self::Wifi,
-        }
-    }
-}
-
-/// An interface that can be sent by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Way {
-    pub(crate) name: String,
-    pub(crate) index: u32,
-}
-
-/// Which accesses there are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Ways {
-    pub(crate) wifi: Option<Way>,
-    pub(crate) cellular: Option<Way>,
-}
-
-impl Ways {
-    fn of(&self, access: Access) -> Option<&Way> {
-        match access {
-            Access::Wifi => self.wifi.as_ref(),
-            Access::Cellular => self.cellular.as_ref(),
-        }
-    }
-}
-
-/// What the tunnel is to be.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Plan {
-    pub(crate) open: OpenTunnel,
-    /// The number of the interface of each access; 0 for one that is not used.
-    pub(crate) interfaces: [u32; 2],
-    pub(crate) mode: Mode,
-    pub(crate) preferred: Access,
-    pub(crate) paths: Vec<PathSettings>,
-}
-
-/// Something to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Output {
-    /// Open or close the channel.
-    Channel(Action),
-    /// Have the channel leave by this interface.
-    By(Option<String>),
-    /// Say something on it.
-    Say(Box<FromGateway>),
-    /// Our address inside the tunnel is this.
-    Address(Ipv4Addr),
-    /// Set the tunnel up, or change it.
-    Open(Box<Plan>),
-    /// Take it down.
-    Close(TunnelId),
-    /// Something that people may want to know.
-    Tell(Notice),
-    /// A map of the operator's gateways, to be kept and given back.
-    Map(Vec<u8>),
-}
-
-/// What there is to go by for coverage.
-#[derive(Debug, Clone)]
-pub enum Found {
-    /// All that a scan heard.
-    Heard(Vec<Heard>),
-    /// The access point that the station is on.
-    Signal(Mac, Rssi),
-    /// Where the device is.
-    Fix(Fix),
-}
-
-/// What happened to the tunnel home.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "notice")]
-pub enum Notice {
-    /// The home gateway answers: what has the home LAN's address can be used.
-    #[serde(rename = "home-up")]
-    Up {
-        /// What has that address.
-        interface: String,
-    },
-    /// It answers by no access.
-    #[serde(rename = "home-down")]
-    Down {
-        /// The same.
-        interface: String,
-    },
-    /// An access came to work, or no longer does.
-    #[serde(rename = "home-access")]
-    Access {
-        /// Which.
-        access: Access,
-        /// Whether it does.
-        works: bool,
-    },
-    /// The quota of an access is used up.
-    #[serde(rename = "home-quota")]
-    Quota {
-        /// Which.
-        access: Access,
-    },
-    /// The class of service no longer allows how both accesses are used.
-    #[serde(rename = "home-bond")]
-    Bond {
-        /// What the user wants.
-        wanted: Bond,
-        /// How they are used.
-        used: Mode,
-    },
-    /// Coverage is about to end, ends, begins or lasts.
-    #[serde(rename = "home-coverage")]
-    Coverage {
-        /// What the tunnel does.
-        advice: Advice,
-        /// How likely it is right, 0 to 1.
-        confidence: f64,
-        /// How long until the edge, where that is foreseen.
-        lead_ms: Option<u64>,
-        /// What speaks for it, in sentences.
-        why: String,
-    },
-}
-
-/// How the tunnel stands.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Status {
-    pub(crate) interface: String,
-    pub(crate) state: Option<TunnelState>,
-    pub(crate) bond: Bond,
-    pub(crate) mode: Mode,
-    pub(crate) preferred: Access,
-    pub(crate) allowed: Option<BondingModes>,
-    pub(crate) channel: link::Status,
-    pub(crate) coverage: Option<Foreseen>,
-}
-
-/// What the configuration says.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) interface: String,
-    pub(crate) bond: Bond,
-    pub(crate) hold: Hold,
-    pub(crate) cellular: PathSettings,
-}
 
 /// The machine.
 #[derive(Debug)]
@@ -214,6 +43,8 @@ pub(crate) struct Homing {
     retry: Option<Instant>,
     by: Option<String>,
     told: Option<(Bond, Mode)>,
+    /// Where servers see each access.
+    seen: Seen,
     /// Answers that were not taken yet.
     maps: VecDeque<CoverageMap>,
     outputs: VecDeque<Output>,
@@ -238,6 +69,7 @@ impl Homing {
             retry: None,
             by: None,
             told: None,
+            seen: Seen::default(),
             maps: VecDeque::new(),
             outputs: VecDeque::new(),
         }
@@ -351,9 +183,10 @@ impl Homing {
             }
             PlaneEvent::Unreachable { tunnel } => {
                 let notice = Notice::Down { interface: interface() };
+                let why = self.link.why_unreachable(TunnelId(tunnel.0));
                 self.report(TunnelId(tunnel.0), now, |report| {
                     report.state = TunnelState::Unreachable;
-                    report.reason = "the home gateway answers by no access".to_owned();
+                    report.reason = why;
                 });
                 self.outputs.push_back(Output::Tell(notice));
             }
@@ -382,8 +215,16 @@ impl Homing {
                     report.reason = "its interface was deleted".to_owned();
                 });
             }
-            // No server is asked: the device begins.
-            PlaneEvent::Moved { .. } | PlaneEvent::Mapped { .. } => {}
+            PlaneEvent::Mapped { interface, server, mapping } => {
+                let access = self.access(interface);
+                // Of an interface that is gone nothing new is believed.
+                let mapping = mapping.filter(|_| access.is_some());
+                let by = (interface, access.map_or(0, |access| access.path().get()));
+                if let Some(endpoints) = self.seen.handle(by, server, mapping) {
+                    self.link.set_endpoints(endpoints);
+                }
+            }
+            PlaneEvent::Moved { .. } => {}
         }
         self.settle(now);
     }
@@ -436,6 +277,12 @@ impl Homing {
         }
     }
 
+    /// Which access an interface is.
+    pub(crate) fn access(&self, interface: u32) -> Option<Access> {
+        let is = |access| self.ways.of(access).is_some_and(|way| way.index == interface);
+        Access::ALL.into_iter().find(|access| is(*access))
+    }
+
     fn state(&self) -> Option<TunnelState> {
         self.report.as_ref().map(|report| report.state)
     }
@@ -485,8 +332,9 @@ impl Homing {
 
     fn told(&mut self, event: link::Event, now: Instant) {
         match event {
-            link::Event::Connected { inner_address, .. } => {
+            link::Event::Connected { inner_address, stun, .. } => {
                 self.outputs.push_back(Output::Address(inner_address));
+                self.outputs.push_back(Output::Stun(stun));
             }
             link::Event::Open(open) => {
                 if let Some(old) = self.tunnel.as_ref().filter(|old| old.tunnel != open.tunnel) {

@@ -1,9 +1,11 @@
 use homeward_control::{
-    CloseTunnel, Cookie, Half, Leg, Peer, PresharedKey, PublicKey, SessionId, Side, Terms,
-    ToGateway, Welcome,
+    CloseTunnel, Cookie, Endpoint, EndpointKind, FromGateway, Half, Leg, Peer, PresharedKey,
+    PublicKey, SessionId, Side, Terms, ToGateway, Welcome,
 };
 use homeward_dataplane::TunnelId as PlaneTunnel;
 use homeward_model::{Encryption, GatewayId, Mac, NetworkId};
+use homeward_multipath::PathId;
+use homeward_stun::Mapping;
 
 use super::*;
 use crate::config;
@@ -93,7 +95,7 @@ fn at_home(bond: Bond, hold: Hold, bonding: BondingModes) -> Homing {
             report_interval: Duration::from_secs(60),
             // Seldom: some tests go on for hours.
             ping_interval: Duration::from_secs(86_400),
-            stun: Vec::new(),
+            stun: vec![([192, 0, 2, 1], 3478).into()],
         }),
     );
     said(&mut homing, open(5, bonding));
@@ -266,3 +268,36 @@ fn what_could_not_be_set_up_is_tried_again_in_a_while() {
 }
 
 mod coverage;
+
+#[test]
+fn home_is_told_where_each_access_is_seen_from_outside() {
+    let mut homing = at_home(Bond::Off, Hold::Always, NONE);
+    let asked: Vec<_> = outputs(&mut homing)
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Stun(servers) => Some(servers),
+            _ => None,
+        })
+        .collect();
+    let address = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    let server = address("192.0.2.1:3478");
+    assert_eq!(asked, [[server]], "as it was welcomed");
+    let mut told = |interface, seen: Option<&str>| {
+        let mapping = seen.map(|seen| Mapping { local: None, mapped: address(seen) });
+        homing.plane(PlaneEvent::Mapped { interface, server, mapping }, NOW);
+        outputs(&mut homing).into_iter().find_map(|output| match output {
+            Output::Say(message) => match *message {
+                FromGateway::Endpoints(endpoints) => Some(endpoints),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let reflexive = |text: &str, leg| Endpoint::new(address(text), EndpointKind::Reflexive).by(leg);
+    let [wifi, cellular] =
+        [("198.51.100.7:40000", 0), ("203.0.113.9:1701", 1)].map(|(at, leg)| reflexive(at, leg));
+    assert_eq!(told(5, Some("203.0.113.9:1701")), Some(vec![cellular]));
+    assert_eq!(told(4, Some("198.51.100.7:40000")), Some(vec![wifi, cellular]));
+    assert_eq!(told(99, Some("198.51.100.8:1")), None, "an interface that is gone");
+    assert_eq!(told(4, None), Some(vec![cellular]));
+}

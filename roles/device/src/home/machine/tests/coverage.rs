@@ -1,7 +1,8 @@
 //! What is foreseen of coverage, and what the tunnel makes of it.
 
-use homeward_control::{FromGateway, WantMap};
-use homeward_coverage::{Map, Position, Site};
+use homeward_control::WantMap;
+use homeward_coverage::{Advice, Fix, Heard, Map, Position, Site};
+use homeward_model::Rssi;
 
 use super::*;
 
