@@ -431,6 +431,13 @@ pub struct Peer {
     pub endpoints: Vec<Endpoint>,
 }
 
+impl Peer {
+    /// Where it may be reached by that leg of a tunnel.
+    pub fn endpoints_by(&self, leg: u8) -> impl Iterator<Item = SocketAddr> {
+        self.endpoints.iter().filter(move |known| known.leg == leg).map(|known| known.address)
+    }
+}
+
 /// What each device of a tunnel may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Terms {

@@ -134,14 +134,13 @@ impl Plane {
         let peers: Vec<PeerId> =
             (0..).map(|leg| peer_id(open, leg)).take(1 + open.legs.len()).collect();
         for ((&peer, public_key), leg) in peers.iter().zip(keys).zip(0..) {
-            let known = open.peer.endpoints.iter().filter(|known| known.leg == leg);
             self.dataplane.set_peer(
                 peer,
                 PeerConfig {
                     public_key: public_key.0,
                     preshared_key: Some(Key::new(*open.peer.preshared_key.expose())),
                     inner_address: open.peer.inner_address,
-                    endpoints: known.map(|known| known.address).collect(),
+                    endpoints: open.peer.endpoints_by(leg).collect(),
                     access: None,
                 },
             )?;

@@ -530,12 +530,24 @@ fn a_home_is_told_where_its_device_is_by_each_access_and_not_what_is_seen_of_its
     world.node(PHONE).link.set_endpoints(all);
     // Of a LAN where a device is its home hears only if it is in it.
     assert_eq!(told(&mut world), [wifi, cellular[0]]);
+    let open = world.agent(1).tunnels.values().find(|open| !open.legs.is_empty()).unwrap();
+    let by = |leg| open.peer.endpoints_by(leg).collect::<Vec<_>>();
+    assert_eq!((by(0), by(1), by(2)), (vec![wifi.address], vec![cellular[0].address], vec![]));
     // By cellular there is no NAT any more.
     let bare = endpoint("192.0.2.9:1701", Host).by(1);
     world.node(PHONE).link.set_endpoints(vec![wifi, bare]);
     assert_eq!(told(&mut world), [wifi, bare]);
     world.node(PHONE).link.set_endpoints(vec![]);
     assert_eq!(told(&mut world), []);
+    // All that is seen is of one private network, and only one access has a NAT in front of it.
+    world.node(PHONE).observed = [10, 0, 0, 9].into();
+    world.break_wire(PHONE);
+    world.run(secs(60));
+    let own = endpoint("10.3.0.2:1701", Host);
+    let box_of =
+        [endpoint("10.5.0.2:1701", Reflexive).by(1), endpoint("10.4.0.2:1701", Host).by(1)];
+    world.node(PHONE).link.set_endpoints([own].into_iter().chain(box_of).collect());
+    assert_eq!(told(&mut world), [own, box_of[0]]);
 }
 
 #[test]

@@ -127,6 +127,23 @@ fn an_endpoint_of_a_kind_that_this_version_does_not_know_is_an_address_all_the_s
 }
 
 #[test]
+fn an_endpoint_of_a_leg_that_no_tunnel_has_is_refused() {
+    let wire = |leg| {
+        let mut wire = FromGateway::Endpoints(vec![endpoint(7)]).to_pb();
+        let Some(pb::from_gateway::Body::Endpoints(endpoints)) = &mut wire.body else {
+            panic!("{wire:?}")
+        };
+        endpoints.endpoints[0].leg = leg;
+        FromGateway::from_pb(wire)
+    };
+    let last = FromGateway::Endpoints(vec![endpoint(7).by(3)]);
+    assert_eq!(wire(3), Ok(Some(last)));
+    for leg in [4, 256, u32::MAX] {
+        assert!(wire(leg).unwrap_err().to_string().contains("endpoint.leg"));
+    }
+}
+
+#[test]
 fn the_largest_hello_within_the_limits_fits_a_message() {
     let macs: Vec<Mac> = (0..limits::MACS as u32).map(mac).collect();
     let hello = Hello {
