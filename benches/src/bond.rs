@@ -136,11 +136,7 @@ async fn cuts(mode: Mode, about: About) -> Result<(Vec<f64>, f64)> {
         let longest = outages[0].silence_ms.max(outages[1].silence_ms);
         let turns = [&links.home, &links.away].map(End::turns);
         if longest > LONG {
-            let after = turns.map(|turns| {
-                let of =
-                    |(at, path, turn): Turn| format!("{path:?} {turn:?} {:?}", at.since(begun));
-                turns.into_iter().map(of).collect::<Vec<_>>()
-            });
+            let after = turns.map(|turns| told(turns, begun));
             say(&format!("  {run} of {RUNS}: {outages:?}: {after:?}"));
         }
         silent.push(longest);
@@ -150,6 +146,13 @@ async fn cuts(mode: Mode, about: About) -> Result<(Vec<f64>, f64)> {
         }
     }
     Ok((silent, lost as f64 / RUNS as f64))
+}
+
+/// What an end found of its paths, in ms from then on.
+fn told(turns: Vec<Turn>, begun: Instant) -> Vec<String> {
+    let ms = |at: Instant| (at.as_nanos() as f64 - begun.as_nanos() as f64) / 1e6;
+    let of = |(at, path, turn): Turn| format!("{} {turn:?} {:.1}", path.get(), ms(at));
+    turns.into_iter().map(of).collect()
 }
 
 fn impair(links: &Links) {

@@ -12,10 +12,10 @@ use homeward_dataplane::{
 };
 use homeward_l2tp::{Cookie, Encapsulation, SessionConfig, SessionId, Sublayer};
 use homeward_linux::Links as Interfaces;
-use homeward_model::{BondingModes, Clock, Instant, Mac};
+use homeward_model::{BondingModes, Instant, Mac};
 use homeward_multipath::{Mode, PathId};
 use homeward_net::dhcp::{self, Lease};
-use homeward_net::wait::wait_for;
+use homeward_net::wait::{now, wait_for};
 use homeward_net::{Cable, Impairment, Lab, Namespace, SitePlan, Town};
 use homeward_port::{Device as Guest, Settings as PortSettings};
 
@@ -108,7 +108,7 @@ impl End {
         let noted = Arc::clone(&turns);
         let note = move |event| {
             if let Event::Path { path, turn, .. } = event {
-                lock(&noted).push((SystemClock.now(), path, turn));
+                lock(&noted).push((now(), path, turn));
             }
         };
         let plane = place

@@ -28,23 +28,47 @@ pub(super) fn rate(octets: u64, span: Duration) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
+/// Samples that are taken within so short a time were released together, by whatever held them up:
+/// reports come further apart.
+const BURST: Duration = Duration::from_millis(1);
+
 /// Smoothed round-trip time and its mean deviation (RFC 6298 2), and the shortest one of late.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RoundTrip {
     /// SRTT and RTTVAR, once there was a sample.
     smooth: Option<(Duration, Duration)>,
+    /// The last samples, as far as they came together.
+    burst: Option<Burst>,
     /// The shortest, and when it was measured.
     least: Option<(Duration, Instant)>,
+}
+
+/// Samples that came together. They tell of one stall, and count as one: the shortest, which is of what
+/// was sent last, and says most of how the path is now.
+#[derive(Debug, Clone, Copy)]
+struct Burst {
+    /// When the first came.
+    at: Instant,
+    least: Duration,
+    /// What was known before it.
+    before: Option<(Duration, Duration)>,
 }
 
 impl RoundTrip {
     /// Takes a sample. If its packet queued at this end's doing it says nothing of the shortest time,
     /// but that it is no longer.
     pub(super) fn sample(&mut self, rtt: Duration, queued: bool, window: Duration, now: Instant) {
-        self.smooth = Some(match self.smooth {
-            None => (rtt, rtt / 2),
+        let burst = match self.burst {
+            Some(burst) if now.since(burst.at) < BURST => {
+                Burst { least: burst.least.min(rtt), ..burst }
+            }
+            _ => Burst { at: now, least: rtt, before: self.smooth },
+        };
+        self.burst = Some(burst);
+        self.smooth = Some(match burst.before {
+            None => (burst.least, burst.least / 2),
             Some((mean, deviation)) => {
-                (mean * 7 / 8 + rtt / 8, deviation * 3 / 4 + mean.abs_diff(rtt) / 4)
+                (mean * 7 / 8 + burst.least / 8, deviation * 3 / 4 + mean.abs_diff(burst.least) / 4)
             }
         });
         self.least = match self.least {
@@ -283,6 +307,28 @@ mod tests {
         assert_eq!((rtt.mean(), rtt.deviation()), (Some(80 * MS), Some(40 * MS)));
         rtt.sample(40 * MS, false, 1000 * MS, at(1));
         assert_eq!((rtt.mean(), rtt.deviation()), (Some(75 * MS), Some(40 * MS)));
+    }
+
+    #[test]
+    fn what_a_stall_released_together_counts_once_and_as_the_shortest() {
+        let mut rtt = RoundTrip::default();
+        for ms in 0..50 {
+            rtt.sample(10 * MS, false, 1000 * MS, at(10 * ms));
+        }
+        let (mean, steady) = (rtt.mean(), rtt.deviation().unwrap());
+        for late in (314..350).rev() {
+            rtt.sample(late * MS, false, 1000 * MS, at(1000));
+        }
+        assert_eq!(mean, Some(10 * MS));
+        assert_eq!(rtt.mean(), Some(10 * MS * 7 / 8 + 314 * MS / 8));
+        assert_eq!(rtt.deviation(), Some(steady * 3 / 4 + 304 * MS / 4));
+        // Neither is forgotten that there was one before, nor does the next wait for long.
+        rtt.sample(10 * MS, false, 1000 * MS, at(1001));
+        assert!(rtt.mean() > Some(40 * MS));
+        for ms in 0..30 {
+            rtt.sample(10 * MS, false, 1000 * MS, at(1005 + 5 * ms));
+        }
+        assert!(rtt.mean() < Some(12 * MS) && rtt.deviation() < Some(4 * MS), "{rtt:?}");
     }
 
     #[test]
