@@ -190,6 +190,48 @@ fn the_user_bonds_both_ways_as_far_as_the_class_of_service_allows_and_it_may_cha
 }
 
 #[test]
+fn both_ways_together_carry_no_more_than_the_class_of_service_gives_which_may_change() {
+    lab(|lab| async move {
+        let street = street(&lab, Metered::default()).await?;
+        let tv = street.town.home.host("tv").await?;
+        let own = street.lease().await?.address;
+        street.bond(Bond::Striped).await?;
+        let upload = Download::start(&street.device, &tv.namespace, own, 8080).await?;
+        let download =
+            Download::start(&tv.namespace, &street.device, tv.lease.address, 8081).await?;
+        // Megabits in a second.
+        let rates = || async {
+            let totals = || [&upload, &download].map(|one| one.total() as f64 * 8.0 / 1e6);
+            let before = totals();
+            elapse(Duration::from_secs(1)).await;
+            let [up, down] = totals();
+            [up - before[0], down - before[1]]
+        };
+        for ([up, down], [up_most, down_most]) in [
+            (["4M", "8M"], [4.0, 8.0]),
+            (["none", "none"], [f64::MAX; 2]),
+            (["8M", "4M"], [8.0, 4.0]),
+        ] {
+            let words =
+                ["class", "set", "standard", "--bandwidth-up", up, "--bandwidth-down", down];
+            street.admin(&words)?;
+            wait_for("the class to take effect", SOON, async || {
+                let [up, down] = rates().await;
+                let free = up_most == f64::MAX;
+                let so =
+                    if free { up > 10.0 && down > 10.0 } else { up < up_most && down < down_most };
+                Ok(so.then_some(()))
+            })
+            .await?;
+            let [up, down] = rates().await;
+            assert!((0.3..up_most * 1.1).contains(&up), "{up} of {up_most}");
+            assert!((0.3..down_most * 1.1).contains(&down), "{down} of {down_most}");
+        }
+        street.end()
+    });
+}
+
+#[test]
 fn a_quota_of_cellular_that_is_reached_while_striping_leaves_wifi_to_carry_all() {
     lab(|lab| async move {
         let quota = Some(Size(1 << 20));
