@@ -30,8 +30,6 @@ pub(crate) struct State {
     pub(crate) sends: bool,
     /// Whether it names its network in letters, not in digits.
     letters: bool,
-    /// All that it was told.
-    pub(crate) heard: Vec<String>,
 }
 
 /// The modem.
@@ -61,7 +59,6 @@ impl AtModem {
             sent: Vec::new(),
             sends: true,
             letters: false,
-            heard: Vec::new(),
         }));
         let (news, told) = watch::channel(Vec::new());
         let task = tokio::spawn(serve(listener, Arc::clone(&state), told));
@@ -172,7 +169,6 @@ fn take_message(state: &Mutex<State>, pdu: &str) -> String {
 
 fn answer(state: &Mutex<State>, command: &str) -> String {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    state.heard.push(command.to_owned());
     match reply(&mut state, command.strip_prefix("AT").unwrap_or(command)) {
         Some(text) if text.is_empty() => "\r\nOK\r\n".to_owned(),
         Some(text) => format!("\r\n{text}\r\n\r\nOK\r\n"),

@@ -12,6 +12,7 @@ use super::at::AtModem;
 use super::bus::Polkit;
 
 const NAME: &str = "org.freedesktop.ModemManager1";
+const FIRST: &str = "/org/freedesktop/ModemManager1/Modem/0";
 
 /// All but what is tested.
 pub(crate) struct Machine {
@@ -70,12 +71,19 @@ impl Machine {
         Ok(())
     }
 
+    /// How many messages ModemManager has of the first modem, whole or in part.
+    pub(crate) async fn messages(&self) -> Result<usize> {
+        let messaging = "org.freedesktop.ModemManager1.Modem.Messaging";
+        let connection = self.connect().await?;
+        let said = connection.call_method(Some(NAME), FIRST, Some(messaging), "List", &()).await?;
+        Ok(said.body().deserialize::<Vec<OwnedObjectPath>>()?.len())
+    }
+
     /// Has the first modem look for a network, as whoever manages connections does.
     pub(crate) async fn enable(&self) -> Result<()> {
-        let path = OwnedObjectPath::try_from("/org/freedesktop/ModemManager1/Modem/0")?;
         let modem = "org.freedesktop.ModemManager1.Modem";
         let connection = self.connect().await?;
-        connection.call_method(Some(NAME), &path, Some(modem), "Enable", &true).await?;
+        connection.call_method(Some(NAME), FIRST, Some(modem), "Enable", &true).await?;
         Ok(())
     }
 }

@@ -185,13 +185,17 @@ fn messages_go_out_and_come_in_whole() {
         machine.plug(&script).await?;
         registered(&machine, &modem).await?;
         assert_eq!(message(&mut modem).await?.text.as_str(), waiting);
+        // ModemManager loses a message of which it is told while it works on another.
+        let has = async |count: usize| {
+            wait_for(&format!("{count} messages"), LIMIT, async || {
+                Ok((machine.messages().await? == count).then_some(()))
+            })
+            .await
+        };
+        has(1).await?;
         // In two parts, the second first.
         script.deliver(4, &pdu::part(PORTAL, "and the rest: \u{20ac}", 2, 2));
-        wait_for("the first part to be read", LIMIT, async || {
-            let read = |state: &mut at::State| state.heard.iter().any(|line| line == "AT+CMGR=4");
-            Ok(script.with(read).then_some(()))
-        })
-        .await?;
+        has(2).await?;
         script.deliver(3, &pdu::part(PORTAL, "a password ", 1, 2));
         let whole = message(&mut modem).await?;
         assert_eq!(whole.text.as_str(), "a password and the rest: \u{20ac}");
