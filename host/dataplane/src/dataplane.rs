@@ -244,11 +244,14 @@ impl Dataplane {
                 self.shared.arm(&link.slot, Timer::Link(place, sealed), route.due());
             }
         }
+        let of_accesses = known.config.access.is_some() || config.access.is_some();
         (known.inner, known.endpoints, known.config) = (inner, endpoints, config);
         known.identity = identity;
         table.note_identities();
         drop(table);
-        self.note_accesses();
+        if of_accesses {
+            self.note_accesses();
+        }
         Ok(())
     }
 
@@ -270,12 +273,15 @@ impl Dataplane {
         let mut table = self.shared.table_mut();
         table.set_cores(place, None);
         table.peer_ids.remove(&peer);
-        if let Some(known) = table.peers.try_remove(place) {
+        let removed = table.peers.try_remove(place);
+        if let Some(known) = &removed {
             table.keys.remove(&known.keys());
             table.note_identities();
         }
         drop(table);
-        self.note_accesses();
+        if removed.is_some_and(|known| known.config.access.is_some()) {
+            self.note_accesses();
+        }
         self.note_tunnels();
     }
 

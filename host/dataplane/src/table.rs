@@ -80,15 +80,13 @@ impl Table {
         self.identities = all;
     }
 
-    /// The interfaces by which peers are reached; 0 for the routing table's choice, which is where
-    /// they would be as long as there are none.
+    /// The interfaces of the accesses by which peers are reached; 0, the routing table's choice, if no
+    /// peer has one.
     pub(crate) fn interfaces(&self) -> BTreeSet<u32> {
-        let of = |peer: &Peer| peer.config.access.as_ref().map_or(0, |access| access.interface);
-        let mut all: BTreeSet<u32> = self.peers.iter().map(|(_, peer)| of(peer)).collect();
-        if self.peers.iter().any(|(_, peer)| peer.config.access.is_some()) {
-            // By those nothing is sent.
-            all.remove(&0);
-        } else {
+        let accesses = self.peers.iter().filter_map(|(_, peer)| peer.config.access.as_ref());
+        let mut all: BTreeSet<u32> = accesses.map(|access| access.interface).collect();
+        // By an access without an interface nothing is sent.
+        if !all.remove(&0) && all.is_empty() {
             all.insert(0);
         }
         all

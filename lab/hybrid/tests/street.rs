@@ -1,7 +1,7 @@
 //! A device on its way from home's Wi-Fi to cellular and back, with Homeward's own at both ends.
 #![cfg(test)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,10 +18,14 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(10);
 
-async fn street(lab: &Lab, metered: Metered) -> Result<Street> {
+/// The binary of that name.
+fn homeward() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
-    let homeward = profile_dir(&own).unwrap_or(Path::new(".")).join("homeward");
-    Street::build(lab, &homeward, metered).await
+    Ok(profile_dir(&own).unwrap_or(Path::new(".")).join("homeward"))
+}
+
+async fn street(lab: &Lab, metered: Metered) -> Result<Street> {
+    Street::build(lab, &homeward()?, metered).await
 }
 
 /// A path's part of the device's status.
@@ -99,9 +103,7 @@ fn wifi_that_is_gone_and_comes_back_with_another_address_is_used_again() {
 #[test]
 fn a_device_in_the_lan_of_its_home_meets_it_there_though_nobody_else_is_let_in() {
     lab(|lab| async move {
-        let own = std::env::current_exe()?;
-        let homeward = profile_dir(&own).unwrap_or(Path::new(".")).join("homeward");
-        let street = Street::at_home(&lab, &homeward).await?;
+        let street = Street::at_home(&lab, &homeward()?).await?;
         let tv = street.town.home.host("tv").await?;
         street.lease().await?;
         street.device.ping(tv.lease.address, SOON).await?;
@@ -123,9 +125,7 @@ fn a_device_in_the_lan_of_its_home_meets_it_there_though_nobody_else_is_let_in()
 #[test]
 fn a_device_meets_its_home_through_the_box_of_each_by_either_access() {
     lab(|lab| async move {
-        let own = std::env::current_exe()?;
-        let homeward = profile_dir(&own).unwrap_or(Path::new(".")).join("homeward");
-        let street = Street::behind(&lab, &homeward, Translation::Strict).await?;
+        let street = Street::behind(&lab, &homeward()?, Translation::Strict).await?;
         let tv = street.town.home.host("tv").await?;
         street.lease().await?;
         street.device.ping(tv.lease.address, SOON).await?;

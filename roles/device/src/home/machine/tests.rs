@@ -267,8 +267,6 @@ fn what_could_not_be_set_up_is_tried_again_in_a_while() {
     assert_eq!(homing.state(), Some(TunnelState::Ready));
 }
 
-mod coverage;
-
 #[test]
 fn home_is_told_where_each_access_is_seen_from_outside() {
     let mut homing = at_home(Bond::Off, Hold::Always, NONE);
@@ -301,3 +299,5 @@ fn home_is_told_where_each_access_is_seen_from_outside() {
     assert_eq!(told(99, Some("198.51.100.8:1")), None, "an interface that is gone");
     assert_eq!(told(4, None), Some(vec![cellular]));
 }
+
+mod coverage;
